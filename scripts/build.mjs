@@ -1,0 +1,105 @@
+// Builds dist/: the TypeScript with tsc, the kernels with asc, and checks what asc made. Does nothing when dist/ is
+// newer than all sources. `node scripts/build.mjs --force` builds anyway.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { checkKernel } from './check-kernel.mjs';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const stamp = join(root, 'dist/.built');
+
+/** Arguments of asc that both kernels share; ARCHITECTURE.md says why each is there. */
+const ASC_ARGUMENTS = [
+  '-O3',
+  '--converge',
+  '--debug',
+  '--runtime',
+  'stub',
+  '--importMemory',
+  '--sharedMemory',
+  '--initialMemory',
+  '1',
+  '--maximumMemory',
+  '65536',
+  '--enable',
+  'threads',
+  '--enable',
+  'simd',
+  '--enable',
+  'bulk-memory',
+];
+
+function newest(path) {
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  return Math.max(stat.mtimeMs, ...readdirSync(path).map((name) => newest(join(path, name))));
+}
+
+function isFresh() {
+  if (!existsSync(stamp)) return false;
+  const built = statSync(stamp).mtimeMs;
+  return ['src', 'scripts', 'package.json', 'tsconfig.json'].every((path) => newest(join(root, path)) < built);
+}
+
+/** Runs a development tool with this Node, so that the build uses the Node that started it. */
+function run(script, args) {
+  execFileSync(process.execPath, [script, ...args], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
+}
+
+function toolPaths() {
+  const require = createRequire(join(root, 'package.json'));
+  try {
+    return {
+      tsc: join(dirname(require.resolve('typescript/package.json')), 'bin/tsc'),
+      asc: join(dirname(require.resolve('assemblyscript/package.json')), 'bin/asc.js'),
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Builds what is missing or old. Returns false when the development dependencies are not installed. */
+export function build({ force = false } = {}) {
+  if (!force && isFresh()) return true;
+  const tools = toolPaths();
+  if (tools === undefined) return false;
+  rmSync(join(root, 'dist'), { recursive: true, force: true });
+  mkdirSync(join(root, 'dist'));
+  run(tools.tsc, ['-p', 'tsconfig.json']);
+  run(tools.asc, ['src/kernel.ts', '-o', 'dist/kernel.wasm', '--noAssert', ...ASC_ARGUMENTS]);
+  run(tools.asc, [
+    'src/kernel.ts',
+    'src/kernel.debug.ts',
+    '-o',
+    'dist/kernel.debug.wasm',
+    '--use',
+    'abort=',
+    ...ASC_ARGUMENTS,
+  ]);
+  for (const [file, entries] of [
+    ['kernel.wasm', ['kernel.ts']],
+    ['kernel.debug.wasm', ['kernel.ts', 'kernel.debug.ts']],
+  ]) {
+    const sources = entries.map((entry) => readFileSync(join(root, 'src', entry), 'utf8'));
+    const problems = checkKernel(readFileSync(join(root, 'dist', file)), sources);
+    if (problems.length > 0) throw new Error(`dist/${file}: ${problems.join('; ')}`);
+  }
+  const cli = join(root, 'dist/cli/main.js');
+  if (existsSync(cli)) chmodSync(cli, 0o755);
+  writeFileSync(stamp, '');
+  return true;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    if (!build({ force: process.argv.includes('--force') })) {
+      console.error('ringway: the development dependencies are missing; run `npm ci` first.');
+      process.exit(1);
+    }
+  } catch (error) {
+    console.error(`build failed: ${error.message}`);
+    process.exit(1);
+  }
+}

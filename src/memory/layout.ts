@@ -1,0 +1,168 @@
+/**
+ * Where things lie in the arena: its directory, packet slots, buffers, and the buffer pool. All in bytes.
+ *
+ *     arena       0 ┌──────────────────────────┐
+ *                   │ never used: address 0    │  a null address reads zeroes, never data
+ *              base ├──────────────────────────┤
+ *                   │ directory                │  names, addresses and sizes of the regions
+ *     base + 64 KiB ├──────────────────────────┤
+ *                   │ region │ gap │ region …  │  a gap holds GUARD words, so that an overrun is found
+ *                   └──────────────────────────┘
+ */
+
+// ---------------------------------------------------------------- directory
+
+/** "RNGW", little endian: an arena of ours. */
+export const ARENA_MAGIC_VALUE: u32 = 0x57474e52;
+export const ARENA_MAGIC: u32 = 0;
+/** Bytes of the whole memory, in pages of 64 KiB (4 GiB does not fit a u32 of bytes). */
+export const ARENA_PAGES: u32 = 4;
+/** Number of entries in the directory, free ones included. */
+export const ARENA_REGION_COUNT: u32 = 8;
+/** The first entry. */
+export const ARENA_REGIONS: u32 = 64;
+/** Bytes of a directory entry: address u32, bytes u32, name of up to 55 bytes of UTF-8 with a zero behind it. */
+export const REGION_ENTRY_SHIFT: u32 = 6;
+export const REGION_ADDRESS: u32 = 0;
+export const REGION_BYTES: u32 = 4;
+export const REGION_NAME: u32 = 8;
+export const REGION_NAME_MAX: u32 = 55;
+export const REGIONS_MAX: u32 = 1000;
+/** Bytes that the directory takes. */
+export const DIRECTORY_BYTES: u32 = 65536;
+/** Bytes of guard words behind each region. */
+export const GUARD_BYTES: u32 = 128;
+export const GUARD_VALUE: u32 = 0x5afe5afe;
+
+// ---------------------------------------------------------------- packet slot
+
+/**
+ * A packet on its way: 16 bytes, one v128, what rings carry and bursts are made of.
+ *
+ *      0 ┌────────────────┐
+ *        │ buffer         │  u32  address of the first buffer
+ *      4 ├───────┬────────┤
+ *        │ offset│ length │  u16 each: where the frame starts in that buffer, and its bytes in that buffer
+ *      8 ├───────┴────────┤
+ *        │ flow           │  u32  flow hash; 0 until somebody computed it
+ *     12 ├────┬─────┬─────┤
+ *        │port│flags│event│  u8 port (where from, then where to), u8 SLOT_FLAG_…, u16 of the event device
+ *        └────┴─────┴─────┘
+ */
+export const SLOT_BUFFER: u32 = 0;
+export const SLOT_OFFSET: u32 = 4;
+export const SLOT_LENGTH: u32 = 6;
+export const SLOT_FLOW: u32 = 8;
+export const SLOT_PORT: u32 = 12;
+export const SLOT_FLAGS: u32 = 13;
+export const SLOT_EVENT: u32 = 14;
+/** A slot is 16 bytes. */
+export const SLOT_SHIFT: u32 = 4;
+/** A burst is at most 32 packets on the way through the dataplane. */
+export const BURST_MAX: u32 = 32;
+
+/** More buffers follow: `BUFFER_NEXT` of the first is valid. */
+export const SLOT_FLAG_CHAINED: u32 = 1;
+/** Others hold the first buffer too: `BUFFER_REFERENCES` counts, and the bytes must not be written. */
+export const SLOT_FLAG_SHARED: u32 = 2;
+/** `BUFFER_SECONDS`, `BUFFER_NANOSECONDS` and `BUFFER_WIRE_LENGTH` are valid. */
+export const SLOT_FLAG_TIMED: u32 = 4;
+/** `BUFFER_CSUM_START` and the words behind it are valid: checksum or segmentation is still to be done. */
+export const SLOT_FLAG_OFFLOAD: u32 = 8;
+
+// ---------------------------------------------------------------- buffer
+
+/**
+ * A buffer: 2 KiB, aligned to 2 KiB. The first 64 bytes describe it; the fast path never reads them, since all that
+ * an unshared, unchained packet needs is in its slot.
+ *
+ *        0 ┌───────────────┐
+ *          │ descriptor    │  64 bytes, below
+ *       64 ├───────────────┤
+ *          │ headroom      │  192 bytes for headers that are pushed
+ *      256 ├───────────────┤
+ *          │ frame         │  up to 1,792 bytes; longer frames go on in the next buffer
+ *     2048 └───────────────┘
+ */
+export const BUFFER_SHIFT: u32 = 11;
+export const BUFFER_BYTES: u32 = 2048;
+/** Where a received frame starts: XDP's XDP_PACKET_HEADROOM (Linux include/uapi/linux/bpf.h). */
+export const BUFFER_HEADROOM: u32 = 256;
+/** The lowest offset a pushed header may reach. */
+export const BUFFER_DATA_MIN: u32 = 64;
+/** Frame bytes in one buffer: BUFFER_BYTES - BUFFER_HEADROOM. */
+export const BUFFER_FRAME_MAX: u32 = 1792;
+/** Buffers of one packet at most: 64 hold 114,688 bytes, more than the largest TSO frame. */
+export const SEGMENTS_MAX: u32 = 64;
+
+/** Owners of the buffer; valid in a slot flagged SHARED, and always in the second and later buffers of a chain. */
+export const BUFFER_REFERENCES: u32 = 0;
+/** Next buffer of the chain, or 0. */
+export const BUFFER_NEXT: u32 = 4;
+/** In the second and later buffers of a chain: where the bytes start, and how many there are (u16 each). */
+export const BUFFER_OFFSET: u32 = 8;
+export const BUFFER_LENGTH: u32 = 10;
+/** Bytes of the whole chain; valid in the first buffer of a slot flagged CHAINED. */
+export const BUFFER_TOTAL: u32 = 12;
+/** When the frame was seen, since 1970-01-01 UTC. */
+export const BUFFER_SECONDS: u32 = 16;
+export const BUFFER_NANOSECONDS: u32 = 20;
+/** Bytes the frame had on the wire; more than its length when the capture cut it. */
+export const BUFFER_WIRE_LENGTH: u32 = 24;
+/** As in struct virtio_net_hdr (virtio 1.1, 5.1.6): u8 flags, u8 gso_type, then u16 each. */
+export const BUFFER_OFFLOAD_FLAGS: u32 = 28;
+export const BUFFER_GSO_TYPE: u32 = 29;
+export const BUFFER_HEADER_LENGTH: u32 = 30;
+export const BUFFER_GSO_SIZE: u32 = 32;
+export const BUFFER_CSUM_START: u32 = 34;
+export const BUFFER_CSUM_OFFSET: u32 = 36;
+/** Debug kernels only: STATE_FREE or STATE_HELD. */
+export const BUFFER_STATE: u32 = 60;
+export const STATE_FREE: u32 = 0x46524545;
+export const STATE_HELD: u32 = 0x48454c44;
+/** What debug kernels fill a freed buffer with. */
+export const POISON_BYTE: u32 = 0xdb;
+
+// ---------------------------------------------------------------- pool
+
+/**
+ * The pool that all lcores share: fresh buffers by a counter, used ones by a ring of runs (`recycle.kernel.ts`).
+ * Words that lcores write lie two cache lines apart, since x86 prefetches lines in pairs.
+ */
+export const POOL_BASE: u32 = 0;
+/** Number of buffers. */
+export const POOL_COUNT: u32 = 4;
+/** Entries of the recycle ring: a power of two, at least POOL_COUNT, so that it is never full. */
+export const POOL_RING_SIZE: u32 = 8;
+/** Address of the run words, then of the entries. */
+export const POOL_RUNS: u32 = 12;
+export const POOL_ENTRIES: u32 = 16;
+/** Buffers taken fresh so far. */
+export const POOL_FRESH: u32 = 128;
+/** Free-running: next entry to fill, next to empty. */
+export const POOL_HEAD: u32 = 256;
+export const POOL_TAIL: u32 = 384;
+export const POOL_BYTES: u32 = 512;
+
+/** An lcore's own stock of buffers, last in first out. Only its lcore touches it. */
+export const CACHE_POOL: u32 = 0;
+export const CACHE_FILL: u32 = 4;
+/** Counters, u64 each, with the names and meaning of Linux's page_pool statistics. */
+export const CACHE_ALLOC_FAST: u32 = 8;
+export const CACHE_ALLOC_SLOW: u32 = 16;
+export const CACHE_ALLOC_SLOW_HIGH_ORDER: u32 = 24;
+export const CACHE_ALLOC_EMPTY: u32 = 32;
+export const CACHE_ALLOC_REFILL: u32 = 40;
+export const CACHE_ALLOC_WAIVE: u32 = 48;
+export const CACHE_RECYCLE_CACHED: u32 = 56;
+export const CACHE_RECYCLE_CACHE_FULL: u32 = 64;
+export const CACHE_RECYCLE_RING: u32 = 72;
+export const CACHE_RECYCLE_RING_FULL: u32 = 80;
+export const CACHE_RELEASED_REFCNT: u32 = 88;
+/** The stack of addresses. */
+export const CACHE_STACK: u32 = 128;
+export const CACHE_SIZE: u32 = 128;
+/** Buffers moved between a cache and the ring at once. */
+export const CACHE_REFILL: u32 = 64;
+/** CACHE_STACK + CACHE_SIZE * 4, and two lines of distance to the next lcore's. */
+export const CACHE_BYTES: u32 = 768;

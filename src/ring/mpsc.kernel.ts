@@ -1,0 +1,83 @@
+import { copySlotsIn, copySlotsOut } from './copy.kernel.ts';
+import { MPSC_CACHED_TAIL, MPSC_HEAD, MPSC_READABLE, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from './layout.ts';
+
+function runAddress(ring: u32, index: u32): u32 {
+  return ring + MPSC_RUNS + ((index & (load<u32>(ring, MPSC_SIZE) - 1)) << 2);
+}
+
+function slotsAddress(ring: u32): u32 {
+  return ring + MPSC_RUNS + (load<u32>(ring, MPSC_SIZE) << 2);
+}
+
+/** Claims places for up to `count` slots. Returns their number in the upper half, the first's index in the lower. */
+export function pushClaim(ring: u32, count: u32): u64 {
+  const size = load<u32>(ring, MPSC_SIZE);
+  while (true) {
+    const head = atomic.load<u32>(ring, MPSC_HEAD);
+    let fill = head - load<u32>(ring, MPSC_CACHED_TAIL);
+    // A cached tail may be so old that the fill looks larger than the ring: refreshed like one that looks full.
+    if (fill + count > size) {
+      const tail = atomic.load<u32>(ring, MPSC_TAIL);
+      store<u32>(ring, tail, MPSC_CACHED_TAIL);
+      fill = head - tail;
+      // Others moved both indexes past the head read above.
+      if (fill > size) continue;
+    }
+    const n = min(count, size - fill);
+    if (n === 0) return 0;
+    if (atomic.cmpxchg<u32>(ring, head, head + n, MPSC_HEAD) === head) return ((<u64>n) << 32) | head;
+  }
+}
+
+export function pushWrite(ring: u32, index: u32, source: u32, n: u32): void {
+  copySlotsIn(slotsAddress(ring), load<u32>(ring, MPSC_SIZE), index, source, n);
+}
+
+export function pushPublish(ring: u32, index: u32, n: u32): void {
+  // The length of the run at its first place tells the consumer that the whole run is written. Producers publish
+  // in any order and never wait for each other.
+  atomic.store<u32>(runAddress(ring, index), n);
+}
+
+/** Copies up to `count` slots at `source` into the ring. Returns how many fitted. Any lcore. */
+export function push(ring: u32, source: u32, count: u32): u32 {
+  const claim = pushClaim(ring, count);
+  const n = <u32>(claim >> 32);
+  if (n === 0) return 0;
+  pushWrite(ring, <u32>claim, source, n);
+  pushPublish(ring, <u32>claim, n);
+  return n;
+}
+
+/** Returns how many of `max` slots the consumer may read. */
+export function popClaim(ring: u32, max: u32): u32 {
+  const tail = load<u32>(ring, MPSC_TAIL);
+  let readable = load<u32>(ring, MPSC_READABLE);
+  while (readable - tail < max) {
+    const run = runAddress(ring, readable);
+    const n = atomic.load<u32>(run);
+    if (n === 0) break;
+    // Cleared before the tail frees the place, so that the next lap starts from 0.
+    store<u32>(run, 0);
+    readable += n;
+  }
+  store<u32>(ring, readable, MPSC_READABLE);
+  return min(max, readable - tail);
+}
+
+export function popRead(ring: u32, target: u32, n: u32): void {
+  copySlotsOut(slotsAddress(ring), load<u32>(ring, MPSC_SIZE), load<u32>(ring, MPSC_TAIL), target, n);
+}
+
+export function popPublish(ring: u32, n: u32): void {
+  atomic.store<u32>(ring, load<u32>(ring, MPSC_TAIL) + n, MPSC_TAIL);
+}
+
+/** Copies up to `max` slots out of the ring to `target`. Returns how many there were. Consumer only. */
+export function pop(ring: u32, target: u32, max: u32): u32 {
+  const n = popClaim(ring, max);
+  if (n === 0) return 0;
+  popRead(ring, target, n);
+  popPublish(ring, n);
+  return n;
+}
