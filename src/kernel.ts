@@ -1,7 +1,15 @@
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
+import { generate as portsGenerate } from './ports/generator.kernel.ts';
 import { pop as ringMpscPop, push as ringMpscPush } from './ring/mpsc.kernel.ts';
 import { pop as ringSpscPop, push as ringSpscPush } from './ring/spsc.kernel.ts';
+import { forward as switchForward } from './switch/forward.kernel.ts';
+import { age as switchAge, countMacs as switchCountMacs, setStatic as switchSetStatic } from './switch/mac.kernel.ts';
+import {
+  burstBytes as telemetryBurstBytes,
+  countRx as telemetryCountRx,
+  countTx as telemetryCountTx,
+} from './telemetry/counters.kernel.ts';
 
 export {
   memoryFill,
@@ -11,8 +19,16 @@ export {
   poolFlush,
   poolFree,
   poolShare,
+  portsGenerate,
   ringMpscPop,
   ringMpscPush,
   ringSpscPop,
   ringSpscPush,
+  switchAge,
+  switchCountMacs,
+  switchForward,
+  switchSetStatic,
+  telemetryBurstBytes,
+  telemetryCountRx,
+  telemetryCountTx,
 };

@@ -92,8 +92,8 @@ export const BUFFER_HEADROOM: u32 = 256;
 export const BUFFER_DATA_MIN: u32 = 64;
 /** Frame bytes in one buffer: BUFFER_BYTES - BUFFER_HEADROOM. */
 export const BUFFER_FRAME_MAX: u32 = 1792;
-/** Buffers of one packet at most: 64 hold 114,688 bytes, more than the largest TSO frame. */
-export const SEGMENTS_MAX: u32 = 64;
+/** Buffers of one packet at most: 147 hold 263,424 bytes, more than libpcap’s longest frame (MAXIMUM_SNAPLEN, 262,144). */
+export const SEGMENTS_MAX: u32 = 147;
 
 /** Owners of the buffer; valid in a slot flagged SHARED, and always in the second and later buffers of a chain. */
 export const BUFFER_REFERENCES: u32 = 0;

@@ -1,0 +1,181 @@
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import type { Arena, ArenaHandle } from '../memory/arena.ts';
+import { RingwayError } from '../util/errors.ts';
+import type { IdleStrategy } from './idle.ts';
+import { LCORE_BYTES, LCORE_CACHE, LCORE_COUNTERS, LCORE_DOORBELL, LCORE_INDEX } from './layout.ts';
+
+/** What an lcore's module is given. */
+export interface LcoreContext {
+  readonly arena: Arena;
+  /** Number of the lcore, from 0. */
+  readonly index: number;
+  /** Address of the lcore's words (`layout.ts`). */
+  readonly address: number;
+  /** What the starter passed along: anything that can be posted. */
+  readonly data: unknown;
+}
+
+/** What an lcore's module makes. */
+export interface LcoreTask {
+  /** Does a burst of work and returns how many packets or events it was; 0 lets the lcore go idle. */
+  poll(): number;
+  /** Answers a message of the control thread; the packets wait meanwhile. */
+  handle(message: unknown): unknown;
+  /** Ends the task: what it returns answers `Lcore.stop()`. */
+  stop(): unknown;
+}
+
+/** The default export of an lcore's module. */
+export type LcoreTaskFactory = (context: LcoreContext) => LcoreTask | Promise<LcoreTask>;
+
+export interface LcoreOptions {
+  readonly index: number;
+  /** Address of the buffer cache that is this lcore's own. */
+  readonly cache: number;
+  /** Address of this lcore's block of port counters. */
+  readonly counters: number;
+  /** The module that the thread runs: JavaScript, since workers load no TypeScript. */
+  readonly module: URL;
+  readonly data: unknown;
+  readonly idle: IdleStrategy;
+  /** The processor to stay on; the system decides when left out. */
+  readonly cpu?: number;
+}
+
+/** An lcore's thread, seen from the control thread. */
+export interface Lcore {
+  readonly index: number;
+  readonly address: number;
+  readonly idle: IdleStrategy;
+  readonly cpu: number | undefined;
+  /** Sends `message` to the task and resolves with its answer; rejects with what it threw, or when the lcore died. */
+  call(message: unknown): Promise<unknown>;
+  /** Stops polling, and resolves with what the task's `stop` returned once the thread has ended. */
+  stop(): Promise<unknown>;
+  /** Resolves when the thread has ended after `stop`; rejects with `LCORE_DIED` when it ended by itself. */
+  readonly ended: Promise<void>;
+  /** Ends the thread at once, wherever it is. */
+  terminate(): Promise<void>;
+}
+
+export interface LcoreWorkerData {
+  readonly arena: ArenaHandle;
+  readonly index: number;
+  readonly address: number;
+  readonly module: string;
+  readonly data: unknown;
+  readonly idle: IdleStrategy;
+  readonly cpu?: number;
+  readonly port: MessagePort;
+}
+export interface LcoreRequest {
+  readonly id: number;
+  readonly message: unknown;
+  readonly stop: boolean;
+}
+export interface LcoreReply {
+  readonly id: number;
+  readonly result?: unknown;
+  readonly error?: unknown;
+}
+
+interface Waiter {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+/** Allocates the words of an lcore: region `lcore N`. */
+export function allocateLcore(arena: Arena, index: number, cache: number, counters: number): number {
+  const address = arena.allocate(`lcore ${index}`, LCORE_BYTES);
+  arena.u32[(address + LCORE_INDEX) >>> 2] = index;
+  arena.u32[(address + LCORE_CACHE) >>> 2] = cache;
+  arena.u32[(address + LCORE_COUNTERS) >>> 2] = counters;
+  return address;
+}
+
+/**
+ * Starts a thread that polls `options.module`. Resolves when the task is made and polling begins.
+ * @throws what the module threw while it started; RingwayError `UNSUPPORTED` when `cpu` is given and pinning is not
+ *   available.
+ */
+export async function startLcore(arena: Arena, address: number, options: LcoreOptions): Promise<Lcore> {
+  const { index, module, data, idle, cpu } = options;
+  const { port1, port2 } = new MessageChannel();
+  const workerData: LcoreWorkerData = {
+    arena: arena.handle,
+    index,
+    address,
+    module: module.href,
+    data,
+    idle,
+    ...(cpu === undefined ? {} : { cpu }),
+    port: port2,
+  };
+  const worker = new Worker(new URL('./worker.js', import.meta.url), {
+    name: `ringway lcore ${index}`,
+    workerData,
+    transferList: [port2],
+  });
+  const waiters = new Map<number, Waiter>();
+  let serial = 0;
+  let stopping = false;
+  let started = false;
+  const doorbell = (address + LCORE_DOORBELL) >>> 2;
+
+  const ended = new Promise<void>((resolve, reject) => {
+    let failure: unknown;
+    worker.on('error', (error) => {
+      failure = error;
+    });
+    worker.on('exit', (code) => {
+      port1.close();
+      const reason =
+        started || failure === undefined
+          ? new RingwayError('LCORE_DIED', `lcore ${index} ended by itself: ${failure ?? `exit code ${code}`}`, {
+              cause: failure,
+            })
+          : failure;
+      for (const waiter of waiters.values()) waiter.reject(reason);
+      waiters.clear();
+      if (stopping && failure === undefined) resolve();
+      else reject(reason);
+    });
+  });
+  ended.catch(() => {});
+
+  port1.on('message', ({ id, result, error }: LcoreReply) => {
+    const waiter = waiters.get(id);
+    waiters.delete(id);
+    if (error === undefined) waiter?.resolve(result);
+    else waiter?.reject(error);
+  });
+  const ask = (message: unknown, stop: boolean): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      serial++;
+      waiters.set(serial, { resolve, reject });
+      port1.postMessage({ id: serial, message, stop } satisfies LcoreRequest);
+      Atomics.store(arena.i32, doorbell, 1);
+      Atomics.notify(arena.i32, doorbell);
+    });
+
+  await new Promise((resolve, reject) => waiters.set(0, { resolve, reject }));
+  started = true;
+  return {
+    index,
+    address,
+    idle,
+    cpu,
+    call: (message) => ask(message, false),
+    stop: async () => {
+      stopping = true;
+      const result = await ask(undefined, true);
+      await ended;
+      return result;
+    },
+    ended,
+    terminate: async () => {
+      stopping = true;
+      await worker.terminate();
+    },
+  };
+}

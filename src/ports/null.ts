@@ -1,0 +1,19 @@
+import type { PoolKernels } from '../memory/pool.ts';
+import type { PortType } from './port.ts';
+
+/** A port that receives nothing and takes everything. */
+export const nullPort: PortType = {
+  create: () => ({ data: undefined, rxQueues: 0, pausable: false, finite: false }),
+  attach({ arena, cache }) {
+    const { poolFree } = arena.kernels<PoolKernels>();
+    return {
+      rxBurst: () => 0,
+      txBurst(slots, count) {
+        poolFree(cache, slots, count);
+        return count;
+      },
+      info: () => ({ done: false }),
+      close() {},
+    };
+  },
+};

@@ -1,0 +1,79 @@
+import type { Arena } from '../memory/arena.ts';
+
+/** What a port of an lcore's thread is given. */
+export interface PortContext {
+  readonly arena: Arena;
+  /** The port's number in the dataplane, 0 to 254. */
+  readonly index: number;
+  /** Which of the port's receive queues this is, from 0. Queue 0 also sends. */
+  readonly queue: number;
+  /** Address of the lcore's words: its time is there (`lcore/layout.ts`). */
+  readonly lcore: number;
+  /** Address of the lcore's buffer cache, for the pool's kernels. */
+  readonly cache: number;
+  /** Counts `n` packets that arrived and were refused for a reason (`telemetry/layout.ts`, DROP_…). */
+  refuse(reason: number, n: number): void;
+}
+
+/** How a port is doing. */
+export interface PortInfo {
+  /** True when nothing more will ever arrive: the end of a capture, a limit reached. */
+  readonly done: boolean;
+  /** How much of a finite input has arrived, 0 to 1. */
+  readonly progress?: number;
+  /** Packets it holds that are neither received nor sent yet. */
+  readonly pending?: number;
+  /** What is wrong with it, in a sentence. It goes on with what still works. */
+  readonly fault?: string;
+}
+
+/**
+ * One queue of a port, on the lcore that serves it. Packets are 16-byte slots in the arena (`memory/layout.ts`):
+ * `rxBurst` gives packets away, `txBurst` takes those that it accepts.
+ */
+export interface Port {
+  /** Writes up to `max` (1 to 32) received packets to address `slots`. Returns how many; 0 when nothing waits. */
+  rxBurst(slots: number, max: number): number;
+  /** Takes the first packets of `count` at address `slots`. Returns how many (0 to `count`); the rest stay the caller's. */
+  txBurst(slots: number, count: number): number;
+  info(): PortInfo;
+  /** Writes out what it holds and gives everything back. Called once, last. */
+  close(): void;
+  /**
+   * Changes a setting while it runs, by its name in the configuration.
+   * @throws RingwayError `BAD_ARGUMENT` when it has no such setting.
+   */
+  set?(name: string, value: unknown): void;
+}
+
+/** What the control thread tells the lcores about a port that it made. */
+export interface PortShare {
+  /** Handed to `attach` in each lcore's thread: anything that can be posted. */
+  readonly data: unknown;
+  /** Number of receive queues. 0: the port only sends. */
+  readonly rxQueues: number;
+  /** True when the source waits for us, as a file does: it is then read only while every output has room. */
+  readonly pausable: boolean;
+  /** True when its input ends by itself. */
+  readonly finite: boolean;
+}
+
+/** What the control thread offers to a port that is being made. */
+export interface PortSetup {
+  readonly arena: Arena;
+  /** The port's name: prefix its regions with `port NAME`. */
+  readonly name: string;
+  readonly seed: number;
+}
+
+/** A kind of port. `create` and `release` run on the control thread, `attach` on the lcore that serves the queue. */
+export interface PortType<Config = unknown> {
+  /**
+   * Opens and checks everything that can fail, so that a run does not start with a broken port.
+   * @throws RingwayError with the port's name, the value and what is allowed.
+   */
+  create(setup: PortSetup, config: Config): PortShare;
+  attach(context: PortContext, data: unknown): Port | Promise<Port>;
+  /** Gives back what `create` took; every queue is closed. */
+  release?(setup: PortSetup, data: unknown): void;
+}

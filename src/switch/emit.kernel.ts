@@ -1,0 +1,191 @@
+import { LCORE_CACHE, LCORE_COUNTERS } from '../lcore/layout.ts';
+import { fill, gather } from '../memory/chain.kernel.ts';
+import {
+  BUFFER_DATA_MIN,
+  BUFFER_SECONDS,
+  BUFFER_STATE,
+  BUFFER_TOTAL,
+  BUFFER_WIRE_LENGTH,
+  SLOT_BUFFER,
+  SLOT_FLAG_CHAINED,
+  SLOT_FLAG_SHARED,
+  SLOT_FLAG_TIMED,
+  SLOT_FLAGS,
+  SLOT_FLOW,
+  SLOT_LENGTH,
+  SLOT_OFFSET,
+  SLOT_PORT,
+  SLOT_SHIFT,
+} from '../memory/layout.ts';
+import { alloc, free, share } from '../memory/pool.kernel.ts';
+import { add, countDrop } from '../telemetry/counters.kernel.ts';
+import {
+  COUNTER_COPIES,
+  COUNTER_SHIFT,
+  DROP_LCORE_FULL,
+  DROP_POOL_EMPTY,
+  DROP_TX_FULL,
+  PORT_NONE,
+} from '../telemetry/layout.ts';
+import {
+  MIRRORS_MAX,
+  OUTPUT_BYTES,
+  OUTPUT_COUNT,
+  OUTPUT_SIZE,
+  OUTPUT_SLOTS,
+  PATH_COPY,
+  PATH_LCORE,
+  PATH_OUTPUTS,
+  PATH_SCRATCH,
+  PATH_SWITCH,
+  PORT_ENTRY_SHIFT,
+  PORT_MIRROR_TX,
+  PORT_STATE,
+  PORT_UP,
+  PORT_VLANS,
+  SWITCH_PORT_TABLE,
+  SWITCH_PORTS,
+} from './layout.ts';
+
+/** Bytes of PATH_SCRATCH: SEGMENTS_MAX * BUFFER_FRAME_MAX. */
+const FRAME_MAX: u32 = 263424;
+/** 802.1Q's tag protocol identifier, as stored from a little-endian register. */
+const TPID_8021Q: u16 = 0x0081;
+const TAG_BYTES: u16 = 4;
+
+export function portEntry(path: u32, port: u32): u32 {
+  return load<u32>(load<u32>(path, PATH_SWITCH), SWITCH_PORT_TABLE) + (port << PORT_ENTRY_SHIFT);
+}
+
+/** Address of this lcore's counters of `port`. */
+export function countersOf(path: u32, port: u32): u32 {
+  return load<u32>(load<u32>(path, PATH_LCORE), LCORE_COUNTERS) + (port << COUNTER_SHIFT);
+}
+
+function cacheOf(path: u32): u32 {
+  return load<u32>(load<u32>(path, PATH_LCORE), LCORE_CACHE);
+}
+
+/** True when `port` carries `vlan`; 0 stands for untagged frames in no VLAN. */
+export function isMember(entry: u32, vlan: u32): bool {
+  return (load<u8>(entry + (vlan >>> 3), PORT_VLANS) & (1 << (vlan & 7))) !== 0;
+}
+
+/** Drops the packet at `slot` for `reason`, on the account of `port`. */
+export function drop(path: u32, slot: u32, port: u32, reason: u32): void {
+  countDrop(countersOf(path, port), reason, 1);
+  free(cacheOf(path), slot, 1);
+}
+
+/** Appends the packet at `slot` to output `output`; drops it for `reason` when that is full. */
+function append(path: u32, slot: u32, output: u32, account: u32, reason: u32): void {
+  const address = load<u32>(path, PATH_OUTPUTS) + output * OUTPUT_BYTES;
+  const n = load<u32>(address, OUTPUT_COUNT);
+  if (n === OUTPUT_SIZE) {
+    drop(path, slot, account, reason);
+    return;
+  }
+  v128.store(address + OUTPUT_SLOTS + (n << SLOT_SHIFT), v128.load(slot));
+  store<u32>(address, n + 1, OUTPUT_COUNT);
+}
+
+/** Hands the packet over to another lcore, its port still being the one it came from. */
+export function appendToLcore(path: u32, slot: u32, lcore: u32): void {
+  const ports = load<u32>(load<u32>(path, PATH_SWITCH), SWITCH_PORTS);
+  append(path, slot, ports + lcore, load<u8>(slot, SLOT_PORT), DROP_LCORE_FULL);
+}
+
+/** Sends copies of the packet at `slot` to the ports named in the four bytes at `list`. They share its buffers. */
+export function mirror(path: u32, slot: u32, list: u32): void {
+  for (let i: u32 = 0; i < MIRRORS_MAX; i++) {
+    const target: u32 = load<u8>(list + i);
+    if (target === PORT_NONE || load<u32>(portEntry(path, target), PORT_STATE) !== PORT_UP) continue;
+    const copy = path + PATH_COPY;
+    share(slot, 1);
+    v128.store(copy, v128.load(slot));
+    add(countersOf(path, load<u8>(slot, SLOT_PORT)) + COUNTER_COPIES, 1);
+    append(path, copy, target, target, DROP_TX_FULL);
+  }
+}
+
+/** Sends the packet at `slot` through `port`, as it is. */
+export function emit(path: u32, slot: u32, port: u32): void {
+  const list = portEntry(path, port) + PORT_MIRROR_TX;
+  if (load<u32>(list) !== 0xffffffff) mirror(path, slot, list);
+  append(path, slot, port, port, DROP_TX_FULL);
+}
+
+/**
+ * Makes at `target` a packet with the same bytes as the one at `slot`, in buffers of its own.
+ * Returns 0 when the pool is exhausted.
+ */
+export function clone(path: u32, slot: u32, target: u32): u32 {
+  const cache = cacheOf(path);
+  if (alloc(cache, target, 1) === 0) return 0;
+  const scratch = load<u32>(path, PATH_SCRATCH);
+  const length = gather(slot, scratch, FRAME_MAX);
+  if (fill(cache, target, scratch, length) === 0) return 0;
+  const from = load<u32>(slot, SLOT_BUFFER);
+  const to = load<u32>(target, SLOT_BUFFER);
+  memory.copy(to + BUFFER_SECONDS, from + BUFFER_SECONDS, BUFFER_STATE - BUFFER_SECONDS);
+  const chained = load<u8>(target, SLOT_FLAGS) & <u8>SLOT_FLAG_CHAINED;
+  const kept = load<u8>(slot, SLOT_FLAGS) & ~(<u8>(SLOT_FLAG_CHAINED | SLOT_FLAG_SHARED));
+  store<u8>(target, kept | chained, SLOT_FLAGS);
+  store<u8>(target, load<u8>(slot, SLOT_PORT), SLOT_PORT);
+  store<u32>(target, load<u32>(slot, SLOT_FLOW), SLOT_FLOW);
+  return 1;
+}
+
+/**
+ * Makes the packet at `slot` one that may be written and has room for a VLAN tag in front: a copy takes its place when
+ * others hold its buffers. Returns 0 when there is no buffer for that; the packet is dropped then.
+ */
+export function makeWritable(path: u32, slot: u32): u32 {
+  const hasRoom = load<u16>(slot, SLOT_OFFSET) >= BUFFER_DATA_MIN + TAG_BYTES;
+  if (hasRoom && (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_SHARED) === 0) return 1;
+  const copy = path + PATH_COPY;
+  if (clone(path, slot, copy) === 0) {
+    drop(path, slot, load<u8>(slot, SLOT_PORT), DROP_POOL_EMPTY);
+    return 0;
+  }
+  free(cacheOf(path), slot, 1);
+  v128.store(slot, v128.load(copy));
+  return 1;
+}
+
+/** Moves the start of a writable frame by `by` bytes, its lengths with it. */
+function moveStart(slot: u32, by: i32): void {
+  store<u16>(slot, <u16>(load<u16>(slot, SLOT_OFFSET) + by), SLOT_OFFSET);
+  store<u16>(slot, <u16>(load<u16>(slot, SLOT_LENGTH) - by), SLOT_LENGTH);
+  const flags = load<u8>(slot, SLOT_FLAGS);
+  const buffer = load<u32>(slot, SLOT_BUFFER);
+  if (flags & SLOT_FLAG_CHAINED) store<u32>(buffer, load<u32>(buffer, BUFFER_TOTAL) - by, BUFFER_TOTAL);
+  if (flags & SLOT_FLAG_TIMED) store<u32>(buffer, load<u32>(buffer, BUFFER_WIRE_LENGTH) - by, BUFFER_WIRE_LENGTH);
+}
+
+/** Frame start of the packet at `slot`. */
+export function frameOf(slot: u32): u32 {
+  return load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET);
+}
+
+/** Removes the outer VLAN tag of a writable frame of at least 18 bytes. */
+export function popTag(slot: u32): void {
+  const frame = frameOf(slot);
+  const low = load<u64>(frame);
+  const high = load<u32>(frame, 8);
+  store<u64>(frame, low, 4);
+  store<u32>(frame, high, 12);
+  moveStart(slot, 4);
+}
+
+/** Puts an 802.1Q tag with VLAN `vlan` and priority 0 into a writable frame. */
+export function pushTag(slot: u32, vlan: u32): void {
+  const frame = frameOf(slot);
+  const low = load<u64>(frame);
+  const high = load<u32>(frame, 8);
+  store<u64>(frame - 4, low);
+  store<u32>(frame + 4, high);
+  store<u16>(frame + 8, TPID_8021Q);
+  store<u16>(frame + 10, bswap<u16>(<u16>vlan));
+  moveStart(slot, -4);
+}

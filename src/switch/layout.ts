@@ -1,0 +1,149 @@
+/**
+ * Where the switch keeps what it knows. One region is shared by all lcores, and each lcore has a path of its own:
+ *
+ *     switch ┌─────────┐      path of lcore 0 ┌──────────┬───────────────┬──────────────────────┐
+ *            │ words   │◀─────────────────────│ words    │ storm windows │ outputs              │
+ *            │ ports   │      path of lcore 1 ├──────────┼───────────────┼──────────────────────┤
+ *            │ MACs    │◀─────────────────────│ …        │               │ to ports, to lcores  │
+ *            │ rules   │                      └──────────┴───────────────┴──────────────────────┘
+ *            │ routes  │
+ *            └─────────┘
+ */
+
+// ---------------------------------------------------------------- shared
+
+/** Places in the port table. */
+export const SWITCH_PORTS: u32 = 0;
+export const SWITCH_PORT_TABLE: u32 = 4;
+export const SWITCH_MAC_TABLE: u32 = 8;
+/** Buckets of the MAC table, a power of two, less 1. */
+export const SWITCH_MAC_MASK: u32 = 12;
+/** Seconds after which an address is forgotten. */
+export const SWITCH_AGEING: u32 = 16;
+/** 1: frames to reserved addresses are forwarded. */
+export const SWITCH_FORWARD_RESERVED: u32 = 20;
+export const SWITCH_RULES: u32 = 24;
+export const SWITCH_RULE_COUNT: u32 = 28;
+/** Address of the route nodes, of the next hops; root node of IPv4 and of IPv6. */
+export const SWITCH_ROUTE_NODES: u32 = 32;
+export const SWITCH_NEXT_HOPS: u32 = 36;
+export const SWITCH_ROUTE_ROOT4: u32 = 40;
+export const SWITCH_ROUTE_ROOT6: u32 = 44;
+/** The router's MAC in the low 48 bits, as loaded from a frame; 0: there is no router. */
+export const SWITCH_ROUTER_MAC: u32 = 48;
+export const SWITCH_BYTES: u32 = 128;
+
+/** An entry of the port table. */
+export const PORT_STATE: u32 = 0;
+export const PORT_ABSENT: u32 = 0;
+export const PORT_UP: u32 = 1;
+/** 1: source addresses of frames from here are learned. */
+export const PORT_LEARN: u32 = 4;
+/** VLAN of untagged frames, and the one that leaves untagged. 0: untagged frames are in no VLAN. */
+export const PORT_PVID: u32 = 8;
+/** Flooded frames let in per storm window; 0: no limit. */
+export const PORT_STORM: u32 = 12;
+/** Four u8 each: ports that get a copy of what comes in, and of what goes out; PORT_NONE where there is none. */
+export const PORT_MIRROR_RX: u32 = 16;
+export const PORT_MIRROR_TX: u32 = 20;
+export const MIRRORS_MAX: u32 = 4;
+/** One bit a VLAN, 4096 of them: the port's member set. Bit 0 stands for untagged frames in no VLAN. */
+export const PORT_VLANS: u32 = 64;
+export const PORT_ENTRY_SHIFT: u32 = 10;
+
+/**
+ * A MAC table entry: a key of one u64 that is compared and swapped whole, and a value.
+ *
+ *      0 ┌───────────────────────────────┬──────────┬──────┐
+ *        │ MAC, as loaded from the frame │ VLAN     │ 0001 │  48 + 12 + 4 bits; 0: free; 1: being written
+ *      8 ├────────────────┬──────────────┴──────────┴──────┤
+ *        │ port | static  │ seconds of the last sight      │  u32 each
+ *        └────────────────┴────────────────────────────────┘
+ *
+ * A bucket is four entries, one cache line. An address has two buckets it may be in.
+ */
+export const MAC_KEY: u32 = 0;
+export const MAC_PORT: u32 = 8;
+export const MAC_SEEN: u32 = 12;
+/** In MAC_PORT: configured, so it neither ages nor moves. */
+export const MAC_STATIC: u32 = 65536;
+export const MAC_ENTRY_SHIFT: u32 = 4;
+export const MAC_BUCKET_SHIFT: u32 = 6;
+export const MAC_BUCKET_ENTRIES: u32 = 4;
+
+/** A steering rule: all its matches must hold. */
+export const RULE_ACTION: u32 = 0;
+export const RULE_DROP: u32 = 1;
+export const RULE_TO_PORT: u32 = 2;
+export const RULE_TO_LCORE: u32 = 3;
+/** Port or lcore. */
+export const RULE_TARGET: u32 = 4;
+/** The port it is for, or PORT_NONE for any. */
+export const RULE_IN_PORT: u32 = 8;
+export const RULE_MATCHES: u32 = 12;
+export const RULE_FIRST_MATCH: u32 = 64;
+export const RULE_MATCHES_MAX: u32 = 24;
+export const RULE_SHIFT: u32 = 9;
+export const RULES_MAX: u32 = 256;
+/** A match: `word & mask == value`, the word in network order at `base + offset`. */
+export const MATCH_BASE: u32 = 0;
+export const MATCH_FRAME: u32 = 0;
+export const MATCH_L3: u32 = 1;
+export const MATCH_L4: u32 = 2;
+/** The word is not in the frame: offset 0 its VLAN (0 when untagged), 1 its ethertype behind tags, 2 its IP protocol. */
+export const MATCH_META: u32 = 3;
+export const META_VLAN: u32 = 0;
+export const META_ETHERTYPE: u32 = 1;
+export const META_PROTOCOL: u32 = 2;
+export const MATCH_OFFSET: u32 = 4;
+export const MATCH_MASK: u32 = 8;
+export const MATCH_VALUE: u32 = 12;
+export const MATCH_SHIFT: u32 = 4;
+
+/**
+ * A route node: 256 u32, one for each value of the next address byte: 0, a child node's index, or a next hop's with
+ * ROUTE_LEAF. Prefixes are pushed to the leaves when the table is built, so that a look-up is at most one load a byte.
+ */
+export const ROUTE_NODE_SHIFT: u32 = 10;
+export const ROUTE_LEAF: u32 = 0x40000000;
+export const HOP_PORT: u32 = 0;
+/** Destination MAC in the low 48 bits. */
+export const HOP_MAC: u32 = 8;
+export const HOP_SHIFT: u32 = 4;
+
+// ---------------------------------------------------------------- path of an lcore
+
+export const PATH_SWITCH: u32 = 0;
+/** Its lcore's words: time, cache, counters. */
+export const PATH_LCORE: u32 = 4;
+/** Address of the first output; outputs to lcores follow those to ports. */
+export const PATH_OUTPUTS: u32 = 8;
+/** Address of 16 bytes of storm window a port. */
+export const PATH_STORMS: u32 = 12;
+/** Room for the largest frame, to copy chains. */
+export const PATH_SCRATCH: u32 = 16;
+/** Address of a u64 a rule: how often it matched here. */
+export const PATH_RULE_HITS: u32 = 20;
+/** Counters, u64 each. */
+export const PATH_LEARNED: u32 = 64;
+export const PATH_MOVED: u32 = 72;
+export const PATH_EVICTED: u32 = 80;
+/** Two slots for packets that the switch makes: a copy, and the other VLAN form of a flooded frame. */
+export const PATH_COPY: u32 = 96;
+export const PATH_FORM: u32 = 112;
+/** Ports that a flooded frame goes to as it is, then those that it goes to in the other form: a byte each. */
+export const PATH_MEMBERS: u32 = 128;
+export const PATH_OTHER_MEMBERS: u32 = 384;
+export const PATH_BYTES: u32 = 640;
+
+/** Packets on their way to one port or lcore, until the end of the poll. */
+export const OUTPUT_COUNT: u32 = 0;
+export const OUTPUT_SLOTS: u32 = 128;
+export const OUTPUT_SIZE: u32 = 128;
+export const OUTPUT_BYTES: u32 = 2176;
+
+/** A storm window: its number (time / 2^26 ns, some 67 ms), and flooded frames in it. */
+export const STORM_WINDOW: u32 = 0;
+export const STORM_COUNT: u32 = 8;
+export const STORM_SHIFT: u32 = 4;
+export const STORM_WINDOW_SHIFT: u32 = 26;

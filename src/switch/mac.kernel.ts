@@ -1,0 +1,181 @@
+import { LCORE_SECONDS } from '../lcore/layout.ts';
+import { add } from '../telemetry/counters.kernel.ts';
+import {
+  MAC_BUCKET_ENTRIES,
+  MAC_BUCKET_SHIFT,
+  MAC_ENTRY_SHIFT,
+  MAC_KEY,
+  MAC_PORT,
+  MAC_SEEN,
+  MAC_STATIC,
+  PATH_EVICTED,
+  PATH_LCORE,
+  PATH_LEARNED,
+  PATH_MOVED,
+  PATH_SWITCH,
+  SWITCH_AGEING,
+  SWITCH_MAC_MASK,
+  SWITCH_MAC_TABLE,
+} from './layout.ts';
+
+const MAC_BITS: u64 = 0xffffffffffff;
+const OCCUPIED: u64 = 0x1000000000000000;
+/** An entry whose value is about to be written. No address has this key: its upper bits are 0. */
+const BEING_WRITTEN: u64 = 1;
+
+/** The MAC address at `address` in the low 48 bits. Reads 8 bytes. */
+export function loadMac(address: u32): u64 {
+  return load<u64>(address) & MAC_BITS;
+}
+
+/** The table's key for a MAC address in a VLAN. */
+export function macKey(mac: u64, vlan: u32): u64 {
+  return mac | ((<u64>vlan) << 48) | OCCUPIED;
+}
+
+/** Spreads keys over 64 bits: the finalizer of splitmix64 (Steele, Lea, Flood 2014). */
+function mix(key: u64): u64 {
+  let z = (key ^ (key >>> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >>> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >>> 31);
+}
+
+function firstBucket(sw: u32, hash: u64): u32 {
+  return load<u32>(sw, SWITCH_MAC_TABLE) + ((<u32>hash & load<u32>(sw, SWITCH_MAC_MASK)) << MAC_BUCKET_SHIFT);
+}
+
+function secondBucket(sw: u32, hash: u64): u32 {
+  return load<u32>(sw, SWITCH_MAC_TABLE) + ((<u32>(hash >>> 32) & load<u32>(sw, SWITCH_MAC_MASK)) << MAC_BUCKET_SHIFT);
+}
+
+function findIn(bucket: u32, key: u64): u32 {
+  for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
+    const entry = bucket + (i << MAC_ENTRY_SHIFT);
+    if (load<u64>(entry, MAC_KEY) === key) return entry;
+  }
+  return 0;
+}
+
+/** The entry of `key`, or 0. */
+export function findMac(sw: u32, key: u64): u32 {
+  const hash = mix(key);
+  const entry = findIn(firstBucket(sw, hash), key);
+  return entry !== 0 ? entry : findIn(secondBucket(sw, hash), key);
+}
+
+/** True when `entry` may be given to another address. */
+function isStale(sw: u32, entry: u32, seconds: u32): bool {
+  if (load<u32>(entry, MAC_PORT) & MAC_STATIC) return false;
+  return seconds - load<u32>(entry, MAC_SEEN) > load<u32>(sw, SWITCH_AGEING);
+}
+
+/** A free or stale entry of the bucket; else its oldest learned one, or 0 when all are static. */
+function victimIn(_sw: u32, bucket: u32, seconds: u32): u32 {
+  let oldest: u32 = 0;
+  let oldestAge: u32 = 0;
+  for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
+    const entry = bucket + (i << MAC_ENTRY_SHIFT);
+    const key = load<u64>(entry, MAC_KEY);
+    if (key === 0) return entry;
+    if (key === BEING_WRITTEN || load<u32>(entry, MAC_PORT) & MAC_STATIC) continue;
+    const age = seconds - load<u32>(entry, MAC_SEEN);
+    if (oldest === 0 || age > oldestAge) {
+      oldest = entry;
+      oldestAge = age;
+    }
+  }
+  return oldest;
+}
+
+/**
+ * Puts `key` into a free, stale or else the oldest entry of its two buckets. Returns 1; 0 when every entry there is
+ * static or another lcore was faster; 2 when an address that was still in use had to go.
+ */
+export function insertMac(sw: u32, key: u64, portWord: u32, seconds: u32): u32 {
+  const hash = mix(key);
+  const first = victimIn(sw, firstBucket(sw, hash), seconds);
+  const second = victimIn(sw, secondBucket(sw, hash), seconds);
+  let entry = first;
+  if (first === 0) entry = second;
+  else if (second !== 0 && load<u64>(first, MAC_KEY) !== 0) {
+    const secondIsOlder = seconds - load<u32>(second, MAC_SEEN) > seconds - load<u32>(first, MAC_SEEN);
+    if (load<u64>(second, MAC_KEY) === 0 || secondIsOlder) entry = second;
+  }
+  if (entry === 0) return 0;
+  const old = load<u64>(entry, MAC_KEY);
+  const evicts = old !== 0 && !isStale(sw, entry, seconds);
+  if (old === BEING_WRITTEN || atomic.cmpxchg<u64>(entry, old, BEING_WRITTEN, MAC_KEY) !== old) return 0;
+  store<u32>(entry, portWord, MAC_PORT);
+  store<u32>(entry, seconds, MAC_SEEN);
+  // Published with its value: a reader that sees the key sees the port.
+  atomic.store<u64>(entry, key, MAC_KEY);
+  return evicts ? 2 : 1;
+}
+
+/** Notes that `key` was seen on `port`. In the steady state it reads one cache line and writes nothing. */
+export function learn(path: u32, key: u64, port: u32): void {
+  const sw = load<u32>(path, PATH_SWITCH);
+  const seconds = load<u32>(load<u32>(path, PATH_LCORE), LCORE_SECONDS);
+  const entry = findMac(sw, key);
+  if (entry === 0) {
+    const result = insertMac(sw, key, port, seconds);
+    if (result !== 0) add(path + PATH_LEARNED, 1);
+    if (result === 2) add(path + PATH_EVICTED, 1);
+    return;
+  }
+  const known = load<u32>(entry, MAC_PORT);
+  if (known & MAC_STATIC) return;
+  if (known !== port) {
+    store<u32>(entry, port, MAC_PORT);
+    add(path + PATH_MOVED, 1);
+  }
+  if (load<u32>(entry, MAC_SEEN) !== seconds) store<u32>(entry, seconds, MAC_SEEN);
+}
+
+/** The port of `key`, or -1 when it is not known or was not seen for too long. */
+export function lookupMac(path: u32, key: u64): i32 {
+  const sw = load<u32>(path, PATH_SWITCH);
+  const entry = findMac(sw, key);
+  if (entry === 0) return -1;
+  if (isStale(sw, entry, load<u32>(load<u32>(path, PATH_LCORE), LCORE_SECONDS))) return -1;
+  return load<u32>(entry, MAC_PORT) & 0xff;
+}
+
+/**
+ * Forgets stale addresses, and all those of port `port` (pass PORT_NONE for none); for the control thread.
+ * Returns how many it forgot.
+ */
+export function age(sw: u32, seconds: u32, port: u32): u32 {
+  const table = load<u32>(sw, SWITCH_MAC_TABLE);
+  const entries = (load<u32>(sw, SWITCH_MAC_MASK) + 1) * MAC_BUCKET_ENTRIES;
+  let forgotten: u32 = 0;
+  for (let i: u32 = 0; i < entries; i++) {
+    const entry = table + (i << MAC_ENTRY_SHIFT);
+    const key = load<u64>(entry, MAC_KEY);
+    if (key === 0 || key === BEING_WRITTEN) continue;
+    const ofPort = (load<u32>(entry, MAC_PORT) & 0xff) === port;
+    if (!ofPort && !isStale(sw, entry, seconds)) continue;
+    if (atomic.cmpxchg<u64>(entry, key, 0, MAC_KEY) === key) forgotten++;
+  }
+  return forgotten;
+}
+
+/** Entries in use. */
+export function countMacs(sw: u32): u32 {
+  const table = load<u32>(sw, SWITCH_MAC_TABLE);
+  const entries = (load<u32>(sw, SWITCH_MAC_MASK) + 1) * MAC_BUCKET_ENTRIES;
+  let used: u32 = 0;
+  for (let i: u32 = 0; i < entries; i++) {
+    if (load<u64>(table + (i << MAC_ENTRY_SHIFT), MAC_KEY) !== 0) used++;
+  }
+  return used;
+}
+
+/** Sets the entry of a MAC and VLAN for good, for the control thread. `mac` lies at address `at`. Returns 0 when there is no place. */
+export function setStatic(sw: u32, at: u32, vlan: u32, port: u32): u32 {
+  const key = macKey(loadMac(at), vlan);
+  const entry = findMac(sw, key);
+  if (entry === 0) return insertMac(sw, key, port | MAC_STATIC, 0);
+  store<u32>(entry, port | MAC_STATIC, MAC_PORT);
+  return 1;
+}

@@ -1,0 +1,75 @@
+import type { Arena } from '../memory/arena.ts';
+import { DROPS } from './drops.ts';
+import {
+  COUNTER_COPIES,
+  COUNTER_DROPS,
+  COUNTER_FLOODED,
+  COUNTER_RX_BYTES,
+  COUNTER_RX_PACKETS,
+  COUNTER_SHIFT,
+  COUNTER_TX_BYTES,
+  COUNTER_TX_PACKETS,
+  PORTS_MAX,
+} from './layout.ts';
+
+/** Bytes of all ports' counters on one lcore. */
+export const LCORE_COUNTERS_BYTES = PORTS_MAX << COUNTER_SHIFT;
+
+/** Address of the counters of port `port` in the block of one lcore. */
+export function portCounters(block: number, port: number): number {
+  return block + (port << COUNTER_SHIFT);
+}
+
+/**
+ * The u64 counter at `address`, exact up to 2^53. Its writer may be half way through a carry: the upper half is read
+ * again until both readings agree.
+ */
+export function readCounter(arena: Arena, address: number): number {
+  const at = address >>> 2;
+  for (;;) {
+    const high = Atomics.load(arena.u32, at + 1);
+    const low = Atomics.load(arena.u32, at);
+    if (Atomics.load(arena.u32, at + 1) === high) return high * 2 ** 32 + low;
+  }
+}
+
+/** Adds `n` (0 to 2^32-1) to the u64 counter at `address`, for code that is its only writer. */
+export function addCounter(arena: Arena, address: number, n: number): void {
+  const at = address >>> 2;
+  const sum = (arena.u32[at] ?? 0) + n;
+  arena.u32[at] = sum;
+  if (sum >= 2 ** 32) arena.u32[at + 1] = (arena.u32[at + 1] ?? 0) + 1;
+}
+
+/** One port's counters, summed over lcores. */
+export interface PortCounters {
+  rxPackets: number;
+  rxBytes: number;
+  txPackets: number;
+  txBytes: number;
+  /** Packets that came to be by flooding, mirroring or injected duplication. */
+  copies: number;
+  flooded: number;
+  /** Only reasons that occurred. */
+  drops: Record<string, number>;
+}
+
+/** Sums the counters of port `port` over the `blocks` of all lcores. */
+export function readPortCounters(arena: Arena, blocks: readonly number[], port: number): PortCounters {
+  const sum = (offset: number): number =>
+    blocks.reduce((total, block) => total + readCounter(arena, portCounters(block, port) + offset), 0);
+  const drops: Record<string, number> = {};
+  for (const [reason, { name }] of DROPS) {
+    const dropped = sum(COUNTER_DROPS + reason * 8);
+    if (dropped > 0) drops[name] = dropped;
+  }
+  return {
+    rxPackets: sum(COUNTER_RX_PACKETS),
+    rxBytes: sum(COUNTER_RX_BYTES),
+    txPackets: sum(COUNTER_TX_PACKETS),
+    txBytes: sum(COUNTER_TX_BYTES),
+    copies: sum(COUNTER_COPIES),
+    flooded: sum(COUNTER_FLOODED),
+    drops,
+  };
+}

@@ -1,0 +1,47 @@
+/**
+ * The counters of one port on one lcore: 32 u64, with that lcore as their only writer, so that counting needs no
+ * atomic and no lcore waits for another's cache line.
+ *
+ *     block of lcore   ┌─────────┬─────────┬─────
+ *                      │ port 0  │ port 1  │ …      256 bytes each
+ *                      └─────────┴─────────┴─────
+ *
+ * For every port and in all: received + copies = sent + dropped + in flight.
+ */
+export const COUNTER_RX_PACKETS: u32 = 0;
+export const COUNTER_RX_BYTES: u32 = 8;
+export const COUNTER_TX_PACKETS: u32 = 16;
+export const COUNTER_TX_BYTES: u32 = 24;
+/** Packets that came to be by flooding, mirroring or injected duplication. */
+export const COUNTER_COPIES: u32 = 32;
+/** Flooded packets, before copying. */
+export const COUNTER_FLOODED: u32 = 40;
+/** The first of the drop counters: add 8 times a reason. */
+export const COUNTER_DROPS: u32 = 64;
+export const COUNTER_SHIFT: u32 = 8;
+/** Ports at most; a port's number fits the u8 of a slot, and 255 stands for none. */
+export const PORTS_MAX: u32 = 255;
+export const PORT_NONE: u32 = 255;
+
+/** Why a packet was dropped. `drops.ts` has the names. A drop counts for the port that the packet came from… */
+export const DROP_RUNT: u32 = 0;
+export const DROP_LINK_TYPE: u32 = 1;
+export const DROP_POOL_EMPTY: u32 = 2;
+export const DROP_VLAN: u32 = 3;
+export const DROP_RESERVED: u32 = 4;
+export const DROP_SAME_PORT: u32 = 5;
+export const DROP_NO_PORT: u32 = 6;
+export const DROP_STORM: u32 = 7;
+export const DROP_STEERED: u32 = 8;
+export const DROP_NO_ROUTE: u32 = 9;
+export const DROP_TTL: u32 = 10;
+export const DROP_BAD_HEADER: u32 = 11;
+export const DROP_LCORE_FULL: u32 = 12;
+/** … or, from here on, for the port that it was to leave through. */
+export const DROP_TX_FULL: u32 = 16;
+export const DROP_TX_ERROR: u32 = 17;
+export const DROP_PORT_GONE: u32 = 18;
+export const DROP_STOPPED: u32 = 19;
+/** By the fault injector, in either direction. */
+export const DROP_FAULT: u32 = 20;
+export const DROP_REASONS: u32 = 24;
