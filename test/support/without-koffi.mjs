@@ -1,0 +1,19 @@
+// Pool and ring work as on a machine without koffi, then the one sentence that says what is missing.
+import { createArena, createPool } from 'ringway/memory';
+import { createSpscRing } from 'ringway/ring';
+import { requireSys, sysAvailable } from '#dist/sys/index.js';
+
+const arena = createArena({ bytes: 1 << 20 });
+const pool = createPool(arena, { buffers: 64, caches: 1 });
+const ring = createSpscRing(arena, { name: 'work', slots: 64 });
+const burst = arena.allocate('burst', 32 * 16);
+const { poolAlloc, poolFree } = arena.kernels();
+const moved = ring.push(burst, poolAlloc(pool.caches[0], burst, 32));
+poolFree(pool.caches[0], burst, ring.pop(burst, moved));
+let refusal;
+try {
+  requireSys('pinning a thread');
+} catch ({ code, message }) {
+  refusal = { code, message };
+}
+console.log(JSON.stringify({ moved, audit: pool.audit(), available: sysAvailable(), refusal }));
