@@ -1,0 +1,74 @@
+import type { PoolAudit, PoolStats } from '../memory/pool.ts';
+
+/** Everything that is counted in a dataplane, at one moment: what `stats`, the live table and the metrics show. */
+export interface Snapshot {
+  readonly version: 1;
+  /** Name of the dataplane. */
+  readonly name: string;
+  readonly pid: number;
+  readonly uptimeSeconds: number;
+  /** When it was taken: milliseconds since 1970-01-01 UTC. */
+  readonly atMs: number;
+  readonly state: 'running' | 'stopping' | 'stopped';
+  readonly ports: readonly PortSnapshot[];
+  readonly lcores: readonly LcoreSnapshot[];
+  readonly rings: readonly RingSnapshot[];
+  /** Packets dropped in all, by reason; those of ports included. */
+  readonly drops: Readonly<Record<string, number>>;
+  readonly pool: PoolStats & PoolAudit;
+  readonly switch: SwitchSnapshot;
+}
+
+/** Counters of a port since the start. */
+export interface PortSnapshot {
+  readonly name: string;
+  /** As in the configuration: `capture`, `generator`, `null`, `module`. */
+  readonly type: string;
+  readonly index: number;
+  readonly rxPackets: number;
+  readonly rxBytes: number;
+  readonly txPackets: number;
+  readonly txBytes: number;
+  /** Packets dropped at this port, by reason. */
+  readonly drops: Readonly<Record<string, number>>;
+  /** How much of a finite input was read, 0 to 1; missing when it has no end. */
+  readonly progress?: number;
+  /** A finite input that was read to its end; false for others. */
+  readonly done: boolean;
+  /** Why the port was latched off. */
+  readonly fault?: string;
+}
+
+export interface LcoreSnapshot {
+  readonly index: number;
+  readonly cpu?: number;
+  readonly idle: string;
+  readonly polls: number;
+  /** Polls that found nothing. */
+  readonly emptyPolls: number;
+  readonly packets: number;
+  /** Part of the recent time that was spent on packets, 0 to 1. */
+  readonly load: number;
+  readonly alive: boolean;
+}
+
+export interface RingSnapshot {
+  readonly name: string;
+  /** Slots that hold something now. */
+  readonly fill: number;
+  readonly slots: number;
+}
+
+export interface SwitchSnapshot {
+  /** Entries of the MAC table in use. */
+  readonly macs: number;
+  readonly macsMax: number;
+  readonly learned: number;
+  /** Addresses that came up at another port. */
+  readonly moved: number;
+  readonly aged: number;
+  /** Entries that gave way to newer ones because their bucket was full. */
+  readonly evicted: number;
+  /** Packets that went to all ports of their VLAN. */
+  readonly flooded: number;
+}
