@@ -24,10 +24,8 @@ export const LCORE_EMPTY_POLLS: u32 = 264;
 export const LCORE_PACKETS: u32 = 272;
 /** Nanoseconds from the first busy poll to the next empty one, summed. */
 export const LCORE_BUSY_NS: u32 = 280;
-/** Packets this lcore holds between ports: in its output buffers and middleware. */
-export const LCORE_PENDING: u32 = 288;
-/** STATE_RUNNING, or how it ended. */
-export const LCORE_STATE: u32 = 292;
+/** LCORE_STARTING, LCORE_RUNNING or LCORE_STOPPED. */
+export const LCORE_STATE: u32 = 288;
 export const LCORE_BYTES: u32 = 384;
 
 export const LCORE_STARTING: u32 = 0;

@@ -13,6 +13,8 @@ export interface LcoreContext {
   readonly address: number;
   /** What the starter passed along: anything that can be posted. */
   readonly data: unknown;
+  /** Sends `event` to the control thread, to the starter's `onEvent`. Not for the packet path. */
+  notify(event: unknown): void;
 }
 
 /** What an lcore's module makes. */
@@ -40,6 +42,8 @@ export interface LcoreOptions {
   readonly idle: IdleStrategy;
   /** The processor to stay on; the system decides when left out. */
   readonly cpu?: number;
+  /** Called with each event that the task sends. */
+  readonly onEvent?: (event: unknown) => void;
 }
 
 /** An lcore's thread, seen from the control thread. */
@@ -74,10 +78,13 @@ export interface LcoreRequest {
   readonly stop: boolean;
 }
 export interface LcoreReply {
+  /** The request's; 0 says that the task started, EVENT_ID that it sent an event. */
   readonly id: number;
   readonly result?: unknown;
   readonly error?: unknown;
 }
+
+export const EVENT_ID = -1;
 
 interface Waiter {
   readonly resolve: (value: unknown) => void;
@@ -144,6 +151,10 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
   ended.catch(() => {});
 
   port1.on('message', ({ id, result, error }: LcoreReply) => {
+    if (id === EVENT_ID) {
+      options.onEvent?.(result);
+      return;
+    }
     const waiter = waiters.get(id);
     waiters.delete(id);
     if (error === undefined) waiter?.resolve(result);

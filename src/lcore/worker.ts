@@ -16,7 +16,14 @@ import {
   LCORE_STATE,
   LCORE_STOPPED,
 } from './layout.ts';
-import type { LcoreReply, LcoreRequest, LcoreTask, LcoreTaskFactory, LcoreWorkerData } from './lcore.ts';
+import {
+  EVENT_ID,
+  type LcoreReply,
+  type LcoreRequest,
+  type LcoreTask,
+  type LcoreTaskFactory,
+  type LcoreWorkerData,
+} from "./lcore.ts";
 
 /** Busy polls between two readings of the clock: 64 bursts of 32 take some 50 µs. */
 const POLLS_PER_REFRESH = 64;
@@ -104,7 +111,13 @@ async function main(port: MessagePort, data: LcoreWorkerData): Promise<void> {
   const clock = new LcoreClock(arena, data.address);
   clock.refresh();
   const { default: start } = (await import(data.module)) as { default: LcoreTaskFactory };
-  const task = await start({ arena, index: data.index, address: data.address, data: data.data });
+  const task = await start({
+    arena,
+    index: data.index,
+    address: data.address,
+    data: data.data,
+    notify: (event) => port.postMessage({ id: EVENT_ID, result: event } satisfies LcoreReply),
+  });
   const state = (data.address + LCORE_STATE) >>> 2;
   Atomics.store(arena.i32, state, LCORE_RUNNING);
   port.postMessage({ id: 0, result: undefined } satisfies LcoreReply);

@@ -93,7 +93,7 @@ export function route(path: u32, slot: u32, from: u32, tagged: bool): void {
     drop(path, slot, from, DROP_BAD_HEADER);
     return;
   }
-  if (load<u8>(header, isV4 ? 8 : 7) <= 1) {
+  if (load<u8>(header + (isV4 ? 8 : 7)) <= 1) {
     drop(path, slot, from, DROP_TTL);
     return;
   }

@@ -1,0 +1,7 @@
+// The module that a dataplane's lcores run.
+import type { LcoreContext, LcoreTask } from '../lcore/lcore.ts';
+import { Pipeline } from './pipeline.ts';
+
+export default function start(context: LcoreContext): LcoreTask {
+  return new Pipeline(context);
+}

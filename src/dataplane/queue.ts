@@ -1,0 +1,72 @@
+import type { LcoreContext } from '../lcore/lcore.ts';
+import { capturePort } from '../ports/capture.ts';
+import { countedPort } from '../ports/counted.ts';
+import { faultyPort } from '../ports/fault.ts';
+import { generatorPort } from '../ports/generator.ts';
+import { modulePort } from '../ports/module.ts';
+import { nullPort } from '../ports/null.ts';
+import type { Port, PortContext, PortType } from '../ports/port.ts';
+import { type TapShare, tappedPort } from '../ports/tap.ts';
+import { tracedPort } from '../ports/tracer.ts';
+import { addCounter, portCounters } from '../telemetry/counters.ts';
+import { COUNTER_DROPS, COUNTER_RX_PACKETS } from '../telemetry/layout.ts';
+import { RingwayError } from '../util/errors.ts';
+import type { PipelineData, PortWire, TraceEvent } from './wire.ts';
+
+/** One queue of a port, attached on this lcore, with its middleware around it. */
+export interface Queue {
+  /** The port's number. */
+  readonly index: number;
+  readonly queue: number;
+  readonly port: Port;
+  /** Turns a line per packet on or off. */
+  trace(on: boolean): void;
+}
+
+/** The kinds of ports that a configuration may name. */
+export const portTypes: Readonly<Record<string, PortType<never>>> = {
+  capture: capturePort,
+  generator: generatorPort,
+  module: modulePort,
+  null: nullPort,
+};
+
+/** @throws RingwayError `BAD_CONFIG` when there is no such kind of port. */
+export function portTypeOf(type: string): PortType<never> {
+  const found = portTypes[type];
+  if (found === undefined) {
+    throw new RingwayError('BAD_CONFIG', `no port type ${JSON.stringify(type)}; there are: ${Object.keys(portTypes).join(', ')}`);
+  }
+  return found;
+}
+
+/**
+ * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, injected faults, the
+ * tap, the tracer: so a tap records what the dataplane saw, and the counters what came over the wire.
+ */
+export async function attachQueue(
+  context: LcoreContext,
+  data: PipelineData,
+  wire: PortWire,
+  queue: number,
+): Promise<Queue> {
+  const { arena, address: lcore, notify } = context;
+  const counters = portCounters(data.counters, wire.index);
+  const portContext: PortContext = {
+    arena,
+    index: wire.index,
+    queue,
+    lcore,
+    cache: data.cache,
+    refuse(reason, n) {
+      addCounter(arena, counters + COUNTER_RX_PACKETS, n);
+      addCounter(arena, counters + COUNTER_DROPS + reason * 8, n);
+    },
+  };
+  const attached = await portTypeOf(wire.type).attach(portContext, wire.data);
+  let port = countedPort(arena, attached, wire.index, counters);
+  if (wire.fault !== undefined) port = faultyPort(portContext, port, counters, wire.fault);
+  if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap as TapShare);
+  const traced = tracedPort(arena, port, (line) => notify({ index: wire.index, line } satisfies TraceEvent));
+  return { index: wire.index, queue, port: traced.port, trace: traced.trace };
+}

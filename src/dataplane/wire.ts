@@ -1,0 +1,66 @@
+import type { FaultConfig } from '../config/types.ts';
+import type { PortInfo } from '../ports/port.ts';
+
+/** What an lcore must know of a port: enough to attach the queues that it serves, and to reach the rest. */
+export interface PortWire {
+  readonly index: number;
+  readonly name: string;
+  /** Kind of port, as in the configuration. */
+  readonly type: string;
+  /** For `attach`. */
+  readonly data: unknown;
+  /** The module of a port of type `module`. */
+  readonly module?: string;
+  readonly pausable: boolean;
+  /** The lcore that serves each receive queue; the first one also sends. */
+  readonly queueLcores: readonly number[];
+  /** False: the port only sends. */
+  readonly receives: boolean;
+  /** Address of the ring through which other lcores reach the sender. */
+  readonly txRing: number;
+  readonly fault?: FaultConfig & { readonly seed: number };
+  /** Descriptor of the open tap file. */
+  readonly tap?: unknown;
+}
+
+/** What an lcore's pipeline is started with. */
+export interface PipelineData {
+  readonly cache: number;
+  readonly counters: number;
+  readonly path: number;
+  /** Room for a burst of packets. */
+  readonly burst: number;
+  /** Places for ports in the switch. */
+  readonly ports: number;
+  /** Address of the ring of packets that other lcores steer here, by lcore. */
+  readonly inputRings: readonly number[];
+  /** Address of each lcore's words. */
+  readonly lcores: readonly number[];
+}
+
+/** Messages from the control thread to an lcore, between polls. */
+export type PipelineMessage =
+  | { readonly kind: 'add'; readonly port: PortWire }
+  /** Send nothing more to the port; what waits for it is dropped. */
+  | { readonly kind: 'detach'; readonly index: number }
+  /** Close the port's queues here, after every lcore has detached. */
+  | { readonly kind: 'remove'; readonly index: number }
+  | { readonly kind: 'set'; readonly index: number; readonly name: string; readonly value: unknown }
+  | { readonly kind: 'trace'; readonly index: number; readonly on: boolean }
+  | { readonly kind: 'info' }
+  /** Receive nothing more. */
+  | { readonly kind: 'quiesce' }
+  /** Drop what waits in outputs, so that no lcore sends to another any more. */
+  | { readonly kind: 'abandon' };
+
+/** The state of one queue of a port on an lcore. */
+export interface QueueInfo extends PortInfo {
+  readonly index: number;
+  readonly queue: number;
+}
+
+/** A line about a traced packet. */
+export interface TraceEvent {
+  readonly index: number;
+  readonly line: string;
+}
