@@ -1,5 +1,6 @@
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
+import { captureLoad as packetCaptureLoad, pcapAppend as packetPcapAppend } from './packet/capture.kernel.ts';
 import { pop as ringMpscPop, push as ringMpscPush } from './ring/mpsc.kernel.ts';
 import { pop as ringSpscPop, push as ringSpscPush } from './ring/spsc.kernel.ts';
 
@@ -7,6 +8,8 @@ export {
   memoryFill,
   memoryFrameLength,
   memoryGather,
+  packetCaptureLoad,
+  packetPcapAppend,
   poolAlloc,
   poolFlush,
   poolFree,
