@@ -9,7 +9,7 @@ import type { Port, PortContext, PortType } from '../ports/port.ts';
 import { type TapShare, tappedPort } from '../ports/tap.ts';
 import { tracedPort } from '../ports/tracer.ts';
 import { addCounter, portCounters } from '../telemetry/counters.ts';
-import { COUNTER_DROPS, COUNTER_RX_PACKETS } from '../telemetry/layout.ts';
+import { COUNTER_DROPS, COUNTER_RX_PACKETS, COUNTER_TX_PACKETS } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { PipelineData, PortWire, TraceEvent } from './wire.ts';
 
@@ -60,6 +60,10 @@ export async function attachQueue(
     cache: data.cache,
     refuse(reason, n) {
       addCounter(arena, counters + COUNTER_RX_PACKETS, n);
+      addCounter(arena, counters + COUNTER_DROPS + reason * 8, n);
+    },
+    lost(reason, n) {
+      addCounter(arena, counters + COUNTER_TX_PACKETS, -n);
       addCounter(arena, counters + COUNTER_DROPS + reason * 8, n);
     },
   };

@@ -13,6 +13,8 @@ export interface PortContext {
   readonly cache: number;
   /** Counts `n` packets that arrived and were refused for a reason (`telemetry/layout.ts`, DROP_…). */
   refuse(reason: number, n: number): void;
+  /** Counts `n` packets that `txBurst` took and that could not be sent after all: dropped, no longer sent. */
+  lost(reason: number, n: number): void;
 }
 
 /** How a port is doing. */

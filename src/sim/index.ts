@@ -11,7 +11,6 @@
  *
  * @module
  */
-export { Random } from './random.ts';
 export {
   type Actor,
   IDLE,

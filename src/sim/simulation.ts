@@ -1,4 +1,4 @@
-import { Random } from './random.ts';
+import { Random } from '../util/random.ts';
 import { pctStrategy, type Strategy, uniformStrategy } from './strategy.ts';
 
 /** What an actor yields when it found nothing to do: those who have something come first. */

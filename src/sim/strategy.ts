@@ -1,4 +1,4 @@
-import type { Random } from './random.ts';
+import type { Random } from '../util/random.ts';
 
 /** Decides who runs next. One object serves many schedules. */
 export interface Strategy {

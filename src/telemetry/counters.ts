@@ -33,12 +33,13 @@ export function readCounter(arena: Arena, address: number): number {
   }
 }
 
-/** Adds `n` (0 to 2^32-1) to the u64 counter at `address`, for code that is its only writer. */
+/** Adds `n` (-2^32 to 2^32) to the u64 counter at `address`, for code that is its only writer. */
 export function addCounter(arena: Arena, address: number, n: number): void {
   const at = address >>> 2;
   const sum = (arena.u32[at] ?? 0) + n;
   arena.u32[at] = sum;
   if (sum >= 2 ** 32) arena.u32[at + 1] = (arena.u32[at + 1] ?? 0) + 1;
+  else if (sum < 0) arena.u32[at + 1] = (arena.u32[at + 1] ?? 0) - 1;
 }
 
 /** One port's counters, summed over lcores. */

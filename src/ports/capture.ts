@@ -1,0 +1,71 @@
+import type { PoolKernels } from '../memory/pool.ts';
+import { RingwayError } from '../util/errors.ts';
+import { CaptureFile, type CaptureFileShare, createCaptureFile, releaseCaptureFile } from './capture-file.ts';
+import { CaptureReplay, type CaptureReplayShare, openReplay, releaseReplay } from './capture-replay.ts';
+import type { PortInfo, PortType } from './port.ts';
+
+/** Settings of a capture port; the configuration's own. */
+export interface CaptureConfig {
+  readonly name: string;
+  /** File to replay. */
+  readonly path?: string;
+  /** File to record to. */
+  readonly write?: string;
+  readonly speed: 'full' | 'recorded' | number;
+  /** Times to replay the file; 0 is forever. */
+  readonly loop: number;
+  readonly limit?: number;
+  readonly format: 'pcap' | 'pcapng';
+}
+
+interface CaptureData {
+  readonly replay?: CaptureReplayShare;
+  readonly file?: CaptureFileShare;
+}
+
+/** Replays a capture file, records to one, or both. Without a file to record to, what is sent to it is dropped there. */
+export const capturePort: PortType<CaptureConfig> = {
+  create(setup, config) {
+    const data: CaptureData = {
+      ...(config.path === undefined ? {} : { replay: openReplay(setup, config, config.path) }),
+      ...(config.write === undefined
+        ? {}
+        : { file: createCaptureFile(setup, `ports.${config.name}.write`, config.write, config.format) }),
+    };
+    const receives = config.path !== undefined;
+    return { data, rxQueues: receives ? 1 : 0, pausable: true, finite: receives && config.loop !== 0 };
+  },
+
+  attach(context, shared) {
+    const data = shared as CaptureData;
+    const { arena, cache } = context;
+    const { poolFree } = arena.kernels<PoolKernels>();
+    const replay = data.replay === undefined ? undefined : new CaptureReplay(context, data.replay);
+    const file = data.file === undefined ? undefined : new CaptureFile(context, data.file);
+    return {
+      rxBurst: (slots, max) => replay?.rxBurst(slots, max) ?? 0,
+      txBurst(slots, count) {
+        file?.append(slots, count);
+        poolFree(cache, slots, count);
+        return count;
+      },
+      info(): PortInfo {
+        const info = replay?.info() ?? { done: false };
+        return file?.withFault(info) ?? info;
+      },
+      close: () => file?.flush(),
+      set(name, value) {
+        if (replay === undefined || name !== 'speed') {
+          throw new RingwayError('BAD_ARGUMENT', `capture: ${name} cannot be changed while it runs; only a replay’s speed can`);
+        }
+        replay.setSpeed(value as CaptureConfig['speed']);
+      },
+    };
+  },
+
+  release(setup, shared) {
+    const { replay, file } = shared as CaptureData;
+    if (replay !== undefined) releaseReplay(setup, replay);
+    if (file !== undefined) releaseCaptureFile(setup, 'write', file);
+  },
+};

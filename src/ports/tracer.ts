@@ -1,0 +1,68 @@
+import type { Arena } from '../memory/arena.ts';
+import { SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET, SLOT_SHIFT } from '../memory/layout.ts';
+import { describe } from '../packet/describe.ts';
+import type { Port } from './port.ts';
+
+/** Lines a second at most: more than anybody reads, less than would stop the lcore. */
+const LINES_PER_SECOND = 1000;
+
+/** A port whose packets can be watched. */
+export interface TracedPort {
+  readonly port: Port;
+  /** Starts and stops giving a line for each packet. */
+  trace(on: boolean): void;
+}
+
+/**
+ * Gives a line for each packet that passes `port`, while it is told to: `rx 60 bytes arp who-has …`. Over 1,000 lines
+ * a second the rest is counted and said in the next second's first line.
+ */
+export function tracedPort(arena: Arena, port: Port, onLine: (line: string) => void): TracedPort {
+  let tracing = false;
+  let second = 0;
+  let lines = 0;
+  let skipped = 0;
+  const { u8, u16, u32 } = arena;
+
+  const say = (direction: 'rx' | 'tx', slots: number, n: number): void => {
+    const now = Math.floor(performance.now() / 1000);
+    if (now !== second) {
+      second = now;
+      lines = 0;
+      if (skipped > 0) onLine(`(${skipped} packets not shown: over ${LINES_PER_SECOND} a second)`);
+      skipped = 0;
+    }
+    for (let i = 0; i < n; i++) {
+      if (lines >= LINES_PER_SECOND) {
+        skipped += n - i;
+        return;
+      }
+      lines++;
+      const slot = slots + (i << SLOT_SHIFT);
+      const from = (u32[(slot + SLOT_BUFFER) >>> 2] ?? 0) + (u16[(slot + SLOT_OFFSET) >>> 1] ?? 0);
+      const length = u16[(slot + SLOT_LENGTH) >>> 1] ?? 0;
+      onLine(`${direction} ${length} bytes ${describe(u8.subarray(from, from + length))}`);
+    }
+  };
+
+  return {
+    trace(on) {
+      tracing = on;
+    },
+    port: {
+      info: () => port.info(),
+      set: (name, value) => port.set?.(name, value),
+      close: () => port.close(),
+      rxBurst(slots, max) {
+        const n = port.rxBurst(slots, max);
+        if (tracing) say('rx', slots, n);
+        return n;
+      },
+      txBurst(slots, count) {
+        // Before they are sent: afterwards the buffers are gone. What is refused is shown again when it is offered again.
+        if (tracing) say('tx', slots, count);
+        return port.txBurst(slots, count);
+      },
+    },
+  };
+}
