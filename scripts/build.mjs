@@ -68,6 +68,7 @@ export function build({ force = false } = {}) {
   rmSync(join(root, 'dist'), { recursive: true, force: true });
   mkdirSync(join(root, 'dist'));
   run(tools.tsc, ['-p', 'tsconfig.json']);
+  run('scripts/write-schema.mjs', []);
   run(tools.asc, ['src/kernel.ts', '-o', 'dist/kernel.wasm', '--noAssert', ...ASC_ARGUMENTS]);
   run(tools.asc, [
     'src/kernel.ts',

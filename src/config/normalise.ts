@@ -1,0 +1,70 @@
+import { basename, extname, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { type Path, type Problems, show } from './problems.ts';
+import type { ParsedConfig } from './schema.ts';
+import type { ParsedPort } from './schema-port.ts';
+import { locate, type Tree } from './source.ts';
+import type { CapturePortConfig, Config, PortConfig } from './types.ts';
+
+/** The name of a dataplane whose configuration gives none: the file's, without what a name cannot have. */
+function nameOf(file: string): string {
+  const base = basename(file, extname(file)).replaceAll(/[^A-Za-z0-9_-]+/g, '-');
+  return base.replace(/^[^A-Za-z]+/, '').slice(0, 32) || 'ringway';
+}
+
+function moduleUrl(module: string, directory: string): string {
+  // Two letters at least: C:\ports.js is no URL.
+  return /^[a-z][a-z0-9+.-]+:/i.test(module) ? module : pathToFileURL(resolve(directory, module)).href;
+}
+
+function captureFormat(port: { format?: CapturePortConfig['format']; write?: string }): CapturePortConfig['format'] {
+  return port.format ?? (extname(port.write ?? '').toLowerCase() === '.pcapng' ? 'pcapng' : 'pcap');
+}
+
+/**
+ * A port that the schema accepted, with its name and absolute paths.
+ * @param directoryOf where the relative path of a key starts.
+ */
+export function normalisePort(name: string, port: ParsedPort, directoryOf: (key: string) => string): PortConfig {
+  const absolute = (key: string, path: string | undefined): Record<string, string> =>
+    path === undefined ? {} : { [key]: resolve(directoryOf(key), path) };
+  const tap = absolute('tap', port.tap);
+  if (port.type === 'capture') {
+    const files = { ...absolute('path', port.path), ...absolute('write', port.write) };
+    return { name, ...port, ...tap, ...files, format: captureFormat(port) };
+  }
+  if (port.type === 'module') return { name, ...port, ...tap, module: moduleUrl(port.module, directoryOf('module')) };
+  return { name, ...port, ...tap };
+}
+
+/** Refuses a file that two ports write, or that one writes while another reads it. */
+function checkFiles(ports: readonly PortConfig[], tree: Tree, problems: Problems): void {
+  const uses = ports.flatMap((port) => {
+    const { path, write } = port.type === 'capture' ? port : {};
+    const keyed = { path, write, tap: port.tap };
+    return Object.entries(keyed).flatMap(([key, file]) => (file === undefined ? [] : [{ port: port.name, key, file }]));
+  });
+  const writers = uses.filter(({ key }) => key !== 'path');
+  for (const [index, { port, key, file }] of writers.entries()) {
+    const other = [...uses.filter((use) => use.key === 'path'), ...writers.slice(0, index)].find(
+      (use) => use.file === file,
+    );
+    if (other === undefined) continue;
+    const path: Path = ['ports', port, key];
+    const what = other.key === 'path' ? 'replays' : 'writes';
+    problems.add(
+      locate(tree.origin, path).at,
+      path,
+      `${show(file)} is what ports.${other.port}.${other.key} ${what}; give each its own file`,
+    );
+  }
+}
+
+/** A configuration that the schema accepted, in the form that the dataplane takes. */
+export function normaliseConfig(parsed: ParsedConfig, file: string, tree: Tree, problems: Problems): Config {
+  const ports = Object.entries(parsed.ports).map(([name, port]) =>
+    normalisePort(name, port, (key) => locate(tree.origin, ['ports', name, key]).directory),
+  );
+  checkFiles(ports, tree, problems);
+  return { ...parsed, name: parsed.name ?? nameOf(file), ports };
+}

@@ -1,0 +1,51 @@
+import { suggest } from '../util/nearest.ts';
+import { type Path, type Problems, show } from './problems.ts';
+import { locate, type Tree, valueAt } from './source.ts';
+
+function keysAt(tree: Tree, path: Path): string[] {
+  const value = valueAt(tree.value, path);
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? Object.keys(value) : [];
+}
+
+function indexesAt(tree: Tree, path: Path): number[] {
+  const value = valueAt(tree.value, path);
+  return Array.isArray(value) ? [...value.keys()] : [];
+}
+
+function countLcores(tree: Tree): number {
+  const value = valueAt(tree.value, ['lcores']);
+  if (Array.isArray(value)) return value.length;
+  return typeof value === 'number' ? value : 1;
+}
+
+/**
+ * Checks the names of ports and the indexes of lcores that parts of a configuration give for other parts. Reads the
+ * values as they were written, so that these errors are found together with those of the schema.
+ */
+export function checkReferences(tree: Tree, problems: Problems): void {
+  const ports = keysAt(tree, ['ports']);
+  const lcores = countLcores(tree);
+  const port = (path: Path): void => {
+    const name = valueAt(tree.value, path);
+    if (typeof name !== 'string' || ports.includes(name)) return;
+    problems.add(locate(tree.origin, path).at, path, `${show(name)} is not a port; ${suggest(name, ports)}`);
+  };
+  const lcore = (path: Path): void => {
+    const index = valueAt(tree.value, path);
+    if (typeof index !== 'number' || index < lcores || index > 63) return;
+    const allowed = lcores === 1 ? 'there is only lcore 0' : `use 0 to ${lcores - 1}`;
+    problems.add(locate(tree.origin, path).at, path, `${index} is not an lcore; ${allowed}, or raise lcores`);
+  };
+  for (const name of ports) lcore(['ports', name, 'lcore']);
+  for (const index of indexesAt(tree, ['switch', 'static'])) port(['switch', 'static', index, 'port']);
+  for (const index of indexesAt(tree, ['switch', 'routes'])) port(['switch', 'routes', index, 'port']);
+  for (const index of indexesAt(tree, ['switch', 'mirrors'])) {
+    port(['switch', 'mirrors', index, 'from']);
+    port(['switch', 'mirrors', index, 'to']);
+  }
+  for (const index of indexesAt(tree, ['steering'])) {
+    port(['steering', index, 'match', 'in-port']);
+    port(['steering', index, 'action', 'port']);
+    lcore(['steering', index, 'action', 'lcore']);
+  }
+}

@@ -1,0 +1,181 @@
+import * as z from 'zod';
+import { parsePrefix } from '../util/addresses.ts';
+import { nearest } from '../util/nearest.ts';
+import { show } from './problems.ts';
+import {
+  duration,
+  list,
+  mac,
+  mapping,
+  oneOf,
+  prefix,
+  probability,
+  rate,
+  speed,
+  text,
+  truth,
+  whole,
+} from './scalars.ts';
+
+const U32_MAX = 2 ** 32 - 1;
+const COUNT_MAX = Number.MAX_SAFE_INTEGER;
+
+/** A u32 that seeds something random. */
+export const seed = (description: string) => whole('a seed', 0, U32_MAX, description);
+const vlanId = (description: string) => whole('a VLAN', 1, 4094, description);
+const file = (description: string) => text('a path', 'a path, relative to this file or absolute', description);
+
+const vlan = mapping('vlan', {
+  access: z.exactOptional(vlanId('Untagged frames of this port belong to this VLAN.')),
+  trunk: z.exactOptional(
+    z
+      .union(
+        [
+          z.literal('all'),
+          list(vlanId('A VLAN that passes.'), 1, 4094, 'a list of VLANs', 'The VLANs that pass tagged.'),
+        ],
+        { error: ({ input }) => `${show(input)} is not a set of VLANs; use all, or a list such as [10, 20]` },
+      )
+      .meta({ description: 'Tagged frames of all VLANs, or of these, pass.' }),
+  ),
+  native: z.exactOptional(vlanId('VLAN of the untagged frames of a trunk.')),
+})
+  .transform((input, context) => {
+    const { access, trunk = 'all' as const, native } = input;
+    if (access === undefined) return native === undefined ? { trunk } : { trunk, native };
+    if (input.trunk === undefined && native === undefined) return { access };
+    const message = 'has access and trunk (or native); use access for one VLAN, trunk for several';
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  })
+  .meta({ description: 'VLANs of the port: access, or trunk and native.' });
+
+const fault = mapping('fault', {
+  loss: probability('Packets lost.').default(0),
+  duplicate: probability('Packets that come twice.').default(0),
+  reorder: probability('Packets that come after their successor.').default(0),
+  corrupt: probability('Packets with a bit flipped.').default(0),
+  delay: duration(0, 60, '0s to 60s', 'Time that each packet is held.').default(0),
+  seed: z.exactOptional(seed('Seed of these faults.')),
+}).meta({ description: 'Faults to inject into what enters the port.' });
+
+const common = {
+  lcore: z.exactOptional(whole('an lcore', 0, 63, 'Index of the lcore that serves the port.')),
+  learn: truth('Learn source MAC addresses here.').default(true),
+  vlan: vlan.default({ trunk: 'all' }),
+  storm: z.exactOptional(rate('Most flooded frames per second that enter here.')),
+  fault: z.exactOptional(fault),
+  tap: z.exactOptional(file('A capture that records everything that passes the port.')),
+};
+
+const oneQueue = {
+  queues: whole('a number of queues (only a generator may have more than 1)', 1, 1, 'Queues of the port.').default(1),
+};
+
+const capture = mapping('a capture port', {
+  type: z.literal('capture'),
+  ...common,
+  ...oneQueue,
+  path: z.exactOptional(file('The pcap or pcapng file to replay.')),
+  write: z.exactOptional(file('The file to record to; missing directories are made.')),
+  speed: speed('full, recorded, or a factor such as 2x.').default('full'),
+  loop: whole('a number of times', 0, U32_MAX, 'Times to replay the file; 0 is forever.').default(1),
+  limit: z.exactOptional(whole('a number of packets', 1, COUNT_MAX, 'Packets to replay at most.')),
+  format: z.exactOptional(oneOf('a capture format', ['pcap', 'pcapng'], 'Format of the file that is written.')),
+}).superRefine(({ path, write }, context) => {
+  if (path !== undefined || write !== undefined) return;
+  context.addIssue({
+    code: 'custom',
+    message: 'has neither path nor write; give a file to replay or one to record to',
+  });
+});
+
+const frameBytes = (description: string) => whole('a frame size', 60, 9000, description);
+const weighted = mapping('a weighted size', {
+  size: frameBytes('Frame bytes without FCS.'),
+  weight: whole('a weight', 1, 1_000_000, 'How often this size comes, relative to the others.'),
+});
+const size = z
+  .union([frameBytes('Frame bytes without FCS.'), z.literal('imix'), list(weighted, 1, 64, 'a mix', 'A mix.')], {
+    error: ({ input }) => `${show(input)} is not a frame size; use 60 to 9000 bytes, imix, or a list of {size, weight}`,
+  })
+  .meta({ description: 'Frame bytes without FCS: one size, imix, or a list of {size, weight}.' });
+
+const macCount = (description: string) => whole('a number of MAC addresses', 1, 65536, description);
+
+/** The benchmarking networks of RFC 2544 (appendix C.2.2) and RFC 5180 (section 8), cut in two. */
+const NETWORKS = {
+  4: { src: '198.18.0.0/16', dst: '198.19.0.0/16' },
+  6: { src: '2001:2:0:1::/64', dst: '2001:2:0:2::/64' },
+} as const;
+
+const generator = mapping('a generator port', {
+  type: z.literal('generator'),
+  ...common,
+  queues: whole('a number of queues', 1, 16, 'Queues of the port.').default(1),
+  flows: whole('a number of flows', 1, 65536, 'Different flows.').default(64),
+  zipf: z
+    .number({ error: ({ input }) => `${show(input)} is not an exponent; use 0 (uniform) to 4` })
+    .min(0, { error: ({ input }) => `${show(input)} is not an exponent; use 0 (uniform) to 4` })
+    .max(4, { error: ({ input }) => `${show(input)} is not an exponent; use 0 (uniform) to 4` })
+    .meta({ description: 'Exponent of the Zipf distribution of packets over flows; 0 is uniform.' })
+    .default(0),
+  size: size.default(60),
+  rate: z.exactOptional(rate('Packets per second in all.')),
+  limit: z.exactOptional(whole('a number of packets', 1, COUNT_MAX, 'Packets in all.')),
+  seed: z.exactOptional(seed('Seed of the flows and their order.')),
+  srcMac: z.exactOptional(mac('The first source MAC.', true)),
+  dstMac: z.exactOptional(mac('The first destination MAC.')),
+  srcMacs: macCount('Different source MACs.').default(1),
+  dstMacs: macCount('Different destination MACs.').default(1),
+  src: z.exactOptional(prefix('Prefix of the source addresses.')),
+  dst: z.exactOptional(prefix('Prefix of the destination addresses.')),
+  protocol: oneOf('a protocol', ['udp', 'tcp'], 'Protocol of the flows.').default('udp'),
+}).transform((port, context) => {
+  const families = [port.src, port.dst].map((given) => (given === undefined ? undefined : parsePrefix(given)?.family));
+  const networks = NETWORKS[families[0] ?? families[1] ?? 4];
+  const { src = networks.src, dst = networks.dst } = port;
+  if (families[0] !== undefined && families[1] !== undefined && families[0] !== families[1]) {
+    const message = `has src ${src} and dst ${dst}, of different families; use two of IPv4 or two of IPv6`;
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  }
+  return { ...port, src, dst };
+});
+
+/** In YAML a bare `null` is no text, and people write it bare. */
+const NULL_TYPES = ['null', null] as const;
+const nothing = mapping('a null port', { type: z.literal(NULL_TYPES), ...common, ...oneQueue }).transform((port) => ({
+  ...port,
+  type: 'null' as const,
+}));
+
+const module = mapping('a module port', {
+  type: z.literal('module'),
+  ...common,
+  ...oneQueue,
+  module: text('a module', 'the path or the file: URL of an ES module', 'Path or URL of an ES module.'),
+  options: z
+    .record(z.string(), z.unknown(), { error: ({ input }) => `${show(input)} is no set of options; use a mapping` })
+    .meta({ description: 'Handed to the module as it stands.' })
+    .default({}),
+});
+
+const TYPES = ['capture', 'generator', 'null', 'module'];
+
+/** A port as it is written, without its name. */
+export const portSchema = z.discriminatedUnion('type', [capture, generator, nothing, module], {
+  error: ({ input }) => {
+    if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+      return `${show(input)} is not a port; use a mapping with a type`;
+    }
+    const { type } = input as { type?: unknown };
+    const near = typeof type === 'string' ? nearest(type, TYPES) : undefined;
+    const hint = near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
+    const got = type === undefined ? 'is missing' : `${show(type)} is not a type of port`;
+    return `${got}; use capture, generator, null or module${hint}`;
+  },
+});
+
+/** A port that `portSchema` accepted. */
+export type ParsedPort = z.output<typeof portSchema>;

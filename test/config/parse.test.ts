@@ -1,0 +1,194 @@
+import { resolve } from 'node:path';
+import { expect, test } from 'vitest';
+import { loadConfig, parseConfig, parsePort } from '#dist/config/index.js';
+
+const SMALLEST = `version: 1
+ports:
+  in: { type: capture, path: in.pcap, learn: false }
+  out: { type: capture, write: out.pcapng }
+`;
+
+/** The lines of the error that `text` is refused with. */
+function errorsOf(text: string, set: string[] = []): string[] {
+  try {
+    parseConfig(text, { file: 'dir/t.yaml', set });
+  } catch (error) {
+    expect(error).toMatchObject({ name: 'RingwayError', code: 'BAD_CONFIG' });
+    return (error as Error).message.split('\n');
+  }
+  throw new Error('accepted');
+}
+
+test('the smallest configuration has all defaults', () => {
+  const common = { lcore: undefined, queues: 1, vlan: { trunk: 'all' } };
+  expect(parseConfig(SMALLEST, { file: 'dir/t.yaml' })).toEqual({
+    version: 1,
+    name: 't',
+    lcores: [{}],
+    memory: 2 ** 30,
+    seed: 1,
+    ports: [
+      {
+        ...common,
+        name: 'in',
+        type: 'capture',
+        path: resolve('dir/in.pcap'),
+        learn: false,
+        speed: 'full',
+        loop: 1,
+        format: 'pcap',
+      },
+      {
+        ...common,
+        name: 'out',
+        type: 'capture',
+        write: resolve('dir/out.pcapng'),
+        learn: true,
+        speed: 'full',
+        loop: 1,
+        format: 'pcapng',
+      },
+    ],
+    switch: { ageing: 300, macs: 8192, reserved: 'drop', static: [], routes: [], mirrors: [] },
+    steering: [],
+  });
+});
+
+test('the examples are accepted', () => {
+  expect(loadConfig('examples/edge.yaml').ports.map(({ name }) => name)).toEqual([
+    'load',
+    'replay',
+    'red',
+    'blue',
+    'uplink',
+    'monitor',
+  ]);
+  expect(loadConfig('examples/replay.yaml', { set: ['ports.in.path=x.pcap'] }).ports[0]).toMatchObject({
+    path: resolve('x.pcap'),
+  });
+});
+
+test('all errors come at once, in the order of the file, each with its place', () => {
+  const text = `version: 1
+lcores: 2
+ports:
+  in: {type: captur, pat: x}
+  out:
+    type: capture
+    speeed: 3
+    speed: quick
+  gen:
+    type: generator
+    flows: 0
+    size: [{size: 3, weight: 1}]
+    vlan: {acess: 3}
+    lcore: 4
+  out: {}
+switch:
+  static: [{mac: 1, port: inn}]
+  routes: [{prefix: 10.0.0.1/8, port: in}]
+steering:
+  - match: {flow-type: tcp5}
+    action: {drop: false}
+  - match: {src-ip: 10.0.0.1, dst-ip: "::1"}
+    action: {port: x, lcore: 3}
+`;
+  expect(errorsOf(text, ['ports.in.pth=3', 'prts.in=3', 'ports.inn.path=x'])).toEqual([
+    'dir/t.yaml:4:8 ports.in.type: "captur" is not a type of port; use capture, generator, null or module; did you mean "capture"?',
+    expect.stringMatching(/^dir\/t.yaml:7:5 ports.out.speeed: is not a key of a capture port; did you mean "speed"\?$/),
+    'dir/t.yaml:8:5 ports.out.speed: "quick" is not a speed; use recorded, full, or a factor such as 2x',
+    'dir/t.yaml:11:5 ports.gen.flows: 0 is not a number of flows; use a whole number from 1 to 65536',
+    'dir/t.yaml:12:13 ports.gen.size[0].size: 3 is not a frame size; use a whole number from 60 to 9000',
+    'dir/t.yaml:13:12 ports.gen.vlan.acess: is not a key of vlan; did you mean "access"?',
+    'dir/t.yaml:14:5 ports.gen.lcore: 4 is not an lcore; use 0 to 1, or raise lcores',
+    'dir/t.yaml:15:3 ports.out: is given twice, first at dir/t.yaml:5:3; keep one of them',
+    expect.stringContaining('dir/t.yaml:17:13 switch.static[0].mac: 1 is not a MAC address'),
+    'dir/t.yaml:17:21 switch.static[0].port: "inn" is not a port; did you mean "in"?',
+    'dir/t.yaml:18:13 switch.routes[0].prefix: "10.0.0.1/8" has bits set behind its length; use 10.0.0.0/8',
+    expect.stringContaining('dir/t.yaml:20:13 steering[0].match.flow-type: "tcp5" is not a flow type'),
+    'dir/t.yaml:21:14 steering[0].action.drop: false is refused; use drop: true',
+    'dir/t.yaml:22:5 steering[1].match: asks for IPv4 and IPv6 in one packet; make two rules',
+    'dir/t.yaml:23:5 steering[1].action: has port and lcore; use one of drop, port, lcore, queue',
+    'dir/t.yaml:23:14 steering[1].action.port: "x" is not a port; known: in, out, gen',
+    'dir/t.yaml:23:23 steering[1].action.lcore: 3 is not an lcore; use 0 to 1, or raise lcores',
+    '--set ports.inn.path ports.inn: is not a port; did you mean "in"?',
+    '--set prts.in prts: is not a key of the configuration; did you mean "ports"?',
+  ]);
+});
+
+test.each([
+  ['an empty text', '', /:1:1: nothing is not the configuration; use a mapping with version,/],
+  ['a version', SMALLEST.replace('1', '2'), /version: 2 is not a known version; use 1/],
+  ['no ports', 'version: 1\nports: {}', /ports: has 0 ports; use 1 to 255/],
+  ['a port without a type', 'version: 1\nports: {a: {}}', /ports.a.type: is missing; use capture, generator/],
+  ['a port that is nothing', 'version: 1\nports: {a: }', /ports.a: nothing is not a port/],
+  ['a bad port name', 'version: 1\nports: {1a: {type: null}}', /ports.1a: "1a" is not a port name; use a letter/],
+  ['a capture of nothing', 'version: 1\nports: {a: {type: capture}}', /ports.a: has neither path nor write/],
+  ['queues', 'version: 1\nports: {a: {type: null, queues: 2}}', /queues: 2 is not .*only a generator/],
+  ['no routerMac', `${SMALLEST}switch: {routes: [{prefix: ::/0, port: in}]}`, /switch.routerMac: is missing and there/],
+  ['a broadcast station', `${SMALLEST}switch: {routerMac: "ff:ff:ff:ff:ff:ff"}`, /routerMac: "ff:.*use a unicast one/],
+  ['both kinds of VLAN', `version: 1\nports: {a: {type: null, vlan: {access: 1, trunk: all}}}`, /has access and trunk/],
+  ['mixed families', `version: 1\nports: {a: {type: generator, src: "::/0", dst: 10.0.0.0/8}}`, /different families/],
+  [
+    'a u32 that never matches',
+    `${SMALLEST}steering: [{match: {u32: [{value: 0xff, mask: 0xf, at: 0}]}, action: {drop: true}}]`,
+    /0xff has bits outside the mask 0xf.*use 0xf$/,
+  ],
+  [
+    'an odd offset',
+    `${SMALLEST}steering: [{match: {u32: [{value: 1, at: 3}]}, action: {drop: true}}]`,
+    /at: 3 is not a multiple of 4/,
+  ],
+  ['a mirror of itself', `${SMALLEST}switch: {mirrors: [{from: in, to: in}]}`, /to: "in" is the port that is copied/],
+  [
+    'one file twice',
+    SMALLEST.replace('out.pcapng', './in.pcap'),
+    /ports.out.write: ".*in.pcap" is what ports.in.path replays/,
+  ],
+  ['an address', `${SMALLEST}metrics: {listen: 99999}`, /metrics.listen: 99999 is not an address/],
+])('refuses %s', (_, text, message) => {
+  expect(errorsOf(text).join('\n')).toMatch(message);
+});
+
+test('metrics listen on the loopback unless a host is named', () => {
+  const listen = (text: string): unknown =>
+    parseConfig(`${SMALLEST}metrics: {listen: ${text}}`, { file: 't.yaml' }).metrics;
+  expect(listen('9464')).toEqual({ host: '127.0.0.1', port: 9464 });
+  expect(listen('":9464"')).toEqual({ host: '127.0.0.1', port: 9464 });
+  expect(listen('0.0.0.0:80')).toEqual({ host: '0.0.0.0', port: 80 });
+  expect(listen('"[::1]:80"')).toEqual({ host: '::1', port: 80 });
+});
+
+test('--set takes file names as they stand, other values as YAML, paths from the current directory', () => {
+  const set = ['ports.in.path=a: #1.pcap', 'ports.in.vlan.trunk=[3, 4]', 'ports.in.fault.loss=1%', 'lcores=3'];
+  const config = parseConfig(SMALLEST, { file: '/etc/t.yaml', set });
+  expect(config.lcores).toHaveLength(3);
+  expect(config.ports[0]).toMatchObject({
+    path: resolve('a: #1.pcap'),
+    vlan: { trunk: [3, 4] },
+    fault: { loss: 0.01 },
+  });
+  expect(errorsOf(SMALLEST, ['ports.in.pth=x'])).toEqual([
+    '--set ports.in.pth ports.in.pth: is not a key of a capture port; did you mean "path"?',
+  ]);
+  expect(errorsOf(SMALLEST, ['nonsense', '__proto__.x=1', 'steering.0.action=1', 'version.x=1'])).toEqual([
+    expect.stringContaining('"nonsense": is not path=value'),
+    expect.stringContaining('"__proto__.x=1": is not path=value'),
+    expect.stringContaining('--set version.x version: is 1 and has no "x"'),
+    expect.stringContaining('--set steering[0].action steering'),
+  ]);
+});
+
+test('an override of an aliased port leaves the other alone', () => {
+  const text = 'version: 1\nports:\n  a: &a {type: capture, path: x}\n  b: *a\n';
+  const { ports } = parseConfig(text, { file: '/t.yaml', set: ['ports.b.path=/y'] });
+  expect(ports).toMatchObject([{ path: '/x' }, { path: '/y' }]);
+});
+
+test('a port keeps its meaning when it is parsed again', () => {
+  for (const file of ['examples/edge.yaml', 'examples/replay.yaml']) {
+    for (const { name, ...port } of loadConfig(file).ports) {
+      expect(parsePort(name, JSON.parse(JSON.stringify(port)), { directory: '/' })).toEqual({ name, ...port });
+    }
+  }
+});
