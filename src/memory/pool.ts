@@ -112,8 +112,14 @@ export function createPool(arena: Arena, options: { buffers: number; caches: num
     throw new RingwayError('BAD_ARGUMENT', `${name}: caches=${caches}, must be from 1 to 256, one an lcore`);
   }
   const { ring, bytes } = poolTerms(buffers, caches);
-  const base = arena.allocate(`${name}.buffers`, buffers * BUFFER_BYTES, BUFFER_BYTES);
   const address = arena.allocate(name, bytes);
+  let base: number;
+  try {
+    base = arena.allocate(`${name}.buffers`, buffers * BUFFER_BYTES, BUFFER_BYTES);
+  } catch (error) {
+    arena.release(name);
+    throw error;
+  }
   const { u32 } = arena;
   const runs = address + POOL_BYTES;
   u32[(address + POOL_BASE) >>> 2] = base;
