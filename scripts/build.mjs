@@ -11,7 +11,7 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = join(root, 'dist/.built');
 
 /** Arguments of asc that both kernels share; ARCHITECTURE.md says why each is there. */
-const ASC_ARGUMENTS = [
+export const ASC_ARGUMENTS = [
   '-O3',
   '--converge',
   '--debug',

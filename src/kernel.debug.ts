@@ -1,8 +1,12 @@
 // What the test build of the kernels exports beside `kernel.ts`: the steps that the simulator interleaves.
 
 import {
+  recycleAdvance as poolRecycleAdvance,
   recycleClaim as poolRecycleClaim,
   recyclePublish as poolRecyclePublish,
+  recycleRead as poolRecycleRead,
+  recycleRun as poolRecycleRun,
+  recycleTail as poolRecycleTail,
   recycleTake as poolRecycleTake,
   recycleWrite as poolRecycleWrite,
 } from './memory/recycle.kernel.ts';
@@ -10,7 +14,10 @@ import {
   popClaim as ringMpscPopClaim,
   popPublish as ringMpscPopPublish,
   popRead as ringMpscPopRead,
+  pushHead as ringMpscPushHead,
   pushPublish as ringMpscPushPublish,
+  pushRoom as ringMpscPushRoom,
+  pushTake as ringMpscPushTake,
   pushWrite as ringMpscPushWrite,
 } from './ring/mpsc.kernel.ts';
 import {
@@ -21,18 +28,23 @@ import {
   pushPublish as ringSpscPushPublish,
   pushWrite as ringSpscPushWrite,
 } from './ring/spsc.kernel.ts';
-import { mpscPushClaim as ringMpscPushClaim } from './ring/steps.kernel.ts';
 
 export {
+  poolRecycleAdvance,
   poolRecycleClaim,
   poolRecyclePublish,
+  poolRecycleRead,
+  poolRecycleRun,
+  poolRecycleTail,
   poolRecycleTake,
   poolRecycleWrite,
   ringMpscPopClaim,
   ringMpscPopPublish,
   ringMpscPopRead,
-  ringMpscPushClaim,
+  ringMpscPushHead,
   ringMpscPushPublish,
+  ringMpscPushRoom,
+  ringMpscPushTake,
   ringMpscPushWrite,
   ringSpscPopClaim,
   ringSpscPopPublish,

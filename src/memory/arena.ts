@@ -51,7 +51,7 @@ export interface ArenaOptions {
 }
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const modules = new Map<string, WebAssembly.Module>();
 
 /** The compiled kernels: compiled once a process, instantiated in each thread. */
@@ -104,16 +104,17 @@ export class Arena {
 
   /**
    * Returns the address of `bytes` zeroed bytes under a new name. Guard words lie behind them.
-   * @param name 1 to 55 bytes of UTF-8, unique in the arena.
+   * @param name 1 to 55 bytes of UTF-8, none of them zero, unique in the arena.
    * @param align a power of two, 4 or more; 128 (two cache lines) by default.
    * @throws RingwayError `ARENA_FULL` when no gap is large enough, `BAD_ARGUMENT` on a bad name, size or alignment.
    */
   allocate(name: string, bytes: number, align = 128): number {
     const encoded = encoder.encode(name);
-    if (encoded.length === 0 || encoded.length > REGION_NAME_MAX) {
+    const readable = decoder.decode(encoded) === name && !encoded.includes(0);
+    if (encoded.length === 0 || encoded.length > REGION_NAME_MAX || !readable) {
       throw new RingwayError(
         'BAD_ARGUMENT',
-        `arena: region name ${JSON.stringify(name)} must have 1 to ${REGION_NAME_MAX} bytes`,
+        `arena: region name ${JSON.stringify(name)} must have 1 to ${REGION_NAME_MAX} bytes of UTF-8 without zeroes`,
       );
     }
     if (!Number.isSafeInteger(bytes) || bytes < 1) {
@@ -138,7 +139,7 @@ export class Arena {
       );
     }
     this.u8.fill(0, address, address + size);
-    this.u32.fill(GUARD_VALUE, (address + size) >>> 2, (address + size + GUARD_BYTES) >>> 2);
+    this.#guard(address + size).fill(GUARD_VALUE);
     this.#writeEntry(address, size, encoded);
     return address;
   }
@@ -172,11 +173,13 @@ export class Arena {
   /** Names of regions whose guard words were overwritten: somebody wrote past their end. None when all is well. */
   damaged(): string[] {
     return this.regions()
-      .filter(({ address, bytes }) => {
-        const guard = this.u32.subarray((address + bytes) >>> 2, (address + bytes + GUARD_BYTES) >>> 2);
-        return guard.some((word) => word !== GUARD_VALUE);
-      })
+      .filter(({ address, bytes }) => this.#guard(address + bytes).some((word) => word !== GUARD_VALUE))
       .map(({ name }) => name);
+  }
+
+  /** The guard words from `address` on. */
+  #guard(address: number): Uint32Array {
+    return this.u32.subarray(address / 4, (address + GUARD_BYTES) / 4);
   }
 
   #findGap(taken: Region[], size: number, align: number): number | undefined {
@@ -247,10 +250,10 @@ function describe(regions: Region[], total: number): string {
  */
 export function createArena(options: ArenaOptions): Arena {
   const { bytes, budget, base = LOWEST_BASE, debug = false } = options;
-  if (base < LOWEST_BASE || base % PAGE_BYTES !== 0) {
+  if (base < LOWEST_BASE || base >= MEMORY_MAX || base % PAGE_BYTES !== 0) {
     throw new RingwayError(
       'BAD_ARGUMENT',
-      `arena: base ${base}, must be a multiple of ${PAGE_BYTES} from ${LOWEST_BASE}`,
+      `arena: base ${base}, must be a multiple of ${PAGE_BYTES} from ${LOWEST_BASE}, below ${MEMORY_MAX}`,
     );
   }
   if (!Number.isSafeInteger(bytes) || bytes < 1) {

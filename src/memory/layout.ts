@@ -134,15 +134,18 @@ export const POOL_BASE: u32 = 0;
 export const POOL_COUNT: u32 = 4;
 /** Entries of the recycle ring: a power of two, at least POOL_COUNT, so that it is never full. */
 export const POOL_RING_SIZE: u32 = 8;
-/** Address of the run words, then of the entries. */
+/** Address of the run words (u64 each), then of the entries (u32 each). */
 export const POOL_RUNS: u32 = 12;
 export const POOL_ENTRIES: u32 = 16;
 /** Buffers taken fresh so far. */
 export const POOL_FRESH: u32 = 128;
-/** Free-running: next entry to fill, next to empty. */
+/** Free-running u64: next place to claim, next to take. */
 export const POOL_HEAD: u32 = 256;
 export const POOL_TAIL: u32 = 384;
 export const POOL_BYTES: u32 = 512;
+/** A run word: the index of the run's first place, shifted left by this, and its length (up to CACHE_REFILL) below. */
+export const RUN_LENGTH_BITS: u32 = 7;
+export const RUN_LENGTH_MASK: u32 = 127;
 
 /** An lcore's own stock of buffers, last in first out. Only its lcore touches it. */
 export const CACHE_POOL: u32 = 0;

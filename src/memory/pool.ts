@@ -89,8 +89,8 @@ const BUFFERS_MAX = 1 << 20;
 
 function poolTerms(buffers: number, caches: number): { ring: number; bytes: number } {
   const ring = nextPowerOfTwo(buffers);
-  // The pool's own words, one run word and one entry per place of the recycle ring, the lcores' caches.
-  return { ring, bytes: alignUp(POOL_BYTES + ring * 8, 128) + caches * CACHE_BYTES };
+  // The pool's own words, a run word (u64) and an entry (u32) per place of the recycle ring, the lcores' caches.
+  return { ring, bytes: alignUp(POOL_BYTES + ring * 12, 128) + caches * CACHE_BYTES };
 }
 
 /** Bytes that a pool takes: the buffers themselves, the recycle ring, the caches. */
@@ -112,16 +112,22 @@ export function createPool(arena: Arena, options: { buffers: number; caches: num
     throw new RingwayError('BAD_ARGUMENT', `${name}: caches=${caches}, must be from 1 to 256, one an lcore`);
   }
   const { ring, bytes } = poolTerms(buffers, caches);
-  const base = arena.allocate(`${name}.buffers`, buffers * BUFFER_BYTES, BUFFER_BYTES);
   const address = arena.allocate(name, bytes);
+  let base: number;
+  try {
+    base = arena.allocate(`${name}.buffers`, buffers * BUFFER_BYTES, BUFFER_BYTES);
+  } catch (error) {
+    arena.release(name);
+    throw error;
+  }
   const { u32 } = arena;
   const runs = address + POOL_BYTES;
   u32[(address + POOL_BASE) >>> 2] = base;
   u32[(address + POOL_COUNT) >>> 2] = buffers;
   u32[(address + POOL_RING_SIZE) >>> 2] = ring;
   u32[(address + POOL_RUNS) >>> 2] = runs;
-  u32[(address + POOL_ENTRIES) >>> 2] = runs + ring * 4;
-  const firstCache = alignUp(runs + ring * 8, 128);
+  u32[(address + POOL_ENTRIES) >>> 2] = runs + ring * 8;
+  const firstCache = alignUp(runs + ring * 12, 128);
   const cacheAddresses = Array.from({ length: caches }, (_, lcore) => firstCache + lcore * CACHE_BYTES);
   for (const cache of cacheAddresses) u32[(cache + CACHE_POOL) >>> 2] = address;
   return {

@@ -9,23 +9,37 @@ function slotsAddress(ring: u32): u32 {
   return ring + MPSC_RUNS + (load<u32>(ring, MPSC_SIZE) << 2);
 }
 
-/** Claims places for up to `count` slots. Returns their number in the upper half, the first's index in the lower. */
-export function pushClaim(ring: u32, count: u32): u64 {
+/** Where the next run may start. */
+export function pushHead(ring: u32): u32 {
+  return atomic.load<u32>(ring, MPSC_HEAD);
+}
+
+/** Free places behind `head`, when `count` are wanted; more than the ring has when `head` is out of date. */
+export function pushRoom(ring: u32, head: u32, count: u32): u32 {
   const size = load<u32>(ring, MPSC_SIZE);
+  const fill = head - load<u32>(ring, MPSC_CACHED_TAIL);
+  if (fill + count <= size) return size - fill;
+  // A cached tail may be so old that the fill looks larger than the ring: refreshed like one that looks full.
+  const tail = atomic.load<u32>(ring, MPSC_TAIL);
+  store<u32>(ring, tail, MPSC_CACHED_TAIL);
+  return size - (head - tail);
+}
+
+/** Takes `n` places at `head` for the caller. Returns false when another producer was faster. */
+export function pushTake(ring: u32, head: u32, n: u32): bool {
+  return atomic.cmpxchg<u32>(ring, head, head + n, MPSC_HEAD) === head;
+}
+
+/** Claims places for up to `count` slots. Returns their number in the upper half, the first's index in the lower. */
+function pushClaim(ring: u32, count: u32): u64 {
   while (true) {
-    const head = atomic.load<u32>(ring, MPSC_HEAD);
-    let fill = head - load<u32>(ring, MPSC_CACHED_TAIL);
-    // A cached tail may be so old that the fill looks larger than the ring: refreshed like one that looks full.
-    if (fill + count > size) {
-      const tail = atomic.load<u32>(ring, MPSC_TAIL);
-      store<u32>(ring, tail, MPSC_CACHED_TAIL);
-      fill = head - tail;
-      // Others moved both indexes past the head read above.
-      if (fill > size) continue;
-    }
-    const n = min(count, size - fill);
+    const head = pushHead(ring);
+    const room = pushRoom(ring, head, count);
+    // Others moved both indexes past the head read above.
+    if (room > load<u32>(ring, MPSC_SIZE)) continue;
+    const n = min(count, room);
     if (n === 0) return 0;
-    if (atomic.cmpxchg<u32>(ring, head, head + n, MPSC_HEAD) === head) return ((<u64>n) << 32) | head;
+    if (pushTake(ring, head, n)) return ((<u64>n) << 32) | head;
   }
 }
 

@@ -1,13 +1,14 @@
 import fc from 'fast-check';
 import { createMpscRing, createSpscRing } from 'ringway/ring';
 import { expect, test } from 'vitest';
-import { testArena } from '../support/arena.ts';
+import { BASES, testArena } from '../support/arena.ts';
 
 const kinds = { createSpscRing, createMpscRing };
+const cases = Object.entries(kinds).flatMap(([name, create]) => BASES.map((base) => [name, base, create] as const));
 
-test.each(Object.entries(kinds))('%s: any sequence of pushes and pops behaves like a bounded queue', (_, create) => {
+test.each(cases)('%s at base %i: any sequence of pushes and pops behaves like a bounded queue', (_, base, create) => {
   const operation = fc.record({ push: fc.boolean(), count: fc.integer({ min: 0, max: 40 }) });
-  const arena = testArena();
+  const arena = testArena(8 << 20, base);
   const burst = arena.allocate('burst', 64 * 16);
   let made = 0;
   fc.assert(
@@ -35,6 +36,7 @@ test.each(Object.entries(kinds))('%s: any sequence of pushes and pops behaves li
       expect(arena.damaged()).toEqual([]);
       arena.release(name);
     }),
+    { numRuns: 60 },
   );
 });
 

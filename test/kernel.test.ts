@@ -1,0 +1,73 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, expect, test } from 'vitest';
+import { ASC_ARGUMENTS } from '../scripts/build.mjs';
+import { checkKernel } from '../scripts/check-kernel.mjs';
+
+const folder = mkdtempSync(join(tmpdir(), 'ringway-kernel-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+const asc = join(dirname(createRequire(import.meta.url).resolve('assemblyscript/package.json')), 'bin/asc.js');
+
+/** What is wrong with the kernel that asc makes of `source`, compiled as the real ones are. */
+function problemsOf(source: string): string[] {
+  writeFileSync(join(folder, 'entry.ts'), source);
+  execFileSync(process.execPath, [asc, 'entry.ts', '-o', 'entry.wasm', ...ASC_ARGUMENTS], {
+    cwd: folder,
+    stdio: 'pipe',
+  });
+  return checkKernel(readFileSync(join(folder, 'entry.wasm')), [source]);
+}
+
+const SOUND = 'function add(a: u32, b: u32): u32 { return load<u32>(a) + b; }';
+
+test('a sound kernel passes', () => {
+  expect(problemsOf(`${SOUND}\nexport { add };`)).toEqual([]);
+});
+
+test.each([
+  ['a string', `function f(): string { return 'text'; }\nexport { f };`, /data section/],
+  [
+    'an array literal',
+    'function f(i: u32): u32 { const a: StaticArray<u32> = [1, 2, 3]; return a[i]; }\nexport { f };',
+    /data section/,
+  ],
+  ['a mutable global', 'let n: u32 = 0;\nfunction f(): u32 { return n++; }\nexport { f };', /mutable global/],
+  [
+    'a throw',
+    `function f(a: u32): u32 { if (a === 0) throw new Error('zero'); return a; }\nexport { f };`,
+    /imports env\.abort/,
+  ],
+  [
+    'a foreign import',
+    `@external('env', 'now') declare function now(): u32;\nfunction f(): u32 { return now(); }\nexport { f };`,
+    /imports env\.now; only env\.memory/,
+  ],
+  [
+    'code outside functions',
+    'const first = load<u32>(8);\nfunction f(): u32 { return first; }\nexport { f };',
+    /start section/,
+  ],
+])('%s is refused', (_, source, expected) => {
+  expect(problemsOf(source).join('; ')).toMatch(expected);
+});
+
+test('two exports of one name, and one that is missing, are refused', () => {
+  const bytes = readFileSync('dist/kernel.wasm');
+  expect(checkKernel(bytes, ['export { ringSpscPush, poolFree };', 'export {\n  poolFree,\n};'])).toEqual([
+    'exports twice: poolFree',
+  ]);
+  expect(checkKernel(bytes, ['export { ringSpscPush, absent };'])).toEqual(['does not export absent']);
+});
+
+test.each(['kernel.wasm', 'kernel.debug.wasm'])('%s is sound', (file) => {
+  const sources = file === 'kernel.wasm' ? ['kernel.ts'] : ['kernel.ts', 'kernel.debug.ts'];
+  expect(
+    checkKernel(
+      readFileSync(`dist/${file}`),
+      sources.map((name) => readFileSync(`src/${name}`, 'utf8')),
+    ),
+  ).toEqual([]);
+});

@@ -1,0 +1,37 @@
+import { createMpscRing, createSpscRing } from 'ringway/ring';
+import { expect, test } from 'vitest';
+import { testArena } from '../support/arena.ts';
+import { mpscSimulation, spscSimulation } from '../support/ring-scenario.ts';
+import { runWorkers } from '../support/workers.ts';
+
+test('spsc: 1,000,000 schedules', () => {
+  spscSimulation(undefined, 20).explore(1_000_000);
+});
+
+test('mpsc: 500,000 schedules of two producers, 500,000 of three', () => {
+  mpscSimulation(undefined, 2, 10).explore(500_000);
+  mpscSimulation(undefined, 3, 8).explore(500_000);
+});
+
+const SLOTS = 2_000_000;
+
+test.each([
+  ['spsc', 1, 8],
+  ['spsc', 1, 1024],
+  ['mpsc', 1, 8],
+  ['mpsc', 2, 64],
+  ['mpsc', 2, 1024],
+] as const)(
+  '%s with %i producers through %i slots, on threads: all arrive, in order',
+  async (kind, producers, size) => {
+    const arena = testArena(1 << 20);
+    const { address: ring } = (kind === 'spsc' ? createSpscRing : createMpscRing)(arena, { slots: size, name: 'ring' });
+    const roles = ['consumer', ...Array.from({ length: producers }, (_, id) => id)];
+    const data = roles.map((role) => {
+      const burst = arena.allocate(`burst ${role}`, 32 * 16);
+      return { handle: arena.handle, kind, ring, role, burst, slots: SLOTS, producers };
+    });
+    expect(await runWorkers('ring-stress.mjs', data)).toEqual(roles.map(() => 'done'));
+    expect(arena.damaged()).toEqual([]);
+  },
+);
