@@ -1,13 +1,20 @@
-import type { Config } from '../config/types.ts';
-import { RingwayError } from '../util/errors.ts';
-import type { RunningDataplane } from './running.ts';
-
-export type { RunningDataplane, StartDataplane } from './running.ts';
-
 /**
- * Starts a dataplane.
- * @throws RingwayError `UNSUPPORTED`: there is none yet.
+ * A whole dataplane from a configuration: ports, worker threads, a switch between them.
+ *
+ * @example
+ * import { loadConfig, startDataplane } from 'ringway';
+ *
+ * const dataplane = await startDataplane(loadConfig('examples/replay.yaml', { set: ['ports.in.path=some.pcap'] }));
+ * await dataplane.finished;
+ * console.log((await dataplane.stop()).ports);
+ *
+ * @module
  */
-export async function startDataplane(config: Config): Promise<RunningDataplane> {
-  throw new RingwayError('UNSUPPORTED', `${config.name}: this build has no dataplane to run`);
-}
+export { loadConfig, parseConfig } from '../config/index.ts';
+export type * from '../config/types.ts';
+export type { PortModule } from '../ports/module.ts';
+export type { Port, PortContext, PortInfo } from '../ports/port.ts';
+export type { LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot, SwitchSnapshot } from '../telemetry/snapshot.ts';
+export { type ErrorCode, RingwayError } from '../util/errors.ts';
+export { startDataplane } from './dataplane.ts';
+export type { RunningDataplane, StartDataplane } from './running.ts';

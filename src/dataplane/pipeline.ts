@@ -53,7 +53,8 @@ export class Pipeline implements LcoreTask {
   readonly #exits = new Map<number, Exit>();
   #exitList: Exit[] = [];
   #congested = false;
-  #quiet = false;
+  /** Nothing is received before every lcore knows every port. */
+  #quiet = true;
 
   constructor(context: LcoreContext) {
     this.#context = context;
@@ -182,6 +183,9 @@ export class Pipeline implements LcoreTask {
         return;
       case 'info':
         return this.#info();
+      case 'resume':
+        this.#quiet = false;
+        return;
       case 'quiesce':
         this.#quiet = true;
         return;
@@ -214,9 +218,10 @@ export class Pipeline implements LcoreTask {
   }
 
   #listSources(): void {
-    this.#sources = this.#queues
-      .filter(({ index }) => this.#wires.get(index)?.receives)
-      .map(({ index, port }) => ({ port, pausable: this.#wires.get(index)?.pausable ?? false }));
+    this.#sources = this.#queues.map(({ index, port }) => ({
+      port,
+      pausable: this.#wires.get(index)?.pausable ?? false,
+    }));
   }
 
   #detach(index: number): void {

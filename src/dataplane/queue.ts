@@ -6,7 +6,7 @@ import { generatorPort } from '../ports/generator.ts';
 import { modulePort } from '../ports/module.ts';
 import { nullPort } from '../ports/null.ts';
 import type { Port, PortContext, PortType } from '../ports/port.ts';
-import { type TapShare, tappedPort } from '../ports/tap.ts';
+import { tappedPort } from '../ports/tap.ts';
 import { tracedPort } from '../ports/tracer.ts';
 import { addCounter, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, COUNTER_RX_PACKETS, COUNTER_TX_PACKETS } from '../telemetry/layout.ts';
@@ -69,8 +69,8 @@ export async function attachQueue(
   };
   const attached = await portTypeOf(wire.type).attach(portContext, wire.data);
   let port = countedPort(arena, attached, wire.index, counters);
-  if (wire.fault !== undefined) port = faultyPort(portContext, port, counters, wire.fault);
-  if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap as TapShare);
+  port = faultyPort(portContext, port, { counters, scratch: data.faultBurst, settings: wire.fault });
+  if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap);
   const traced = tracedPort(arena, port, (line) => notify({ index: wire.index, line } satisfies TraceEvent));
   return { index: wire.index, queue, port: traced.port, trace: traced.trace };
 }

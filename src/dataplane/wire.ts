@@ -1,4 +1,5 @@
-import type { FaultConfig } from '../config/types.ts';
+import type { CaptureFileShare } from '../ports/capture-file.ts';
+import type { FaultSettings } from '../ports/fault.ts';
 import type { PortInfo } from '../ports/port.ts';
 
 /** What an lcore must know of a port: enough to attach the queues that it serves, and to reach the rest. */
@@ -14,13 +15,10 @@ export interface PortWire {
   readonly pausable: boolean;
   /** The lcore that serves each receive queue; the first one also sends. */
   readonly queueLcores: readonly number[];
-  /** False: the port only sends. */
-  readonly receives: boolean;
   /** Address of the ring through which other lcores reach the sender. */
   readonly txRing: number;
-  readonly fault?: FaultConfig & { readonly seed: number };
-  /** Descriptor of the open tap file. */
-  readonly tap?: unknown;
+  readonly fault: FaultSettings;
+  readonly tap?: CaptureFileShare;
 }
 
 /** What an lcore's pipeline is started with. */
@@ -30,6 +28,8 @@ export interface PipelineData {
   readonly path: number;
   /** Room for a burst of packets. */
   readonly burst: number;
+  /** Another one, for packets that injected faults held back. */
+  readonly faultBurst: number;
   /** Places for ports in the switch. */
   readonly ports: number;
   /** Address of the ring of packets that other lcores steer here, by lcore. */
@@ -48,6 +48,8 @@ export type PipelineMessage =
   | { readonly kind: 'set'; readonly index: number; readonly name: string; readonly value: unknown }
   | { readonly kind: 'trace'; readonly index: number; readonly on: boolean }
   | { readonly kind: 'info' }
+  /** Begin to receive. */
+  | { readonly kind: 'resume' }
   /** Receive nothing more. */
   | { readonly kind: 'quiesce' }
   /** Drop what waits in outputs, so that no lcore sends to another any more. */

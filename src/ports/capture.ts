@@ -1,7 +1,7 @@
 import type { PoolKernels } from '../memory/pool.ts';
 import { RingwayError } from '../util/errors.ts';
-import { CaptureFile, type CaptureFileShare, createCaptureFile, releaseCaptureFile } from './capture-file.ts';
-import { CaptureReplay, type CaptureReplayShare, openReplay, releaseReplay } from './capture-replay.ts';
+import { CAPTURE_FILE_BYTES, CaptureFile, type CaptureFileShare, createCaptureFile, releaseCaptureFile } from './capture-file.ts';
+import { CAPTURE_REPLAY_BYTES, CaptureReplay, type CaptureReplayShare, openReplay, releaseReplay } from './capture-replay.ts';
 import type { PortInfo, PortType } from './port.ts';
 
 /** Settings of a capture port; the configuration's own. */
@@ -25,6 +25,9 @@ interface CaptureData {
 
 /** Replays a capture file, records to one, or both. Without a file to record to, what is sent to it is dropped there. */
 export const capturePort: PortType<CaptureConfig> = {
+  bytes: ({ path, write }) =>
+    (path === undefined ? 0 : CAPTURE_REPLAY_BYTES + 4096) + (write === undefined ? 0 : CAPTURE_FILE_BYTES),
+
   create(setup, config) {
     const data: CaptureData = {
       ...(config.path === undefined ? {} : { replay: openReplay(setup, config, config.path) }),

@@ -22,6 +22,7 @@ interface ModuleData {
 
 /** A port that the user's own ES module makes. */
 export const modulePort: PortType<ModuleConfig> = {
+  bytes: () => 0,
   create: (_setup, { name, module, options }) => ({
     data: { name, url: module, options } satisfies ModuleData,
     rxQueues: 1,

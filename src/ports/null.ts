@@ -3,6 +3,7 @@ import type { PortType } from './port.ts';
 
 /** A port that receives nothing and takes everything. */
 export const nullPort: PortType = {
+  bytes: () => 0,
   create: () => ({ data: undefined, rxQueues: 0, pausable: false, finite: false }),
   attach({ arena, cache }) {
     const { poolFree } = arena.kernels<PoolKernels>();

@@ -70,6 +70,8 @@ export interface PortSetup {
 
 /** A kind of port. `create` and `release` run on the control thread, `attach` on the lcore that serves the queue. */
 export interface PortType<Config = unknown> {
+  /** Bytes of the arena that `create` allocates for such a configuration. */
+  bytes(config: Config): number;
   /**
    * Opens and checks everything that can fail, so that a run does not start with a broken port.
    * @throws RingwayError with the port's name, the value and what is allowed.

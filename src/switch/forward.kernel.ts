@@ -46,7 +46,6 @@ import {
   SWITCH_FORWARD_RESERVED,
   SWITCH_PORTS,
   SWITCH_ROUTER_MAC,
-  SWITCH_RULE_COUNT,
 } from './layout.ts';
 import { learn, loadMac, lookupMac, macKey } from './mac.kernel.ts';
 import { route } from './route.kernel.ts';
@@ -171,7 +170,7 @@ function forwardOne(path: u32, slot: u32, from: u32, fresh: u32): void {
       drop(path, slot, from, DROP_RUNT);
       return;
     }
-    if (load<u32>(sw, SWITCH_RULE_COUNT) !== 0 && steer(path, slot, from)) return;
+    if (steer(path, slot, from)) return;
   }
   let frame = frameOf(slot);
   let tagged = isTagged(frame, length);

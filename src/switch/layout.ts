@@ -22,8 +22,8 @@ export const SWITCH_MAC_MASK: u32 = 12;
 export const SWITCH_AGEING: u32 = 16;
 /** 1: frames to reserved addresses are forwarded. */
 export const SWITCH_FORWARD_RESERVED: u32 = 20;
+/** Address of the rule table in force: swapped whole for another one. */
 export const SWITCH_RULES: u32 = 24;
-export const SWITCH_RULE_COUNT: u32 = 28;
 /** Address of the route nodes, of the next hops; root node of IPv4 and of IPv6. */
 export const SWITCH_ROUTE_NODES: u32 = 32;
 export const SWITCH_NEXT_HOPS: u32 = 36;
@@ -71,6 +71,9 @@ export const MAC_ENTRY_SHIFT: u32 = 4;
 export const MAC_BUCKET_SHIFT: u32 = 6;
 export const MAC_BUCKET_ENTRIES: u32 = 4;
 
+/** A rule table: how many rules, then the rules. */
+export const RULES_COUNT: u32 = 0;
+export const RULES_FIRST: u32 = 64;
 /** A steering rule: all its matches must hold. */
 export const RULE_ACTION: u32 = 0;
 export const RULE_DROP: u32 = 1;
@@ -81,8 +84,10 @@ export const RULE_TARGET: u32 = 4;
 /** The port it is for, or PORT_NONE for any. */
 export const RULE_IN_PORT: u32 = 8;
 export const RULE_MATCHES: u32 = 12;
+/** Which of the hit counters is this rule's. */
+export const RULE_HITS: u32 = 16;
 export const RULE_FIRST_MATCH: u32 = 64;
-export const RULE_MATCHES_MAX: u32 = 24;
+export const RULE_MATCHES_MAX: u32 = 28;
 export const RULE_SHIFT: u32 = 9;
 export const RULES_MAX: u32 = 256;
 /** A match: `word & mask == value`, the word in network order at `base + offset`. */
@@ -90,11 +95,13 @@ export const MATCH_BASE: u32 = 0;
 export const MATCH_FRAME: u32 = 0;
 export const MATCH_L3: u32 = 1;
 export const MATCH_L4: u32 = 2;
-/** The word is not in the frame: offset 0 its VLAN (0 when untagged), 1 its ethertype behind tags, 2 its IP protocol. */
+/** The word is not in the frame: offset 0 its VLAN (0 when untagged), 1 its ethertype behind tags, 2 its IP protocol, 3 flags. */
 export const MATCH_META: u32 = 3;
 export const META_VLAN: u32 = 0;
 export const META_ETHERTYPE: u32 = 1;
 export const META_PROTOCOL: u32 = 2;
+/** HEADERS_… flags of `packet/layout.ts`. */
+export const META_FLAGS: u32 = 3;
 export const MATCH_OFFSET: u32 = 4;
 export const MATCH_MASK: u32 = 8;
 export const MATCH_VALUE: u32 = 12;
@@ -122,7 +129,7 @@ export const PATH_OUTPUTS: u32 = 8;
 export const PATH_STORMS: u32 = 12;
 /** Room for the largest frame, to copy chains. */
 export const PATH_SCRATCH: u32 = 16;
-/** Address of a u64 a rule: how often it matched here. */
+/** Address of RULES_MAX u64: how often each rule matched here. */
 export const PATH_RULE_HITS: u32 = 20;
 /** Counters, u64 each. */
 export const PATH_LEARNED: u32 = 64;

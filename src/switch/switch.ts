@@ -2,6 +2,8 @@ import type { Arena } from '../memory/arena.ts';
 import { BUFFER_FRAME_MAX, SEGMENTS_MAX } from '../memory/layout.ts';
 import { readCounter } from '../telemetry/counters.ts';
 import { PORT_NONE } from '../telemetry/layout.ts';
+import { ROUTES_BYTES } from './routes.ts';
+import { STEERING_BYTES } from './steering.ts';
 import { nextPowerOfTwo } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import {
@@ -29,7 +31,6 @@ import {
   PORT_STORM,
   PORT_UP,
   PORT_VLANS,
-  RULE_SHIFT,
   RULES_MAX,
   STORM_SHIFT,
   STORM_WINDOW_SHIFT,
@@ -40,7 +41,6 @@ import {
   SWITCH_MAC_TABLE,
   SWITCH_PORT_TABLE,
   SWITCH_PORTS,
-  SWITCH_RULES,
 } from './layout.ts';
 
 interface SwitchKernels {
@@ -110,7 +110,7 @@ function sharedBytes({ ports, macs }: SwitchOptions): number {
 
 /** Bytes that a switch takes, the paths of its lcores included. */
 export function switchBytes(options: SwitchOptions): number {
-  return sharedBytes(options) + options.lcores * (pathBytes(options.ports, options.lcores) + 256);
+  return sharedBytes(options) + options.lcores * (pathBytes(options.ports, options.lcores) + 256) + STEERING_BYTES + ROUTES_BYTES;
 }
 
 /** The switch as the control thread sees it: its tables, and a path for each lcore. */
@@ -132,15 +132,13 @@ export class Switch {
     const { ports, macs } = options;
     const table = arena.allocate('switch', sharedBytes(options), 128);
     const portTable = table + SWITCH_BYTES;
-    const rules = portTable + (ports << PORT_ENTRY_SHIFT);
     this.address = table;
     this.#scratch = arena.allocate('switch.scratch', 64);
     this.#set(SWITCH_PORTS, ports);
     this.#set(SWITCH_PORT_TABLE, portTable);
-    this.#set(SWITCH_RULES, rules);
-    this.#set(SWITCH_MAC_TABLE, rules + (RULES_MAX << RULE_SHIFT));
+    this.#set(SWITCH_MAC_TABLE, portTable + (ports << PORT_ENTRY_SHIFT));
     this.#set(SWITCH_MAC_MASK, macBuckets(macs) - 1);
-    this.#set(SWITCH_FORWARD_RESERVED, options.forwardReserved ? 1 : 0);
+    this.setForwardReserved(options.forwardReserved);
     this.setAgeing(options.ageing);
     this.paths = lcoreWords.map((lcore, index) => this.#createPath(lcore, index));
   }
@@ -170,6 +168,11 @@ export class Switch {
   /** Sets how long an unseen address is kept, in seconds. */
   setAgeing(seconds: number): void {
     this.#set(SWITCH_AGEING, seconds);
+  }
+
+  /** Forwards frames to 802.1D reserved addresses, or drops them as bridges do. */
+  setForwardReserved(forward: boolean): void {
+    this.#set(SWITCH_FORWARD_RESERVED, forward ? 1 : 0);
   }
 
   #portWord(port: number, offset: number): number {

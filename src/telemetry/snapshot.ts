@@ -29,6 +29,8 @@ export interface PortSnapshot {
   readonly rxBytes: number;
   readonly txPackets: number;
   readonly txBytes: number;
+  /** Packets that came to be by flooding, mirroring or injected duplication of what entered here. */
+  readonly copies: number;
   /** Packets dropped at this port, by reason. */
   readonly drops: Readonly<Record<string, number>>;
   /** How much of a finite input was read, 0 to 1; missing when it has no end. */

@@ -1,0 +1,303 @@
+import { parsePort, parseSetting, parseSteeringRule, type Setting } from '../config/index.ts';
+import type { Config, IdleStrategy } from '../config/types.ts';
+import type { SteeringEntry } from '../control/target.ts';
+import { LCORE_SECONDS } from '../lcore/layout.ts';
+import { type Lcore, startLcore } from '../lcore/lcore.ts';
+import type { Snapshot } from '../telemetry/snapshot.ts';
+import { RingwayError } from '../util/errors.ts';
+import { writeDump } from './dump.ts';
+import { createMachine, type Machine } from './machine.ts';
+import { planDataplane } from './plan.ts';
+import { PortTable } from './port-table.ts';
+import { applySwitchConfig, SteeringRules } from './rules.ts';
+import type { RunningDataplane } from './running.ts';
+import { busyNs, inFlight, takeSnapshot } from './snapshot.ts';
+import type { PipelineMessage, QueueInfo, TraceEvent } from './wire.ts';
+
+/** How often the control thread looks at its lcores, in milliseconds. */
+const WATCH_MS = 50;
+const AGE_MS = 1000;
+/** How long packets in flight may take to get out after the sources have stopped. */
+const DRAIN_MS = 2000;
+
+type Tracer = (line: string) => void;
+
+/** A running dataplane: threads over a machine, and what the control thread can ask of them. */
+class Dataplane implements RunningDataplane {
+  readonly name: string;
+  readonly finished: Promise<void>;
+  readonly #config: Config;
+  readonly #machine: Machine;
+  readonly #ports: PortTable;
+  readonly #rules: SteeringRules;
+  readonly #startedAtMs = Date.now();
+  readonly #tracers = new Map<number, Set<Tracer>>();
+  #lcores: Lcore[] = [];
+  #queues: QueueInfo[] = [];
+  #loads: number[] = [];
+  #busy: number[] = [];
+  #busyAtMs = performance.now();
+  #state: Snapshot['state'] = 'running';
+  #timers: NodeJS.Timeout[] = [];
+  #settle: { resolve: () => void; reject: (reason: unknown) => void };
+  #stopped: Promise<Snapshot> | undefined;
+  /** In the last look at the lcores, all finite inputs were done and nothing was in flight. */
+  #wasDrained = false;
+  /** Changes to ports and rules run one after another. */
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(config: Config, machine: Machine) {
+    this.name = config.name;
+    this.#config = config;
+    this.#machine = machine;
+    this.#ports = new PortTable(machine, config);
+    this.#rules = new SteeringRules(machine.steering, this.#ports, config.lcores.length);
+    let settle = { resolve: () => {}, reject: (_: unknown) => {} };
+    this.finished = new Promise((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    this.finished.catch(() => {});
+    this.#settle = settle;
+  }
+
+  async start(): Promise<void> {
+    try {
+      for (const port of this.#config.ports) {
+        const { wire } = this.#ports.add(port);
+        this.#machine.switch.addPort(wire.index, port);
+      }
+      applySwitchConfig(this.#machine, this.#config, this.#ports);
+      this.#rules.replaceAll(this.#config.steering);
+      for (const index of this.#config.lcores.keys()) this.#lcores.push(await this.#startLcore(index));
+      for (const { wire } of this.#ports.all()) await this.#tellAll({ kind: 'add', port: wire });
+      await this.#tellAll({ kind: 'resume' });
+    } catch (error) {
+      await this.#abort();
+      throw error;
+    }
+    this.#watch();
+  }
+
+  async #startLcore(index: number): Promise<Lcore> {
+    const { arena, lcores, pipelines, pool, counters } = this.#machine;
+    const { cpu, idle = 'spin' } = this.#config.lcores[index] ?? {};
+    const lcore = await startLcore(arena, lcores[index] ?? 0, {
+      index,
+      cache: pool.caches[index] ?? 0,
+      counters: counters[index] ?? 0,
+      module: new URL('./lcore-entry.js', import.meta.url),
+      data: pipelines[index],
+      idle: idle satisfies IdleStrategy,
+      ...(cpu === undefined ? {} : { cpu }),
+      onEvent: (event) => this.#onTrace(event as TraceEvent),
+    });
+    lcore.ended.catch((error) => this.#onDeath(error));
+    return lcore;
+  }
+
+  #tellAll(message: PipelineMessage): Promise<unknown[]> {
+    return Promise.all(this.#lcores.map((lcore) => lcore.call(message)));
+  }
+
+  #watch(): void {
+    this.#timers.push(
+      setInterval(() => void this.#look().catch((error) => this.#onDeath(error)), WATCH_MS),
+      setInterval(() => this.#age(), AGE_MS),
+    );
+  }
+
+  async #look(): Promise<void> {
+    this.#queues = (await this.#tellAll({ kind: 'info' })).flat() as QueueInfo[];
+    this.#updateLoads();
+    const { ports } = this.snapshot();
+    const finite = this.#ports.all().filter(({ share }) => share.finite);
+    const isDone = finite.length > 0 && ports.every(({ name, done }) => done || !this.#ports.get(name).share.finite);
+    const isDrained = isDone && inFlight(ports) === 0;
+    // Twice in a row: counters of several lcores are not read at one moment.
+    if (isDrained && this.#wasDrained && this.#onlyFinite()) this.#settle.resolve();
+    this.#wasDrained = isDrained;
+  }
+
+  /** True when no source is left that could send for ever. */
+  #onlyFinite(): boolean {
+    return this.#ports.all().every(({ share }) => share.finite || share.rxQueues === 0);
+  }
+
+  #updateLoads(): void {
+    const now = performance.now();
+    const elapsedNs = (now - this.#busyAtMs) * 1e6;
+    const busy = this.#lcores.map((lcore) => busyNs(this.#machine, lcore));
+    this.#loads = busy.map((ns, index) => Math.min(1, Math.max(0, (ns - (this.#busy[index] ?? 0)) / elapsedNs)));
+    this.#busy = busy;
+    this.#busyAtMs = now;
+  }
+
+  #age(): void {
+    const { arena, lcores } = this.#machine;
+    this.#machine.switch.age(arena.u32[((lcores[0] ?? 0) + LCORE_SECONDS) >>> 2] ?? 0);
+  }
+
+  /** An lcore ended by itself: everything stops, with what is known written down. */
+  #onDeath(error: unknown): void {
+    if (this.#state !== 'running') return;
+    this.#state = 'stopping';
+    const dump = writeDump(this.#machine, this.snapshot());
+    const message = error instanceof Error ? error.message : String(error);
+    const failure = new RingwayError('LCORE_DIED', `${this.name}: ${message}; the state is in ${dump}`, { cause: error });
+    void this.#abort().then(() => this.#settle.reject(failure));
+  }
+
+  /** Ends all threads wherever they are, and closes what is open. */
+  async #abort(): Promise<void> {
+    for (const timer of this.#timers) clearInterval(timer);
+    await Promise.all(this.#lcores.map((lcore) => lcore.terminate()));
+    for (const { config } of this.#ports.all()) this.#ports.release(config.name);
+    this.#state = 'stopped';
+  }
+
+  snapshot(): Snapshot {
+    return takeSnapshot(this.#machine, this.#ports, this.#lcores, {
+      name: this.name,
+      state: this.#state,
+      startedAtMs: this.#startedAtMs,
+      queues: this.#queues,
+      loads: this.#loads,
+    });
+  }
+
+  /** Runs `change` after the changes before it. */
+  #change<T>(change: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(() => {
+      if (this.#state !== 'running') throw new RingwayError('BUSY', `${this.name} is ${this.#state}`);
+      return change();
+    });
+    this.#queue = result.catch(() => {});
+    return result;
+  }
+
+  set(path: string, value: string): Promise<void> {
+    return this.#change(() => this.#apply(parseSetting(path, value)));
+  }
+
+  async #apply(setting: Setting): Promise<void> {
+    const table = this.#machine.switch;
+    if (setting.key === 'ageing') return table.setAgeing(setting.value);
+    if (setting.key === 'reserved') return table.setForwardReserved(setting.value === 'forward');
+    const { wire, config } = this.#ports.get(setting.port);
+    if (setting.key === 'learn') return table.setLearn(wire.index, setting.value);
+    if (setting.key === 'storm') return table.setStorm(wire.index, setting.value);
+    const owner = { rate: 'generator', speed: 'capture', fault: undefined }[setting.key];
+    if (owner !== undefined && config.type !== owner) {
+      throw new RingwayError('BAD_ARGUMENT', `ports.${setting.port}.${setting.key}: it is a ${config.type} port; only a ${owner} has that`);
+    }
+    await this.#tellAll({ kind: 'set', index: wire.index, name: setting.key, value: setting.value });
+  }
+
+  addPort(name: string, source: unknown): Promise<void> {
+    return this.#change(async () => {
+      const config = parsePort(name, source, { directory: process.cwd() });
+      const { wire } = this.#ports.add(config);
+      try {
+        await this.#tellAll({ kind: 'add', port: wire });
+      } catch (error) {
+        await this.#tellAll({ kind: 'remove', index: wire.index });
+        this.#ports.release(name);
+        throw error;
+      }
+      this.#machine.switch.addPort(wire.index, config);
+    });
+  }
+
+  deletePort(name: string): Promise<void> {
+    return this.#change(async () => {
+      const { wire } = this.#ports.get(name);
+      // First nobody sends to it any more, then it is closed: no packet is left where nobody looks.
+      this.#machine.switch.removePort(wire.index);
+      await this.#tellAll({ kind: 'detach', index: wire.index });
+      await this.#tellAll({ kind: 'remove', index: wire.index });
+      this.#rules.forgetPort(name);
+      this.#ports.release(name);
+    });
+  }
+
+  addSteering(source: unknown): Promise<number> {
+    return this.#change(async () => {
+      const id = this.#rules.add(parseSteeringRule(source));
+      await this.#tellAll({ kind: 'info' });
+      return id;
+    });
+  }
+
+  deleteSteering(id: number): Promise<void> {
+    return this.#change(async () => {
+      this.#rules.delete(id);
+      await this.#tellAll({ kind: 'info' });
+    });
+  }
+
+  listSteering(): SteeringEntry[] {
+    return this.#rules.list();
+  }
+
+  trace(port: string, onPacket: Tracer): () => void {
+    const { index } = this.#ports.get(port).wire;
+    const tracers = this.#tracers.get(index) ?? new Set<Tracer>();
+    this.#tracers.set(index, tracers);
+    tracers.add(onPacket);
+    if (tracers.size === 1) void this.#tellAll({ kind: 'trace', index, on: true }).catch(() => {});
+    return () => {
+      tracers.delete(onPacket);
+      if (tracers.size === 0) void this.#tellAll({ kind: 'trace', index, on: false }).catch(() => {});
+    };
+  }
+
+  #onTrace({ index, line }: TraceEvent): void {
+    for (const tracer of this.#tracers.get(index) ?? []) tracer(line);
+  }
+
+  requestStop(): void {
+    this.#settle.resolve();
+  }
+
+  stop(): Promise<Snapshot> {
+    this.#stopped ??= this.#stop();
+    return this.#stopped;
+  }
+
+  async #stop(): Promise<Snapshot> {
+    await this.#queue;
+    if (this.#state !== 'running') return this.snapshot();
+    this.#state = 'stopping';
+    for (const timer of this.#timers) clearInterval(timer);
+    await this.#tellAll({ kind: 'quiesce' });
+    await this.#drain();
+    await this.#tellAll({ kind: 'abandon' });
+    const queues: QueueInfo[] = [];
+    for (const lcore of this.#lcores) queues.push(...((await lcore.stop()) as QueueInfo[]));
+    this.#queues = queues;
+    this.#state = 'stopped';
+    const last = this.snapshot();
+    for (const { config } of this.#ports.all()) this.#ports.release(config.name);
+    this.#settle.resolve();
+    return last;
+  }
+
+  /** Waits until nothing is in flight, a while at most. */
+  async #drain(): Promise<void> {
+    const until = performance.now() + DRAIN_MS;
+    for (let clear = 0; clear < 2 && performance.now() < until; ) {
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      clear = inFlight(this.snapshot().ports) === 0 ? clear + 1 : 0;
+    }
+  }
+}
+
+/**
+ * Starts a dataplane: allocates its arena, opens its ports, starts its lcores, and lets packets in.
+ * @throws RingwayError when something in `config` cannot be had; nothing is left open then.
+ */
+export async function startDataplane(config: Config): Promise<RunningDataplane> {
+  const dataplane = new Dataplane(config, createMachine(config, planDataplane(config)));
+  await dataplane.start();
+  return dataplane;
+}

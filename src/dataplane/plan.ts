@@ -1,0 +1,76 @@
+import type { Config, PortConfig } from '../config/types.ts';
+import { LCORE_BYTES } from '../lcore/layout.ts';
+import { Budget } from '../memory/budget.ts';
+import { BURST_MAX, CACHE_SIZE, DIRECTORY_BYTES, SLOT_SHIFT } from '../memory/layout.ts';
+import { poolBytes } from '../memory/pool.ts';
+import { CAPTURE_FILE_BYTES } from '../ports/capture-file.ts';
+import { mpscRingBytes } from '../ring/ring.ts';
+import { OUTPUT_SIZE } from '../switch/layout.ts';
+import { type SwitchOptions, switchBytes } from '../switch/switch.ts';
+import { LCORE_COUNTERS_BYTES } from '../telemetry/counters.ts';
+import { PORTS_MAX } from '../telemetry/layout.ts';
+import { RingwayError } from '../util/errors.ts';
+import { portTypeOf } from './queue.ts';
+
+/** Slots of the ring through which other lcores send to a port, or steer to an lcore. */
+export const TX_RING_SLOTS = 1024;
+/** Bytes of an lcore's burst buffers: one for what it moves, one for what injected faults held back. */
+export const BURSTS_BYTES = 2 * (BURST_MAX << SLOT_SHIFT);
+/** Ports that may be added while the dataplane runs, and what their regions may take. */
+const SPARE_PORTS = 16;
+const SPARE_BYTES = 32 << 20;
+
+/** The sizes of a dataplane, before anything is allocated. */
+export interface Plan {
+  readonly buffers: number;
+  readonly switch: SwitchOptions;
+  readonly budget: Budget;
+}
+
+/** Arena bytes of a port beside its ring: what its type needs, and a tap. */
+function portBytes(port: PortConfig): number {
+  return portTypeOf(port.type).bytes(port as never) + (port.tap === undefined ? 0 : CAPTURE_FILE_BYTES);
+}
+
+/** How many buffers can be anywhere at once; a packet takes one, longer ones more, which then wait for each other. */
+function countBuffers(config: Config): number {
+  const lcores = config.lcores.length;
+  const ports = config.ports.length;
+  const inCaches = lcores * CACHE_SIZE;
+  const inBursts = lcores * 2 * BURST_MAX;
+  const inOutputs = lcores * (ports + lcores) * OUTPUT_SIZE;
+  const inRings = (ports + lcores) * TX_RING_SLOTS;
+  return inCaches + inBursts + inOutputs + inRings + (config.buffers ?? 0);
+}
+
+/**
+ * Computes what a dataplane needs, each term by name.
+ * @throws RingwayError `ARENA_FULL` when it is more than `memory` in the configuration allows, with every term.
+ */
+export function planDataplane(config: Config): Plan {
+  const lcores = config.lcores.length;
+  const buffers = countBuffers(config);
+  const options: SwitchOptions = {
+    ports: Math.min(PORTS_MAX, config.ports.length + SPARE_PORTS),
+    lcores,
+    macs: config.switch.macs,
+    ageing: config.switch.ageing,
+    forwardReserved: config.switch.reserved === 'forward',
+  };
+  const ring = mpscRingBytes(TX_RING_SLOTS) + 256;
+  const budget = new Budget()
+    .add('pool', poolBytes(buffers, lcores) + 4096, `${buffers} buffers for caches, bursts, outputs and rings`)
+    .add('switch', switchBytes(options), `${options.macs} MACs, ${options.ports} ports, ${lcores} paths`)
+    .add('rings', (config.ports.length + lcores) * ring, `${config.ports.length} ports and ${lcores} lcores`)
+    .add('lcores', lcores * (LCORE_BYTES + BURSTS_BYTES + LCORE_COUNTERS_BYTES + 768), `${lcores} lcores: words, counters`);
+  for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
+  budget.add('spare', SPARE_BYTES, 'ports added while it runs');
+  const total = budget.bytes + DIRECTORY_BYTES;
+  if (total > config.memory) {
+    throw new RingwayError(
+      'ARENA_FULL',
+      `${config.name}: needs ${total} bytes, and memory is ${config.memory}; raise \`memory\` or lower one of:\n${budget}`,
+    );
+  }
+  return { buffers, switch: options, budget };
+}

@@ -1,0 +1,116 @@
+import type { Config, PortConfig } from '../config/types.ts';
+import { createCaptureFile, releaseCaptureFile } from '../ports/capture-file.ts';
+import type { PortSetup, PortShare } from '../ports/port.ts';
+import { createMpscRing, type Ring } from '../ring/ring.ts';
+import { RingwayError } from '../util/errors.ts';
+import type { Machine } from './machine.ts';
+import { TX_RING_SLOTS } from './plan.ts';
+import { portTypeOf } from './queue.ts';
+import type { PortWire } from './wire.ts';
+
+/** A port of the dataplane, as the control thread knows it. */
+export interface PortEntry {
+  readonly config: PortConfig;
+  readonly wire: PortWire;
+  readonly share: PortShare;
+  readonly txRing: Ring;
+}
+
+/** The ports of a dataplane: opens and closes what they need, and deals their queues to lcores. */
+export class PortTable {
+  readonly #machine: Machine;
+  readonly #config: Config;
+  readonly #entries = new Map<string, PortEntry>();
+  #nextLcore = 0;
+
+  constructor(machine: Machine, config: Config) {
+    this.#machine = machine;
+    this.#config = config;
+  }
+
+  /** All ports, in the order of their numbers. */
+  all(): PortEntry[] {
+    return [...this.#entries.values()].sort((a, b) => a.wire.index - b.wire.index);
+  }
+
+  /** @throws RingwayError `NOT_FOUND` with the names that there are. */
+  get(name: string): PortEntry {
+    const entry = this.#entries.get(name);
+    if (entry === undefined) {
+      const names = [...this.#entries.keys()].join(', ');
+      throw new RingwayError('NOT_FOUND', `no port ${JSON.stringify(name)}; there are: ${names}`);
+    }
+    return entry;
+  }
+
+  byIndex(index: number): PortEntry | undefined {
+    return this.all().find(({ wire }) => wire.index === index);
+  }
+
+  #setup(name: string): PortSetup {
+    return { arena: this.#machine.arena, name: `port ${name}`, seed: this.#config.seed };
+  }
+
+  #freeIndex(): number {
+    const taken = new Set(this.all().map(({ wire }) => wire.index));
+    const { ports } = this.#machine.switch.options;
+    for (let index = 0; index < ports; index++) if (!taken.has(index)) return index;
+    throw new RingwayError('ARENA_FULL', `all ${ports} places for ports are taken; delete one first`);
+  }
+
+  /** The lcore of each queue: the configured one, or the next in turn. */
+  #dealLcores(config: PortConfig, queues: number): number[] {
+    const { length } = this.#config.lcores;
+    if (config.lcore !== undefined && config.lcore >= length) {
+      throw new RingwayError('BAD_CONFIG', `ports.${config.name}.lcore: ${config.lcore}, there are lcores 0 to ${length - 1}`);
+    }
+    return Array.from({ length: Math.max(1, queues) }, () => config.lcore ?? this.#nextLcore++ % length);
+  }
+
+  /**
+   * Opens a port; the switch and the lcores do not know it yet.
+   * @throws RingwayError what its type throws, or `ARENA_FULL` when there is no room for it.
+   */
+  add(config: PortConfig): PortEntry {
+    if (this.#entries.has(config.name)) {
+      throw new RingwayError('BUSY', `port ${JSON.stringify(config.name)} exists already; delete it first or take another name`);
+    }
+    if (config.tap !== undefined && config.queues > 1) {
+      throw new RingwayError('BAD_CONFIG', `ports.${config.name}.tap: a tap records one queue, and queues is ${config.queues}; use 1`);
+    }
+    const setup = this.#setup(config.name);
+    const index = this.#freeIndex();
+    const share = portTypeOf(config.type).create(setup, config as never);
+    const queueLcores = this.#dealLcores(config, share.rxQueues);
+    const txRing = createMpscRing(this.#machine.arena, { name: `${setup.name} tx`, slots: TX_RING_SLOTS });
+    const tap =
+      config.tap === undefined
+        ? undefined
+        : createCaptureFile(setup, 'tap', config.tap, config.tap.endsWith('.pcapng') ? 'pcapng' : 'pcap');
+    const { loss = 0, duplicate = 0, reorder = 0, corrupt = 0, delay = 0, seed = this.#config.seed + index } = config.fault ?? {};
+    const wire: PortWire = {
+      index,
+      name: config.name,
+      type: config.type,
+      data: share.data,
+      pausable: share.pausable,
+      queueLcores,
+      txRing: txRing.address,
+      fault: { loss, duplicate, reorder, corrupt, delay, seed },
+      ...(tap === undefined ? {} : { tap }),
+    };
+    const entry = { config, wire, share, txRing };
+    this.#entries.set(config.name, entry);
+    return entry;
+  }
+
+  /** Closes a port that no lcore uses any more. */
+  release(name: string): void {
+    const { config, wire, share } = this.get(name);
+    const setup = this.#setup(name);
+    portTypeOf(config.type).release?.(setup, share.data);
+    if (wire.tap !== undefined) releaseCaptureFile(setup, 'tap', wire.tap);
+    this.#machine.arena.release(`${setup.name} tx`);
+    this.#entries.delete(name);
+  }
+}
