@@ -1,11 +1,11 @@
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
-import { generate as portsGenerate } from './ports/generator.kernel.ts';
 import {
   captureLoad as packetCaptureLoad,
   pcapAppend as packetPcapAppend,
   pcapngAppend as packetPcapngAppend,
 } from './packet/capture.kernel.ts';
+import { generate as portsGenerate } from './ports/generator.kernel.ts';
 import { pop as ringMpscPop, push as ringMpscPush } from './ring/mpsc.kernel.ts';
 import { pop as ringSpscPop, push as ringSpscPush } from './ring/spsc.kernel.ts';
 import { forward as switchForward } from './switch/forward.kernel.ts';

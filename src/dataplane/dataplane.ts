@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { parsePort, parseSetting, parseSteeringRule, type Setting } from '../config/index.ts';
 import type { Config, IdleStrategy } from '../config/types.ts';
 import type { SteeringEntry } from '../control/target.ts';
@@ -21,6 +22,11 @@ const AGE_MS = 1000;
 const DRAIN_MS = 2000;
 
 type Tracer = (line: string) => void;
+
+/** Spinning lcores take all they can get: only when that leaves a core for the control thread. */
+function defaultIdle(lcores: number): IdleStrategy {
+  return lcores < availableParallelism() ? 'spin' : 'yield';
+}
 
 /** A running dataplane: threads over a machine, and what the control thread can ask of them. */
 class Dataplane implements RunningDataplane {
@@ -80,14 +86,14 @@ class Dataplane implements RunningDataplane {
 
   async #startLcore(index: number): Promise<Lcore> {
     const { arena, lcores, pipelines, pool, counters } = this.#machine;
-    const { cpu, idle = 'spin' } = this.#config.lcores[index] ?? {};
+    const { cpu, idle = defaultIdle(lcores.length) } = this.#config.lcores[index] ?? {};
     const lcore = await startLcore(arena, lcores[index] ?? 0, {
       index,
       cache: pool.caches[index] ?? 0,
       counters: counters[index] ?? 0,
       module: new URL('./lcore-entry.js', import.meta.url),
       data: pipelines[index],
-      idle: idle satisfies IdleStrategy,
+      idle,
       ...(cpu === undefined ? {} : { cpu }),
       onEvent: (event) => this.#onTrace(event as TraceEvent),
     });
@@ -143,7 +149,9 @@ class Dataplane implements RunningDataplane {
     this.#state = 'stopping';
     const dump = writeDump(this.#machine, this.snapshot());
     const message = error instanceof Error ? error.message : String(error);
-    const failure = new RingwayError('LCORE_DIED', `${this.name}: ${message}; the state is in ${dump}`, { cause: error });
+    const failure = new RingwayError('LCORE_DIED', `${this.name}: ${message}; the state is in ${dump}`, {
+      cause: error,
+    });
     void this.#abort().then(() => this.#settle.reject(failure));
   }
 
@@ -188,7 +196,10 @@ class Dataplane implements RunningDataplane {
     if (setting.key === 'storm') return table.setStorm(wire.index, setting.value);
     const owner = { rate: 'generator', speed: 'capture', fault: undefined }[setting.key];
     if (owner !== undefined && config.type !== owner) {
-      throw new RingwayError('BAD_ARGUMENT', `ports.${setting.port}.${setting.key}: it is a ${config.type} port; only a ${owner} has that`);
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        `ports.${setting.port}.${setting.key}: it is a ${config.type} port; only a ${owner} has that`,
+      );
     }
     await this.#tellAll({ kind: 'set', index: wire.index, name: setting.key, value: setting.value });
   }

@@ -42,19 +42,23 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
   const lcores = config.lcores.map((_, index) =>
     allocateLcore(arena, index, pool.caches[index] ?? 0, counters[index] ?? 0),
   );
-  const inputs = lcores.map((_, index) => createMpscRing(arena, { name: `lcore ${index} input`, slots: TX_RING_SLOTS }));
+  const inputs = lcores.map((_, index) =>
+    createMpscRing(arena, { name: `lcore ${index} input`, slots: TX_RING_SLOTS }),
+  );
   const bursts = lcores.map((_, index) => arena.allocate(`lcore ${index} bursts`, BURSTS_BYTES));
   const table = new Switch(arena, plan.switch, lcores);
   const steering = new Steering(arena, table.address, table.paths);
-  const pipelines = lcores.map((_, index): PipelineData => ({
-    cache: pool.caches[index] ?? 0,
-    counters: counters[index] ?? 0,
-    path: table.paths[index] ?? 0,
-    burst: bursts[index] ?? 0,
-    faultBurst: (bursts[index] ?? 0) + BURSTS_BYTES / 2,
-    ports: plan.switch.ports,
-    inputRings: inputs.map(({ address }) => address),
-    lcores,
-  }));
+  const pipelines = lcores.map(
+    (_, index): PipelineData => ({
+      cache: pool.caches[index] ?? 0,
+      counters: counters[index] ?? 0,
+      path: table.paths[index] ?? 0,
+      burst: bursts[index] ?? 0,
+      faultBurst: (bursts[index] ?? 0) + BURSTS_BYTES / 2,
+      ports: plan.switch.ports,
+      inputRings: inputs.map(({ address }) => address),
+      lcores,
+    }),
+  );
   return { arena, pool, switch: table, steering, lcores, counters, inputs, pipelines };
 }

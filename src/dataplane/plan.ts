@@ -62,7 +62,11 @@ export function planDataplane(config: Config): Plan {
     .add('pool', poolBytes(buffers, lcores) + 4096, `${buffers} buffers for caches, bursts, outputs and rings`)
     .add('switch', switchBytes(options), `${options.macs} MACs, ${options.ports} ports, ${lcores} paths`)
     .add('rings', (config.ports.length + lcores) * ring, `${config.ports.length} ports and ${lcores} lcores`)
-    .add('lcores', lcores * (LCORE_BYTES + BURSTS_BYTES + LCORE_COUNTERS_BYTES + 768), `${lcores} lcores: words, counters`);
+    .add(
+      'lcores',
+      lcores * (LCORE_BYTES + BURSTS_BYTES + LCORE_COUNTERS_BYTES + 768),
+      `${lcores} lcores: words, counters`,
+    );
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
   budget.add('spare', SPARE_BYTES, 'ports added while it runs');
   const total = budget.bytes + DIRECTORY_BYTES;

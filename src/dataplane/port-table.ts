@@ -62,7 +62,10 @@ export class PortTable {
   #dealLcores(config: PortConfig, queues: number): number[] {
     const { length } = this.#config.lcores;
     if (config.lcore !== undefined && config.lcore >= length) {
-      throw new RingwayError('BAD_CONFIG', `ports.${config.name}.lcore: ${config.lcore}, there are lcores 0 to ${length - 1}`);
+      throw new RingwayError(
+        'BAD_CONFIG',
+        `ports.${config.name}.lcore: ${config.lcore}, there are lcores 0 to ${length - 1}`,
+      );
     }
     return Array.from({ length: Math.max(1, queues) }, () => config.lcore ?? this.#nextLcore++ % length);
   }
@@ -73,10 +76,16 @@ export class PortTable {
    */
   add(config: PortConfig): PortEntry {
     if (this.#entries.has(config.name)) {
-      throw new RingwayError('BUSY', `port ${JSON.stringify(config.name)} exists already; delete it first or take another name`);
+      throw new RingwayError(
+        'BUSY',
+        `port ${JSON.stringify(config.name)} exists already; delete it first or take another name`,
+      );
     }
     if (config.tap !== undefined && config.queues > 1) {
-      throw new RingwayError('BAD_CONFIG', `ports.${config.name}.tap: a tap records one queue, and queues is ${config.queues}; use 1`);
+      throw new RingwayError(
+        'BAD_CONFIG',
+        `ports.${config.name}.tap: a tap records one queue, and queues is ${config.queues}; use 1`,
+      );
     }
     const setup = this.#setup(config.name);
     const index = this.#freeIndex();
@@ -87,7 +96,14 @@ export class PortTable {
       config.tap === undefined
         ? undefined
         : createCaptureFile(setup, 'tap', config.tap, config.tap.endsWith('.pcapng') ? 'pcapng' : 'pcap');
-    const { loss = 0, duplicate = 0, reorder = 0, corrupt = 0, delay = 0, seed = this.#config.seed + index } = config.fault ?? {};
+    const {
+      loss = 0,
+      duplicate = 0,
+      reorder = 0,
+      corrupt = 0,
+      delay = 0,
+      seed = this.#config.seed + index,
+    } = config.fault ?? {};
     const wire: PortWire = {
       index,
       name: config.name,

@@ -35,7 +35,10 @@ export const portTypes: Readonly<Record<string, PortType<never>>> = {
 export function portTypeOf(type: string): PortType<never> {
   const found = portTypes[type];
   if (found === undefined) {
-    throw new RingwayError('BAD_CONFIG', `no port type ${JSON.stringify(type)}; there are: ${Object.keys(portTypes).join(', ')}`);
+    throw new RingwayError(
+      'BAD_CONFIG',
+      `no port type ${JSON.stringify(type)}; there are: ${Object.keys(portTypes).join(', ')}`,
+    );
   }
   return found;
 }

@@ -69,7 +69,10 @@ export class SteeringRules {
     const port = match.inPort === undefined ? this.#ports.all()[0] : this.#ports.get(match.inPort);
     const lcore = port?.wire.queueLcores[action.queue];
     if (lcore === undefined) {
-      throw new RingwayError('BAD_ARGUMENT', `steering: port ${port?.wire.name} has queues 0 to ${(port?.wire.queueLcores.length ?? 1) - 1}, not ${action.queue}`);
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        `steering: port ${port?.wire.name} has queues 0 to ${(port?.wire.queueLcores.length ?? 1) - 1}, not ${action.queue}`,
+      );
     }
     return { lcore };
   }

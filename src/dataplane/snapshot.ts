@@ -1,5 +1,12 @@
+import {
+  LCORE_BUSY_NS,
+  LCORE_EMPTY_POLLS,
+  LCORE_PACKETS,
+  LCORE_POLLS,
+  LCORE_RUNNING,
+  LCORE_STATE,
+} from '../lcore/layout.ts';
 import type { Lcore } from '../lcore/lcore.ts';
-import { LCORE_BUSY_NS, LCORE_EMPTY_POLLS, LCORE_PACKETS, LCORE_POLLS, LCORE_RUNNING, LCORE_STATE } from '../lcore/layout.ts';
 import { readCounter, readPortCounters } from '../telemetry/counters.ts';
 import type { LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot } from '../telemetry/snapshot.ts';
 import type { Machine } from './machine.ts';
@@ -55,7 +62,12 @@ export function busyNs(machine: Machine, lcore: Lcore): number {
 }
 
 /** Reads all counters. Those of running lcores are a moment apart from each other. */
-export function takeSnapshot(machine: Machine, ports: PortTable, lcores: readonly Lcore[], observed: Observed): Snapshot {
+export function takeSnapshot(
+  machine: Machine,
+  ports: PortTable,
+  lcores: readonly Lcore[],
+  observed: Observed,
+): Snapshot {
   const entries = ports.all();
   const snapshots = entries.map((entry) => portSnapshot(machine, entry, observed.queues));
   const drops: Record<string, number> = {};

@@ -1,4 +1,4 @@
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { Arena, ArenaHandle } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { IdleStrategy } from './idle.ts';
@@ -129,12 +129,27 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
   let started = false;
   const doorbell = (address + LCORE_DOORBELL) >>> 2;
 
+  const onMessage = ({ id, result, error }: LcoreReply): void => {
+    if (id === EVENT_ID) {
+      options.onEvent?.(result);
+      return;
+    }
+    const waiter = waiters.get(id);
+    waiters.delete(id);
+    if (error === undefined) waiter?.resolve(result);
+    else waiter?.reject(error);
+  };
+
   const ended = new Promise<void>((resolve, reject) => {
     let failure: unknown;
     worker.on('error', (error) => {
       failure = error;
     });
     worker.on('exit', (code) => {
+      // The thread may have answered before it ended, and its answer be on the way.
+      for (let item = receiveMessageOnPort(port1); item !== undefined; item = receiveMessageOnPort(port1)) {
+        onMessage(item.message as LcoreReply);
+      }
       port1.close();
       const reason =
         started || failure === undefined
@@ -150,16 +165,7 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
   });
   ended.catch(() => {});
 
-  port1.on('message', ({ id, result, error }: LcoreReply) => {
-    if (id === EVENT_ID) {
-      options.onEvent?.(result);
-      return;
-    }
-    const waiter = waiters.get(id);
-    waiters.delete(id);
-    if (error === undefined) waiter?.resolve(result);
-    else waiter?.reject(error);
-  });
+  port1.on('message', onMessage);
   const ask = (message: unknown, stop: boolean): Promise<unknown> =>
     new Promise((resolve, reject) => {
       serial++;

@@ -23,7 +23,7 @@ import {
   type LcoreTask,
   type LcoreTaskFactory,
   type LcoreWorkerData,
-} from "./lcore.ts";
+} from './lcore.ts';
 
 /** Busy polls between two readings of the clock: 64 bursts of 32 take some 50 µs. */
 const POLLS_PER_REFRESH = 64;

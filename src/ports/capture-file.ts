@@ -35,7 +35,12 @@ export const CAPTURE_FILE_BYTES = STAGE_SCRATCH + STAGE_BYTES;
  * @param place what the configuration calls it: `ports.out.write`.
  * @throws RingwayError `SYSTEM` when it cannot be made.
  */
-export function createCaptureFile(setup: PortSetup, place: string, path: string, format: CaptureFormat): CaptureFileShare {
+export function createCaptureFile(
+  setup: PortSetup,
+  place: string,
+  path: string,
+  format: CaptureFormat,
+): CaptureFileShare {
   const header = captureHeader(format);
   let fd: number;
   try {

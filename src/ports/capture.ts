@@ -1,7 +1,19 @@
 import type { PoolKernels } from '../memory/pool.ts';
 import { RingwayError } from '../util/errors.ts';
-import { CAPTURE_FILE_BYTES, CaptureFile, type CaptureFileShare, createCaptureFile, releaseCaptureFile } from './capture-file.ts';
-import { CAPTURE_REPLAY_BYTES, CaptureReplay, type CaptureReplayShare, openReplay, releaseReplay } from './capture-replay.ts';
+import {
+  CAPTURE_FILE_BYTES,
+  CaptureFile,
+  type CaptureFileShare,
+  createCaptureFile,
+  releaseCaptureFile,
+} from './capture-file.ts';
+import {
+  CAPTURE_REPLAY_BYTES,
+  CaptureReplay,
+  type CaptureReplayShare,
+  openReplay,
+  releaseReplay,
+} from './capture-replay.ts';
 import type { PortInfo, PortType } from './port.ts';
 
 /** Settings of a capture port; the configuration's own. */
@@ -59,7 +71,10 @@ export const capturePort: PortType<CaptureConfig> = {
       close: () => file?.flush(),
       set(name, value) {
         if (replay === undefined || name !== 'speed') {
-          throw new RingwayError('BAD_ARGUMENT', `capture: ${name} cannot be changed while it runs; only a replay’s speed can`);
+          throw new RingwayError(
+            'BAD_ARGUMENT',
+            `capture: ${name} cannot be changed while it runs; only a replay’s speed can`,
+          );
         }
         replay.setSpeed(value as CaptureConfig['speed']);
       },

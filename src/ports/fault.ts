@@ -1,9 +1,9 @@
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
 import { SLOT_BUFFER, SLOT_FLAG_SHARED, SLOT_FLAGS, SLOT_LENGTH, SLOT_OFFSET, SLOT_SHIFT } from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
-import { Random } from '../util/random.ts';
 import { addCounter } from '../telemetry/counters.ts';
 import { COUNTER_COPIES, COUNTER_DROPS, DROP_FAULT, DROP_STOPPED } from '../telemetry/layout.ts';
+import { Random } from '../util/random.ts';
 import type { Port, PortContext } from './port.ts';
 
 /** What to do to packets: probabilities from 0 to 1, each packet on its own. */

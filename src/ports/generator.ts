@@ -103,7 +103,10 @@ function macOf(config: GeneratorConfig, key: 'srcMac' | 'dstMac', fallback: stri
   const text = config[key] ?? fallback;
   const mac = parseMac(text);
   if (mac === undefined) {
-    throw new RingwayError('BAD_CONFIG', `ports.${config.name}.${key}: ${text} is no MAC address such as 02:00:00:00:00:01`);
+    throw new RingwayError(
+      'BAD_CONFIG',
+      `ports.${config.name}.${key}: ${text} is no MAC address such as 02:00:00:00:00:01`,
+    );
   }
   return mac;
 }
@@ -113,7 +116,10 @@ function specifyFlows(config: GeneratorConfig, seed: number): FlowSpec[] {
   const src = prefixOf(config, 'src');
   const dst = prefixOf(config, 'dst');
   if (src.family !== dst.family) {
-    throw new RingwayError('BAD_CONFIG', `ports.${config.name}: src ${config.src} and dst ${config.dst} must be of one family`);
+    throw new RingwayError(
+      'BAD_CONFIG',
+      `ports.${config.name}: src ${config.src} and dst ${config.dst} must be of one family`,
+    );
   }
   const srcMac = macOf(config, 'srcMac', defaultMac(seed, 0));
   const dstMac = macOf(config, 'dstMac', defaultMac(seed, 1));
@@ -220,7 +226,8 @@ export const generatorPort: PortType<GeneratorConfig> = {
     const allowed = (max: number): number => {
       const left = limit === undefined ? max : Math.min(max, limit - made);
       if (rate === undefined) return left;
-      const now = (arena.u32[(lcore + LCORE_SECONDS) >>> 2] ?? 0) + (arena.u32[(lcore + LCORE_NANOSECONDS) >>> 2] ?? 0) / 1e9;
+      const now =
+        (arena.u32[(lcore + LCORE_SECONDS) >>> 2] ?? 0) + (arena.u32[(lcore + LCORE_NANOSECONDS) >>> 2] ?? 0) / 1e9;
       credit += (now - (creditedAt ?? now)) * rate;
       creditedAt = now;
       // A burst at least, or a slow rate would never have one packet's worth.
@@ -242,12 +249,18 @@ export const generatorPort: PortType<GeneratorConfig> = {
         return count;
       },
       info(): PortInfo {
-        return { done: limit !== undefined && made >= limit, ...(limit === undefined ? {} : { progress: limit === 0 ? 1 : made / limit }) };
+        return {
+          done: limit !== undefined && made >= limit,
+          ...(limit === undefined ? {} : { progress: limit === 0 ? 1 : made / limit }),
+        };
       },
       close() {},
       set(name, value) {
         if (name !== 'rate' || (value !== undefined && typeof value !== 'number')) {
-          throw new RingwayError('BAD_ARGUMENT', `generator: ${name} cannot be changed while it runs; only its rate can`);
+          throw new RingwayError(
+            'BAD_ARGUMENT',
+            `generator: ${name} cannot be changed while it runs; only its rate can`,
+          );
         }
         rate = value === undefined ? undefined : value / data.queues;
         creditedAt = undefined;

@@ -39,7 +39,10 @@ export const modulePort: PortType<ModuleConfig> = {
     }
     const attach = loaded.default?.attach;
     if (typeof attach !== 'function') {
-      throw new RingwayError('BAD_CONFIG', `ports.${name}.module: ${url} must export by default an object with attach(context, options)`);
+      throw new RingwayError(
+        'BAD_CONFIG',
+        `ports.${name}.module: ${url} must export by default an object with attach(context, options)`,
+      );
     }
     return attach(context, options);
   },

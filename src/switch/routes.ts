@@ -32,7 +32,12 @@ export const ROUTES_BYTES = (NODES_MAX << ROUTE_NODE_SHIFT) + (HOPS_MAX << HOP_S
  * Writes a route table for the router that answers to `routerMac`, before the lcores start.
  * @throws RingwayError `BAD_ARGUMENT` when there are more than 1,024 routes or they need more than 4,096 nodes.
  */
-export function buildRoutes(arena: Arena, switchAddress: number, routerMac: Uint8Array, routes: readonly Route[]): void {
+export function buildRoutes(
+  arena: Arena,
+  switchAddress: number,
+  routerMac: Uint8Array,
+  routes: readonly Route[],
+): void {
   if (routes.length > HOPS_MAX) {
     throw new RingwayError('BAD_ARGUMENT', `switch.routes: ${routes.length} routes, at most ${HOPS_MAX} fit`);
   }
@@ -49,7 +54,10 @@ export function buildRoutes(arena: Arena, switchAddress: number, routerMac: Uint
     const old = u32[entry] ?? 0;
     if (old !== 0 && (old & ROUTE_LEAF) === 0) return old;
     if (used === NODES_MAX) {
-      throw new RingwayError('BAD_ARGUMENT', `switch.routes: the prefixes need more than ${NODES_MAX} nodes; use fewer long ones`);
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        `switch.routes: the prefixes need more than ${NODES_MAX} nodes; use fewer long ones`,
+      );
     }
     const child = used++;
     u32.fill(old, entryOf(child, 0), entryOf(child, 256));

@@ -109,7 +109,12 @@ function prefixWords(text: string, which: 'src' | 'dst'): Word[] {
   const words: Word[] = [meta(META_ETHERTYPE, ETHERTYPE[family])];
   for (let at = 0; at * 8 < length; at += 4) {
     const bits = Math.min(32, length - at * 8);
-    words.push({ base: MATCH_L3, offset: start + at, mask: (0xffffffff << (32 - bits)) >>> 0, value: view.getUint32(at) });
+    words.push({
+      base: MATCH_L3,
+      offset: start + at,
+      mask: (0xffffffff << (32 - bits)) >>> 0,
+      value: view.getUint32(at),
+    });
   }
   return words;
 }
@@ -175,13 +180,20 @@ export class Steering {
 
   #write(at: number, { inPort, action, hits }: CompiledRule, words: readonly Word[]): void {
     if (words.length > RULE_MATCHES_MAX) {
-      throw new RingwayError('BAD_ARGUMENT', `steering: a rule of ${words.length} words, at most ${RULE_MATCHES_MAX} fit`);
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        `steering: a rule of ${words.length} words, at most ${RULE_MATCHES_MAX} fit`,
+      );
     }
     const set = (offset: number, value: number): void => {
       this.#arena.u32[(at + offset) >>> 2] = value;
     };
     const [code, target] =
-      'drop' in action ? [RULE_DROP, 0] : 'port' in action ? [RULE_TO_PORT, action.port] : [RULE_TO_LCORE, action.lcore];
+      'drop' in action
+        ? [RULE_DROP, 0]
+        : 'port' in action
+          ? [RULE_TO_PORT, action.port]
+          : [RULE_TO_LCORE, action.lcore];
     set(RULE_ACTION, code);
     set(RULE_TARGET, target);
     set(RULE_IN_PORT, inPort ?? PORT_NONE);

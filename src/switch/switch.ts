@@ -2,8 +2,6 @@ import type { Arena } from '../memory/arena.ts';
 import { BUFFER_FRAME_MAX, SEGMENTS_MAX } from '../memory/layout.ts';
 import { readCounter } from '../telemetry/counters.ts';
 import { PORT_NONE } from '../telemetry/layout.ts';
-import { ROUTES_BYTES } from './routes.ts';
-import { STEERING_BYTES } from './steering.ts';
 import { nextPowerOfTwo } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import {
@@ -42,6 +40,8 @@ import {
   SWITCH_PORT_TABLE,
   SWITCH_PORTS,
 } from './layout.ts';
+import { ROUTES_BYTES } from './routes.ts';
+import { STEERING_BYTES } from './steering.ts';
 
 interface SwitchKernels {
   switchAge(sw: number, seconds: number, port: number): number;
@@ -102,15 +102,18 @@ function pathBytes(ports: number, lcores: number): number {
 }
 
 function sharedBytes({ ports, macs }: SwitchOptions): number {
-  // Words, ports, rules, MAC table.
-  return (
-    SWITCH_BYTES + (ports << PORT_ENTRY_SHIFT) + (RULES_MAX << RULE_SHIFT) + (macBuckets(macs) << MAC_BUCKET_SHIFT)
-  );
+  // Words, ports, MAC table.
+  return SWITCH_BYTES + (ports << PORT_ENTRY_SHIFT) + (macBuckets(macs) << MAC_BUCKET_SHIFT);
 }
 
 /** Bytes that a switch takes, the paths of its lcores included. */
 export function switchBytes(options: SwitchOptions): number {
-  return sharedBytes(options) + options.lcores * (pathBytes(options.ports, options.lcores) + 256) + STEERING_BYTES + ROUTES_BYTES;
+  return (
+    sharedBytes(options) +
+    options.lcores * (pathBytes(options.ports, options.lcores) + 256) +
+    STEERING_BYTES +
+    ROUTES_BYTES
+  );
 }
 
 /** The switch as the control thread sees it: its tables, and a path for each lcore. */
