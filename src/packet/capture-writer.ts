@@ -1,10 +1,9 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { RingwayError } from '../util/errors.ts';
-import { CAPTURE_FRAME_MAX } from './layout.ts';
+import { BLOCK_ENHANCED, CAPTURE_FRAME_MAX } from './layout.ts';
 import { LINK_TYPE_ETHERNET } from './link-types.ts';
 import { PCAP_MAGIC_MICROSECONDS, PCAP_MAGIC_NANOSECONDS, pcapHeader } from './pcap.ts';
 import {
-  BLOCK_ENHANCED,
   BLOCK_INTERFACE,
   BLOCK_SECTION,
   BYTE_ORDER_MAGIC,

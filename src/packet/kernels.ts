@@ -1,5 +1,9 @@
 /** The kernels of this slice, for `arena.kernels<PacketKernels>()`; `*.kernel.ts` say what each does. */
 export interface PacketKernels {
+  packetChecksum(address: number, length: number, initial: number): number;
+  packetFlowHash(slots: number, count: number): void;
+  packetHeaders(slot: number, target: number): void;
+  packetToeplitz(slots: number, count: number, key: number): void;
   packetCaptureLoad(cache: number, records: number, count: number, windowBase: number, slots: number): number;
   packetPcapAppend(
     slots: number,

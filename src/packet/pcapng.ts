@@ -1,5 +1,5 @@
 import { TickClock } from './capture-time.ts';
-import { CAPTURE_FRAME_MAX, RECORD_FLAG_TIMED, RECORD_NANOSECONDS, RECORD_SECONDS } from './layout.ts';
+import { BLOCK_ENHANCED, CAPTURE_FRAME_MAX, RECORD_FLAG_TIMED, RECORD_NANOSECONDS, RECORD_SECONDS } from './layout.ts';
 import type { CaptureInterface, FormatScanner, ScanWindow } from './scan-window.ts';
 
 /*
@@ -11,7 +11,6 @@ export const BLOCK_SECTION = 0x0a0d0d0a;
 export const BLOCK_INTERFACE = 1;
 const BLOCK_PACKET = 2;
 const BLOCK_SIMPLE = 3;
-export const BLOCK_ENHANCED = 6;
 /** Byte-Order Magic of a section (4.1). */
 export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 export const PCAPNG_MAJOR = 1;

@@ -1,0 +1,160 @@
+import { SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET } from '../memory/layout.ts';
+import {
+  ETHERNET_BYTES,
+  ETHERTYPE_IPV4,
+  ETHERTYPE_IPV6,
+  ETHERTYPE_QINQ,
+  ETHERTYPE_VLAN,
+  EXTENSIONS_MAX,
+  HEADERS_FLAGS_SHIFT,
+  HEADERS_FRAGMENT,
+  HEADERS_IPV4,
+  HEADERS_IPV6,
+  HEADERS_L3_SHIFT,
+  HEADERS_L4_SHIFT,
+  HEADERS_PORTS,
+  HEADERS_PROTOCOL_SHIFT,
+  HEADERS_QINQ,
+  HEADERS_VLAN,
+  IPV4_BYTES,
+  IPV6_BYTES,
+  PROTOCOL_AUTHENTICATION,
+  PROTOCOL_DESTINATION_OPTIONS,
+  PROTOCOL_FRAGMENT,
+  PROTOCOL_HIP,
+  PROTOCOL_HOP_BY_HOP,
+  PROTOCOL_MOBILITY,
+  PROTOCOL_ROUTING,
+  PROTOCOL_SCTP,
+  PROTOCOL_SHIM6,
+  PROTOCOL_TCP,
+  PROTOCOL_UDP,
+  VLAN_BYTES,
+} from './layout.ts';
+
+/** The u16 at `address`, which the network sent with its upper byte first. */
+export function loadNetwork16(address: u32): u32 {
+  return bswap<u16>(load<u16>(address));
+}
+
+/** Address of the first byte of the frame at `slot`. */
+export function frameAddress(slot: u32): u32 {
+  return load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET);
+}
+
+/** The parts of what `parseHeaders` returns. */
+export function headersType(headers: u64): u32 {
+  return <u32>headers & 0xffff;
+}
+
+export function headersL3(headers: u64): u32 {
+  return (<u32>headers >> HEADERS_L3_SHIFT) & 0xff;
+}
+
+export function headersProtocol(headers: u64): u32 {
+  return <u32>headers >> HEADERS_PROTOCOL_SHIFT;
+}
+
+export function headersL4(headers: u64): u32 {
+  return <u32>(headers >> HEADERS_L4_SHIFT) & 0xffff;
+}
+
+export function headersFlags(headers: u64): u32 {
+  return <u32>(headers >> HEADERS_FLAGS_SHIFT);
+}
+
+function pack(type: u32, l3: u32, protocol: u32, l4: u32, flags: u32): u64 {
+  const low = type | (l3 << HEADERS_L3_SHIFT) | (protocol << HEADERS_PROTOCOL_SHIFT);
+  const high = l4 | (flags << (HEADERS_FLAGS_SHIFT - 32));
+  return <u64>low | ((<u64>high) << HEADERS_L4_SHIFT);
+}
+
+/** Packs the headers of an IP packet that is no fragment, whose upper layer starts at `l4`. */
+function packUpper(length: u32, type: u32, l3: u32, protocol: u32, l4: u32, flags: u32): u64 {
+  const ported = protocol === PROTOCOL_TCP || protocol === PROTOCOL_UDP || protocol === PROTOCOL_SCTP;
+  return pack(type, l3, protocol, l4, ported && l4 + 4 <= length ? flags | HEADERS_PORTS : flags);
+}
+
+function parseIpv4(frame: u32, length: u32, l3: u32, flags: u32): u64 {
+  const header = frame + l3;
+  if (l3 + IPV4_BYTES > length) return pack(ETHERTYPE_IPV4, l3, 0, 0, flags);
+  const first: u32 = load<u8>(header);
+  const bytes = (first & 15) << 2;
+  if (first >> 4 !== 4 || bytes < IPV4_BYTES || l3 + bytes > length) return pack(ETHERTYPE_IPV4, l3, 0, 0, flags);
+  const protocol: u32 = load<u8>(header, 9);
+  // More Fragments, or an offset (RFC 791, 3.1); the other two bits say nothing of the kind.
+  if (loadNetwork16(header + 6) & 0x3fff) {
+    return pack(ETHERTYPE_IPV4, l3, protocol, 0, flags | HEADERS_IPV4 | HEADERS_FRAGMENT);
+  }
+  return packUpper(length, ETHERTYPE_IPV4, l3, protocol, l3 + bytes, flags | HEADERS_IPV4);
+}
+
+/** True for extension headers whose second byte is their length in units of 8 bytes without the first 8. */
+function isExtension(protocol: u32): bool {
+  return (
+    protocol === PROTOCOL_HOP_BY_HOP ||
+    protocol === PROTOCOL_ROUTING ||
+    protocol === PROTOCOL_DESTINATION_OPTIONS ||
+    protocol === PROTOCOL_MOBILITY ||
+    protocol === PROTOCOL_HIP ||
+    protocol === PROTOCOL_SHIM6
+  );
+}
+
+function parseIpv6(frame: u32, length: u32, l3: u32, flags: u32): u64 {
+  if (l3 + IPV6_BYTES > length || load<u8>(frame + l3) >> 4 !== 6) return pack(ETHERTYPE_IPV6, l3, 0, 0, flags);
+  const known = flags | HEADERS_IPV6;
+  let protocol: u32 = load<u8>(frame + l3, 6);
+  let at = l3 + IPV6_BYTES;
+  for (let i: u32 = 0; i <= EXTENSIONS_MAX; i++) {
+    const fragment = protocol === PROTOCOL_FRAGMENT;
+    const authentication = protocol === PROTOCOL_AUTHENTICATION;
+    if (!fragment && !authentication && !isExtension(protocol)) {
+      return packUpper(length, ETHERTYPE_IPV6, l3, protocol, at, known);
+    }
+    if (at + 8 > length) break;
+    const header = frame + at;
+    const next: u32 = load<u8>(header);
+    const units: u32 = load<u8>(header, 1);
+    if (fragment) {
+      // Offset or M flag (RFC 8200, 4.5); with neither it is a whole packet all the same (RFC 6946).
+      if (loadNetwork16(header + 2) & 0xfff9) return pack(ETHERTYPE_IPV6, l3, next, 0, known | HEADERS_FRAGMENT);
+      at += 8;
+    } else {
+      // The Authentication Header counts in units of 4 bytes, without the first 8 (RFC 4302, 2.2).
+      at += authentication ? (units + 2) << 2 : (units + 1) << 3;
+    }
+    protocol = next;
+    if (at > length) break;
+  }
+  return pack(ETHERTYPE_IPV6, l3, protocol, 0, known);
+}
+
+/**
+ * Finds the headers of the packet at `slot`: HEADERS_… of `layout.ts`. Only the frame's bytes in its first buffer are
+ * read, whatever its length fields say. A header that is cut or malformed ends the walk: its flag is missing then,
+ * and L4 is 0. L3 lies behind at most two VLAN tags; a frame of less than 14 bytes gives 0.
+ */
+export function parseHeaders(slot: u32): u64 {
+  const frame = frameAddress(slot);
+  const length: u32 = load<u16>(slot, SLOT_LENGTH);
+  if (length < ETHERNET_BYTES) return 0;
+  let type = loadNetwork16(frame + 12);
+  if (type === ETHERTYPE_IPV4) return parseIpv4(frame, length, ETHERNET_BYTES, 0);
+  let l3 = ETHERNET_BYTES;
+  let flags: u32 = 0;
+  for (let tags: u32 = 0; tags < 2; tags++) {
+    if ((type !== ETHERTYPE_VLAN && type !== ETHERTYPE_QINQ) || l3 + VLAN_BYTES > length) break;
+    type = loadNetwork16(frame + l3 + 2);
+    l3 += VLAN_BYTES;
+    flags = tags === 0 ? HEADERS_VLAN : HEADERS_QINQ;
+  }
+  if (type === ETHERTYPE_IPV4) return parseIpv4(frame, length, l3, flags);
+  if (type === ETHERTYPE_IPV6) return parseIpv6(frame, length, l3, flags);
+  return pack(type, l3, 0, 0, flags);
+}
+
+/** `parseHeaders` for TypeScript: stores the u64 at `target`, since a BigInt would cost more than the call. */
+export function headers(slot: u32, target: u32): void {
+  store<u64>(target, parseHeaders(slot));
+}
