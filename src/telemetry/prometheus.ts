@@ -1,0 +1,174 @@
+import type { Snapshot } from './snapshot.ts';
+
+type Labels = Readonly<Record<string, string>>;
+type Sample = readonly [labels: Labels, value: number];
+
+/** Backslash, line feed and quote, as the format wants them in a label (Prometheus text format 0.0.4). */
+function escapeLabel(value: string): string {
+  return value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"');
+}
+
+function formatValue(value: number): string {
+  if (Number.isNaN(value)) return 'NaN';
+  if (!Number.isFinite(value)) return value > 0 ? '+Inf' : '-Inf';
+  return String(value);
+}
+
+class Writer {
+  readonly #lines: string[] = [];
+  readonly #common: Labels;
+
+  constructor(common: Labels) {
+    this.#common = common;
+  }
+
+  counter(name: string, help: string, samples: readonly Sample[]): void {
+    this.#family(`${name}_total`, 'counter', help, samples);
+  }
+
+  gauge(name: string, help: string, samples: readonly Sample[]): void {
+    this.#family(name, 'gauge', help, samples);
+  }
+
+  text(): string {
+    return `${this.#lines.join('\n')}\n`;
+  }
+
+  #family(name: string, type: string, help: string, samples: readonly Sample[]): void {
+    if (samples.length === 0) return;
+    this.#lines.push(`# HELP ringway_${name} ${help}`, `# TYPE ringway_${name} ${type}`);
+    for (const [labels, value] of samples) {
+      const pairs = Object.entries({ ...this.#common, ...labels }).map(
+        ([key, text]) => `${key}="${escapeLabel(text)}"`,
+      );
+      this.#lines.push(`ringway_${name}{${pairs.join(',')}} ${formatValue(value)}`);
+    }
+  }
+}
+
+function writePorts(writer: Writer, { ports }: Snapshot): void {
+  type Port = Snapshot['ports'][number];
+  const samples = (read: (port: Port) => number): Sample[] => ports.map((port) => [{ port: port.name }, read(port)]);
+  writer.counter(
+    'port_rx_packets',
+    'Packets that entered.',
+    samples((port) => port.rxPackets),
+  );
+  writer.counter(
+    'port_rx_bytes',
+    'Bytes that entered.',
+    samples((port) => port.rxBytes),
+  );
+  writer.counter(
+    'port_tx_packets',
+    'Packets that left.',
+    samples((port) => port.txPackets),
+  );
+  writer.counter(
+    'port_tx_bytes',
+    'Bytes that left.',
+    samples((port) => port.txBytes),
+  );
+  const drops = ports.flatMap(({ name, drops }) =>
+    Object.entries(drops).map(([reason, count]): Sample => [{ port: name, reason }, count]),
+  );
+  writer.counter('port_drops', 'Packets dropped at the port, by reason.', drops);
+  writer.gauge(
+    'port_up',
+    '0 when the port was latched off by a fault.',
+    samples(({ fault }) => (fault === undefined ? 1 : 0)),
+  );
+  const progress = ports.flatMap(({ name, progress }): Sample[] =>
+    progress === undefined ? [] : [[{ port: name }, progress]],
+  );
+  writer.gauge('port_progress_ratio', 'How much of a finite input was read.', progress);
+}
+
+function writeLcores(writer: Writer, { lcores }: Snapshot): void {
+  type Lcore = Snapshot['lcores'][number];
+  const samples = (read: (lcore: Lcore) => number): Sample[] =>
+    lcores.map((lcore) => [{ lcore: String(lcore.index) }, read(lcore)]);
+  writer.counter(
+    'lcore_polls',
+    'Polls of all ports and rings.',
+    samples((lcore) => lcore.polls),
+  );
+  writer.counter(
+    'lcore_empty_polls',
+    'Polls that found nothing.',
+    samples((lcore) => lcore.emptyPolls),
+  );
+  writer.counter(
+    'lcore_packets',
+    'Packets handled.',
+    samples((lcore) => lcore.packets),
+  );
+  writer.gauge(
+    'lcore_load_ratio',
+    'Part of the recent time spent on packets.',
+    samples((lcore) => lcore.load),
+  );
+  writer.gauge(
+    'lcore_alive',
+    '0 when the thread does not answer.',
+    samples((lcore) => (lcore.alive ? 1 : 0)),
+  );
+}
+
+function writePool(writer: Writer, { pool }: Snapshot): void {
+  const one = (value: number): Sample[] => [[{}, value]];
+  writer.gauge('pool_buffers', 'Packet buffers.', one(pool.buffers));
+  writer.gauge('pool_free', 'Packet buffers that nobody holds.', one(pool.free));
+  writer.gauge('pool_in_flight', 'Packet buffers that are held.', one(pool.inFlight));
+  writer.counter('pool_alloc_fast', 'Buffers taken from a cache.', one(pool.allocFast));
+  writer.counter('pool_alloc_slow', 'Buffers taken that were never used before.', one(pool.allocSlow));
+  writer.counter('pool_alloc_slow_high_order', 'Frames that took several buffers.', one(pool.allocSlowHighOrder));
+  writer.counter('pool_alloc_empty', 'Times the recycle ring was empty.', one(pool.allocEmpty));
+  writer.counter('pool_alloc_refill', 'Buffers taken from the recycle ring.', one(pool.allocRefill));
+  writer.counter('pool_alloc_waive', 'Addresses in the recycle ring that were refused.', one(pool.allocWaive));
+  writer.counter('pool_recycle_cached', 'Buffers given back to a cache.', one(pool.recycleCached));
+  writer.counter('pool_recycle_cache_full', 'Times a cache was full.', one(pool.recycleCacheFull));
+  writer.counter('pool_recycle_ring', 'Buffers moved to the recycle ring.', one(pool.recycleRing));
+  writer.counter('pool_recycle_ring_full', 'Buffers that found the recycle ring full.', one(pool.recycleRingFull));
+  writer.counter('pool_released_refcnt', 'Shared buffers given up while others held them.', one(pool.releasedRefcnt));
+}
+
+function writeSwitch(writer: Writer, snapshot: Snapshot): void {
+  const one = (value: number): Sample[] => [[{}, value]];
+  const { macs, macsMax, learned, moved, aged, evicted, flooded } = snapshot.switch;
+  writer.gauge('switch_macs', 'MAC addresses known.', one(macs));
+  writer.gauge('switch_macs_max', 'MAC addresses that the table holds.', one(macsMax));
+  writer.counter('switch_learned', 'MAC addresses learned.', one(learned));
+  writer.counter('switch_moved', 'MAC addresses that came up at another port.', one(moved));
+  writer.counter('switch_aged', 'MAC addresses forgotten by age.', one(aged));
+  writer.counter('switch_evicted', 'MAC addresses that gave way to newer ones.', one(evicted));
+  writer.counter('switch_flooded', 'Packets sent to all ports of their VLAN.', one(flooded));
+}
+
+/** The media type of `prometheusText`. */
+export const PROMETHEUS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+
+/** A snapshot in Prometheus' text format 0.0.4. Every sample has a label `dataplane` with the snapshot's name. */
+export function prometheusText(snapshot: Snapshot): string {
+  const writer = new Writer({ dataplane: snapshot.name });
+  writer.gauge('uptime_seconds', 'Seconds since the start.', [[{}, snapshot.uptimeSeconds]]);
+  writer.gauge('running', '1 while packets move.', [[{}, snapshot.state === 'running' ? 1 : 0]]);
+  writePorts(writer, snapshot);
+  writeLcores(writer, snapshot);
+  const rings = snapshot.rings;
+  writer.gauge(
+    'ring_fill',
+    'Slots in use.',
+    rings.map(({ name, fill }): Sample => [{ ring: name }, fill]),
+  );
+  writer.gauge(
+    'ring_slots',
+    'Slots.',
+    rings.map(({ name, slots }): Sample => [{ ring: name }, slots]),
+  );
+  const drops = Object.entries(snapshot.drops).map(([reason, count]): Sample => [{ reason }, count]);
+  writer.counter('drops', 'Packets dropped anywhere, by reason.', drops);
+  writePool(writer, snapshot);
+  writeSwitch(writer, snapshot);
+  return writer.text();
+}

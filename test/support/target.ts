@@ -1,0 +1,128 @@
+import { RingwayError } from 'ringway/memory';
+import { parsePort, parseSetting, parseSteeringRule, type SteeringRule } from '#dist/config/index.js';
+import type { ControlTarget } from '#dist/control/index.js';
+import type { Snapshot } from '#dist/telemetry/snapshot.js';
+
+/** A snapshot with something in every part; counters grow with `tick`. */
+export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
+  const port = { rxBytes: 0, txBytes: 0, txPackets: 0, rxPackets: 0, drops: {}, done: false };
+  return {
+    version: 1,
+    name,
+    pid: process.pid,
+    uptimeSeconds: tick,
+    atMs: 1_700_000_000_000 + tick * 1000,
+    state: 'running',
+    ports: [
+      {
+        ...port,
+        name: 'in',
+        type: 'capture',
+        index: 0,
+        rxPackets: 1000 * tick,
+        rxBytes: 64_000 * tick,
+        progress: Math.min(1, tick / 10),
+      },
+      {
+        ...port,
+        name: 'out',
+        type: 'capture',
+        index: 1,
+        txPackets: 990 * tick,
+        txBytes: 63_360 * tick,
+        drops: { 'tx-full': 10 * tick },
+      },
+    ],
+    lcores: [
+      {
+        index: 0,
+        cpu: 1,
+        idle: 'park',
+        polls: 5000 * tick,
+        emptyPolls: 100 * tick,
+        packets: 1000 * tick,
+        load: 0.42,
+        alive: true,
+      },
+    ],
+    rings: [{ name: 'in.rx', fill: 12, slots: 1024 }],
+    drops: { 'tx-full': 10 * tick },
+    pool: {
+      allocFast: 1000 * tick,
+      allocSlow: 64,
+      allocSlowHighOrder: 0,
+      allocEmpty: 1,
+      allocRefill: 0,
+      allocWaive: 0,
+      recycleCached: 990 * tick,
+      recycleCacheFull: 0,
+      recycleRing: 0,
+      recycleRingFull: 0,
+      releasedRefcnt: 0,
+      buffers: 4096,
+      free: 4000,
+      inFlight: 96,
+    },
+    switch: { macs: 3, macsMax: 8192, learned: 3, moved: 0, aged: 0, evicted: 0, flooded: 7 },
+  };
+}
+
+/** A dataplane that only remembers what was asked of it. */
+export class FakeTarget implements ControlTarget {
+  readonly name: string;
+  readonly calls: unknown[] = [];
+  readonly listeners = new Set<(line: string) => void>();
+  readonly #rules = new Map<number, SteeringRule>();
+  #nextRule = 1;
+  ticks = 0;
+
+  constructor(name = 'edge') {
+    this.name = name;
+  }
+
+  snapshot(): Snapshot {
+    return testSnapshot(++this.ticks, this.name);
+  }
+
+  async set(path: string, value: string): Promise<void> {
+    this.calls.push(parseSetting(path, value));
+  }
+
+  async addPort(name: string, config: unknown): Promise<void> {
+    this.calls.push(parsePort(name, config, { directory: '/' }));
+  }
+
+  async deletePort(name: string): Promise<void> {
+    if (name !== 'in') throw new RingwayError('NOT_FOUND', `no port ${name}; there are: in, out`);
+    this.calls.push({ deleted: name });
+  }
+
+  async addSteering(rule: unknown): Promise<number> {
+    const id = this.#nextRule++;
+    this.#rules.set(id, parseSteeringRule(rule));
+    return id;
+  }
+
+  async deleteSteering(id: number): Promise<void> {
+    if (!this.#rules.delete(id)) throw new RingwayError('NOT_FOUND', `no steering rule ${id}`);
+  }
+
+  listSteering(): { id: number; rule: SteeringRule; hits: number }[] {
+    return [...this.#rules].map(([id, rule]) => ({ id, rule, hits: id * 10 }));
+  }
+
+  trace(port: string, onPacket: (line: string) => void): () => void {
+    if (port !== 'in') throw new RingwayError('NOT_FOUND', `no port ${port}; there are: in, out`);
+    this.listeners.add(onPacket);
+    return () => this.listeners.delete(onPacket);
+  }
+
+  /** Lets all who trace see a packet. */
+  packet(line: string): void {
+    for (const listener of [...this.listeners]) listener(line);
+  }
+
+  requestStop(): void {
+    this.calls.push('stop');
+  }
+}

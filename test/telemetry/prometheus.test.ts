@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { prometheusText } from '#dist/telemetry/prometheus.js';
+import { testSnapshot } from '../support/target.ts';
+
+test('every sample belongs to a family with HELP and TYPE, and counters end in _total', () => {
+  const lines = prometheusText(testSnapshot()).split('\n');
+  expect(lines.at(-1)).toBe('');
+  const types = new Map<string, string>();
+  for (const line of lines.slice(0, -1)) {
+    const comment = /^# (HELP|TYPE) (ringway_[a-z_]+) (.+)$/.exec(line);
+    if (comment !== null) {
+      if (comment[1] === 'TYPE') types.set(comment[2] ?? '', comment[3] ?? '');
+      continue;
+    }
+    const sample = /^(ringway_[a-z_]+)\{dataplane="edge"(,[a-z]+="[^"\n]*")*\} \S+$/.exec(line);
+    expect(sample, line).not.toBeNull();
+    const name = sample?.[1] ?? '';
+    expect(types.get(name), name).toBe(name.endsWith('_total') ? 'counter' : 'gauge');
+  }
+  expect(lines).toContain('ringway_port_rx_packets_total{dataplane="edge",port="in"} 1000');
+  expect(lines).toContain('ringway_port_drops_total{dataplane="edge",port="out",reason="tx-full"} 10');
+  expect(lines).toContain('ringway_lcore_load_ratio{dataplane="edge",lcore="0"} 0.42');
+  expect(new Set(types.keys()).size).toBe(lines.filter((line) => line.startsWith('# TYPE')).length);
+});
+
+test('labels are escaped and odd numbers are printed as the format has them', () => {
+  const snapshot = { ...testSnapshot(1, 'a"b\\c\nd'), uptimeSeconds: Number.POSITIVE_INFINITY };
+  expect(prometheusText(snapshot)).toContain('ringway_uptime_seconds{dataplane="a\\"b\\\\c\\nd"} +Inf\n');
+});
