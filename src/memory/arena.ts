@@ -39,6 +39,7 @@ export interface ArenaHandle {
   readonly base: number;
 }
 
+/** How large an arena is, and where in its memory it begins. */
 export interface ArenaOptions {
   /** Bytes that regions may take in all: 64 KiB to 4 GiB. Pages are committed by the system when first touched. */
   readonly bytes: number;

@@ -74,6 +74,7 @@ export interface PoolAudit {
   readonly inFlight: number;
 }
 
+/** A pool of packet buffers in the arena, with a cache for each lcore. */
 export interface Pool {
   /** Address of the pool. */
   readonly address: number;

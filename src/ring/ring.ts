@@ -24,6 +24,7 @@ export interface Ring {
   fill(): number;
 }
 
+/** What a ring is made of. */
 export interface RingOptions {
   /** A power of two from 2 to 1,048,576. */
   readonly slots: number;

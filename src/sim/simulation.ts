@@ -1,4 +1,5 @@
 import { Random } from '../util/random.ts';
+import { assert } from '../util/assert.ts';
 import { pctStrategy, type Strategy, uniformStrategy } from './strategy.ts';
 
 /** What an actor yields when it found nothing to do: those who have something come first. */
@@ -106,6 +107,7 @@ export class Simulation {
     const scenario = setup(world);
     const names = Object.keys(scenario.actors);
     const actors = Object.values(scenario.actors);
+    assert(actors.length > 0, `${name}: a scenario has at least one actor`);
     strategy.start(world.random, actors.length, length);
     this.#wakeAt.length = 0;
     for (let i = 0; i < actors.length; i++) this.#wakeAt.push(0);
