@@ -5,10 +5,10 @@ import {
   pcapAppend as packetPcapAppend,
   pcapngAppend as packetPcapngAppend,
 } from './packet/capture.kernel.ts';
-import { generate as portsGenerate } from './ports/generator.kernel.ts';
 import { checksum as packetChecksum } from './packet/checksum.kernel.ts';
 import { flowHash as packetFlowHash, toeplitz as packetToeplitz } from './packet/flow.kernel.ts';
 import { headers as packetHeaders } from './packet/headers.kernel.ts';
+import { generate as portsGenerate } from './ports/generator.kernel.ts';
 import { pop as ringMpscPop, push as ringMpscPush } from './ring/mpsc.kernel.ts';
 import { pop as ringSpscPop, push as ringSpscPush } from './ring/spsc.kernel.ts';
 import { forward as switchForward } from './switch/forward.kernel.ts';

@@ -13,7 +13,8 @@ const LAYERS = [
   ['xdp', 'vhost', 'async', 'guest'],
   ['ports'],
   ['switch'],
-  ['config', 'control'],
+  ['config'],
+  ['control'],
   ['dataplane'],
   ['lab', 'web', 'cli'],
 ];

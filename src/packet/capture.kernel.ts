@@ -1,10 +1,8 @@
 import { fill, frameLength, gather } from '../memory/chain.kernel.ts';
 import {
-  BUFFER_FRAME_MAX,
   BUFFER_NANOSECONDS,
   BUFFER_SECONDS,
   BUFFER_WIRE_LENGTH,
-  SEGMENTS_MAX,
   SLOT_BUFFER,
   SLOT_FLAG_TIMED,
   SLOT_FLAGS,
@@ -38,15 +36,14 @@ import {
 
 /**
  * Makes packets of `count` capture records: buffers from the pool, the frames copied from `windowBase` +
- * RECORD_OFFSET, times and wire lengths set. Slots are written from `slots` on. Frames longer than SEGMENTS_MAX
- * buffers are cut to that, as a smaller snap length would have. Returns how many: fewer when the pool is exhausted.
+ * RECORD_OFFSET, times and wire lengths set. Slots are written from `slots` on. Returns how many: fewer when the pool is exhausted.
  */
 export function captureLoad(cache: u32, records: u32, count: u32, windowBase: u32, slots: u32): u32 {
   const n = alloc(cache, slots, count);
   for (let i: u32 = 0; i < n; i++) {
     const record = records + (i << RECORD_SHIFT);
     const slot = slots + (i << SLOT_SHIFT);
-    const length = min(load<u32>(record, RECORD_LENGTH), SEGMENTS_MAX * BUFFER_FRAME_MAX);
+    const length = load<u32>(record, RECORD_LENGTH);
     if (fill(cache, slot, windowBase + load<u32>(record, RECORD_OFFSET), length) === 0) {
       // `fill` gave up this packet's buffers; those behind it hold nothing yet.
       free(cache, slot + (1 << SLOT_SHIFT), n - i - 1);

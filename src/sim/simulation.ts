@@ -1,5 +1,5 @@
-import { Random } from '../util/random.ts';
 import { assert } from '../util/assert.ts';
+import { Random } from '../util/random.ts';
 import { pctStrategy, type Strategy, uniformStrategy } from './strategy.ts';
 
 /** What an actor yields when it found nothing to do: those who have something come first. */

@@ -172,7 +172,9 @@ export class Steering {
     const compiled = rules.map((rule) => ({ rule, words: compileMatch(rule.match) }));
     const next = 1 - this.#active;
     const table = this.#tables[next] ?? 0;
-    compiled.forEach(({ rule, words }, index) => this.#write(table + RULES_FIRST + (index << RULE_SHIFT), rule, words));
+    for (const [index, { rule, words }] of compiled.entries()) {
+      this.#write(table + RULES_FIRST + (index << RULE_SHIFT), rule, words);
+    }
     this.#arena.u32[(table + RULES_COUNT) >>> 2] = rules.length;
     Atomics.store(this.#arena.u32, (this.#switch + SWITCH_RULES) >>> 2, table);
     this.#active = next;

@@ -91,14 +91,15 @@ test('an exhausted pool loads what it can and loses nothing', () => {
   expect(port.pool.audit()).toEqual({ buffers: 64, free: 64, inFlight: 0 });
 });
 
-test('frames over what a chain holds are cut to it and keep their wire length', () => {
-  const list = [{ seconds: 1, fraction: 0, wireLength: 200_000, frame: new Uint8Array(200_000).fill(7) }];
-  const port = capturePort(128, pcapFile(true, list));
+test('the longest frame that a capture can hold fits a chain', () => {
+  const longest = 262_144;
+  const list = [{ seconds: 1, fraction: 0, wireLength: longest + 1, frame: new Uint8Array(longest).fill(7) }];
+  const port = capturePort(256, pcapFile(true, list));
   port.scan();
   expect(port.load(1)).toBe(1);
-  expect(port.kernels.memoryFrameLength(port.slots)).toBe(memory.SEGMENTS_MAX * memory.BUFFER_FRAME_MAX);
+  expect(port.kernels.memoryFrameLength(port.slots)).toBe(longest);
   const buffer = port.word(0, memory.SLOT_BUFFER);
-  expect(port.arena.u32[(buffer + memory.BUFFER_WIRE_LENGTH) >>> 2]).toBe(200_000);
+  expect(port.arena.u32[(buffer + memory.BUFFER_WIRE_LENGTH) >>> 2]).toBe(longest + 1);
   port.free(1);
   expect(port.pool.audit().inFlight).toBe(0);
 });
