@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { buildFrame, type FrameRepr, type PacketKernels } from 'ringway/packet';
+import { buildFrame, type FrameRepr, Ipv6View, type PacketKernels } from 'ringway/packet';
 import { expect, test } from 'vitest';
 import { testArena } from '../support/arena.ts';
 import { anyFrame, extendedFrame, hostileFrame } from './support/frames.ts';
@@ -137,6 +137,17 @@ test.each([
   expect(last.toeplitz(key)).toBe(addresses);
   last.put(frameOf({ ...ip, tcp: { sourcePort, destinationPort } }));
   expect(last.toeplitz(key)).toBe(ports);
+});
+
+test.each([8, 9])('of %i extension headers, eight are walked, by kernel and view alike', (count) => {
+  const last = lastFrame(testArena(1 << 20));
+  const chain = Array.from({ length: count }, (_, i) => [i === count - 1 ? 17 : 60, 0, 0, 0, 0, 0, 0, 0]).flat();
+  const addresses = { source: 'fd00::1', destination: 'fd00::2' };
+  const frame = frameOf({ ipv6: { ...addresses, nextHeader: 60 }, payload: Uint8Array.from([...chain, 0, 1, 0, 2]) });
+  last.put(frame);
+  const found = Ipv6View.parse(frame, 14)?.upperLayer();
+  expect(found?.at).toBe(count === 8 ? 54 + 64 : undefined);
+  expect(last.headers()).toMatchObject({ l4: found?.at ?? 0, flags: count === 8 ? 2 + 8 : 2 });
 });
 
 test('a burst is hashed packet by packet', () => {
