@@ -74,9 +74,36 @@ const tunnel: fc.Arbitrary<FrameRepr> = fc
 /** Any frame that the builder can express. */
 export const anyFrame: fc.Arbitrary<FrameRepr> = fc.oneof({ weight: 4, arbitrary: simple }, arpFrame, tunnel);
 
+const EXTENSIONS = [0, 43, 44, 51, 60, 135, 139, 140];
+const extension = fc.record({
+  next: fc.constantFrom(...EXTENSIONS, 6, 17, 132, 59),
+  body: fc.uint8Array({ maxLength: 22 }),
+});
+
+/** IPv6 packets with extension headers that may be chained rightly, cut, or of lengths that are made up. */
+export const extendedFrame: fc.Arbitrary<FrameRepr> = fc
+  .tuple(
+    fc.record({ ethernet, vlans }),
+    ipv6,
+    fc.constantFrom(...EXTENSIONS),
+    fc.array(extension, { maxLength: 11 }),
+    fc.boolean(),
+  )
+  .map(([outer, header, first, chain, right]) => {
+    const bytes = chain.flatMap(({ next, body }) => {
+      const length = right ? 8 : 2 + body.length;
+      return [next, right ? 0 : body.length >>> 3, ...body, ...new Array<number>(24).fill(0)].slice(0, length);
+    });
+    return { ...outer, ipv6: { ...header, nextHeader: first }, payload: Uint8Array.from(bytes) };
+  });
+
 /** Bytes of a frame, of which some may have been changed, and that may have been cut. */
 export const hostileFrame: fc.Arbitrary<Uint8Array> = fc
-  .tuple(anyFrame, fc.array(fc.tuple(fc.nat(120), u8), { maxLength: 4 }), fc.nat(400))
+  .tuple(
+    fc.oneof({ weight: 3, arbitrary: anyFrame }, extendedFrame),
+    fc.array(fc.tuple(fc.nat(120), u8), { maxLength: 4 }),
+    fc.nat(400),
+  )
   .map(([repr, changes, length]) => {
     const bytes = buildFrame(repr);
     for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
