@@ -49,7 +49,7 @@ import {
 } from './layout.ts';
 import { learn, loadMac, lookupMac, macKey } from './mac.kernel.ts';
 import { route } from './route.kernel.ts';
-import { steer } from './steer.kernel.ts';
+import { hasRules, steer } from './steer.kernel.ts';
 
 const ETHERNET_BYTES: u32 = 14;
 const TAGGED_BYTES: u32 = 18;
@@ -170,7 +170,7 @@ function forwardOne(path: u32, slot: u32, from: u32, fresh: u32): void {
       drop(path, slot, from, DROP_RUNT);
       return;
     }
-    if (steer(path, slot, from)) return;
+    if (hasRules(sw) && steer(path, slot, from)) return;
   }
   let frame = frameOf(slot);
   let tagged = isTagged(frame, length);

@@ -3,8 +3,7 @@ import { add } from '../telemetry/counters.kernel.ts';
 import {
   MAC_BUCKET_ENTRIES,
   MAC_BUCKET_SHIFT,
-  MAC_ENTRY_SHIFT,
-  MAC_KEY,
+  MAC_KEY_SHIFT,
   MAC_PORT,
   MAC_SEEN,
   MAC_STATIC,
@@ -33,32 +32,35 @@ export function macKey(mac: u64, vlan: u32): u64 {
   return mac | ((<u64>vlan) << 48) | OCCUPIED;
 }
 
-/** Spreads keys over 64 bits: the finalizer of splitmix64 (Steele, Lea, Flood 2014). */
-function mix(key: u64): u64 {
-  let z = (key ^ (key >>> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >>> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >>> 31);
+/**
+ * Spreads keys over the upper bits: multiplication by 2^64 divided by the golden ratio (Knuth, TAOCP 3, 6.4). The two
+ * buckets take bits 32 and 44 upwards.
+ */
+function hashOf(key: u64): u64 {
+  return (key ^ (key >>> 29)) * 0x9e3779b97f4a7c15;
 }
 
 function firstBucket(sw: u32, hash: u64): u32 {
-  return load<u32>(sw, SWITCH_MAC_TABLE) + ((<u32>hash & load<u32>(sw, SWITCH_MAC_MASK)) << MAC_BUCKET_SHIFT);
-}
-
-function secondBucket(sw: u32, hash: u64): u32 {
   return load<u32>(sw, SWITCH_MAC_TABLE) + ((<u32>(hash >>> 32) & load<u32>(sw, SWITCH_MAC_MASK)) << MAC_BUCKET_SHIFT);
 }
 
+function secondBucket(sw: u32, hash: u64): u32 {
+  return load<u32>(sw, SWITCH_MAC_TABLE) + ((<u32>(hash >>> 44) & load<u32>(sw, SWITCH_MAC_MASK)) << MAC_BUCKET_SHIFT);
+}
+
+/** Address of `key` in the bucket, or 0. Compares all four and branches once: its place is not predictable. */
 function findIn(bucket: u32, key: u64): u32 {
-  for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
-    const entry = bucket + (i << MAC_ENTRY_SHIFT);
-    if (load<u64>(entry, MAC_KEY) === key) return entry;
-  }
-  return 0;
+  const found =
+    u32(load<u64>(bucket) === key) |
+    (u32(load<u64>(bucket, 8) === key) << 1) |
+    (u32(load<u64>(bucket, 16) === key) << 2) |
+    (u32(load<u64>(bucket, 24) === key) << 3);
+  return found === 0 ? 0 : bucket + (ctz<u32>(found) << MAC_KEY_SHIFT);
 }
 
 /** The entry of `key`, or 0. */
 export function findMac(sw: u32, key: u64): u32 {
-  const hash = mix(key);
+  const hash = hashOf(key);
   const entry = findIn(firstBucket(sw, hash), key);
   return entry !== 0 ? entry : findIn(secondBucket(sw, hash), key);
 }
@@ -74,8 +76,8 @@ function victimIn(_sw: u32, bucket: u32, seconds: u32): u32 {
   let oldest: u32 = 0;
   let oldestAge: u32 = 0;
   for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
-    const entry = bucket + (i << MAC_ENTRY_SHIFT);
-    const key = load<u64>(entry, MAC_KEY);
+    const entry = bucket + (i << MAC_KEY_SHIFT);
+    const key = load<u64>(entry);
     if (key === 0) return entry;
     if (key === BEING_WRITTEN || load<u32>(entry, MAC_PORT) & MAC_STATIC) continue;
     const age = seconds - load<u32>(entry, MAC_SEEN);
@@ -92,23 +94,23 @@ function victimIn(_sw: u32, bucket: u32, seconds: u32): u32 {
  * static or another lcore was faster; 2 when an address that was still in use had to go.
  */
 export function insertMac(sw: u32, key: u64, portWord: u32, seconds: u32): u32 {
-  const hash = mix(key);
+  const hash = hashOf(key);
   const first = victimIn(sw, firstBucket(sw, hash), seconds);
   const second = victimIn(sw, secondBucket(sw, hash), seconds);
   let entry = first;
   if (first === 0) entry = second;
-  else if (second !== 0 && load<u64>(first, MAC_KEY) !== 0) {
+  else if (second !== 0 && load<u64>(first) !== 0) {
     const secondIsOlder = seconds - load<u32>(second, MAC_SEEN) > seconds - load<u32>(first, MAC_SEEN);
-    if (load<u64>(second, MAC_KEY) === 0 || secondIsOlder) entry = second;
+    if (load<u64>(second) === 0 || secondIsOlder) entry = second;
   }
   if (entry === 0) return 0;
-  const old = load<u64>(entry, MAC_KEY);
+  const old = load<u64>(entry);
   const evicts = old !== 0 && !isStale(sw, entry, seconds);
-  if (old === BEING_WRITTEN || atomic.cmpxchg<u64>(entry, old, BEING_WRITTEN, MAC_KEY) !== old) return 0;
+  if (old === BEING_WRITTEN || atomic.cmpxchg<u64>(entry, old, BEING_WRITTEN) !== old) return 0;
   store<u32>(entry, portWord, MAC_PORT);
   store<u32>(entry, seconds, MAC_SEEN);
   // Published with its value: a reader that sees the key sees the port.
-  atomic.store<u64>(entry, key, MAC_KEY);
+  atomic.store<u64>(entry, key);
   return evicts ? 2 : 1;
 }
 
@@ -141,6 +143,11 @@ export function lookupMac(path: u32, key: u64): i32 {
   return load<u32>(entry, MAC_PORT) & 0xff;
 }
 
+/** Address of key `index` of the whole table. */
+function entryAt(table: u32, index: u32): u32 {
+  return table + ((index >>> 2) << MAC_BUCKET_SHIFT) + ((index & 3) << MAC_KEY_SHIFT);
+}
+
 /**
  * Forgets stale addresses, and all those of port `port` (pass PORT_NONE for none); for the control thread.
  * Returns how many it forgot.
@@ -150,12 +157,12 @@ export function age(sw: u32, seconds: u32, port: u32): u32 {
   const entries = (load<u32>(sw, SWITCH_MAC_MASK) + 1) * MAC_BUCKET_ENTRIES;
   let forgotten: u32 = 0;
   for (let i: u32 = 0; i < entries; i++) {
-    const entry = table + (i << MAC_ENTRY_SHIFT);
-    const key = load<u64>(entry, MAC_KEY);
+    const entry = entryAt(table, i);
+    const key = load<u64>(entry);
     if (key === 0 || key === BEING_WRITTEN) continue;
     const ofPort = (load<u32>(entry, MAC_PORT) & 0xff) === port;
     if (!ofPort && !isStale(sw, entry, seconds)) continue;
-    if (atomic.cmpxchg<u64>(entry, key, 0, MAC_KEY) === key) forgotten++;
+    if (atomic.cmpxchg<u64>(entry, key, 0) === key) forgotten++;
   }
   return forgotten;
 }
@@ -166,7 +173,7 @@ export function countMacs(sw: u32): u32 {
   const entries = (load<u32>(sw, SWITCH_MAC_MASK) + 1) * MAC_BUCKET_ENTRIES;
   let used: u32 = 0;
   for (let i: u32 = 0; i < entries; i++) {
-    if (load<u64>(table + (i << MAC_ENTRY_SHIFT), MAC_KEY) !== 0) used++;
+    if (load<u64>(entryAt(table, i)) !== 0) used++;
   }
   return used;
 }
