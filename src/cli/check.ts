@@ -10,7 +10,7 @@ function plural(count: number, noun: string): string {
 export function addCheck(program: Command): void {
   program
     .command('check')
-    .description('read a configuration and report all that is wrong with it')
+    .description('report all that is wrong with a configuration')
     .argument('<file>', 'configuration')
     .option(
       '--set <path=value>',

@@ -26,11 +26,6 @@ export function formatBitRate(bytesPerSecond: number): string {
   return `${scaled(bytesPerSecond * 8)}bit/s`;
 }
 
-/** `1.23 MB`. */
-export function formatBytes(bytes: number): string {
-  return `${scaled(bytes)}B`;
-}
-
 /** `1,234,567`. */
 export function formatCount(count: number): string {
   return Number.isFinite(count) ? Math.round(count).toLocaleString('en-US') : '-';

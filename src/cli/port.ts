@@ -4,7 +4,7 @@ import { type RemoteFlags, withClient, withName } from './remote.ts';
 
 /** Adds `ringway port add` and `ringway port del`. */
 export function addPort(program: Command): void {
-  const port = program.command('port').description('add or remove ports of a running dataplane');
+  const port = program.command('port').description('add or remove ports');
   withName(port.command('add'))
     .description('add a port')
     .argument('<name>', 'its name')

@@ -8,7 +8,7 @@ export interface RemoteFlags {
 
 /** Adds `--name` to such a command. */
 export function withName(command: Command): Command {
-  return command.option('--name <name>', 'the dataplane; the one that runs when there is only one');
+  return command.option('--name <name>', 'of the dataplane; needed when several run');
 }
 
 /** Connects, does `work`, and closes the connection. */

@@ -178,7 +178,7 @@ function readDuration(text: string): number {
 export function addRun(program: Command): void {
   program
     .command('run')
-    .description('start a dataplane and show it until its inputs are drained')
+    .description('run a dataplane until its inputs are drained')
     .argument('<file>', 'configuration')
     .option('--json', 'print a line of JSON a second, and a summary at the end')
     .option('--duration <time>', 'stop after this time, such as 10s')

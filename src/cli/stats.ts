@@ -12,7 +12,7 @@ interface Flags extends RemoteFlags {
 /** Adds `ringway stats`. */
 export function addStats(program: Command): void {
   withName(program.command('stats'))
-    .description('print the counters of a running dataplane; rates are averages since its start')
+    .description('print counters; rates are since the start')
     .option('--json', 'as JSON')
     .option('--prometheus', "in Prometheus' text format")
     .action((flags: Flags) =>

@@ -44,7 +44,7 @@ function readId(text: string): number {
 
 /** Adds `ringway steer add`, `del` and `list`. */
 export function addSteer(program: Command): void {
-  const steer = program.command('steer').description('steering rules of a running dataplane');
+  const steer = program.command('steer').description('add, remove or list steering rules');
   withName(steer.command('add'))
     .description('add a rule behind the others, and print its id')
     .argument('<rule...>', "YAML, such as '{match: {flow-type: udp4, dst-port: 53}, action: {port: out}}'")

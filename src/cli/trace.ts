@@ -22,7 +22,7 @@ function printable(line: string): string {
 /** Adds `ringway trace PORT`. */
 export function addTrace(program: Command): void {
   withName(program.command('trace'))
-    .description('print the packets that pass a port, a line each; end with Ctrl-C')
+    .description('print packets that pass a port; end with Ctrl-C')
     .argument('<port>', 'name of the port')
     .option('--limit <packets>', 'end after so many')
     .option('--filter <text>', 'only lines that contain this')

@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
   formatBitRate,
-  formatBytes,
   formatCount,
   formatDrops,
   formatPacketRate,
@@ -31,7 +30,6 @@ test('numbers are short and have their unit', () => {
     '100 Mpps',
   ]);
   expect(formatBitRate(1.25e9)).toBe('10.0 Gbit/s');
-  expect(formatBytes(1536)).toBe('1.54 kB');
   expect([formatCount(1234567), formatCount(0), formatCount(Number.NaN)]).toEqual(['1,234,567', '0', '-']);
   expect([0, 0.004, 0.42, 1].map(formatPercent)).toEqual(['0 %', '0.4 %', '42 %', '100 %']);
   expect([0.25, 12.34, 59.96, 185, 3723, Number.NaN].map(formatSeconds)).toEqual([
