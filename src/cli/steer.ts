@@ -21,8 +21,9 @@ function flow(value: unknown): string {
     const pairs = Object.entries(value).map(([key, part]) => `${key}: ${flow(part)}`);
     return `{ ${pairs.join(', ')} }`;
   }
-  // Quoted where YAML would read something else, such as a MAC address or ::1.
-  return typeof value === 'string' && !/^[A-Za-z][\w-]*$/.test(value) ? JSON.stringify(value) : String(value);
+  if (typeof value !== 'string') return String(value);
+  // Quoted where YAML would read something else, such as ::1 or a port named null.
+  return /^(?!(null|true|false)$)[a-z][\w-]*$/i.test(value) ? value : JSON.stringify(value);
 }
 
 /** The lines of `steer list`. */
