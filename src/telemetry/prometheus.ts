@@ -135,7 +135,7 @@ function writePool(writer: Writer, { pool }: Snapshot): void {
 
 function writeSwitch(writer: Writer, snapshot: Snapshot): void {
   const one = (value: number): Sample[] => [[{}, value]];
-  const { macs, macsMax, learned, moved, aged, evicted, flooded } = snapshot.switch;
+  const { macs, macsMax, learned, moved, aged, evicted, flooded, copied } = snapshot.switch;
   writer.gauge('switch_macs', 'MAC addresses known.', one(macs));
   writer.gauge('switch_macs_max', 'MAC addresses that the table holds.', one(macsMax));
   writer.counter('switch_learned', 'MAC addresses learned.', one(learned));
@@ -143,6 +143,7 @@ function writeSwitch(writer: Writer, snapshot: Snapshot): void {
   writer.counter('switch_aged', 'MAC addresses forgotten by age.', one(aged));
   writer.counter('switch_evicted', 'MAC addresses that gave way to newer ones.', one(evicted));
   writer.counter('switch_flooded', 'Packets sent to all ports of their VLAN.', one(flooded));
+  writer.counter('switch_copied', 'Packets made by floods, mirrors and injected duplicates.', one(copied));
 }
 
 /** The media type of `prometheusText`. */

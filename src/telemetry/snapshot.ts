@@ -13,20 +13,25 @@ export interface Snapshot {
   readonly ports: readonly PortSnapshot[];
   readonly lcores: readonly LcoreSnapshot[];
   readonly rings: readonly RingSnapshot[];
-  /** Packets dropped in all, by reason; those of ports included. */
+  /**
+   * Packets dropped in all, by reason; those of ports included. At the end, packets received + `switch.copied` are
+   * packets sent + dropped.
+   */
   readonly drops: Readonly<Record<string, number>>;
   readonly pool: PoolStats & PoolAudit;
   readonly switch: SwitchSnapshot;
 }
 
-/** Counters of a port since the start. */
+/** Counters of a port since the start. Rings of the port are named `NAME.…`, such as `in.rx`. */
 export interface PortSnapshot {
   readonly name: string;
   /** As in the configuration: `capture`, `generator`, `null`, `module`. */
   readonly type: string;
   readonly index: number;
+  /** All that entered, or that a generator made, dropped ones included. */
   readonly rxPackets: number;
   readonly rxBytes: number;
+  /** What left for good. */
   readonly txPackets: number;
   readonly txBytes: number;
   /** Packets that came to be by flooding, mirroring or injected duplication of what entered here. */
@@ -73,4 +78,6 @@ export interface SwitchSnapshot {
   readonly evicted: number;
   /** Packets that went to all ports of their VLAN. */
   readonly flooded: number;
+  /** Packets made besides those received: by floods, mirrors and injected duplicates. */
+  readonly copied: number;
 }

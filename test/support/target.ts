@@ -63,7 +63,7 @@ export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
       free: 4000,
       inFlight: 96,
     },
-    switch: { macs: 3, macsMax: 8192, learned: 3, moved: 0, aged: 0, evicted: 0, flooded: 7 },
+    switch: { macs: 3, macsMax: 8192, learned: 3, moved: 0, aged: 0, evicted: 0, flooded: 7, copied: 0 },
   };
 }
 
