@@ -50,7 +50,7 @@ export function summarise(snapshot: Snapshot): Summary {
   const received = sum(ports.map(({ rxPackets }) => rxPackets));
   const sent = sum(ports.map(({ txPackets }) => txPackets));
   const dropped = sum(Object.values(snapshot.drops));
-  const { copied } = snapshot.switch;
+  const copied = sum(snapshot.ports.map(({ copies }) => copies));
   const missing = received + copied - sent - dropped;
   return { name: snapshot.name, seconds, ports, received, copied, sent, dropped, drops: snapshot.drops, missing };
 }

@@ -69,6 +69,11 @@ function writePorts(writer: Writer, { ports }: Snapshot): void {
     'Bytes that left.',
     samples((port) => port.txBytes),
   );
+  writer.counter(
+    'port_copies',
+    'Packets made of what entered: by floods, mirrors and injected duplicates.',
+    samples((port) => port.copies),
+  );
   const drops = ports.flatMap(({ name, drops }) =>
     Object.entries(drops).map(([reason, count]): Sample => [{ port: name, reason }, count]),
   );
@@ -135,7 +140,7 @@ function writePool(writer: Writer, { pool }: Snapshot): void {
 
 function writeSwitch(writer: Writer, snapshot: Snapshot): void {
   const one = (value: number): Sample[] => [[{}, value]];
-  const { macs, macsMax, learned, moved, aged, evicted, flooded, copied } = snapshot.switch;
+  const { macs, macsMax, learned, moved, aged, evicted, flooded } = snapshot.switch;
   writer.gauge('switch_macs', 'MAC addresses known.', one(macs));
   writer.gauge('switch_macs_max', 'MAC addresses that the table holds.', one(macsMax));
   writer.counter('switch_learned', 'MAC addresses learned.', one(learned));
@@ -143,7 +148,6 @@ function writeSwitch(writer: Writer, snapshot: Snapshot): void {
   writer.counter('switch_aged', 'MAC addresses forgotten by age.', one(aged));
   writer.counter('switch_evicted', 'MAC addresses that gave way to newer ones.', one(evicted));
   writer.counter('switch_flooded', 'Packets sent to all ports of their VLAN.', one(flooded));
-  writer.counter('switch_copied', 'Packets made by floods, mirrors and injected duplicates.', one(copied));
 }
 
 /** The media type of `prometheusText`. */

@@ -14,7 +14,7 @@ export interface Snapshot {
   readonly lcores: readonly LcoreSnapshot[];
   readonly rings: readonly RingSnapshot[];
   /**
-   * Packets dropped in all, by reason; those of ports included. At the end, packets received + `switch.copied` are
+   * Packets dropped in all, by reason; those of ports included. At the end, packets received + the ports' `copies` are
    * packets sent + dropped.
    */
   readonly drops: Readonly<Record<string, number>>;
@@ -78,6 +78,4 @@ export interface SwitchSnapshot {
   readonly evicted: number;
   /** Packets that went to all ports of their VLAN. */
   readonly flooded: number;
-  /** Packets made besides those received: by floods, mirrors and injected duplicates. */
-  readonly copied: number;
 }

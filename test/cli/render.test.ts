@@ -13,6 +13,7 @@ import { renderRules } from '#dist/cli/steer.js';
 import { renderSummary, summarise } from '#dist/cli/summary.js';
 import { clip, renderBar, renderTable, widthOf } from '#dist/cli/table.js';
 import { Screen, styleOf } from '#dist/cli/terminal.js';
+import type { PortSnapshot } from '#dist/telemetry/snapshot.js';
 import { testSnapshot } from '../support/target.ts';
 
 const plain = styleOf(false);
@@ -99,7 +100,8 @@ test('the summary ends with the equation of packets', () => {
   expect(lines.join('\n')).toMatch(/out +capture +0 +0 pps +0 bit\/s +1,980 +990 pps +507 kbit\/s +tx-full 20/);
   const lost = summarise({ ...testSnapshot(2), drops: {} });
   expect(renderSummary(lost, 120, plain)).toContain('received 2,000 ≠ sent 1,980 + dropped 0: 20 not accounted for');
-  const copied = { ...testSnapshot(2), switch: { ...testSnapshot(2).switch, copied: 5 } };
+  const [first, ...others] = testSnapshot(2).ports;
+  const copied = { ...testSnapshot(2), ports: [{ ...first, copies: 5 } as PortSnapshot, ...others] };
   expect(renderSummary(summarise(copied), 120, plain).join('\n')).toContain('received 2,000 + copied 5 ≠');
 });
 

@@ -5,7 +5,7 @@ import type { Snapshot } from '#dist/telemetry/snapshot.js';
 
 /** A snapshot with something in every part; counters grow with `tick`. */
 export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
-  const port = { rxBytes: 0, txBytes: 0, txPackets: 0, rxPackets: 0, drops: {}, done: false };
+  const port = { rxBytes: 0, txBytes: 0, txPackets: 0, rxPackets: 0, copies: 0, drops: {}, done: false };
   return {
     version: 1,
     name,
@@ -63,7 +63,7 @@ export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
       free: 4000,
       inFlight: 96,
     },
-    switch: { macs: 3, macsMax: 8192, learned: 3, moved: 0, aged: 0, evicted: 0, flooded: 7, copied: 0 },
+    switch: { macs: 3, macsMax: 8192, learned: 3, moved: 0, aged: 0, evicted: 0, flooded: 7 },
   };
 }
 
