@@ -1,4 +1,4 @@
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { RingwayError } from '../util/errors.ts';
@@ -23,14 +23,19 @@ function lockPath(): string {
  * @throws RingwayError `BUSY` when another process holds it; a file that a dead process left is taken over.
  */
 export function takeBenchLock(path = lockPath()): () => void {
+  // Linked into place, so that nobody ever sees the lock without its pid.
+  const draft = `${path}.${process.pid}`;
   for (;;) {
     try {
-      writeFileSync(path, `${process.pid}\n`, { flag: 'wx' });
+      writeFileSync(draft, `${process.pid}\n`);
+      linkSync(draft, path);
       return () => rmSync(path, { force: true });
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') {
         throw new RingwayError('SYSTEM', `bench: cannot write its lock ${path}: ${error}`, { cause: error });
       }
+    } finally {
+      rmSync(draft, { force: true });
     }
     const pid = Number.parseInt(readFileSync(path, 'utf8'), 10);
     if (pid > 0 && isAlive(pid)) {

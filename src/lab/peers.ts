@@ -46,7 +46,8 @@ export class Peers {
     const built = await program;
     if (typeof built !== 'string') return { value: null, note: `no peer: ${built.why}` };
     const lcores = cpus.map((cpu, lcore) => `${lcore}@${cpu}`).join(',');
-    const eal = ['--lcores', lcores, '--no-huge', '--no-pci', '--in-memory', '--no-telemetry', '--log-level=4'];
+    // Not --in-memory, which DPDK 22.11 refuses together with --no-huge.
+    const eal = ['--lcores', lcores, '--no-huge', '--no-pci', '--no-shconf', '--no-telemetry', '--log-level=4'];
     try {
       const { stdout } = await run(built, [...eal, '--', ...args], { timeout: RUN_MS });
       const value = Number.parseFloat(stdout);
