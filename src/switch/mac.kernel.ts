@@ -1,4 +1,3 @@
-import { LCORE_SECONDS } from '../lcore/layout.ts';
 import { add } from '../telemetry/counters.kernel.ts';
 import {
   MAC_BUCKET_ENTRIES,
@@ -8,10 +7,8 @@ import {
   MAC_SEEN,
   MAC_STATIC,
   PATH_EVICTED,
-  PATH_LCORE,
   PATH_LEARNED,
   PATH_MOVED,
-  PATH_SWITCH,
   SWITCH_AGEING,
   SWITCH_MAC_MASK,
   SWITCH_MAC_TABLE,
@@ -50,12 +47,10 @@ function secondBucket(sw: u32, hash: u64): u32 {
 
 /** Address of `key` in the bucket, or 0. Compares all four and branches once: its place is not predictable. */
 function findIn(bucket: u32, key: u64): u32 {
+  const wanted = i64x2.splat(key);
   const found =
-    u32(load<u64>(bucket) === key) |
-    (u32(load<u64>(bucket, 8) === key) << 1) |
-    (u32(load<u64>(bucket, 16) === key) << 2) |
-    (u32(load<u64>(bucket, 24) === key) << 3);
-  return found === 0 ? 0 : bucket + (ctz<u32>(found) << MAC_KEY_SHIFT);
+    i64x2.bitmask(i64x2.eq(v128.load(bucket), wanted)) | (i64x2.bitmask(i64x2.eq(v128.load(bucket, 16), wanted)) << 2);
+  return found === 0 ? 0 : bucket + (ctz<i32>(found) << MAC_KEY_SHIFT);
 }
 
 /** The entry of `key`, or 0. */
@@ -115,9 +110,7 @@ export function insertMac(sw: u32, key: u64, portWord: u32, seconds: u32): u32 {
 }
 
 /** Notes that `key` was seen on `port`. In the steady state it reads one cache line and writes nothing. */
-export function learn(path: u32, key: u64, port: u32): void {
-  const sw = load<u32>(path, PATH_SWITCH);
-  const seconds = load<u32>(load<u32>(path, PATH_LCORE), LCORE_SECONDS);
+export function learn(path: u32, sw: u32, seconds: u32, key: u64, port: u32): void {
   const entry = findMac(sw, key);
   if (entry === 0) {
     const result = insertMac(sw, key, port, seconds);
@@ -135,11 +128,10 @@ export function learn(path: u32, key: u64, port: u32): void {
 }
 
 /** The port of `key`, or -1 when it is not known or was not seen for too long. */
-export function lookupMac(path: u32, key: u64): i32 {
-  const sw = load<u32>(path, PATH_SWITCH);
+export function lookupMac(sw: u32, seconds: u32, key: u64): i32 {
   const entry = findMac(sw, key);
   if (entry === 0) return -1;
-  if (isStale(sw, entry, load<u32>(load<u32>(path, PATH_LCORE), LCORE_SECONDS))) return -1;
+  if (isStale(sw, entry, seconds)) return -1;
   return load<u32>(entry, MAC_PORT) & 0xff;
 }
 
