@@ -2,9 +2,9 @@ import { type Arena, createArena } from '../memory/arena.ts';
 import { createMpscRing, createSpscRing } from '../ring/ring.ts';
 import type { BenchRole, SideResult } from './bench-worker.ts';
 import { measure } from './measure.ts';
-import type { Peers } from './peers.ts';
+import type { PeerFigure, Peers } from './peers.ts';
 import { type Figure, type Row, rowOf } from './row.ts';
-import { runOnTwoCores, twoCpus } from './two-cores.ts';
+import { firstCpu, runOnTwoCores, twoCpus } from './two-cores.ts';
 import { medianNs } from './windows.ts';
 
 const KINDS = ['spsc', 'mpsc'] as const;
@@ -50,23 +50,22 @@ function oneCore(arena: Arena, kind: Kind, size: number, burst: number): Figure 
   return { name: `ring ${kind}, burst ${size}`, unit: UNIT, ...measured, state: 'one core' };
 }
 
-async function twoCores(
-  arena: Arena,
-  kind: Kind,
-  size: number,
-  burst: number,
-  cpus: [number, number] | string,
-): Promise<Figure> {
+async function twoCores(arena: Arena, kind: Kind, size: number, burst: number, peers: Peers): Promise<Row> {
   const name = `ring ${kind}, burst ${size}, two cores`;
+  const cpus = twoCpus();
   if (typeof cpus === 'string') {
-    return { name, value: null, unit: UNIT, p50: null, p99: null, p999: null, state: 'not measured', note: cpus };
+    const nothing = { value: null, p50: null, p99: null, p999: null };
+    return rowOf({ name, unit: UNIT, ...nothing, state: 'not measured', note: cpus }, null);
   }
   const ring = makeRing(arena, kind);
   const side = (role: 'push' | 'pop', at: number): BenchRole => ({ role, kind, ring: ring.address, burst: at, size });
-  const { results, state } = await runOnTwoCores(arena, cpus, [side('pop', burst), side('push', burst + 1024)]);
+  const runPeer = (): Promise<PeerFigure> => peers.run('rte-ring', cpus, [PEER_KIND[kind], `${size}`]);
+  const sides: [BenchRole, BenchRole] = [side('pop', burst), side('push', burst + 1024)];
+  const { results, peer, state } = await runOnTwoCores(arena, cpus, sides, runPeer);
   ring.release();
   const [pop, push] = results as [SideResult, SideResult];
-  return { name, unit: UNIT, ...medianNs([pop.windows, push.windows]), ...pop.quantiles, state };
+  const figure = { name, unit: UNIT, ...medianNs([pop.windows, push.windows]), ...pop.quantiles, state };
+  return rowOf(figure, { name: `rte_ring ${PEER_KIND[kind]}`, ...peer });
 }
 
 /**
@@ -76,17 +75,13 @@ async function twoCores(
 export async function benchRing(peers: Peers): Promise<Row[]> {
   const arena = createArena({ bytes: 1 << 20 });
   const burst = arena.allocate('burst', 2048);
-  const cpus = twoCpus();
   const rows: Row[] = [];
   for (const kind of KINDS) {
     for (const size of BURSTS) {
-      const name = `rte_ring ${PEER_KIND[kind]}`;
       const one = oneCore(arena, kind, size, burst);
-      const first = typeof cpus === 'string' ? 0 : cpus[0];
-      rows.push(rowOf(one, { name, ...(await peers.run('rte-ring', [first], [PEER_KIND[kind], `${size}`])) }));
-      const two = await twoCores(arena, kind, size, burst, cpus);
-      const both = typeof cpus === 'string' ? null : await peers.run('rte-ring', cpus, [PEER_KIND[kind], `${size}`]);
-      rows.push(rowOf(two, both === null ? null : { name, ...both }));
+      const peer = await peers.run('rte-ring', [firstCpu()], [PEER_KIND[kind], `${size}`]);
+      rows.push(rowOf(one, { name: `rte_ring ${PEER_KIND[kind]}`, ...peer }));
+      rows.push(await twoCores(arena, kind, size, burst, peers));
     }
   }
   return rows;

@@ -11,6 +11,11 @@ import type { State } from './row.ts';
 const NEAR_NS = 90;
 const RUN_MS = 400;
 
+/** A CPU for a peer that needs one. */
+export function firstCpu(): number {
+  return sysAvailable() ? (requireSys('a peer').currentCpus()[0] ?? 0) : 0;
+}
+
 /** Two CPUs to measure on; or why there are none. */
 export function twoCpus(): [number, number] | string {
   if (!sysAvailable()) return 'two cores need Linux and koffi, to pin threads';
@@ -57,21 +62,27 @@ export async function coreDistance(arena: Arena, cpus: [number, number]): Promis
   return oneWay as number;
 }
 
-function stateOf(before: number, after: number): State {
-  const [first, second] = [before, after].map((ns) => (ns <= NEAR_NS ? 'near' : 'far') as State);
-  return first === second ? (first ?? 'moved') : 'moved';
+/** Near or far when all distances say so. */
+function stateOf(distances: readonly number[]): State {
+  const near = distances.filter((ns) => ns <= NEAR_NS).length;
+  if (near === distances.length) return 'near';
+  return near === 0 ? 'far' : 'moved';
 }
 
 /**
- * Runs two roles on two CPUs, with the core distance measured before and after: cores of a virtual machine drift, and
- * every figure with them.
+ * Runs two roles on two CPUs and then their peer, with the core distance measured before, between and after: cores of
+ * a virtual machine drift, and every figure with them.
  */
-export async function runOnTwoCores(
+export async function runOnTwoCores<P>(
   arena: Arena,
   cpus: [number, number],
   roles: [BenchRole, BenchRole],
-): Promise<{ results: unknown[]; state: State }> {
-  const before = await coreDistance(arena, cpus);
+  runPeer: () => Promise<P>,
+): Promise<{ results: unknown[]; peer: P; state: State }> {
+  const distances = [await coreDistance(arena, cpus)];
   const results = await runPair(arena, cpus, roles);
-  return { results, state: stateOf(before, await coreDistance(arena, cpus)) };
+  distances.push(await coreDistance(arena, cpus));
+  const peer = await runPeer();
+  distances.push(await coreDistance(arena, cpus));
+  return { results, peer, state: stateOf(distances) };
 }
