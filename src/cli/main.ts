@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { registerBench } from './bench.ts';
 import { addCheck } from './check.ts';
 import { describeError, EXIT_DONE } from './exit.ts';
 import { addPort } from './port.ts';
@@ -21,6 +22,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addPort,
   addSteer,
   addTrace,
+  registerBench,
 ];
 
 function version(): string {

@@ -188,7 +188,8 @@ function forwardOne(path: u32, sw: u32, seconds: u32, slot: u32, from: u32, fres
   }
 
   const source = loadMac(frame + 6);
-  if (load<u32>(entry, PORT_LEARN) !== 0 && (source & 1) === 0) learn(path, sw, seconds, macKey(source, <u32>vlan), from);
+  if (load<u32>(entry, PORT_LEARN) !== 0 && (source & 1) === 0)
+    learn(path, sw, seconds, macKey(source, <u32>vlan), from);
   const destination = loadMac(frame);
   if (destination & 1) {
     if ((destination & RESERVED_MASK) === RESERVED_MAC && load<u32>(sw, SWITCH_FORWARD_RESERVED) === 0) {
