@@ -86,7 +86,7 @@ export interface SwitchStats {
 
 /**
  * Half full at most: an address goes into the emptier of its two buckets of four, and hardly ever finds both full
- * (one in 200,000 at half full; Azar, Broder, Karlin, Upfal, "Balanced allocations", 1994).
+ * (one in 60,000 does in a table that is half full; Azar, Broder, Karlin, Upfal, "Balanced allocations", 1994).
  */
 function macBuckets(macs: number): number {
   return nextPowerOfTwo((macs * 2) / MAC_BUCKET_ENTRIES);
