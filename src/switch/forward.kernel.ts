@@ -200,7 +200,8 @@ function forwardOne(path: u32, slot: u32, from: u32, fresh: u32): void {
     return;
   }
   if (destination === load<u64>(sw, SWITCH_ROUTER_MAC) && destination !== 0) {
-    route(path, slot, from, tagged);
+    // With a priority tag in no VLAN it is not `tagged`, but its IP header lies behind the tag all the same.
+    route(path, slot, from, isTagged(frame, length));
     return;
   }
   const to = lookupMac(path, macKey(destination, <u32>vlan));
