@@ -1,4 +1,5 @@
-// What the test build of the kernels exports beside `kernel.ts`: the steps that the simulator interleaves.
+// What the test build of the kernels exports beside `kernel.ts`: the steps that the simulator interleaves, and those of
+// the switch that tests call from several threads.
 
 import {
   recycleAdvance as poolRecycleAdvance,
@@ -28,6 +29,7 @@ import {
   pushPublish as ringSpscPushPublish,
   pushWrite as ringSpscPushWrite,
 } from './ring/spsc.kernel.ts';
+import { learn as switchLearn, lookupMac as switchLookup } from './switch/mac.kernel.ts';
 
 export {
   poolRecycleAdvance,
@@ -52,4 +54,6 @@ export {
   ringSpscPushClaim,
   ringSpscPushPublish,
   ringSpscPushWrite,
+  switchLearn,
+  switchLookup,
 };

@@ -33,10 +33,6 @@ export interface Summary {
   readonly missing: number;
 }
 
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
-}
-
 /** The sums and averages of the last snapshot of a run. */
 export function summarise(snapshot: Snapshot): Summary {
   const seconds = snapshot.uptimeSeconds;
@@ -47,10 +43,7 @@ export function summarise(snapshot: Snapshot): Summary {
     const common = { name, type, rxPackets, rxBytes, txPackets, txBytes, drops, ...rates };
     return fault === undefined ? common : { ...common, fault };
   });
-  const received = sum(ports.map(({ rxPackets }) => rxPackets));
-  const sent = sum(ports.map(({ txPackets }) => txPackets));
-  const dropped = sum(Object.values(snapshot.drops));
-  const copied = sum(snapshot.ports.map(({ copies }) => copies));
+  const { received, copied, sent, dropped } = snapshot.totals;
   const missing = received + copied - sent - dropped;
   return { name: snapshot.name, seconds, ports, received, copied, sent, dropped, drops: snapshot.drops, missing };
 }

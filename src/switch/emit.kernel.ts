@@ -1,13 +1,16 @@
 import { LCORE_CACHE, LCORE_COUNTERS } from '../lcore/layout.ts';
 import { fill, gather } from '../memory/chain.kernel.ts';
 import {
+  BUFFER_CSUM_START,
   BUFFER_DATA_MIN,
+  BUFFER_HEADER_LENGTH,
   BUFFER_SECONDS,
   BUFFER_STATE,
   BUFFER_TOTAL,
   BUFFER_WIRE_LENGTH,
   SLOT_BUFFER,
   SLOT_FLAG_CHAINED,
+  SLOT_FLAG_OFFLOAD,
   SLOT_FLAG_SHARED,
   SLOT_FLAG_TIMED,
   SLOT_FLAGS,
@@ -130,9 +133,9 @@ export function clone(path: u32, slot: u32, target: u32): u32 {
   memory.copy(to + BUFFER_SECONDS, from + BUFFER_SECONDS, BUFFER_STATE - BUFFER_SECONDS);
   const chained = load<u8>(target, SLOT_FLAGS) & <u8>SLOT_FLAG_CHAINED;
   const kept = load<u8>(slot, SLOT_FLAGS) & ~(<u8>(SLOT_FLAG_CHAINED | SLOT_FLAG_SHARED));
+  // Flow, port and event at once, then the flags among them.
+  store<u64>(target, load<u64>(slot, SLOT_FLOW), SLOT_FLOW);
   store<u8>(target, kept | chained, SLOT_FLAGS);
-  store<u8>(target, load<u8>(slot, SLOT_PORT), SLOT_PORT);
-  store<u32>(target, load<u32>(slot, SLOT_FLOW), SLOT_FLOW);
   return 1;
 }
 
@@ -153,7 +156,7 @@ export function makeWritable(path: u32, slot: u32): u32 {
   return 1;
 }
 
-/** Moves the start of a writable frame by `by` bytes, its lengths with it. */
+/** Moves the start of a writable frame by `by` bytes, and with it lengths and offsets that count from there. */
 function moveStart(slot: u32, by: i32): void {
   store<u16>(slot, <u16>(load<u16>(slot, SLOT_OFFSET) + by), SLOT_OFFSET);
   store<u16>(slot, <u16>(load<u16>(slot, SLOT_LENGTH) - by), SLOT_LENGTH);
@@ -161,6 +164,10 @@ function moveStart(slot: u32, by: i32): void {
   const buffer = load<u32>(slot, SLOT_BUFFER);
   if (flags & SLOT_FLAG_CHAINED) store<u32>(buffer, load<u32>(buffer, BUFFER_TOTAL) - by, BUFFER_TOTAL);
   if (flags & SLOT_FLAG_TIMED) store<u32>(buffer, load<u32>(buffer, BUFFER_WIRE_LENGTH) - by, BUFFER_WIRE_LENGTH);
+  if (flags & SLOT_FLAG_OFFLOAD) {
+    store<u16>(buffer, <u16>(load<u16>(buffer, BUFFER_CSUM_START) - by), BUFFER_CSUM_START);
+    store<u16>(buffer, <u16>(load<u16>(buffer, BUFFER_HEADER_LENGTH) - by), BUFFER_HEADER_LENGTH);
+  }
 }
 
 /** Frame start of the packet at `slot`. */

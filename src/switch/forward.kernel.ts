@@ -70,7 +70,7 @@ export function isTagged(frame: u32, length: u32): bool {
  * The VLAN that the packet belongs to on its way in, or -1 when its port does not carry that one.
  * A tag with VLAN 0 only carries a priority: the frame belongs where untagged ones do.
  */
-function classify(_slot: u32, entry: u32, frame: u32, tagged: bool): i32 {
+function classify(entry: u32, frame: u32, tagged: bool): i32 {
   const vid: u32 = tagged ? <u32>bswap<u16>(load<u16>(frame, 14)) & 0xfff : 0;
   const vlan = vid === 0 ? load<u32>(entry, PORT_PVID) : vid;
   return isMember(entry, vlan) ? <i32>vlan : -1;
@@ -173,7 +173,7 @@ function forwardOne(path: u32, sw: u32, seconds: u32, slot: u32, from: u32, fres
   }
   let frame = frameOf(slot);
   let tagged = isTagged(frame, length);
-  const vlan = classify(slot, entry, frame, tagged);
+  const vlan = classify(entry, frame, tagged);
   if (vlan < 0) {
     drop(path, slot, from, DROP_VLAN);
     return;
@@ -200,7 +200,8 @@ function forwardOne(path: u32, sw: u32, seconds: u32, slot: u32, from: u32, fres
     return;
   }
   if (destination === load<u64>(sw, SWITCH_ROUTER_MAC) && destination !== 0) {
-    route(path, slot, from, tagged);
+    // With a priority tag in no VLAN it is not `tagged`, but its IP header lies behind the tag all the same.
+    route(path, slot, from, isTagged(frame, length));
     return;
   }
   const to = lookupMac(sw, seconds, macKey(destination, <u32>vlan));

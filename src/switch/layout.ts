@@ -103,6 +103,8 @@ export const MATCH_META: u32 = 3;
 export const META_VLAN: u32 = 0;
 export const META_ETHERTYPE: u32 = 1;
 export const META_PROTOCOL: u32 = 2;
+/** What stands for the IP protocol of what is no IP packet: no rule can ask for it. */
+export const META_NO_PROTOCOL: u32 = 256;
 /** HEADERS_… flags of `packet/layout.ts`. */
 export const META_FLAGS: u32 = 3;
 export const MATCH_OFFSET: u32 = 4;

@@ -1,4 +1,5 @@
 import { add } from '../telemetry/counters.kernel.ts';
+import { PORT_NONE } from '../telemetry/layout.ts';
 import {
   MAC_BUCKET_ENTRIES,
   MAC_BUCKET_SHIFT,
@@ -60,44 +61,56 @@ export function findMac(sw: u32, key: u64): u32 {
   return entry !== 0 ? entry : findIn(secondBucket(sw, hash), key);
 }
 
+/** Seconds since the address of `entry` was seen: below 0 when that was on an lcore whose clock is ahead. */
+function ageOf(entry: u32, seconds: u32): i32 {
+  return <i32>(seconds - load<u32>(entry, MAC_SEEN));
+}
+
 /** True when `entry` may be given to another address. */
 function isStale(sw: u32, entry: u32, seconds: u32): bool {
   if (load<u32>(entry, MAC_PORT) & MAC_STATIC) return false;
-  return seconds - load<u32>(entry, MAC_SEEN) > load<u32>(sw, SWITCH_AGEING);
+  return ageOf(entry, seconds) > load<i32>(sw, SWITCH_AGEING);
 }
 
-/** A free or stale entry of the bucket; else its oldest learned one, or 0 when all are static. */
-function victimIn(_sw: u32, bucket: u32, seconds: u32): u32 {
+function countFree(bucket: u32): u32 {
+  let free: u32 = 0;
+  for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
+    if (load<u64>(bucket + (i << MAC_KEY_SHIFT)) === 0) free++;
+  }
+  return free;
+}
+
+/** The learned entry of a bucket that was not seen for longest; 0 when all are static. */
+function oldestIn(bucket: u32, seconds: u32): u32 {
   let oldest: u32 = 0;
-  let oldestAge: u32 = 0;
   for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
     const entry = bucket + (i << MAC_KEY_SHIFT);
-    const key = load<u64>(entry);
-    if (key === 0) return entry;
-    if (key === BEING_WRITTEN || load<u32>(entry, MAC_PORT) & MAC_STATIC) continue;
-    const age = seconds - load<u32>(entry, MAC_SEEN);
-    if (oldest === 0 || age > oldestAge) {
-      oldest = entry;
-      oldestAge = age;
-    }
+    if (load<u64>(entry) === BEING_WRITTEN || load<u32>(entry, MAC_PORT) & MAC_STATIC) continue;
+    if (oldest === 0 || ageOf(entry, seconds) > ageOf(oldest, seconds)) oldest = entry;
   }
   return oldest;
 }
 
+/** The entry for a new address of two buckets; 0 when every entry is static or being written. */
+function placeIn(first: u32, second: u32, seconds: u32): u32 {
+  const inFirst = countFree(first);
+  const inSecond = countFree(second);
+  // The first, where a look-up ends sooner, while it is half empty; then the emptier one, or a table that is half full
+  // would have full pairs of buckets.
+  if (inFirst + inSecond > 0) return findIn(inFirst > 1 || inFirst >= inSecond ? first : second, 0);
+  const oldest = oldestIn(first, seconds);
+  const other = oldestIn(second, seconds);
+  if (oldest === 0 || other === 0) return oldest | other;
+  return ageOf(other, seconds) > ageOf(oldest, seconds) ? other : oldest;
+}
+
 /**
- * Puts `key` into a free, stale or else the oldest entry of its two buckets. Returns 1; 0 when every entry there is
- * static or another lcore was faster; 2 when an address that was still in use had to go.
+ * Puts `key` into a free or else the oldest entry of its two buckets. Returns 1; 0 when every entry there is static or
+ * another lcore was faster; 2 when an address that was still in use had to go.
  */
 export function insertMac(sw: u32, key: u64, portWord: u32, seconds: u32): u32 {
   const hash = hashOf(key);
-  const first = victimIn(sw, firstBucket(sw, hash), seconds);
-  const second = victimIn(sw, secondBucket(sw, hash), seconds);
-  let entry = first;
-  if (first === 0) entry = second;
-  else if (second !== 0 && load<u64>(first) !== 0) {
-    const secondIsOlder = seconds - load<u32>(second, MAC_SEEN) > seconds - load<u32>(first, MAC_SEEN);
-    if (load<u64>(second) === 0 || secondIsOlder) entry = second;
-  }
+  const entry = placeIn(firstBucket(sw, hash), secondBucket(sw, hash), seconds);
   if (entry === 0) return 0;
   const old = load<u64>(entry);
   const evicts = old !== 0 && !isStale(sw, entry, seconds);
@@ -121,10 +134,15 @@ export function learn(path: u32, sw: u32, seconds: u32, key: u64, port: u32): vo
   const known = load<u32>(entry, MAC_PORT);
   if (known & MAC_STATIC) return;
   if (known !== port) {
+    // Another lcore may have given the entry to another address since it was found: that one's port stays what it is.
+    if (atomic.cmpxchg<u64>(entry, key, BEING_WRITTEN) !== key) return;
     store<u32>(entry, port, MAC_PORT);
+    store<u32>(entry, seconds, MAC_SEEN);
+    atomic.store<u64>(entry, key);
     add(path + PATH_MOVED, 1);
+  } else if (load<u32>(entry, MAC_SEEN) !== seconds) {
+    store<u32>(entry, seconds, MAC_SEEN);
   }
-  if (load<u32>(entry, MAC_SEEN) !== seconds) store<u32>(entry, seconds, MAC_SEEN);
 }
 
 /** The port of `key`, or -1 when it is not known or was not seen for too long. */
@@ -132,7 +150,9 @@ export function lookupMac(sw: u32, seconds: u32, key: u64): i32 {
   const entry = findMac(sw, key);
   if (entry === 0) return -1;
   if (isStale(sw, entry, seconds)) return -1;
-  return load<u32>(entry, MAC_PORT) & 0xff;
+  const port = load<u32>(entry, MAC_PORT) & 0xff;
+  // The key again: another lcore may have given the entry to another address since it was found.
+  return atomic.load<u64>(entry) === key ? <i32>port : -1;
 }
 
 /** Address of key `index` of the whole table. */
@@ -141,8 +161,8 @@ function entryAt(table: u32, index: u32): u32 {
 }
 
 /**
- * Forgets stale addresses, and all those of port `port` (pass PORT_NONE for none); for the control thread.
- * Returns how many it forgot.
+ * Forgets the addresses of port `port`, static ones too, or, with PORT_NONE, those that are stale; for the control
+ * thread. Returns how many it forgot.
  */
 export function age(sw: u32, seconds: u32, port: u32): u32 {
   const table = load<u32>(sw, SWITCH_MAC_TABLE);
@@ -152,8 +172,8 @@ export function age(sw: u32, seconds: u32, port: u32): u32 {
     const entry = entryAt(table, i);
     const key = load<u64>(entry);
     if (key === 0 || key === BEING_WRITTEN) continue;
-    const ofPort = (load<u32>(entry, MAC_PORT) & 0xff) === port;
-    if (!ofPort && !isStale(sw, entry, seconds)) continue;
+    const isOfPort = (load<u32>(entry, MAC_PORT) & 0xff) === port;
+    if (!(port === PORT_NONE ? isStale(sw, entry, seconds) : isOfPort)) continue;
     if (atomic.cmpxchg<u64>(entry, key, 0) === key) forgotten++;
   }
   return forgotten;

@@ -63,7 +63,10 @@ function isGoodIpv6(header: u32, room: u32, total: u32): bool {
   return IPV6_BYTES + <u32>bswap<u16>(load<u16>(header, 4)) <= total;
 }
 
-/** Lowers the hop limit by one, and an IPv4 checksum with it (RFC 1141: the word falls by 0x0100, so the sum rises). */
+/**
+ * Lowers the hop limit by one, and with it an IPv4 checksum: the word falls by 0x0100, so the checksum rises. One of
+ * 0xffff becomes 0, which the same header gives when it is summed anew (RFC 1624, 3).
+ */
 function decrementHops(header: u32, isV4: bool): void {
   if (!isV4) {
     store<u8>(header, load<u8>(header, 7) - 1, 7);
@@ -71,7 +74,7 @@ function decrementHops(header: u32, isV4: bool): void {
   }
   store<u8>(header, load<u8>(header, 8) - 1, 8);
   const sum = <u32>bswap<u16>(load<u16>(header, 10)) + 0x0100;
-  store<u16>(header, bswap<u16>(<u16>(sum + (sum >>> 16))), 10);
+  store<u16>(header, bswap<u16>(<u16>(sum >= 0xffff ? sum + 1 : sum)), 10);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { LCORE_INDEX } from '../lcore/layout.ts';
 import { SLOT_LENGTH } from '../memory/layout.ts';
 import {
   frameAddress,
@@ -23,7 +24,9 @@ import {
   MATCH_VALUE,
   META_ETHERTYPE,
   META_FLAGS,
+  META_NO_PROTOCOL,
   META_VLAN,
+  PATH_LCORE,
   PATH_RULE_HITS,
   PATH_SWITCH,
   PORT_STATE,
@@ -52,7 +55,7 @@ function metaWord(frame: u32, headers: u64, which: u32): u32 {
     const tagged = (headersFlags(headers) & (HEADERS_VLAN | HEADERS_QINQ)) !== 0;
     return tagged ? <u32>bswap<u16>(load<u16>(frame + VLAN_OFFSET)) & 0xfff : 0;
   }
-  return headersFlags(headers) & (HEADERS_IPV4 | HEADERS_IPV6) ? headersProtocol(headers) : 0;
+  return headersFlags(headers) & (HEADERS_IPV4 | HEADERS_IPV6) ? headersProtocol(headers) : META_NO_PROTOCOL;
 }
 
 /** True when the packet has the word that `match` is about, and it matches. */
@@ -89,7 +92,10 @@ export function hasRules(sw: u32): bool {
   return load<u32>(load<u32>(sw, SWITCH_RULES), RULES_COUNT) !== 0;
 }
 
-/** Applies the first steering rule that matches a packet from port `from`. True when one took the packet. */
+/**
+ * Applies the first steering rule that matches a packet from port `from`. True when one took the packet: not when it
+ * is for this very lcore, which goes on with it.
+ */
 export function steer(path: u32, slot: u32, from: u32): bool {
   const sw = load<u32>(path, PATH_SWITCH);
   const rules = atomic.load<u32>(sw, SWITCH_RULES);
@@ -104,8 +110,10 @@ export function steer(path: u32, slot: u32, from: u32): bool {
     const action = load<u32>(rule, RULE_ACTION);
     const target = load<u32>(rule, RULE_TARGET);
     if (action === RULE_DROP) drop(path, slot, from, DROP_STEERED);
-    else if (action === RULE_TO_LCORE) appendToLcore(path, slot, target);
-    else if (load<u32>(portEntry(path, target), PORT_STATE) === PORT_UP) emit(path, slot, target);
+    else if (action === RULE_TO_LCORE) {
+      if (target === load<u32>(load<u32>(path, PATH_LCORE), LCORE_INDEX)) return false;
+      appendToLcore(path, slot, target);
+    } else if (load<u32>(portEntry(path, target), PORT_STATE) === PORT_UP) emit(path, slot, target);
     else drop(path, slot, from, DROP_NO_PORT);
     return true;
   }

@@ -1,5 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
-import { HEADERS_PORTS } from '../packet/layout.ts';
+import { HEADERS_IPV4, HEADERS_IPV6, HEADERS_PORTS } from '../packet/layout.ts';
 import { readCounter } from '../telemetry/counters.ts';
 import { PORT_NONE } from '../telemetry/layout.ts';
 import { parseMac, parsePrefix } from '../util/addresses.ts';
@@ -36,7 +36,11 @@ import {
   SWITCH_RULES,
 } from './layout.ts';
 
-/** What a packet must be, in the terms of `ethtool -N` and of tc's u32; all that is given must hold. */
+/**
+ * What a packet must be, in the terms of `ethtool -N` and of tc's u32; all that is given must hold. What asks for
+ * something in an IP header needs a whole one of the right version in the packet's first buffer, and ports need a
+ * packet that is no fragment; `etherType` and `u32` ask the bytes alone.
+ */
 export interface Match {
   readonly flowType?: 'ether' | 'ip4' | 'ip6' | 'tcp4' | 'udp4' | 'tcp6' | 'udp6' | 'sctp4';
   readonly srcMac?: string;
@@ -76,10 +80,15 @@ const TABLE_BYTES = RULES_FIRST + (RULES_MAX << RULE_SHIFT);
 /** Bytes of the arena that steering takes: the table in force and the next one. */
 export const STEERING_BYTES = 2 * TABLE_BYTES + 512;
 
-const ETHERTYPE = { 4: 0x0800, 6: 0x86dd };
 const PROTOCOLS: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };
 
 const meta = (offset: number, value: number, mask = 0xffffffff): Word => ({ base: MATCH_META, offset, mask, value });
+
+/** A whole IP header, not only the EtherType of one: there must be something to look into. */
+const ipWord = (family: 4 | 6): Word => {
+  const flag = family === 4 ? HEADERS_IPV4 : HEADERS_IPV6;
+  return meta(META_FLAGS, flag, flag);
+};
 
 /** The six bytes of a MAC at `offset` of the frame, as two words. */
 function macWords(text: string, offset: 0 | 6): Word[] {
@@ -99,14 +108,14 @@ function macWords(text: string, offset: 0 | 6): Word[] {
   ];
 }
 
-/** An address prefix in the IP header: the ethertype, then the words that the prefix covers. */
+/** An address prefix in the IP header: that there is one, then the words that the prefix covers. */
 function prefixWords(text: string, which: 'src' | 'dst'): Word[] {
   const prefix = parsePrefix(text);
   if (prefix === undefined) throw new RingwayError('BAD_ARGUMENT', `steering: ${text} is no prefix such as 10.0.0.0/8`);
   const { family, bytes, length } = prefix;
   const start = family === 4 ? (which === 'src' ? 12 : 16) : which === 'src' ? 8 : 24;
   const view = new DataView(bytes.buffer, bytes.byteOffset);
-  const words: Word[] = [meta(META_ETHERTYPE, ETHERTYPE[family])];
+  const words: Word[] = [ipWord(family)];
   for (let at = 0; at * 8 < length; at += 4) {
     const bits = Math.min(32, length - at * 8);
     words.push({
@@ -119,12 +128,12 @@ function prefixWords(text: string, which: 'src' | 'dst'): Word[] {
   return words;
 }
 
-/** The words that a match asks for. */
+/** The words that a match asks for, each once. */
 function compileMatch(match: Match): Word[] {
   const words: Word[] = [];
   const { flowType } = match;
   if (flowType !== undefined && flowType !== 'ether') {
-    words.push(meta(META_ETHERTYPE, ETHERTYPE[flowType.endsWith('6') ? 6 : 4]));
+    words.push(ipWord(flowType.endsWith('6') ? 6 : 4));
     const protocol = PROTOCOLS[flowType.slice(0, -1)];
     if (protocol !== undefined) words.push(meta(META_PROTOCOL, protocol));
   }
@@ -141,7 +150,11 @@ function compileMatch(match: Match): Word[] {
     words.push({ base: MATCH_L4, offset: 0, mask, value: (match.srcPort ?? 0) * 65536 + (match.dstPort ?? 0) });
   }
   for (const { value, mask, at } of match.u32 ?? []) words.push({ base: MATCH_L3, offset: at, mask, value });
-  return words;
+  return words.filter((word, index) => words.findIndex((other) => isSame(word, other)) === index);
+}
+
+function isSame(a: Word, b: Word): boolean {
+  return a.base === b.base && a.offset === b.offset && a.mask === b.mask && a.value === b.value;
 }
 
 /** The steering rules in the arena: two tables, one in force and one being written. */

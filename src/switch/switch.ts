@@ -84,7 +84,10 @@ export interface SwitchStats {
   readonly evicted: number;
 }
 
-/** Half full at most, so that two buckets of four hold practically any set of addresses. */
+/**
+ * Half full at most: an address goes into the emptier of its two buckets of four, and hardly ever finds both full
+ * (one in 60,000 does in a table that is half full; Azar, Broder, Karlin, Upfal, "Balanced allocations", 1994).
+ */
 function macBuckets(macs: number): number {
   return nextPowerOfTwo((macs * 2) / MAC_BUCKET_ENTRIES);
 }
@@ -178,10 +181,15 @@ export class Switch {
     this.#set(SWITCH_FORWARD_RESERVED, forward ? 1 : 0);
   }
 
-  #portWord(port: number, offset: number): number {
+  #checkPort(port: number): void {
     const { ports } = this.options;
-    if (port < 0 || port >= ports)
+    if (port < 0 || port >= ports) {
       throw new RingwayError('BAD_ARGUMENT', `switch: port ${port}, must be from 0 to ${ports - 1}`);
+    }
+  }
+
+  #portWord(port: number, offset: number): number {
+    this.#checkPort(port);
     const table = this.#arena.u32[(this.address + SWITCH_PORT_TABLE) >>> 2] ?? 0;
     return (table + (port << PORT_ENTRY_SHIFT) + offset) >>> 2;
   }
@@ -214,6 +222,8 @@ export class Switch {
   /** Takes a port out of the switch, forgets its addresses and its mirrors. */
   removePort(port: number): void {
     Atomics.store(this.#arena.u32, this.#portWord(port, PORT_STATE), PORT_ABSENT);
+    // Packets from there may still be on their way: what they taught would outlive the port.
+    this.setLearn(port, false);
     this.#kernels.switchAge(this.address, 0, port);
     for (let other = 0; other < this.options.ports; other++) {
       for (const offset of [PORT_MIRROR_RX, PORT_MIRROR_TX]) {
@@ -224,6 +234,7 @@ export class Switch {
     }
   }
 
+  /** Learns, or does not learn any more, the source addresses of frames that enter port `port`. */
   setLearn(port: number, learn: boolean): void {
     Atomics.store(this.#arena.u32, this.#portWord(port, PORT_LEARN), learn ? 1 : 0);
   }
@@ -238,9 +249,11 @@ export class Switch {
 
   /**
    * Copies what enters (`rx`) or leaves (`tx`) port `from` to port `to`.
-   * @throws RingwayError `BAD_ARGUMENT` when the port has four mirrors in that direction already.
+   * @throws RingwayError `BAD_ARGUMENT` when there is no place for such a port, or the port has four mirrors in that
+   *   direction already.
    */
   addMirror(from: number, to: number, direction: 'rx' | 'tx'): void {
+    this.#checkPort(to);
     const list = this.#portWord(from, direction === 'rx' ? PORT_MIRROR_RX : PORT_MIRROR_TX) * 4;
     for (let i = 0; i < MIRRORS_MAX; i++) {
       if (this.#arena.u8[list + i] === PORT_NONE) {
@@ -257,9 +270,11 @@ export class Switch {
   /**
    * Says for good where an address is.
    * @param mac six bytes. @param vlan 0 to 4094.
-   * @throws RingwayError `BAD_ARGUMENT` when its places in the table are all taken by static entries.
+   * @throws RingwayError `BAD_ARGUMENT` when there is no place for such a port, or its places in the table are all
+   *   taken by static entries.
    */
   addStatic(mac: Uint8Array, vlan: number, port: number): void {
+    this.#checkPort(port);
     this.#arena.u8.set(mac, this.#scratch);
     if (this.#kernels.switchSetStatic(this.address, this.#scratch, vlan, port) === 0) {
       throw new RingwayError(

@@ -1,4 +1,5 @@
 import type { PoolAudit, PoolStats } from '../memory/pool.ts';
+import type { Totals } from './counters.ts';
 
 /** Everything that is counted in a dataplane, at one moment: what `stats`, the live table and the metrics show. */
 export interface Snapshot {
@@ -13,11 +14,10 @@ export interface Snapshot {
   readonly ports: readonly PortSnapshot[];
   readonly lcores: readonly LcoreSnapshot[];
   readonly rings: readonly RingSnapshot[];
-  /**
-   * Packets dropped in all, by reason; those of ports included. At the end, packets received + the ports' `copies` are
-   * packets sent + dropped.
-   */
+  /** Packets dropped in all, by reason; those of ports that were deleted since included. */
   readonly drops: Readonly<Record<string, number>>;
+  /** All packets since the start; those of ports that were deleted since included. */
+  readonly totals: Totals;
   readonly pool: PoolStats & PoolAudit;
   readonly switch: SwitchSnapshot;
 }

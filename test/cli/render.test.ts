@@ -13,7 +13,6 @@ import { renderRules } from '#dist/cli/steer.js';
 import { renderSummary, summarise } from '#dist/cli/summary.js';
 import { clip, renderBar, renderTable, widthOf } from '#dist/cli/table.js';
 import { Screen, styleOf } from '#dist/cli/terminal.js';
-import type { PortSnapshot } from '#dist/telemetry/snapshot.js';
 import { testSnapshot } from '../support/target.ts';
 
 const plain = styleOf(false);
@@ -98,10 +97,10 @@ test('the summary ends with the equation of packets', () => {
   const lines = renderSummary(summary, 120, plain);
   expect(lines).toContain('received 2,000 = sent 1,980 + dropped 20');
   expect(lines.join('\n')).toMatch(/out +capture +0 +0 pps +0 bit\/s +1,980 +990 pps +507 kbit\/s +tx-full 20/);
-  const lost = summarise({ ...testSnapshot(2), drops: {} });
+  const { totals } = testSnapshot(2);
+  const lost = summarise({ ...testSnapshot(2), totals: { ...totals, dropped: 0 } });
   expect(renderSummary(lost, 120, plain)).toContain('received 2,000 ≠ sent 1,980 + dropped 0: 20 not accounted for');
-  const [first, ...others] = testSnapshot(2).ports;
-  const copied = { ...testSnapshot(2), ports: [{ ...first, copies: 5 } as PortSnapshot, ...others] };
+  const copied = { ...testSnapshot(2), totals: { ...totals, copied: 5 } };
   expect(renderSummary(summarise(copied), 120, plain).join('\n')).toContain('received 2,000 + copied 5 ≠');
 });
 

@@ -45,6 +45,7 @@ export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
         alive: true,
       },
     ],
+    totals: { received: 1000 * tick, copied: 0, sent: 990 * tick, dropped: 10 * tick },
     rings: [{ name: 'in.rx', fill: 12, slots: 1024 }],
     drops: { 'tx-full': 10 * tick },
     pool: {

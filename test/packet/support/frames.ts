@@ -97,8 +97,8 @@ export const extendedFrame: fc.Arbitrary<FrameRepr> = fc
     return { ...outer, ipv6: { ...header, nextHeader: first }, payload: Uint8Array.from(bytes) };
   });
 
-/** Bytes of a frame, of which some may have been changed, and that may have been cut. */
-export const hostileFrame: fc.Arbitrary<Uint8Array> = fc
+/** Bytes of a frame, of which some may have been changed, up to where it may have been cut, and those behind. */
+export const cutFrame: fc.Arbitrary<{ bytes: Uint8Array; behind: Uint8Array }> = fc
   .tuple(
     fc.oneof({ weight: 3, arbitrary: anyFrame }, extendedFrame),
     fc.array(fc.tuple(fc.nat(120), u8), { maxLength: 4 }),
@@ -107,5 +107,8 @@ export const hostileFrame: fc.Arbitrary<Uint8Array> = fc
   .map(([repr, changes, length]) => {
     const bytes = buildFrame(repr);
     for (const [at, value] of changes) if (at < bytes.length) bytes[at] = value;
-    return bytes.slice(0, length);
+    return { bytes: bytes.slice(0, length), behind: bytes.slice(length) };
   });
+
+/** The frame alone, as it may have been changed and cut. */
+export const hostileFrame: fc.Arbitrary<Uint8Array> = cutFrame.map(({ bytes }) => bytes);
