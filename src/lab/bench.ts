@@ -1,11 +1,18 @@
 import { RingwayError } from '../util/errors.ts';
 import { takeBenchLock } from './bench-lock.ts';
+import { benchForward } from './forward-bench.ts';
 import { Peers } from './peers.ts';
 import { benchPool } from './pool-bench.ts';
+import { benchReplay } from './replay-bench.ts';
 import { benchRing } from './ring-bench.ts';
 import type { Row } from './row.ts';
 
-const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = { ring: benchRing, pool: benchPool };
+const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
+  ring: benchRing,
+  pool: benchPool,
+  forward: benchForward,
+  replay: benchReplay,
+};
 
 /** Names of all benches. */
 export const benchNames: readonly string[] = Object.keys(BENCHES);

@@ -16,8 +16,11 @@ export interface PeerFigure {
   readonly note: string;
 }
 
+/** What a figure says whose peer was not asked for. */
+export const NOT_WANTED: PeerFigure = { value: null, note: 'no peer: run with --peers' };
+
 /** First line of what went wrong. */
-const reasonOf = (error: unknown): string => {
+export const reasonOf = (error: unknown): string => {
   const { stderr, message } = error as { stderr?: string; message: string };
   return (stderr?.trim() || message).split('\n', 1)[0] ?? '';
 };
@@ -27,17 +30,18 @@ const reasonOf = (error: unknown): string => {
  * always compared on the same machine, in the same run.
  */
 export class Peers {
-  readonly #wanted: boolean;
+  /** False when figures are to stand alone. */
+  readonly wanted: boolean;
   #folder: string | undefined;
   readonly #programs = new Map<string, Promise<string | { why: string }>>();
 
   constructor(wanted: boolean) {
-    this.#wanted = wanted;
+    this.wanted = wanted;
   }
 
   /** Runs `bench/NAME.c` on `cpus` with `args`. It prints one number. */
   async run(name: string, cpus: readonly number[], args: readonly string[]): Promise<PeerFigure> {
-    if (!this.#wanted) return { value: null, note: 'no peer: run with --peers' };
+    if (!this.wanted) return NOT_WANTED;
     let program = this.#programs.get(name);
     if (program === undefined) {
       program = this.#compile(name);

@@ -1,5 +1,8 @@
-/** Where a figure was taken: on one core, on two that are near or far, or on two that drifted apart meanwhile. */
-export type State = 'one core' | 'near' | 'far' | 'moved' | 'not measured';
+/**
+ * Where a figure was taken: on one core, on two that are near or far, on two that drifted apart meanwhile, or on
+ * several as the system deals them.
+ */
+export type State = 'one core' | 'near' | 'far' | 'moved' | 'several cores' | 'not measured';
 
 /** One measured figure, with its peer's beside it. */
 export interface Row {
@@ -14,7 +17,7 @@ export interface Row {
   /** Name of what it is compared with; null when there is nothing to compare with. */
   readonly peer: string | null;
   readonly peerValue: number | null;
-  /** `value` over `peerValue`: below 1, ours is faster. */
+  /** `value` over `peerValue`. Ours is faster below 1 where the unit is a time, above 1 where it is a rate. */
   readonly ratio: number | null;
   readonly state: State;
   /** Why something is missing; empty when nothing is. */
