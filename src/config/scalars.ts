@@ -1,6 +1,6 @@
 /** The kinds of single values in a configuration: what is allowed, in words and as a schema. */
 import * as z from 'zod';
-import { formatMac, formatPrefix, parseMac, parsePrefix } from '../util/addresses.ts';
+import { formatMac, formatPrefix, parseCoveringPrefix, parseMac } from '../util/addresses.ts';
 import { nearest, suggest } from '../util/nearest.ts';
 import { parseBytes, parseDuration, parseProbability, parseRate } from '../util/units.ts';
 import { show } from './problems.ts';
@@ -129,7 +129,8 @@ export function mac(description: string, unicast = false) {
   return canonical('a MAC address', allowed, description, (input) => {
     const parsed = parseMac(input);
     if (parsed === undefined) return undefined;
-    const isStation = ((parsed[0] ?? 0) & 1) === 0 && parsed.some((byte) => byte !== 0);
+    // The lowest bit of the first byte says group (IEEE 802, 8.2.2).
+    const isStation = parsed !== 0 && (Math.floor(parsed / 2 ** 40) & 1) === 0;
     return isStation || !unicast ? formatMac(parsed) : undefined;
   });
 }
@@ -141,8 +142,8 @@ export function prefix(description: string) {
     .string({ error })
     .meta({ description })
     .transform((input, context): string => {
-      const parsed = parsePrefix(input);
-      const whole = parsePrefix(input.replace(/\/.*$/, ''));
+      const parsed = parseCoveringPrefix(input);
+      const whole = parseCoveringPrefix(input.replace(/\/.*$/, ''));
       if (parsed === undefined || whole === undefined) {
         context.addIssue({ code: 'custom', message: error({ input }) });
         return z.NEVER;

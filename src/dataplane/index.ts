@@ -10,7 +10,7 @@
  *
  * @module
  */
-export { loadConfig, parseConfig } from '../config/index.ts';
+export { loadConfig, parseConfig } from '../config/load.ts';
 export type * from '../config/types.ts';
 export type { PortModule } from '../ports/module.ts';
 export type { Port, PortContext, PortInfo } from '../ports/port.ts';

@@ -3,13 +3,13 @@ import type { SteeringEntry } from '../control/target.ts';
 import { RULES_MAX } from '../switch/layout.ts';
 import { buildRoutes } from '../switch/routes.ts';
 import type { Action, CompiledRule, Steering } from '../switch/steering.ts';
-import { parseMac, parsePrefix } from '../util/addresses.ts';
+import { parseMacBytes, parsePrefix } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { Machine } from './machine.ts';
 import type { PortTable } from './port-table.ts';
 
 function macOf(text: string): Uint8Array {
-  const mac = parseMac(text);
+  const mac = parseMacBytes(text);
   if (mac === undefined) throw new RingwayError('BAD_CONFIG', `${text} is no MAC address`);
   return mac;
 }

@@ -1,4 +1,4 @@
-import { formatIpv4, formatMac } from './addresses.ts';
+import { formatIpv4, formatMac } from '../util/addresses.ts';
 import { ETHERTYPE_IPV4 } from './layout.ts';
 import { HeaderView, holds } from './view.ts';
 
@@ -9,7 +9,9 @@ const HARDWARE_ETHERNET = 1;
 const MAC_BYTES = 6;
 const IPV4_ADDRESS_BYTES = 4;
 
+/** Operation of a question: who has `targetIp`? (RFC 826; IANA, "ARP Parameters".) */
 export const ARP_REQUEST = 1;
+/** Operation of the answer: `senderIp` is at `senderMac`. */
 export const ARP_REPLY = 2;
 
 /** An ARP packet in values. */

@@ -1,5 +1,5 @@
+import { parseIpv4, parseIpv6, parseMac } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
-import { parseIpv4, parseIpv6, parseMac } from './addresses.ts';
 import { ARP_BYTES, type ArpRepr, ArpView } from './arp.ts';
 import { internetChecksum, pseudoHeaderSum } from './checksum.ts';
 import { type EthernetRepr, EthernetView, type VlanRepr, VlanView } from './ethernet.ts';

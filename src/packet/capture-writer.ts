@@ -15,6 +15,7 @@ import {
 /** The two file formats. */
 export type CaptureFormat = 'pcap' | 'pcapng';
 
+/** How a capture is written. */
 export interface CaptureWriterOptions {
   /** `pcap` by default. */
   readonly format?: CaptureFormat;

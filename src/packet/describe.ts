@@ -1,4 +1,4 @@
-import { formatIpv4, formatIpv6, formatMac } from './addresses.ts';
+import { formatIpv4, formatIpv6, formatMac } from '../util/addresses.ts';
 import { ARP_REPLY, ARP_REQUEST, ArpView } from './arp.ts';
 import { EthernetView, isVlanType, VlanView } from './ethernet.ts';
 import {

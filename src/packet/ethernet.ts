@@ -1,4 +1,4 @@
-import { formatMac } from './addresses.ts';
+import { formatMac } from '../util/addresses.ts';
 import { ETHERNET_BYTES, ETHERTYPE_QINQ, ETHERTYPE_VLAN, VLAN_BYTES } from './layout.ts';
 import { HeaderView, holds } from './view.ts';
 

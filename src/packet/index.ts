@@ -1,5 +1,5 @@
 /**
- * Packets: views of headers, frames from plain objects, checksums, addresses, captures in and out.
+ * Packets: views of headers, frames from plain objects, checksums, addresses as text, captures in and out.
  *
  * @example
  * import { buildFrame, CaptureWriter, describe, readCapture } from 'ringway/packet';
@@ -17,6 +17,7 @@
  *
  * @module
  */
+
 export {
   formatIpv4,
   formatIpv6,
@@ -27,7 +28,7 @@ export {
   parseIpv6,
   parseMac,
   parsePrefix,
-} from './addresses.ts';
+} from '../util/addresses.ts';
 export { ARP_REPLY, ARP_REQUEST, type ArpRepr, ArpView } from './arp.ts';
 export { buildFrame, type FrameRepr } from './builder.ts';
 export { type CapturedFrame, readCapture } from './capture-reader.ts';

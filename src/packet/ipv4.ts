@@ -1,4 +1,4 @@
-import { formatIpv4 } from './addresses.ts';
+import { formatIpv4 } from '../util/addresses.ts';
 import { internetChecksum } from './checksum.ts';
 import { IPV4_BYTES } from './layout.ts';
 import { HeaderView, holds } from './view.ts';

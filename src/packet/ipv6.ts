@@ -1,4 +1,4 @@
-import { formatIpv6 } from './addresses.ts';
+import { formatIpv6 } from '../util/addresses.ts';
 import {
   EXTENSIONS_MAX,
   IPV6_BYTES,

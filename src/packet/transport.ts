@@ -5,14 +5,23 @@ export const TCP_BYTES = 20;
 export const UDP_BYTES = 8;
 export const ICMP_BYTES = 8;
 
-/** TCP flags (RFC 9293, 3.1). */
+// TCP flags (RFC 9293, 3.1).
+
+/** The sender has nothing more to send. */
 export const TCP_FIN = 0x01;
+/** Opens a connection: the sequence number is its first. */
 export const TCP_SYN = 0x02;
+/** Breaks the connection off. */
 export const TCP_RST = 0x04;
+/** The receiver should hand on what it has. */
 export const TCP_PSH = 0x08;
+/** The acknowledgment number is valid. */
 export const TCP_ACK = 0x10;
+/** The urgent pointer is valid. */
 export const TCP_URG = 0x20;
+/** The other side's packets met congestion (RFC 3168, 6.1). */
 export const TCP_ECE = 0x40;
+/** The sender has lowered its congestion window for that (RFC 3168, 6.1). */
 export const TCP_CWR = 0x80;
 
 /** A TCP header in values. Fields that are left out are 0, but for the window: 65535. */

@@ -1,8 +1,10 @@
 import { HeaderView, holds } from './view.ts';
 
-/** Ports on which the tunnels listen (IANA). */
+/** UDP port on which VXLAN listens (RFC 7348, 8). */
 export const VXLAN_PORT = 4789;
+/** UDP port on which Geneve listens (RFC 8926, 3.3). */
 export const GENEVE_PORT = 6081;
+/** Bytes of the tunnels' headers, Geneve's without options. */
 export const VXLAN_BYTES = 8;
 export const GENEVE_BYTES = 8;
 /** Protocol type of a Geneve packet that carries an Ethernet frame (RFC 8926, 3.4). */

@@ -1,7 +1,7 @@
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
 import type { Arena } from '../memory/arena.ts';
 import type { PoolKernels } from '../memory/pool.ts';
-import { formatMac, type Prefix, parseMac, parsePrefix } from '../util/addresses.ts';
+import { formatMac, type Prefix, parseMacBytes, parsePrefix } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
 import { type AliasEntry, aliasTable, zipfWeights } from './alias.ts';
 import { buildFlow, type FlowSpec } from './flow.ts';
@@ -70,8 +70,7 @@ const BACKLOG_SECONDS = 0.01;
 
 /** Locally administered addresses that differ between ports. */
 function defaultMac(seed: number, role: number): string {
-  const bytes = [LOCAL_UNICAST, role, (seed >>> 24) & 255, (seed >>> 16) & 255, (seed >>> 8) & 255, seed & 255];
-  return formatMac(Uint8Array.from(bytes));
+  return formatMac((LOCAL_UNICAST * 256 + role) * 2 ** 32 + (seed >>> 0));
 }
 
 /** The address `offset` places behind `first`, in network order, with a carry. */
@@ -101,7 +100,7 @@ function prefixOf(config: GeneratorConfig, key: 'src' | 'dst'): Prefix {
 
 function macOf(config: GeneratorConfig, key: 'srcMac' | 'dstMac', fallback: string): Uint8Array {
   const text = config[key] ?? fallback;
-  const mac = parseMac(text);
+  const mac = parseMacBytes(text);
   if (mac === undefined) {
     throw new RingwayError(
       'BAD_CONFIG',

@@ -2,7 +2,7 @@ import type { Arena } from '../memory/arena.ts';
 import { HEADERS_IPV4, HEADERS_IPV6, HEADERS_PORTS } from '../packet/layout.ts';
 import { readCounter } from '../telemetry/counters.ts';
 import { PORT_NONE } from '../telemetry/layout.ts';
-import { parseMac, parsePrefix } from '../util/addresses.ts';
+import { parseMacBytes, parsePrefix } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
 import {
   MATCH_BASE,
@@ -92,7 +92,7 @@ const ipWord = (family: 4 | 6): Word => {
 
 /** The six bytes of a MAC at `offset` of the frame, as two words. */
 function macWords(text: string, offset: 0 | 6): Word[] {
-  const mac = parseMac(text);
+  const mac = parseMacBytes(text);
   if (mac === undefined) throw new RingwayError('BAD_ARGUMENT', `steering: ${text} is no MAC address`);
   const view = new DataView(mac.buffer);
   const [first, second] = [view.getUint32(0), view.getUint16(4)];

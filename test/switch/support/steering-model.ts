@@ -2,7 +2,7 @@ import { formatIpv4, formatIpv6 } from 'ringway/packet';
 import type { Match } from '#dist/switch/steering.js';
 import { parsePrefix } from '#dist/util/addresses.js';
 import { type Headers, headersOf } from '../../packet/support/headers.ts';
-import { sameBits } from './packets.ts';
+import { masked, sameBits } from './packets.ts';
 
 const IPV4 = 1;
 const IPV6 = 2;
@@ -60,8 +60,9 @@ export function isMatch(match: Match, frame: Uint8Array): boolean {
 export function everyKeyOf(frame: Uint8Array, bits: number, u32At: number): Match {
   const { type, l3, protocol, l4 } = headersOf(frame);
   const address = (at: number): string => {
-    const bytes = Uint8Array.from({ length: type === 0x0800 ? 4 : 16 }, (_, index) => frame[l3 + at + index] ?? 0);
-    const length = Math.min(bits, bytes.length * 8);
+    const whole = Uint8Array.from({ length: type === 0x0800 ? 4 : 16 }, (_, index) => frame[l3 + at + index] ?? 0);
+    const length = Math.min(bits, whole.length * 8);
+    const bytes = masked(whole, length);
     const text = bytes.length === 4 ? formatIpv4(new DataView(bytes.buffer).getUint32(0)) : formatIpv6(bytes);
     return `${text}/${length}`;
   };
