@@ -3,6 +3,10 @@ import { defineConfig } from 'vitest/config';
 /** Three sets of tests: `fast` samples, `deep` runs the full counts, `peers` needs other programs or root. */
 export default defineConfig({
   test: {
+    // RINGWAY_REPORT=FILE writes the results as JSON there too, for .ci/run to count.
+    reporters: process.env.RINGWAY_REPORT
+      ? ['default', ['json', { outputFile: process.env.RINGWAY_REPORT }]]
+      : ['default'],
     projects: [
       {
         test: {

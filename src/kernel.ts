@@ -1,3 +1,4 @@
+import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
 import {
@@ -20,6 +21,8 @@ import {
 } from './telemetry/counters.kernel.ts';
 
 export {
+  labPing,
+  labPong,
   memoryFill,
   memoryFrameLength,
   memoryGather,

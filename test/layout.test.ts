@@ -69,13 +69,27 @@ function wordWidths(): Map<string, number> {
   return widths;
 }
 
+/**
+ * The structure that the word `name` is part of: the longest of its prefixes for which the layout says a size
+ * (`PREFIX_BYTES` or `PREFIX_SHIFT`), else its first.
+ */
+function structureOf(name: string, names: ReadonlySet<string>): string {
+  const parts = name.split('_');
+  for (let length = parts.length - 1; length > 1; length--) {
+    const prefix = parts.slice(0, length).join('_');
+    if (names.has(`${prefix}_BYTES`) || names.has(`${prefix}_SHIFT`)) return prefix;
+  }
+  return parts[0] ?? name;
+}
+
 test.each(layouts)('%s: words of one structure do not overlap', async (path) => {
   const widths = wordWidths();
-  const words = (await constantsOf(path))
+  const constants = await constantsOf(path);
+  const names = new Set(constants.map(([name]) => name));
+  const words = constants
     .filter(([name]) => widths.has(name))
-    .map(([name, at]) => ({ name, structure: name.split('_', 1)[0], at, end: at + (widths.get(name) ?? 0) }))
+    .map(([name, at]) => ({ name, structure: structureOf(name, names), at, end: at + (widths.get(name) ?? 0) }))
     .sort((a, b) => a.at - b.at);
-  expect(words.length).toBeGreaterThan(0);
   const overlaps = words.flatMap((word, index) =>
     words
       .slice(index + 1)
@@ -83,4 +97,10 @@ test.each(layouts)('%s: words of one structure do not overlap', async (path) => 
       .map((other) => `${word.name} (${word.at} to ${word.end}) and ${other.name} (${other.at})`),
   );
   expect(overlaps).toEqual([]);
+});
+
+test('the widths of words are found in kernels and in TypeScript', () => {
+  const widths = wordWidths();
+  const known = ['SPSC_HEAD', 'POOL_HEAD', 'SLOT_FLAGS', 'BUFFER_LENGTH', 'ARENA_PAGES'];
+  expect(known.map((name) => widths.get(name))).toEqual([4, 8, 1, 2, 4]);
 });

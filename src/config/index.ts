@@ -9,7 +9,15 @@
  *
  * @module
  */
-export { loadConfig, type ParseOptions, parseConfig, parsePort, parseSteeringRule } from './load.ts';
+export {
+  loadConfig,
+  type ParseOptions,
+  parseConfig,
+  parsePort,
+  parsePortArguments,
+  parseSteeringRule,
+  parseValue,
+} from './load.ts';
 export { steeringSource } from './schema-steering.ts';
 export {
   describePath,

@@ -97,6 +97,32 @@ export function parsePort(name: string, source: unknown, options: { readonly dir
 }
 
 /**
+ * Reads one port from `key=value` pairs such as `type=null` and `vlan.access=10`; relative paths start from the
+ * current directory.
+ * @throws as `parsePort` does.
+ */
+export function parsePortArguments(name: string, pairs: readonly string[]): PortConfig {
+  const problems = new Problems();
+  const directory = process.cwd();
+  const empty = { value: Object.create(null), origin: { at: '', directory } };
+  const tree = applyOverrides(empty, pairs, directory, problems, { flag: '', example: 'type=capture' });
+  if (problems.count > 0) throw problems.error();
+  return parsePort(name, tree.value, { directory });
+}
+
+/**
+ * Reads a value that somebody typed: YAML, mostly in flow style.
+ * @param what it is, for the error.
+ * @throws RingwayError `BAD_CONFIG` when it is no YAML.
+ */
+export function parseValue(text: string, what: string): unknown {
+  const problems = new Problems();
+  const tree = readTree(text, what, process.cwd(), problems);
+  if (tree === undefined || problems.count > 0) throw problems.error();
+  return tree.value;
+}
+
+/**
  * Reads one steering rule, with the keys it has in YAML. Whether its ports and lcores exist is for the dataplane to
  * check.
  * @throws RingwayError `BAD_CONFIG` with all errors, one a line: `path: message`.

@@ -68,18 +68,25 @@ function assign(tree: Tree, { path, at, value }: Assignment, depth: number, prob
 /**
  * `tree` with each `path=value` of `set` in it, in order. What cannot be set goes to `problems`.
  * @param directory where relative paths in the values start.
+ * @param said how these were given, for errors.
  */
-export function applyOverrides(tree: Tree, set: readonly string[], directory: string, problems: Problems): Tree {
+export function applyOverrides(
+  tree: Tree,
+  set: readonly string[],
+  directory: string,
+  problems: Problems,
+  said: { readonly flag: string; readonly example: string } = { flag: '--set ', example: 'ports.in.path=FILE' },
+): Tree {
   let result = tree;
   for (const text of set) {
     const equals = text.indexOf('=');
     const name = equals < 0 ? text : text.slice(0, equals);
     const path = equals < 0 ? undefined : parsePath(name);
     if (path === undefined || path.includes('__proto__')) {
-      problems.add(`--set ${show(text)}`, [], 'is not path=value; write it like ports.in.path=FILE');
+      problems.add(`${said.flag}${show(text)}`, [], `is not path=value; write it like ${said.example}`);
       continue;
     }
-    const at = `--set ${formatPath(path)}`;
+    const at = `${said.flag}${formatPath(path)}`;
     result = assign(
       result,
       { path, at, value: readValue(text.slice(equals + 1), path, { at, directory }) },

@@ -49,8 +49,10 @@ export class Problems {
   /** `BAD_CONFIG` with one line a problem, in the order of the file: `file:line:col path: message`. */
   error(): RingwayError {
     const lines = [...this.#found].sort(byPlace).map(({ at, path, message }) => {
-      const where = [at, formatPath(path)].filter((part) => part !== '').join(' ');
-      return `${where}: ${message}`;
+      const shown = formatPath(path);
+      // `--set ports.in.pth` is the path already.
+      const where = at.endsWith(` ${shown}`) ? [at] : [at, shown];
+      return `${where.filter((part) => part !== '').join(' ')}: ${message}`;
     });
     const unique = [...new Set(lines)];
     const more = unique.length - SHOWN_MAX;

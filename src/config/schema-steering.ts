@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { parsePrefix } from '../util/addresses.ts';
 import { list, mac, mapping, oneOf, portName, prefix, whole } from './scalars.ts';
-import type { FlowType, SteeringAction, SteeringMatch, SteeringRule, U32Match } from './types.ts';
+import type { FlowType, SteeringAction, SteeringMatch, SteeringRule } from './types.ts';
 
 const FLOW_TYPES = ['ether', 'ip4', 'ip6', 'tcp4', 'udp4', 'tcp6', 'udp6', 'sctp4'] as const;
 const U32_MAX = 2 ** 32 - 1;
@@ -120,10 +120,4 @@ export const steeringSchema = mapping('a steering rule', { match, action });
 export function steeringSource(rule: SteeringRule): Record<string, unknown> {
   const entries = Object.entries(KEYS).map(([ours, theirs]) => [theirs, rule.match[ours as keyof SteeringMatch]]);
   return { match: Object.fromEntries(entries.filter(([, value]) => value !== undefined)), action: rule.action };
-}
-
-/** A u32 as tc-u32 prints it: `match 0a000001/ffffffff at 12`. */
-export function formatU32({ value, mask, at }: U32Match): string {
-  const hex = (number: number): string => number.toString(16).padStart(8, '0');
-  return `match ${hex(value)}/${hex(mask)} at ${at}`;
 }

@@ -140,7 +140,7 @@ export const configSchema = mapping('the configuration', {
   buffers: z.exactOptional(whole('a number of buffers', 0, 1_048_576, 'Packet buffers besides those that are needed.')),
   seed: seed('Seed of everything random.').default(1),
   ports,
-  switch: switching.prefault({}),
+  switch: switching.meta({ description: 'How packets find their way.' }).prefault({}),
   steering: list(
     steeringSchema,
     0,
@@ -148,7 +148,7 @@ export const configSchema = mapping('the configuration', {
     'a list of rules',
     'Rules in order; the first that matches decides.',
   ).default([]),
-  metrics: z.exactOptional(metrics),
+  metrics: z.exactOptional(metrics.meta({ description: 'Counters over HTTP, for Prometheus.' })),
 });
 
 /** A configuration that `configSchema` accepted. */

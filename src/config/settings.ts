@@ -128,7 +128,12 @@ export function parseSetting(path: string, text: string): Setting {
   const { port, entry } = findEntry(path);
   if (entry !== undefined) return entry.read(text, path, port);
   const candidates = ENTRIES.map(({ pattern }) => pattern.replace('NAME', port || 'NAME'));
-  const near = nearest(path, candidates);
+  // By the last key: two paths of one port are always near one another.
+  const last = nearest(
+    path.split('.').at(-1) ?? '',
+    candidates.map((candidate) => candidate.split('.').at(-1) ?? ''),
+  );
+  const near = candidates.find((candidate) => candidate.endsWith(`.${last}`));
   const hint = near === undefined ? `use one of ${candidates.join(', ')}` : `did you mean ${JSON.stringify(near)}?`;
   throw new RingwayError('BAD_ARGUMENT', `${show(path)} cannot be set while running; ${hint}`);
 }

@@ -13,6 +13,6 @@
  */
 export { ControlClient } from './client.ts';
 export { type MetricsServer, startMetricsServer } from './metrics.ts';
-export { controlDirectory, listDataplanes } from './paths.ts';
+export { controlDirectory, listDataplanes, refuseRunning } from './paths.ts';
 export { type ControlServer, startControlServer } from './server.ts';
 export type { ControlTarget, SteeringEntry } from './target.ts';

@@ -88,3 +88,11 @@ export async function listDataplanes(directory = controlDirectory()): Promise<st
     .map((file) => file.slice(0, -SUFFIX.length))
     .sort();
 }
+
+/** @throws RingwayError `BUSY` when a dataplane of that name runs. */
+export async function refuseRunning(name: string, directory = controlDirectory()): Promise<void> {
+  const path = socketPath(directory, name);
+  if (!existsSync(path) || !(await isLive(path))) return;
+  const message = `${path}: a dataplane named ${name} runs already; stop it, or give this one another --name`;
+  throw new RingwayError('BUSY', message);
+}

@@ -1,7 +1,7 @@
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { RingwayError } from '../util/errors.ts';
-import { controlDirectory, isLive, makeControlDirectory, socketPath } from './paths.ts';
+import { controlDirectory, makeControlDirectory, refuseRunning, socketPath } from './paths.ts';
 import { PROTOCOL_VERSION } from './protocol.ts';
 import { Session } from './session.ts';
 import type { ControlTarget } from './target.ts';
@@ -30,16 +30,11 @@ function listen(server: Server, path: string): Promise<void> {
  * Removes what a dead process left at `path`.
  * @throws RingwayError `BUSY` when somebody listens there, `SYSTEM` when it is no socket.
  */
-async function removeStale(path: string, name: string): Promise<void> {
+async function removeStale(path: string, name: string, directory: string): Promise<void> {
   const stat = lstatSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return;
   if (!stat.isSocket()) throw new RingwayError('SYSTEM', `${path}: is no socket; remove it`);
-  if (await isLive(path)) {
-    throw new RingwayError(
-      'BUSY',
-      `${path}: a dataplane named ${name} runs already; stop it, or give this one another --name`,
-    );
-  }
+  await refuseRunning(name, directory);
   unlinkSync(path);
 }
 
@@ -62,7 +57,7 @@ export async function startControlServer(
   const { directory = controlDirectory() } = options;
   const path = socketPath(directory, target.name);
   makeControlDirectory(directory);
-  await removeStale(path, target.name);
+  await removeStale(path, target.name, directory);
   const sessions = new Map<Socket, Session>();
   // Half-open, so that `echo … | nc -U` gets its answer.
   const server = createServer({ allowHalfOpen: true }, (socket) => {

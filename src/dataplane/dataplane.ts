@@ -115,10 +115,10 @@ class Dataplane implements RunningDataplane {
   async #look(): Promise<void> {
     this.#queues = (await this.#tellAll({ kind: 'info' })).flat() as QueueInfo[];
     this.#updateLoads();
-    const { ports } = this.snapshot();
+    const { ports, totals } = this.snapshot();
     const finite = this.#ports.all().filter(({ share }) => share.finite);
     const isDone = finite.length > 0 && ports.every(({ name, done }) => done || !this.#ports.get(name).share.finite);
-    const isDrained = isDone && inFlight(ports) === 0;
+    const isDrained = isDone && inFlight(totals) === 0;
     // Twice in a row: counters of several lcores are not read at one moment.
     if (isDrained && this.#wasDrained && this.#onlyFinite()) this.#settle.resolve();
     this.#wasDrained = isDrained;
@@ -298,7 +298,7 @@ class Dataplane implements RunningDataplane {
     const until = performance.now() + DRAIN_MS;
     for (let clear = 0; clear < 2 && performance.now() < until; ) {
       await new Promise((resolve) => setTimeout(resolve, 2));
-      clear = inFlight(this.snapshot().ports) === 0 ? clear + 1 : 0;
+      clear = inFlight(this.snapshot().totals) === 0 ? clear + 1 : 0;
     }
   }
 }

@@ -1,7 +1,8 @@
 import type { Config, PortConfig } from '../config/types.ts';
-import { createCaptureFile, releaseCaptureFile } from '../ports/capture-file.ts';
+import { type CaptureFileShare, createCaptureFile, releaseCaptureFile } from '../ports/capture-file.ts';
 import type { PortSetup, PortShare } from '../ports/port.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
+import { type PortCounters, readPortCounters } from '../telemetry/counters.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { Machine } from './machine.ts';
 import { TX_RING_SLOTS } from './plan.ts';
@@ -14,6 +15,15 @@ export interface PortEntry {
   readonly wire: PortWire;
   readonly share: PortShare;
   readonly txRing: Ring;
+  /** What its place had counted when it was made: another port may have been there. */
+  readonly before: PortCounters;
+}
+
+/** What a port has beside what its type made. */
+interface Opened {
+  readonly queueLcores: number[];
+  readonly txRing: Ring;
+  readonly tap?: CaptureFileShare;
 }
 
 /** The ports of a dataplane: opens and closes what they need, and deals their queues to lcores. */
@@ -89,13 +99,16 @@ export class PortTable {
     }
     const setup = this.#setup(config.name);
     const index = this.#freeIndex();
-    const share = portTypeOf(config.type).create(setup, config as never);
-    const queueLcores = this.#dealLcores(config, share.rxQueues);
-    const txRing = createMpscRing(this.#machine.arena, { name: `${setup.name} tx`, slots: TX_RING_SLOTS });
-    const tap =
-      config.tap === undefined
-        ? undefined
-        : createCaptureFile(setup, 'tap', config.tap, config.tap.endsWith('.pcapng') ? 'pcapng' : 'pcap');
+    const type = portTypeOf(config.type);
+    const share = type.create(setup, config as never);
+    let opened: Opened;
+    try {
+      opened = this.#openRest(setup, config, share.rxQueues);
+    } catch (error) {
+      type.release?.(setup, share.data);
+      throw error;
+    }
+    const { queueLcores, txRing, tap } = opened;
     const {
       loss = 0,
       duplicate = 0,
@@ -115,9 +128,25 @@ export class PortTable {
       fault: { loss, duplicate, reorder, corrupt, delay, seed },
       ...(tap === undefined ? {} : { tap }),
     };
-    const entry = { config, wire, share, txRing };
+    const before = readPortCounters(this.#machine.arena, this.#machine.counters, index);
+    const entry = { config, wire, share, txRing, before };
     this.#entries.set(config.name, entry);
     return entry;
+  }
+
+  /** Opens all of it, or nothing. */
+  #openRest(setup: PortSetup, config: PortConfig, queues: number): Opened {
+    const { arena } = this.#machine;
+    const queueLcores = this.#dealLcores(config, queues);
+    const txRing = createMpscRing(arena, { name: `${setup.name} tx`, slots: TX_RING_SLOTS });
+    if (config.tap === undefined) return { queueLcores, txRing };
+    const format = config.tap.endsWith('.pcapng') ? 'pcapng' : 'pcap';
+    try {
+      return { queueLcores, txRing, tap: createCaptureFile(setup, `ports.${config.name}.tap`, config.tap, format) };
+    } catch (error) {
+      arena.release(`${setup.name} tx`);
+      throw error;
+    }
   }
 
   /** Closes a port that no lcore uses any more. */
@@ -125,7 +154,7 @@ export class PortTable {
     const { config, wire, share } = this.get(name);
     const setup = this.#setup(name);
     portTypeOf(config.type).release?.(setup, share.data);
-    if (wire.tap !== undefined) releaseCaptureFile(setup, 'tap', wire.tap);
+    if (wire.tap !== undefined) releaseCaptureFile(setup, wire.tap);
     this.#machine.arena.release(`${setup.name} tx`);
     this.#entries.delete(name);
   }

@@ -7,7 +7,7 @@ import {
   LCORE_STATE,
 } from '../lcore/layout.ts';
 import type { Lcore } from '../lcore/lcore.ts';
-import { readCounter, readPortCounters } from '../telemetry/counters.ts';
+import { addUp, countersSince, readCounter, readPortCounters, type Totals } from '../telemetry/counters.ts';
 import type { LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot } from '../telemetry/snapshot.ts';
 import type { Machine } from './machine.ts';
 import type { PortEntry, PortTable } from './port-table.ts';
@@ -26,7 +26,8 @@ export interface Observed {
 
 function portSnapshot(machine: Machine, entry: PortEntry, queues: readonly QueueInfo[]): PortSnapshot {
   const { wire, share } = entry;
-  const { flooded: _, ...counters } = readPortCounters(machine.arena, machine.counters, wire.index);
+  const now = readPortCounters(machine.arena, machine.counters, wire.index);
+  const { flooded: _, ...counters } = countersSince(now, entry.before);
   const mine = queues.filter(({ index }) => index === wire.index);
   const progress = mine.map((queue) => queue.progress).filter((value) => value !== undefined);
   const fault = mine.find((queue) => queue.fault !== undefined)?.fault;
@@ -70,18 +71,19 @@ export function takeSnapshot(
 ): Snapshot {
   const entries = ports.all();
   const snapshots = entries.map((entry) => portSnapshot(machine, entry, observed.queues));
+  // By place, not by port: a place keeps counting for packets of a port that is gone.
+  const places = Array.from({ length: machine.switch.options.ports }, (_, index) =>
+    readPortCounters(machine.arena, machine.counters, index),
+  );
   const drops: Record<string, number> = {};
-  for (const port of snapshots) {
-    for (const [reason, count] of Object.entries(port.drops)) drops[reason] = (drops[reason] ?? 0) + count;
+  for (const place of places) {
+    for (const [reason, count] of Object.entries(place.drops)) drops[reason] = (drops[reason] ?? 0) + count;
   }
   const rings: RingSnapshot[] = [
     ...entries.map(({ wire, txRing }) => ({ name: `${wire.name} tx`, fill: txRing.fill(), slots: txRing.slots })),
     ...machine.inputs.map((ring, index) => ({ name: `lcore ${index} input`, fill: ring.fill(), slots: ring.slots })),
   ];
-  const flooded = entries.reduce(
-    (sum, { wire }) => sum + readPortCounters(machine.arena, machine.counters, wire.index).flooded,
-    0,
-  );
+  const flooded = places.reduce((sum, place) => sum + place.flooded, 0);
   const atMs = Date.now();
   return {
     version: 1,
@@ -94,15 +96,13 @@ export function takeSnapshot(
     lcores: lcores.map((lcore, index) => lcoreSnapshot(machine, lcore, observed.loads[index] ?? 0)),
     rings,
     drops,
+    totals: addUp(places),
     pool: { ...machine.pool.stats(), ...machine.pool.audit() },
     switch: { ...machine.switch.stats(), flooded },
   };
 }
 
 /** Packets received, or copied, and neither sent nor dropped yet. 0 once everything is through. */
-export function inFlight(ports: readonly PortSnapshot[]): number {
-  return ports.reduce((sum, port) => {
-    const dropped = Object.values(port.drops).reduce((total, count) => total + count, 0);
-    return sum + port.rxPackets + port.copies - port.txPackets - dropped;
-  }, 0);
+export function inFlight({ received, copied, sent, dropped }: Totals): number {
+  return received + copied - sent - dropped;
 }

@@ -15,7 +15,8 @@ export interface CaptureFileShare {
   readonly fd: number;
   readonly path: string;
   readonly format: CaptureFormat;
-  /** Address of the stage that records are gathered in. */
+  /** Name and address of the region that records are gathered in. */
+  readonly region: string;
   readonly stage: number;
   /** Bytes of the file's header. */
   readonly headerBytes: number;
@@ -42,22 +43,25 @@ export function createCaptureFile(
   format: CaptureFormat,
 ): CaptureFileShare {
   const header = captureHeader(format);
-  let fd: number;
+  const region = `${setup.name} ${place.slice(place.lastIndexOf('.') + 1)}`;
+  let fd: number | undefined;
   try {
     mkdirSync(dirname(path), { recursive: true });
     fd = openSync(path, 'w');
     writeSync(fd, header);
+    const stage = setup.arena.allocate(region, CAPTURE_FILE_BYTES);
+    return { fd, path, format, region, stage, headerBytes: header.length };
   } catch (cause) {
+    if (fd !== undefined) closeSync(fd);
+    if (cause instanceof RingwayError) throw cause;
     throw new RingwayError('SYSTEM', `${place}: ${path} cannot be written: ${(cause as Error).message}`, { cause });
   }
-  const stage = setup.arena.allocate(`${setup.name} ${place.endsWith('tap') ? 'tap' : 'write'}`, CAPTURE_FILE_BYTES);
-  return { fd, path, format, stage, headerBytes: header.length };
 }
 
 /** Closes the descriptor and gives the stage back. */
-export function releaseCaptureFile(setup: PortSetup, place: string, share: CaptureFileShare): void {
-  closeSync(share.fd);
-  setup.arena.release(`${setup.name} ${place.endsWith('tap') ? 'tap' : 'write'}`);
+export function releaseCaptureFile(setup: PortSetup, { fd, region }: CaptureFileShare): void {
+  closeSync(fd);
+  setup.arena.release(region);
 }
 
 /**

@@ -10,7 +10,7 @@ import {
   RECORD_SECONDS,
   RECORD_SHIFT,
 } from '../packet/layout.ts';
-import { linkTypeName } from '../packet/link-types.ts';
+import { LINK_TYPE_ETHERNET, linkTypeName } from '../packet/link-types.ts';
 import { CAPTURE_BLOCK_MAX } from '../packet/pcapng.ts';
 import { DROP_LINK_TYPE } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
@@ -36,6 +36,9 @@ const READ_BYTES = 256 << 10;
 /** Records found at once. */
 const RECORDS = 256;
 
+/** Bytes of a file that are looked at before it is replayed. */
+const START_BYTES = 65536;
+
 /** Bytes of the arena that a replay takes: the window, and the records found in it. */
 export const CAPTURE_REPLAY_BYTES = WINDOW_BYTES + (RECORDS << RECORD_SHIFT);
 
@@ -44,36 +47,45 @@ export const CAPTURE_REPLAY_BYTES = WINDOW_BYTES + (RECORDS << RECORD_SHIFT);
  * @throws RingwayError `SYSTEM` when it cannot be read, `BAD_CAPTURE` when it is no capture or none of Ethernet frames.
  */
 export function openReplay(setup: PortSetup, config: CaptureConfig, path: string): CaptureReplayShare {
-  const place = `ports.${config.name}.path`;
-  let fd: number;
-  let bytes: number;
-  const start = new Uint8Array(65536);
-  let length: number;
+  const place = `ports.${config.name}.path: ${path}`;
+  let fd: number | undefined;
   try {
     fd = openSync(path, 'r');
-    bytes = fstatSync(fd).size;
-    length = readSync(fd, start, 0, start.length, 0);
+    const bytes = fstatSync(fd).size;
+    const start = new Uint8Array(START_BYTES);
+    checkStart(place, start.subarray(0, readSync(fd, start, 0, START_BYTES, 0)), bytes);
+    const window = setup.arena.allocate(`${setup.name} replay`, CAPTURE_REPLAY_BYTES, 4096);
+    const { speed, loop, limit } = config;
+    return { fd, path, bytes, window, speed, loop, ...(limit === undefined ? {} : { limit }) };
   } catch (cause) {
-    throw new RingwayError('SYSTEM', `${place}: ${path} cannot be read: ${(cause as Error).message}`, { cause });
+    if (fd !== undefined) closeSync(fd);
+    if (cause instanceof RingwayError) throw cause;
+    throw new RingwayError('SYSTEM', `${place} cannot be read: ${(cause as Error).message}`, { cause });
   }
+}
+
+/** Refuses what is no capture, and what has no Ethernet interface as far as `start`, of `bytes` in all, tells. */
+function checkStart(place: string, start: Uint8Array, bytes: number): void {
   const scanner = new CaptureScanner();
-  const found = scanner.scan(start, 0, length, new Uint32Array(8), 0, 1);
-  if (length === bytes && found === 0) scanner.end(length - scanner.consumed);
-  if (scanner.break !== undefined && scanner.interfaces.length === 0) {
-    closeSync(fd);
-    throw new RingwayError('BAD_CAPTURE', `${place}: ${path}: ${scanner.break.message}`);
+  const records = new Uint32Array(RECORDS << (RECORD_SHIFT - 2));
+  let from = 0;
+  let found: number;
+  do {
+    found = scanner.scan(start, from, start.length, records, 0, RECORDS);
+    from += scanner.consumed;
+  } while (found > 0);
+  if (start.length === bytes) scanner.end(bytes - from);
+  const { interfaces } = scanner;
+  if (scanner.break !== undefined && interfaces.length === 0) {
+    throw new RingwayError('BAD_CAPTURE', `${place}: ${scanner.break.message}`);
   }
-  const linkTypes = scanner.interfaces.map(({ linkType }) => linkTypeName(linkType));
-  if (linkTypes.length > 0 && !scanner.interfaces.some(({ linkType }) => linkType === 1)) {
-    closeSync(fd);
+  if (interfaces.length > 0 && !interfaces.some(({ linkType }) => linkType === LINK_TYPE_ETHERNET)) {
+    const names = new Set(interfaces.map(({ linkType }) => linkTypeName(linkType)));
     throw new RingwayError(
       'BAD_CAPTURE',
-      `${place}: ${path}: link type ${[...new Set(linkTypes)].join(', ')}; only Ethernet frames can be replayed`,
+      `${place}: link type ${[...names].join(', ')}; only Ethernet frames can be replayed`,
     );
   }
-  const window = setup.arena.allocate(`${setup.name} replay`, CAPTURE_REPLAY_BYTES, 4096);
-  const { speed, loop, limit } = config;
-  return { fd, path, bytes, window, speed, loop, ...(limit === undefined ? {} : { limit }) };
 }
 
 /** Closes the file and gives the window back. */

@@ -41,14 +41,18 @@ export const capturePort: PortType<CaptureConfig> = {
     (path === undefined ? 0 : CAPTURE_REPLAY_BYTES + 4096) + (write === undefined ? 0 : CAPTURE_FILE_BYTES),
 
   create(setup, config) {
-    const data: CaptureData = {
-      ...(config.path === undefined ? {} : { replay: openReplay(setup, config, config.path) }),
-      ...(config.write === undefined
-        ? {}
-        : { file: createCaptureFile(setup, `ports.${config.name}.write`, config.write, config.format) }),
-    };
-    const receives = config.path !== undefined;
-    return { data, rxQueues: receives ? 1 : 0, pausable: true, finite: receives && config.loop !== 0 };
+    const { path, write, loop, limit } = config;
+    const replay = path === undefined ? undefined : openReplay(setup, config, path);
+    let file: CaptureFileShare | undefined;
+    try {
+      if (write !== undefined) file = createCaptureFile(setup, `ports.${config.name}.write`, write, config.format);
+    } catch (error) {
+      if (replay !== undefined) releaseReplay(setup, replay);
+      throw error;
+    }
+    const data: CaptureData = { ...(replay && { replay }), ...(file && { file }) };
+    const ends = replay !== undefined && (loop !== 0 || limit !== undefined);
+    return { data, rxQueues: replay === undefined ? 0 : 1, pausable: true, finite: ends };
   },
 
   attach(context, shared) {
@@ -84,6 +88,6 @@ export const capturePort: PortType<CaptureConfig> = {
   release(setup, shared) {
     const { replay, file } = shared as CaptureData;
     if (replay !== undefined) releaseReplay(setup, replay);
-    if (file !== undefined) releaseCaptureFile(setup, 'write', file);
+    if (file !== undefined) releaseCaptureFile(setup, file);
   },
 };

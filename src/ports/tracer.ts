@@ -1,5 +1,6 @@
 import type { Arena } from '../memory/arena.ts';
 import { SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET, SLOT_SHIFT } from '../memory/layout.ts';
+import type { PoolKernels } from '../memory/pool.ts';
 import { describe } from '../packet/describe.ts';
 import type { Port } from './port.ts';
 
@@ -23,6 +24,7 @@ export function tracedPort(arena: Arena, port: Port, onLine: (line: string) => v
   let lines = 0;
   let skipped = 0;
   const { u8, u16, u32 } = arena;
+  const { memoryFrameLength } = arena.kernels<PoolKernels>();
 
   const say = (direction: 'rx' | 'tx', slots: number, n: number): void => {
     const now = Math.floor(performance.now() / 1000);
@@ -40,8 +42,9 @@ export function tracedPort(arena: Arena, port: Port, onLine: (line: string) => v
       lines++;
       const slot = slots + (i << SLOT_SHIFT);
       const from = (u32[(slot + SLOT_BUFFER) >>> 2] ?? 0) + (u16[(slot + SLOT_OFFSET) >>> 1] ?? 0);
-      const length = u16[(slot + SLOT_LENGTH) >>> 1] ?? 0;
-      onLine(`${direction} ${length} bytes ${describe(u8.subarray(from, from + length))}`);
+      // Of a frame in several buffers the first one holds the headers, and more than the line shows.
+      const first = u16[(slot + SLOT_LENGTH) >>> 1] ?? 0;
+      onLine(`${direction} ${memoryFrameLength(slot)} bytes ${describe(u8.subarray(from, from + first))}`);
     }
   };
 

@@ -49,7 +49,7 @@ import {
 } from './layout.ts';
 import { learn, loadMac, lookupMac, macKey } from './mac.kernel.ts';
 import { route } from './route.kernel.ts';
-import { steer } from './steer.kernel.ts';
+import { hasRules, steer } from './steer.kernel.ts';
 
 const ETHERNET_BYTES: u32 = 14;
 const TAGGED_BYTES: u32 = 18;
@@ -159,9 +159,8 @@ export function sendTo(path: u32, slot: u32, port: u32, vlan: u32, tagged: bool)
 }
 
 /** Switches one packet that came from port `from`. `fresh` is 0 when a steering rule already sent it here. */
-function forwardOne(path: u32, slot: u32, from: u32, fresh: u32): void {
+function forwardOne(path: u32, sw: u32, seconds: u32, slot: u32, from: u32, fresh: u32): void {
   const length: u32 = load<u16>(slot, SLOT_LENGTH);
-  const sw = load<u32>(path, PATH_SWITCH);
   const entry = portEntry(path, from);
   if (fresh !== 0) {
     const list = entry + PORT_MIRROR_RX;
@@ -170,7 +169,7 @@ function forwardOne(path: u32, slot: u32, from: u32, fresh: u32): void {
       drop(path, slot, from, DROP_RUNT);
       return;
     }
-    if (steer(path, slot, from)) return;
+    if (hasRules(sw) && steer(path, slot, from)) return;
   }
   let frame = frameOf(slot);
   let tagged = isTagged(frame, length);
@@ -189,7 +188,8 @@ function forwardOne(path: u32, slot: u32, from: u32, fresh: u32): void {
   }
 
   const source = loadMac(frame + 6);
-  if (load<u32>(entry, PORT_LEARN) !== 0 && (source & 1) === 0) learn(path, macKey(source, <u32>vlan), from);
+  if (load<u32>(entry, PORT_LEARN) !== 0 && (source & 1) === 0)
+    learn(path, sw, seconds, macKey(source, <u32>vlan), from);
   const destination = loadMac(frame);
   if (destination & 1) {
     if ((destination & RESERVED_MASK) === RESERVED_MAC && load<u32>(sw, SWITCH_FORWARD_RESERVED) === 0) {
@@ -204,7 +204,7 @@ function forwardOne(path: u32, slot: u32, from: u32, fresh: u32): void {
     route(path, slot, from, isTagged(frame, length));
     return;
   }
-  const to = lookupMac(path, macKey(destination, <u32>vlan));
+  const to = lookupMac(sw, seconds, macKey(destination, <u32>vlan));
   if (to < 0 || !isUsable(path, <u32>to, <u32>vlan)) flood(path, slot, from, <u32>vlan, tagged);
   else if (<u32>to === from) drop(path, slot, from, DROP_SAME_PORT);
   else sendTo(path, slot, <u32>to, <u32>vlan, tagged);
@@ -221,8 +221,10 @@ function isUsable(path: u32, port: u32, vlan: u32): bool {
  * port it came from. `fresh`: 1 when they just came in, 0 when a steering rule of another lcore sent them.
  */
 export function forward(path: u32, slots: u32, n: u32, fresh: u32): void {
+  const sw = load<u32>(path, PATH_SWITCH);
+  const seconds = load<u32>(load<u32>(path, PATH_LCORE), LCORE_SECONDS);
   for (let i: u32 = 0; i < n; i++) {
     const slot = slots + (i << SLOT_SHIFT);
-    forwardOne(path, slot, load<u8>(slot, SLOT_PORT), fresh);
+    forwardOne(path, sw, seconds, slot, load<u8>(slot, SLOT_PORT), fresh);
   }
 }

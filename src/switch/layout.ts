@@ -52,22 +52,25 @@ export const PORT_VLANS: u32 = 64;
 export const PORT_ENTRY_SHIFT: u32 = 10;
 
 /**
- * A MAC table entry: a key of one u64 that is compared and swapped whole, and a value.
+ * A bucket of the MAC table: one cache line, four keys and then their four values, so that a look-up compares all keys
+ * without a branch. A key is one u64 that is compared and swapped whole. An address has two buckets it may be in.
  *
  *      0 ┌───────────────────────────────┬──────────┬──────┐
- *        │ MAC, as loaded from the frame │ VLAN     │ 0001 │  48 + 12 + 4 bits; 0: free; 1: being written
- *      8 ├────────────────┬──────────────┴──────────┴──────┤
- *        │ port | static  │ seconds of the last sight      │  u32 each
- *        └────────────────┴────────────────────────────────┘
- *
- * A bucket is four entries, one cache line. An address has two buckets it may be in.
+ *        │ MAC, as loaded from the frame │ VLAN     │ 0001 │  key: 48 + 12 + 4 bits; 0: free; 1: being written
+ *        ├───────────────────────────────┴──────────┴──────┤
+ *        │ three more                                      │
+ *     32 ├────────────────┬────────────────────────────────┤
+ *        │ port | static  │ seconds of the last sight      │  value: u32 each
+ *        ├────────────────┴────────────────────────────────┤
+ *        │ three more                                      │
+ *     64 └─────────────────────────────────────────────────┘
  */
-export const MAC_KEY: u32 = 0;
-export const MAC_PORT: u32 = 8;
-export const MAC_SEEN: u32 = 12;
+export const MAC_KEY_SHIFT: u32 = 3;
+/** From a key's address to its value's: offsets of the value's parts. */
+export const MAC_PORT: u32 = 32;
+export const MAC_SEEN: u32 = 36;
 /** In MAC_PORT: configured, so it neither ages nor moves. */
 export const MAC_STATIC: u32 = 65536;
-export const MAC_ENTRY_SHIFT: u32 = 4;
 export const MAC_BUCKET_SHIFT: u32 = 6;
 export const MAC_BUCKET_ENTRIES: u32 = 4;
 

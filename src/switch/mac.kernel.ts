@@ -1,19 +1,15 @@
-import { LCORE_SECONDS } from '../lcore/layout.ts';
 import { add } from '../telemetry/counters.kernel.ts';
 import { PORT_NONE } from '../telemetry/layout.ts';
 import {
   MAC_BUCKET_ENTRIES,
   MAC_BUCKET_SHIFT,
-  MAC_ENTRY_SHIFT,
-  MAC_KEY,
+  MAC_KEY_SHIFT,
   MAC_PORT,
   MAC_SEEN,
   MAC_STATIC,
   PATH_EVICTED,
-  PATH_LCORE,
   PATH_LEARNED,
   PATH_MOVED,
-  PATH_SWITCH,
   SWITCH_AGEING,
   SWITCH_MAC_MASK,
   SWITCH_MAC_TABLE,
@@ -34,32 +30,33 @@ export function macKey(mac: u64, vlan: u32): u64 {
   return mac | ((<u64>vlan) << 48) | OCCUPIED;
 }
 
-/** Spreads keys over 64 bits: the finalizer of splitmix64 (Steele, Lea, Flood 2014). */
-function mix(key: u64): u64 {
-  let z = (key ^ (key >>> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >>> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >>> 31);
+/**
+ * Spreads keys over the upper bits: multiplication by 2^64 divided by the golden ratio (Knuth, TAOCP 3, 6.4). The two
+ * buckets take bits 32 and 44 upwards.
+ */
+function hashOf(key: u64): u64 {
+  return (key ^ (key >>> 29)) * 0x9e3779b97f4a7c15;
 }
 
 function firstBucket(sw: u32, hash: u64): u32 {
-  return load<u32>(sw, SWITCH_MAC_TABLE) + ((<u32>hash & load<u32>(sw, SWITCH_MAC_MASK)) << MAC_BUCKET_SHIFT);
-}
-
-function secondBucket(sw: u32, hash: u64): u32 {
   return load<u32>(sw, SWITCH_MAC_TABLE) + ((<u32>(hash >>> 32) & load<u32>(sw, SWITCH_MAC_MASK)) << MAC_BUCKET_SHIFT);
 }
 
+function secondBucket(sw: u32, hash: u64): u32 {
+  return load<u32>(sw, SWITCH_MAC_TABLE) + ((<u32>(hash >>> 44) & load<u32>(sw, SWITCH_MAC_MASK)) << MAC_BUCKET_SHIFT);
+}
+
+/** Address of `key` in the bucket, or 0. Compares all four and branches once: its place is not predictable. */
 function findIn(bucket: u32, key: u64): u32 {
-  for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
-    const entry = bucket + (i << MAC_ENTRY_SHIFT);
-    if (load<u64>(entry, MAC_KEY) === key) return entry;
-  }
-  return 0;
+  const wanted = i64x2.splat(key);
+  const found =
+    i64x2.bitmask(i64x2.eq(v128.load(bucket), wanted)) | (i64x2.bitmask(i64x2.eq(v128.load(bucket, 16), wanted)) << 2);
+  return found === 0 ? 0 : bucket + (ctz<i32>(found) << MAC_KEY_SHIFT);
 }
 
 /** The entry of `key`, or 0. */
 export function findMac(sw: u32, key: u64): u32 {
-  const hash = mix(key);
+  const hash = hashOf(key);
   const entry = findIn(firstBucket(sw, hash), key);
   return entry !== 0 ? entry : findIn(secondBucket(sw, hash), key);
 }
@@ -78,7 +75,7 @@ function isStale(sw: u32, entry: u32, seconds: u32): bool {
 function countFree(bucket: u32): u32 {
   let free: u32 = 0;
   for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
-    if (load<u64>(bucket + (i << MAC_ENTRY_SHIFT), MAC_KEY) === 0) free++;
+    if (load<u64>(bucket + (i << MAC_KEY_SHIFT)) === 0) free++;
   }
   return free;
 }
@@ -87,8 +84,8 @@ function countFree(bucket: u32): u32 {
 function oldestIn(bucket: u32, seconds: u32): u32 {
   let oldest: u32 = 0;
   for (let i: u32 = 0; i < MAC_BUCKET_ENTRIES; i++) {
-    const entry = bucket + (i << MAC_ENTRY_SHIFT);
-    if (load<u64>(entry, MAC_KEY) === BEING_WRITTEN || load<u32>(entry, MAC_PORT) & MAC_STATIC) continue;
+    const entry = bucket + (i << MAC_KEY_SHIFT);
+    if (load<u64>(entry) === BEING_WRITTEN || load<u32>(entry, MAC_PORT) & MAC_STATIC) continue;
     if (oldest === 0 || ageOf(entry, seconds) > ageOf(oldest, seconds)) oldest = entry;
   }
   return oldest;
@@ -98,8 +95,9 @@ function oldestIn(bucket: u32, seconds: u32): u32 {
 function placeIn(first: u32, second: u32, seconds: u32): u32 {
   const inFirst = countFree(first);
   const inSecond = countFree(second);
-  // The emptier one: were the first one filled first, a table that is half full would have full pairs of buckets.
-  if (inFirst + inSecond > 0) return findIn(inFirst >= inSecond ? first : second, 0);
+  // The first, where a look-up ends sooner, while it is half empty; then the emptier one, or a table that is half full
+  // would have full pairs of buckets.
+  if (inFirst + inSecond > 0) return findIn(inFirst > 1 || inFirst >= inSecond ? first : second, 0);
   const oldest = oldestIn(first, seconds);
   const other = oldestIn(second, seconds);
   if (oldest === 0 || other === 0) return oldest | other;
@@ -111,23 +109,21 @@ function placeIn(first: u32, second: u32, seconds: u32): u32 {
  * another lcore was faster; 2 when an address that was still in use had to go.
  */
 export function insertMac(sw: u32, key: u64, portWord: u32, seconds: u32): u32 {
-  const hash = mix(key);
+  const hash = hashOf(key);
   const entry = placeIn(firstBucket(sw, hash), secondBucket(sw, hash), seconds);
   if (entry === 0) return 0;
-  const old = load<u64>(entry, MAC_KEY);
+  const old = load<u64>(entry);
   const evicts = old !== 0 && !isStale(sw, entry, seconds);
-  if (old === BEING_WRITTEN || atomic.cmpxchg<u64>(entry, old, BEING_WRITTEN, MAC_KEY) !== old) return 0;
+  if (old === BEING_WRITTEN || atomic.cmpxchg<u64>(entry, old, BEING_WRITTEN) !== old) return 0;
   store<u32>(entry, portWord, MAC_PORT);
   store<u32>(entry, seconds, MAC_SEEN);
   // Published with its value: a reader that sees the key sees the port.
-  atomic.store<u64>(entry, key, MAC_KEY);
+  atomic.store<u64>(entry, key);
   return evicts ? 2 : 1;
 }
 
 /** Notes that `key` was seen on `port`. In the steady state it reads one cache line and writes nothing. */
-export function learn(path: u32, key: u64, port: u32): void {
-  const sw = load<u32>(path, PATH_SWITCH);
-  const seconds = load<u32>(load<u32>(path, PATH_LCORE), LCORE_SECONDS);
+export function learn(path: u32, sw: u32, seconds: u32, key: u64, port: u32): void {
   const entry = findMac(sw, key);
   if (entry === 0) {
     const result = insertMac(sw, key, port, seconds);
@@ -139,10 +135,10 @@ export function learn(path: u32, key: u64, port: u32): void {
   if (known & MAC_STATIC) return;
   if (known !== port) {
     // Another lcore may have given the entry to another address since it was found: that one's port stays what it is.
-    if (atomic.cmpxchg<u64>(entry, key, BEING_WRITTEN, MAC_KEY) !== key) return;
+    if (atomic.cmpxchg<u64>(entry, key, BEING_WRITTEN) !== key) return;
     store<u32>(entry, port, MAC_PORT);
     store<u32>(entry, seconds, MAC_SEEN);
-    atomic.store<u64>(entry, key, MAC_KEY);
+    atomic.store<u64>(entry, key);
     add(path + PATH_MOVED, 1);
   } else if (load<u32>(entry, MAC_SEEN) !== seconds) {
     store<u32>(entry, seconds, MAC_SEEN);
@@ -150,14 +146,18 @@ export function learn(path: u32, key: u64, port: u32): void {
 }
 
 /** The port of `key`, or -1 when it is not known or was not seen for too long. */
-export function lookupMac(path: u32, key: u64): i32 {
-  const sw = load<u32>(path, PATH_SWITCH);
+export function lookupMac(sw: u32, seconds: u32, key: u64): i32 {
   const entry = findMac(sw, key);
   if (entry === 0) return -1;
-  if (isStale(sw, entry, load<u32>(load<u32>(path, PATH_LCORE), LCORE_SECONDS))) return -1;
+  if (isStale(sw, entry, seconds)) return -1;
   const port = load<u32>(entry, MAC_PORT) & 0xff;
   // The key again: another lcore may have given the entry to another address since it was found.
-  return atomic.load<u64>(entry, MAC_KEY) === key ? <i32>port : -1;
+  return atomic.load<u64>(entry) === key ? <i32>port : -1;
+}
+
+/** Address of key `index` of the whole table. */
+function entryAt(table: u32, index: u32): u32 {
+  return table + ((index >>> 2) << MAC_BUCKET_SHIFT) + ((index & 3) << MAC_KEY_SHIFT);
 }
 
 /**
@@ -169,12 +169,12 @@ export function age(sw: u32, seconds: u32, port: u32): u32 {
   const entries = (load<u32>(sw, SWITCH_MAC_MASK) + 1) * MAC_BUCKET_ENTRIES;
   let forgotten: u32 = 0;
   for (let i: u32 = 0; i < entries; i++) {
-    const entry = table + (i << MAC_ENTRY_SHIFT);
-    const key = load<u64>(entry, MAC_KEY);
+    const entry = entryAt(table, i);
+    const key = load<u64>(entry);
     if (key === 0 || key === BEING_WRITTEN) continue;
     const isOfPort = (load<u32>(entry, MAC_PORT) & 0xff) === port;
     if (!(port === PORT_NONE ? isStale(sw, entry, seconds) : isOfPort)) continue;
-    if (atomic.cmpxchg<u64>(entry, key, 0, MAC_KEY) === key) forgotten++;
+    if (atomic.cmpxchg<u64>(entry, key, 0) === key) forgotten++;
   }
   return forgotten;
 }
@@ -185,7 +185,7 @@ export function countMacs(sw: u32): u32 {
   const entries = (load<u32>(sw, SWITCH_MAC_MASK) + 1) * MAC_BUCKET_ENTRIES;
   let used: u32 = 0;
   for (let i: u32 = 0; i < entries; i++) {
-    if (load<u64>(table + (i << MAC_ENTRY_SHIFT), MAC_KEY) !== 0) used++;
+    if (load<u64>(entryAt(table, i)) !== 0) used++;
   }
   return used;
 }

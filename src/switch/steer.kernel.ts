@@ -87,6 +87,11 @@ function ruleMatches(rule: u32, frame: u32, length: u32, from: u32, headers: u64
   return true;
 }
 
+/** True when there are any steering rules. */
+export function hasRules(sw: u32): bool {
+  return load<u32>(load<u32>(sw, SWITCH_RULES), RULES_COUNT) !== 0;
+}
+
 /**
  * Applies the first steering rule that matches a packet from port `from`. True when one took the packet: not when it
  * is for this very lcore, which goes on with it.
@@ -95,7 +100,6 @@ export function steer(path: u32, slot: u32, from: u32): bool {
   const sw = load<u32>(path, PATH_SWITCH);
   const rules = atomic.load<u32>(sw, SWITCH_RULES);
   const count = load<u32>(rules, RULES_COUNT);
-  if (count === 0) return false;
   const frame = frameAddress(slot);
   const length: u32 = load<u16>(slot, SLOT_LENGTH);
   const headers = parseHeaders(slot);

@@ -9,6 +9,8 @@ const MAP_PRIVATE = 0x02;
 const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MADV_HUGEPAGE = 14;
+/** linux/time.h */
+const CLOCK_THREAD_CPUTIME_ID = 3;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
@@ -53,6 +55,8 @@ export interface Sys {
   pinThread(cpu: number): void;
   /** The CPUs that the calling thread may run on, ascending. */
   currentCpus(): number[];
+  /** CPU time that the calling thread got so far, in ns. */
+  threadCpuNs(): number;
   closeFd(fd: number): void;
 }
 
@@ -111,11 +115,14 @@ function bindSys(koffi: Koffi): Sys {
   const madvise = libc.func('int madvise(uintptr_t address, size_t length, int advice)') as Call;
   const setAffinity = libc.func('int sched_setaffinity(int pid, size_t bytes, const void *mask)') as Call;
   const getAffinity = libc.func('int sched_getaffinity(int pid, size_t bytes, void *mask)') as Call;
+  const getTime = libc.func('int clock_gettime(int clock, void *time)') as Call;
   const close = libc.func('int close(int fd)') as Call;
 
   const names = new Map<number, string>();
   for (const [name, value] of Object.entries(koffi.os.errno)) if (!names.has(value)) names.set(value, name);
   const mask = new Uint8Array(CPUS_MAX / 8);
+  /** A struct timespec: seconds and nanoseconds, as halves of 64 bits each. */
+  const time = new Uint32Array(4);
 
   /** Passes a result on; throws when it is -1. `call` is for the message. */
   function check(result: number | bigint, call: string): number {
@@ -188,6 +195,11 @@ function bindSys(koffi: Koffi): Sys {
       return Array.from({ length: CPUS_MAX }, (_, cpu) => cpu).filter(
         (cpu) => (mask[cpu >> 3] ?? 0) & (1 << (cpu & 7)),
       );
+    },
+
+    threadCpuNs() {
+      check(getTime(CLOCK_THREAD_CPUTIME_ID, time), 'clock_gettime(CLOCK_THREAD_CPUTIME_ID)');
+      return (time[0] as number) * 1e9 + (time[2] as number);
     },
 
     closeFd,

@@ -74,3 +74,40 @@ export function readPortCounters(arena: Arena, blocks: readonly number[], port: 
     drops,
   };
 }
+
+/** What went through a dataplane in all: received + copied = sent + dropped, once nothing is in flight. */
+export interface Totals {
+  readonly received: number;
+  readonly copied: number;
+  readonly sent: number;
+  readonly dropped: number;
+}
+
+/** Adds up the counters of several ports. */
+export function addUp(ports: readonly PortCounters[]): Totals {
+  const sum = (read: (port: PortCounters) => number): number => ports.reduce((total, port) => total + read(port), 0);
+  return {
+    received: sum((port) => port.rxPackets),
+    copied: sum((port) => port.copies),
+    sent: sum((port) => port.txPackets),
+    dropped: sum((port) => Object.values(port.drops).reduce((total, count) => total + count, 0)),
+  };
+}
+
+/** What `now` counts beyond `before`, an earlier reading of the same counters. */
+export function countersSince(now: PortCounters, before: PortCounters): PortCounters {
+  const drops: Record<string, number> = {};
+  for (const [reason, count] of Object.entries(now.drops)) {
+    const more = count - (before.drops[reason] ?? 0);
+    if (more > 0) drops[reason] = more;
+  }
+  return {
+    rxPackets: now.rxPackets - before.rxPackets,
+    rxBytes: now.rxBytes - before.rxBytes,
+    txPackets: now.txPackets - before.txPackets,
+    txBytes: now.txBytes - before.txBytes,
+    copies: now.copies - before.copies,
+    flooded: now.flooded - before.flooded,
+    drops,
+  };
+}

@@ -69,6 +69,11 @@ function writePorts(writer: Writer, { ports }: Snapshot): void {
     'Bytes that left.',
     samples((port) => port.txBytes),
   );
+  writer.counter(
+    'port_copies',
+    'Packets made of what entered: by floods, mirrors and injected duplicates.',
+    samples((port) => port.copies),
+  );
   const drops = ports.flatMap(({ name, drops }) =>
     Object.entries(drops).map(([reason, count]): Sample => [{ port: name, reason }, count]),
   );

@@ -1,4 +1,5 @@
 import type { PoolAudit, PoolStats } from '../memory/pool.ts';
+import type { Totals } from './counters.ts';
 
 /** Everything that is counted in a dataplane, at one moment: what `stats`, the live table and the metrics show. */
 export interface Snapshot {
@@ -13,20 +14,24 @@ export interface Snapshot {
   readonly ports: readonly PortSnapshot[];
   readonly lcores: readonly LcoreSnapshot[];
   readonly rings: readonly RingSnapshot[];
-  /** Packets dropped in all, by reason; those of ports included. */
+  /** Packets dropped in all, by reason; those of ports that were deleted since included. */
   readonly drops: Readonly<Record<string, number>>;
+  /** All packets since the start; those of ports that were deleted since included. */
+  readonly totals: Totals;
   readonly pool: PoolStats & PoolAudit;
   readonly switch: SwitchSnapshot;
 }
 
-/** Counters of a port since the start. */
+/** Counters of a port since the start. Rings of the port are named `NAME.…`, such as `in.rx`. */
 export interface PortSnapshot {
   readonly name: string;
   /** As in the configuration: `capture`, `generator`, `null`, `module`. */
   readonly type: string;
   readonly index: number;
+  /** All that entered, or that a generator made, dropped ones included. */
   readonly rxPackets: number;
   readonly rxBytes: number;
+  /** What left for good. */
   readonly txPackets: number;
   readonly txBytes: number;
   /** Packets that came to be by flooding, mirroring or injected duplication of what entered here. */

@@ -29,7 +29,7 @@ export function nearest(word: string, known: Iterable<string>): string | undefin
   if (word.length > WORD_MAX) return undefined;
   const lower = word.toLowerCase();
   let best: string | undefined;
-  let bestDistance = Math.min(3, Math.max(1, Math.floor(word.length / 3) + 1)) + 1;
+  let bestDistance = Math.min(3, Math.max(1, Math.floor((word.length + 1) / 3))) + 1;
   for (const name of known) {
     if (Math.abs(name.length - word.length) >= bestDistance) continue;
     const distance = editDistance(lower, name.toLowerCase());

@@ -169,7 +169,7 @@ test('--set takes file names as they stand, other values as YAML, paths from the
     fault: { loss: 0.01 },
   });
   expect(errorsOf(SMALLEST, ['ports.in.pth=x'])).toEqual([
-    '--set ports.in.pth ports.in.pth: is not a key of a capture port; did you mean "path"?',
+    '--set ports.in.pth: is not a key of a capture port; did you mean "path"?',
   ]);
   expect(errorsOf(SMALLEST, ['nonsense', '__proto__.x=1', 'steering.0.action=1', 'version.x=1'])).toEqual([
     expect.stringContaining('"nonsense": is not path=value'),

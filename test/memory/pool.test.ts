@@ -5,11 +5,20 @@ import {
   BUFFER_BYTES,
   BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
+  BUFFER_NEXT,
+  CACHE_FILL,
   CACHE_REFILL,
   CACHE_SIZE,
+  CACHE_STACK,
   POISON_BYTE,
+  POOL_BASE,
   POOL_ENTRIES,
+  POOL_FRESH,
+  POOL_HEAD,
+  POOL_RING_SIZE,
+  POOL_TAIL,
   SEGMENTS_MAX,
+  SLOT_FLAG_CHAINED,
   SLOT_FLAG_SHARED,
   SLOT_FLAGS,
 } from '#dist/memory/layout.js';
@@ -39,6 +48,34 @@ function makeRig(base: number, buffers: number, debugBytes = 8 << 20): Rig {
   const pool = createPool(arena, { buffers, caches: LCORES });
   const slots = arena.allocate('slots', SLOTS * 16);
   return { arena, pool, k: arena.kernels<PoolKernels>(), slots, scratch: arena.allocate('scratch', LONGEST + 64) };
+}
+
+/** Buffers that are not in exactly one place: a cache, the recycle ring, held by a slot (or chained to one), fresh. */
+function misplaced({ arena, pool }: Pick<Rig, 'arena' | 'pool'>, slots: number[]): string[] {
+  const { u32, u8 } = arena;
+  const word = (address: number): number => u32[address >>> 2] ?? 0;
+  const places = new Map<number, string[]>();
+  const put = (buffer: number, place: string): void => {
+    places.set(buffer, [...(places.get(buffer) ?? []), place]);
+  };
+  for (const [lcore, cache] of pool.caches.entries()) {
+    for (let i = 0; i < word(cache + CACHE_FILL); i++) put(word(cache + CACHE_STACK + i * 4), `cache ${lcore}`);
+  }
+  const [tail, head] = [word(pool.address + POOL_TAIL), word(pool.address + POOL_HEAD)];
+  const entries = word(pool.address + POOL_ENTRIES);
+  for (let i = tail; i < head; i++) put(word(entries + (i % word(pool.address + POOL_RING_SIZE)) * 4), 'ring');
+  // Shared packets have several slots, and their buffers one place.
+  const held = new Set<number>();
+  for (const slot of slots) {
+    const chained = ((u8[slot + SLOT_FLAGS] ?? 0) & SLOT_FLAG_CHAINED) !== 0;
+    for (let buffer = word(slot); buffer !== 0; buffer = chained ? word(buffer + BUFFER_NEXT) : 0) held.add(buffer);
+  }
+  for (const buffer of held) put(buffer, 'held');
+  const base = word(pool.address + POOL_BASE);
+  for (let i = word(pool.address + POOL_FRESH); i < pool.buffers; i++) put(base + i * BUFFER_BYTES, 'fresh');
+  return Array.from({ length: pool.buffers }, (_, i) => base + i * BUFFER_BYTES)
+    .filter((buffer) => places.get(buffer)?.length !== 1)
+    .map((buffer) => `${buffer}: ${places.get(buffer)?.join(', ') ?? 'nowhere'}`);
 }
 
 const operation = fc.record({
@@ -121,6 +158,7 @@ function runModel(
         expect(Buffer.compare(arena.u8.subarray(scratch, scratch + got), packet.bytes.subarray(0, got))).toBe(0);
       }
     }
+    if (pool.buffers < 1000) expect(misplaced({ arena, pool }, [...packets.keys()])).toEqual([]);
     const audit = pool.audit();
     expect(audit.inFlight).toBe(inFlight());
     expect(audit.free + audit.inFlight).toBe(pool.buffers);

@@ -1,6 +1,7 @@
 import { createPool } from 'ringway/memory';
 import { POOL_HEAD, POOL_RING_SIZE, POOL_RUNS, POOL_TAIL } from '#dist/memory/layout.js';
-import { type Actor, IDLE, type Random, Simulation } from '#dist/sim/index.js';
+import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
+import type { Random } from '#dist/util/random.js';
 import { testArena } from './arena.ts';
 
 /** The steps of giving a run to the recycle ring and of taking one. Indexes have 64 bits. */

@@ -5,7 +5,7 @@ import type { Snapshot } from '#dist/telemetry/snapshot.js';
 
 /** A snapshot with something in every part; counters grow with `tick`. */
 export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
-  const port = { rxBytes: 0, txBytes: 0, txPackets: 0, rxPackets: 0, drops: {}, done: false };
+  const port = { rxBytes: 0, txBytes: 0, txPackets: 0, rxPackets: 0, copies: 0, drops: {}, done: false };
   return {
     version: 1,
     name,
@@ -45,6 +45,7 @@ export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
         alive: true,
       },
     ],
+    totals: { received: 1000 * tick, copied: 0, sent: 990 * tick, dropped: 10 * tick },
     rings: [{ name: 'in.rx', fill: 12, slots: 1024 }],
     drops: { 'tx-full': 10 * tick },
     pool: {

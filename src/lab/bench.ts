@@ -1,0 +1,42 @@
+import { RingwayError } from '../util/errors.ts';
+import { takeBenchLock } from './bench-lock.ts';
+import { benchForward } from './forward-bench.ts';
+import { Peers } from './peers.ts';
+import { benchPool } from './pool-bench.ts';
+import { benchReplay } from './replay-bench.ts';
+import { benchRing } from './ring-bench.ts';
+import type { Row } from './row.ts';
+
+const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
+  ring: benchRing,
+  pool: benchPool,
+  forward: benchForward,
+  replay: benchReplay,
+};
+
+/** Names of all benches. */
+export const benchNames: readonly string[] = Object.keys(BENCHES);
+
+/**
+ * Runs benches one after another, with the lock held.
+ * @param names of `benchNames`; all when empty.
+ * @param options.peers compiles and runs the programs that figures are compared with.
+ * @throws RingwayError `BAD_ARGUMENT` for a name that is none, `BUSY` when another process is measuring.
+ */
+export async function runBenches(names: readonly string[], options: { readonly peers: boolean }): Promise<Row[]> {
+  for (const name of names) {
+    if (!Object.hasOwn(BENCHES, name)) {
+      throw new RingwayError('BAD_ARGUMENT', `bench: no ${JSON.stringify(name)}; there are: ${benchNames.join(', ')}`);
+    }
+  }
+  const release = takeBenchLock();
+  const peers = new Peers(options.peers);
+  try {
+    const rows: Row[] = [];
+    for (const name of names.length === 0 ? benchNames : names) rows.push(...((await BENCHES[name]?.(peers)) ?? []));
+    return rows;
+  } finally {
+    await peers.close();
+    release();
+  }
+}

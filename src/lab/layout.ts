@@ -1,0 +1,19 @@
+/**
+ * The words through which the threads of a bench meet, in bytes from the bench's base.
+ *
+ *       0 ┌───────────────┐
+ *         │ go            │  the main thread: 0 wait, 1 run, 2 stop
+ *     128 ├───────────────┤
+ *         │ ready         │  the threads count up when they are at the start
+ *     256 ├───────────────┤
+ *         │ ping          │  both threads of a core distance measurement, in turn
+ *     384 └───────────────┘
+ */
+export const LAB_GO: u32 = 0;
+export const LAB_READY: u32 = 128;
+/** Free-running: odd when it is the pong's turn. */
+export const LAB_PING: u32 = 256;
+export const LAB_BYTES: u32 = 384;
+
+export const GO_RUN: u32 = 1;
+export const GO_STOP: u32 = 2;

@@ -1,0 +1,138 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import {
+  formatBitRate,
+  formatCount,
+  formatDrops,
+  formatPacketRate,
+  formatPercent,
+  formatSeconds,
+} from '#dist/cli/format.js';
+import { progressOf, renderLive } from '#dist/cli/live.js';
+import { renderRules } from '#dist/cli/steer.js';
+import { renderSummary, summarise } from '#dist/cli/summary.js';
+import { clip, renderBar, renderTable, widthOf } from '#dist/cli/table.js';
+import { Screen, styleOf } from '#dist/cli/terminal.js';
+import { testSnapshot } from '../support/target.ts';
+
+const plain = styleOf(false);
+
+test('numbers are short and have their unit', () => {
+  expect([0, 0.5, 9.97, 999, 999.6, 1000, 12_345, 1_234_567, 99.99e6].map(formatPacketRate)).toEqual([
+    '0 pps',
+    '0.5 pps',
+    '10 pps',
+    '999 pps',
+    '1.00 kpps',
+    '1.00 kpps',
+    '12.3 kpps',
+    '1.23 Mpps',
+    '100 Mpps',
+  ]);
+  expect(formatBitRate(1.25e9)).toBe('10.0 Gbit/s');
+  expect([formatCount(1234567), formatCount(0), formatCount(Number.NaN)]).toEqual(['1,234,567', '0', '-']);
+  expect([0, 0.004, 0.42, 1].map(formatPercent)).toEqual(['0 %', '0.4 %', '42 %', '100 %']);
+  expect([0.25, 12.34, 59.96, 185, 3723, Number.NaN].map(formatSeconds)).toEqual([
+    '0.25 s',
+    '12.3 s',
+    '60.0 s',
+    '3:05',
+    '1:02:03',
+    '-',
+  ]);
+  expect(formatDrops({ a: 0, b: 3, c: 1200 })).toBe('c 1,200, b 3');
+});
+
+test('a table is never wider than the terminal, and loses its least columns first', () => {
+  const columns = [
+    { title: 'A', align: 'left', rank: 0 },
+    { title: 'B', align: 'right', rank: 1 },
+    { title: 'C', align: 'right', rank: 2 },
+    { title: 'NEVER', align: 'left', rank: 3 },
+  ] as const;
+  const rows = [
+    ['aaaa', '1', '22', ''],
+    ['b', '333', '4', ''],
+  ];
+  expect(renderTable(columns, rows, 80, plain)).toEqual(['A       B   C', 'aaaa    1  22', 'b     333   4']);
+  expect(renderTable(columns, rows, 12, plain)).toEqual(['A      C', 'aaaa  22', 'b      4']);
+  expect(renderTable(columns, rows, 3, plain)).toEqual(['A', 'aa…', 'b']);
+});
+
+test('bars are as wide as asked', () => {
+  expect([0, 0.5, 1, 7, -1].map((part) => renderBar(part, 4))).toEqual(['░░░░', '██░░', '████', '████', '░░░░']);
+  expect(renderBar(1 / 32, 4)).toBe('▏░░░');
+  expect(clip('äöü€', 3)).toBe('äö…');
+});
+
+test('the live table shows rates between two snapshots, and fits any width', () => {
+  const view = { before: testSnapshot(1), now: testSnapshot(3), columns: 100, style: plain };
+  const text = renderLive(view).join('\n');
+  expect(text).toMatch(/in +capture +1\.00 kpps +512 kbit\/s +0 pps +0 bit\/s +0 +1\.2 % +30 %/);
+  expect(text).toMatch(/out +capture +0 pps +0 bit\/s +990 pps +507 kbit\/s +30/);
+  expect(text).toMatch(/0 +1 +████████▍░+ +42 %/);
+  expect(text).toContain('drops   tx-full 30');
+  expect(text).toMatch(/30 % {2}7\.00 s left/);
+  fc.assert(
+    fc.property(fc.integer({ min: 10, max: 200 }), fc.boolean(), (columns, hasColor) => {
+      for (const line of renderLive({ ...view, columns, style: styleOf(hasColor) })) {
+        expect(widthOf(line)).toBeLessThanOrEqual(columns);
+      }
+    }),
+  );
+});
+
+test('progress is of all finite inputs, and there is none when one is endless', () => {
+  const snapshot = testSnapshot(5);
+  const [input, output] = snapshot.ports;
+  expect(progressOf(snapshot)).toBe(0.5);
+  expect(progressOf({ ...snapshot, ports: output === undefined ? [] : [output] })).toBeUndefined();
+  const generator = { ...output, name: 'g', type: 'generator' } as (typeof snapshot.ports)[number];
+  expect(progressOf({ ...snapshot, ports: [...(input === undefined ? [] : [input]), generator] })).toBeUndefined();
+});
+
+test('the summary ends with the equation of packets', () => {
+  const summary = summarise(testSnapshot(2));
+  expect(summary).toMatchObject({ seconds: 2, received: 2000, sent: 1980, dropped: 20, missing: 0 });
+  const lines = renderSummary(summary, 120, plain);
+  expect(lines).toContain('received 2,000 = sent 1,980 + dropped 20');
+  expect(lines.join('\n')).toMatch(/out +capture +0 +0 pps +0 bit\/s +1,980 +990 pps +507 kbit\/s +tx-full 20/);
+  const { totals } = testSnapshot(2);
+  const lost = summarise({ ...testSnapshot(2), totals: { ...totals, dropped: 0 } });
+  expect(renderSummary(lost, 120, plain)).toContain('received 2,000 ≠ sent 1,980 + dropped 0: 20 not accounted for');
+  const copied = { ...testSnapshot(2), totals: { ...totals, copied: 5 } };
+  expect(renderSummary(summarise(copied), 120, plain).join('\n')).toContain('received 2,000 + copied 5 ≠');
+});
+
+test('a rule is listed as it can be added again', () => {
+  const rules = [
+    {
+      id: 1,
+      hits: 1234,
+      rule: { match: { 'src-ip': '::1/128', vlan: 3, u32: [{ value: 1, mask: 1, at: 0 }] }, action: { drop: true } },
+    },
+  ];
+  expect(renderRules(rules, 200, false)).toEqual([
+    'ID   HITS  RULE',
+    ' 1  1,234  { match: { src-ip: "::1/128", vlan: 3, u32: [{ value: 1, mask: 1, at: 0 }] }, action: { drop: true } }',
+  ]);
+  expect(renderRules([], 80, false)).toEqual(['no rules']);
+});
+
+test('a screen is redrawn in place and no higher than the terminal', () => {
+  let written = '';
+  const screen = new Screen({
+    isTty: true,
+    hasColor: false,
+    size: () => ({ columns: 80, rows: 3 }),
+    write: (text) => {
+      written += text;
+    },
+    note: () => {},
+  });
+  screen.draw(['a', 'b', 'c']);
+  screen.draw(['d']);
+  screen.clear();
+  screen.clear();
+  expect(written).toBe('\u001b[?25la\nb\n\u001b[2A\r\u001b[Jd\n\u001b[1A\r\u001b[J\u001b[?25h');
+});
