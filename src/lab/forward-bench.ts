@@ -59,7 +59,7 @@ export const VARIATIONS: readonly Variation[] = [
 
 /** Address number `index` of those in the MAC table. */
 function destination(index: number): string {
-  return formatMac(Uint8Array.of(0x02, 0, 1, 0, index >>> 8, index & 255));
+  return formatMac(0x02_00_01_00_00_00 + index);
 }
 
 /** The configuration, as a file would have it. */

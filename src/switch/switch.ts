@@ -90,8 +90,8 @@ export interface SwitchStats {
 }
 
 /**
- * Half full at most: an address goes into the emptier of its two buckets of four, and hardly ever finds both full
- * (one in 60,000 does in a table that is half full; Azar, Broder, Karlin, Upfal, "Balanced allocations", 1994).
+ * Half full at most: of the addresses that fill it so far, one in 3,000 finds both its buckets full, and one in 60,000
+ * of those that fill three eighths (by simulation of where `mac.kernel.ts` places them).
  */
 function macBuckets(macs: number): number {
   return nextPowerOfTwo((macs * 2) / MAC_BUCKET_ENTRIES);
