@@ -14,6 +14,7 @@ import { steeringSchema } from './schema-steering.ts';
 import { readTree } from './source.ts';
 import type { Config, PortConfig, SteeringRule } from './types.ts';
 
+/** Where a configuration comes from, and what to change in it. */
 export interface ParseOptions {
   /** The file that `text` came from: named in errors, and relative paths start from its directory. */
   readonly file: string;

@@ -139,6 +139,7 @@ export interface ModulePortConfig extends PortCommon {
 /** Any port; `type` tells which. */
 export type PortConfig = CapturePortConfig | GeneratorPortConfig | NullPortConfig | ModulePortConfig;
 
+/** What the switch between the ports does. */
 export interface SwitchConfig {
   /** Seconds after which a MAC address that was not seen is forgotten: 1 to 1,000,000 (IEEE 802.1Q-2018, table 8-6). */
   readonly ageing: number;
@@ -161,6 +162,7 @@ export interface StaticMac {
   readonly port: string;
 }
 
+/** Packets to the router with a destination in `prefix` leave through `port`. */
 export interface RouteConfig {
   readonly prefix: string;
   readonly port: string;
@@ -224,6 +226,7 @@ export type SteeringAction =
   | { readonly lcore: number }
   | { readonly queue: number };
 
+/** What happens to packets that match. */
 export interface SteeringRule {
   readonly match: SteeringMatch;
   readonly action: SteeringAction;

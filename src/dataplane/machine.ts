@@ -25,6 +25,7 @@ export interface Machine {
   readonly pipelines: readonly PipelineData[];
 }
 
+/** How the arena of a machine is made, for tests. */
 export interface MachineOptions {
   /** Use the test build of the kernels. */
   readonly debug?: boolean;

@@ -30,6 +30,7 @@ export interface LcoreTask {
 /** The default export of an lcore's module. */
 export type LcoreTaskFactory = (context: LcoreContext) => LcoreTask | Promise<LcoreTask>;
 
+/** What an lcore is started with. */
 export interface LcoreOptions {
   readonly index: number;
   /** Address of the buffer cache that is this lcore's own. */
@@ -62,6 +63,7 @@ export interface Lcore {
   terminate(): Promise<void>;
 }
 
+/** What the thread of an lcore is given. */
 export interface LcoreWorkerData {
   readonly arena: ArenaHandle;
   readonly index: number;
@@ -72,11 +74,17 @@ export interface LcoreWorkerData {
   readonly cpu?: number;
   readonly port: MessagePort;
 }
+
+/** A message to the task of an lcore. */
 export interface LcoreRequest {
+  /** From 1 on, in order. */
   readonly id: number;
   readonly message: unknown;
+  /** The task is to end; there is no message then. */
   readonly stop: boolean;
 }
+
+/** A message from the thread of an lcore. */
 export interface LcoreReply {
   /** The request's; 0 says that the task started, EVENT_ID that it sent an event. */
   readonly id: number;
@@ -84,6 +92,7 @@ export interface LcoreReply {
   readonly error?: unknown;
 }
 
+/** Stands in `LcoreReply.id` for an event. */
 export const EVENT_ID = -1;
 
 interface Waiter {

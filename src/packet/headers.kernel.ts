@@ -42,23 +42,27 @@ export function frameAddress(slot: u32): u32 {
   return load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET);
 }
 
-/** The parts of what `parseHeaders` returns. */
+/** Of what `parseHeaders` returns, the EtherType behind the tags. */
 export function headersType(headers: u64): u32 {
   return <u32>headers & 0xffff;
 }
 
+/** Offset of the network header. */
 export function headersL3(headers: u64): u32 {
   return (<u32>headers >> HEADERS_L3_SHIFT) & 0xff;
 }
 
+/** IP protocol, behind the extension headers of IPv6. */
 export function headersProtocol(headers: u64): u32 {
   return <u32>headers >> HEADERS_PROTOCOL_SHIFT;
 }
 
+/** Offset of the transport header, 0 when there is none to look into. */
 export function headersL4(headers: u64): u32 {
   return <u32>(headers >> HEADERS_L4_SHIFT) & 0xffff;
 }
 
+/** HEADERS_… flags. */
 export function headersFlags(headers: u64): u32 {
   return <u32>(headers >> HEADERS_FLAGS_SHIFT);
 }

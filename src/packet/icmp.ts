@@ -1,18 +1,32 @@
 import { ICMP_BYTES } from './transport.ts';
 import { HeaderView, holds } from './view.ts';
 
-/** Types that a dataplane answers or sends (IANA, "ICMP Type Numbers"). */
+// Types that a dataplane answers or sends (IANA, "ICMP Type Numbers").
+
+/** The answer to an echo request (RFC 792). */
 export const ICMP_ECHO_REPLY = 0;
+/** No way to the destination; the code says why (RFC 792). */
 export const ICMP_UNREACHABLE = 3;
+/** Asks for an echo (RFC 792). */
 export const ICMP_ECHO_REQUEST = 8;
+/** The TTL, or the time to put fragments together, ran out (RFC 792). */
 export const ICMP_TIME_EXCEEDED = 11;
-/** The same for ICMPv6 (IANA, "ICMPv6 type Numbers"). */
+
+// The same for ICMPv6 (IANA, "ICMPv6 type Numbers").
+
+/** No way to the destination (RFC 4443, 3.1). */
 export const ICMPV6_UNREACHABLE = 1;
+/** The packet does not fit the next link (RFC 4443, 3.2). */
 export const ICMPV6_PACKET_TOO_BIG = 2;
+/** The hop limit, or the time to put fragments together, ran out (RFC 4443, 3.3). */
 export const ICMPV6_TIME_EXCEEDED = 3;
+/** Asks for an echo (RFC 4443, 4.1). */
 export const ICMPV6_ECHO_REQUEST = 128;
+/** The answer to an echo request (RFC 4443, 4.2). */
 export const ICMPV6_ECHO_REPLY = 129;
+/** Asks for the link-layer address of a neighbour (RFC 4861, 4.3). */
 export const ICMPV6_NEIGHBOR_SOLICITATION = 135;
+/** Says the link-layer address of the sender (RFC 4861, 4.4). */
 export const ICMPV6_NEIGHBOR_ADVERTISEMENT = 136;
 
 /** An ICMP or ICMPv6 header in values. */

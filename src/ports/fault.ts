@@ -147,6 +147,7 @@ class FaultLine {
   }
 }
 
+/** Which faults to inject, and what that takes. */
 export interface FaultyPortOptions {
   /** Address of the port's counters on this lcore. */
   readonly counters: number;

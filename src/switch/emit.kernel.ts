@@ -56,6 +56,7 @@ const FRAME_MAX: u32 = 263424;
 const TPID_8021Q: u16 = 0x0081;
 const TAG_BYTES: u16 = 4;
 
+/** Address of the entry of `port` in the port table. */
 export function portEntry(path: u32, port: u32): u32 {
   return load<u32>(load<u32>(path, PATH_SWITCH), SWITCH_PORT_TABLE) + (port << PORT_ENTRY_SHIFT);
 }

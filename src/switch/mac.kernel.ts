@@ -31,11 +31,13 @@ export function macKey(mac: u64, vlan: u32): u64 {
 }
 
 /**
- * Spreads keys over the upper bits: multiplication by 2^64 divided by the golden ratio (Knuth, TAOCP 3, 6.4). The two
- * buckets take bits 32 and 44 upwards.
+ * Spreads keys over the upper bits: multiplication by 2^64 divided by the golden ratio (Knuth, TAOCP 3, 6.4), twice,
+ * since after one the two buckets of addresses in even steps lie in even steps too, and meet. The buckets take bits 32
+ * and 44 upwards.
  */
 function hashOf(key: u64): u64 {
-  return (key ^ (key >>> 29)) * 0x9e3779b97f4a7c15;
+  const once = key * 0x9e3779b97f4a7c15;
+  return (once ^ (once >>> 32)) * 0x9e3779b97f4a7c15;
 }
 
 function firstBucket(sw: u32, hash: u64): u32 {

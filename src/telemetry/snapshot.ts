@@ -46,6 +46,7 @@ export interface PortSnapshot {
   readonly fault?: string;
 }
 
+/** What one lcore has done since the start. */
 export interface LcoreSnapshot {
   readonly index: number;
   readonly cpu?: number;
@@ -59,6 +60,7 @@ export interface LcoreSnapshot {
   readonly alive: boolean;
 }
 
+/** How full one ring is. */
 export interface RingSnapshot {
   readonly name: string;
   /** Slots that hold something now. */
@@ -66,6 +68,7 @@ export interface RingSnapshot {
   readonly slots: number;
 }
 
+/** What the switch knows, and what it has done since the start. */
 export interface SwitchSnapshot {
   /** Entries of the MAC table in use. */
   readonly macs: number;

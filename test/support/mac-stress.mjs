@@ -3,10 +3,11 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { attachArena } from 'ringway/memory';
 
-const { handle, path, rounds, lcore } = workerData;
+const { handle, path, sw, rounds, lcore } = workerData;
 const { switchLearn, switchLookup } = attachArena(handle).kernels();
 /** As the table's kernels key an address: the MAC, VLAN 1, in use. */
 const keyOf = (station) => BigInt(station) | (1n << 48n) | (1n << 60n);
+const SECONDS = 1_700_000_000;
 const STABLE = 200;
 const STATIONS = 400;
 const keys = Array.from({ length: STATIONS }, (_, station) => keyOf(0x020000000000 + station * 0x10001));
@@ -21,9 +22,9 @@ function run() {
   let found = 0;
   for (let round = 0; round < rounds; round++) {
     const station = random(STATIONS);
-    switchLearn(path, keys[station], station < STABLE ? station % 10 : 10 + random(10));
+    switchLearn(path, sw, SECONDS, keys[station], station < STABLE ? station % 10 : 10 + random(10));
     const asked = random(STATIONS);
-    const port = switchLookup(path, keys[asked]);
+    const port = switchLookup(sw, SECONDS, keys[asked]);
     if (port === -1) continue;
     found++;
     const isRight = asked < STABLE ? port === asked % 10 : port >= 10 && port < 20;

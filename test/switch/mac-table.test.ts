@@ -1,3 +1,4 @@
+import { formatMac } from 'ringway/packet';
 import { describe, expect, test } from 'vitest';
 import { MAC_BUCKET_ENTRIES } from '#dist/switch/layout.js';
 import { BASES } from '../support/arena.ts';
@@ -189,6 +190,28 @@ describe('a full table', () => {
       expect(rig.switch.stats().macsMax % MAC_BUCKET_ENTRIES).toBe(0);
     }
   });
+});
+
+test.each<[string, (index: number) => number]>([
+  ['one after the other', (index) => 0x020000000000 + index],
+  ['in steps of 256', (index) => 0x020000000001 + index * 2 ** 8],
+  ['in steps of 65,536', (index) => 0x020000000001 + index * 2 ** 16],
+  ['of many vendors', (index) => 2 * index * 2 ** 24 + 5],
+  ['with even bytes only', (index) => 0x020000000000 + (index & 63) * 2 + (index >>> 6) * 512],
+])('addresses %s are spread over the table as any others', (_, addressAt) => {
+  const macs = 8192;
+  const rig = makeRig({ macs });
+  for (let first = 0; first < macs; first += 32) {
+    const inputs = Array.from({ length: 32 }, (_, i) => ({
+      port: 0,
+      bytes: ethernet(formatMac(addressAt(first + i)), BROADCAST),
+    }));
+    rig.forward(inputs);
+  }
+  const { learned, evicted } = rig.switch.stats();
+  expect(learned).toBe(macs);
+  // One in 3,000 is to be expected: that would be 3.
+  expect(evicted).toBeLessThan(16);
 });
 
 describe('a port that is taken out', () => {

@@ -36,6 +36,7 @@ test('two lcores learn and look up in one table: a station that never moves is n
   const data = rig.switch.paths.map((path, lcore) => ({
     handle: rig.arena.handle,
     path,
+    sw: rig.switch.address,
     rounds: 20_000_000,
     lcore,
   }));

@@ -48,10 +48,11 @@ test('addresses are written as a URL writes them, but for those that map IPv4', 
   fc.assert(
     fc.property(sparse, u32, (bytes, ipv4) => {
       const text = formatIpv6(bytes);
+      fc.pre(!text.includes('.'));
       expect(`[${text}]`).toBe(new URL(`http://[${text}]`).hostname);
       expect(formatIpv4(ipv4)).toBe(new URL(`http://${ipv4}`).hostname);
     }),
-    { numRuns: 1000 },
+    { numRuns: 5000 },
   );
 });
 
