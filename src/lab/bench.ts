@@ -1,6 +1,7 @@
 import { RingwayError } from '../util/errors.ts';
 import { takeBenchLock } from './bench-lock.ts';
 import { benchForward } from './forward-bench.ts';
+import { benchMemory } from './memory-bench.ts';
 import { Peers } from './peers.ts';
 import { benchPool } from './pool-bench.ts';
 import { benchReplay } from './replay-bench.ts';
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   pool: benchPool,
   forward: benchForward,
   replay: benchReplay,
+  memory: benchMemory,
 };
 
 /** Names of all benches. */

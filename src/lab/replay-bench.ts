@@ -1,43 +1,16 @@
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { parseConfig } from '../config/index.ts';
-import { startDataplane } from '../dataplane/dataplane.ts';
-import { RingwayError } from '../util/errors.ts';
 import { NOT_WANTED, type PeerFigure, type Peers } from './peers.ts';
 import { runEditcap, runTcpreplay } from './replay-peers.ts';
 import { type Row, rowOf } from './row.ts';
+import { makeCapture, runPorts } from './run-ports.ts';
 import { median } from './windows.ts';
 
-/** IMIX, 374 bytes each with its header: a capture of 560 MB. */
+/** A capture of 560 MB. */
 const PACKETS = 1_500_000;
 /** Runs that count, behind one in which the kernels are compiled. */
 const RUNS = 3;
-/** Between two looks at the counters: long, since the control thread shares two cores with two lcores. */
-const LOOK_MS = 5;
-
-/**
- * Runs a dataplane of these ports until port `to` has sent PACKETS. Returns million packets a second, from the moment
- * in which all lcores run.
- */
-async function runPorts(lcores: number, ports: object, to: string): Promise<number> {
-  const dataplane = await startDataplane(parseConfig(JSON.stringify({ version: 1, lcores, ports }), { file: 'bench' }));
-  const sent = (): number => dataplane.snapshot().ports.find(({ name }) => name === to)?.txPackets ?? 0;
-  try {
-    const ended = dataplane.finished.then(() => true);
-    const from = performance.now();
-    const before = sent();
-    while (sent() < PACKETS) {
-      const over = await Promise.race([sleep(LOOK_MS, false), ended]);
-      if (over && sent() < PACKETS) throw new RingwayError('SYSTEM', `bench: replay: only ${sent()} packets came out`);
-    }
-    return (PACKETS - before) / (performance.now() - from) / 1000;
-  } finally {
-    await dataplane.stop();
-  }
-}
-
 /** The median of `RUNS` runs, and that of the peer's runs between them. */
 async function alternate(
   ours: () => Promise<number>,
@@ -74,7 +47,7 @@ export async function benchReplay(peers: Peers): Promise<Row[]> {
     what: string,
     peer: { name: string; run: () => Promise<PeerFigure> },
   ): Promise<void> => {
-    const ours = (): Promise<number> => runPorts(lcores, { in: capture, out }, 'out');
+    const ours = (): Promise<number> => runPorts({ lcores, ports: { in: capture, out }, to: 'out', packets: PACKETS });
     const result = await alternate(ours, peers.wanted ? peer.run : undefined);
     const gigabytes = statSync(from).size / PACKETS / 1000;
     for (const [unit, factor] of [
@@ -93,8 +66,7 @@ export async function benchReplay(peers: Peers): Promise<Row[]> {
     }
   };
   try {
-    const load = { type: 'generator', flows: 1024, size: 'imix', limit: PACKETS };
-    await runPorts(1, { load, out: { type: 'capture', write: from } }, 'out');
+    await makeCapture(from, PACKETS);
     for (const lcores of [1, 2]) {
       const editcap = { name: 'editcap', run: () => runEditcap(from, to, PACKETS) };
       await run(lcores, { type: 'capture', write: to }, 'to a file', editcap);

@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest';
 import { runBenches } from '#dist/lab/bench.js';
 
+test('every replay has its peer beside it', async () => {
+  const rows = await runBenches(['replay'], { peers: true });
+  expect(rows).toHaveLength(10);
+  expect(rows.filter(({ peerValue }) => peerValue === null)).toEqual([]);
+});
+
 test('every ring has its peer beside it', async () => {
   const rows = await runBenches(['ring'], { peers: true });
   expect(rows).toHaveLength(12);
