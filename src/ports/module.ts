@@ -46,7 +46,13 @@ export const modulePort: PortType<ModuleConfig> = {
         `ports.${name}.module: ${url} must export by default an object with attach(context, options)`,
       );
     }
-    const port = await attach(context, options);
+    let port: Port;
+    try {
+      port = await attach(context, options);
+    } catch (cause) {
+      if (cause instanceof RingwayError) throw cause;
+      throw new RingwayError('SYSTEM', `ports.${name}.module: attach of ${url} failed: ${cause}`, { cause });
+    }
     const missing = PORT_METHODS.filter((method) => typeof port?.[method] !== 'function');
     if (missing.length > 0) {
       throw new RingwayError(

@@ -60,7 +60,12 @@ async function attachMissing(name: string): Promise<Port> {
   return modulePort.attach(new PortBench().context, { name: 'own', url: module, options: {} });
 }
 
-test('what attach throws is passed on', async () => {
+test('what attach throws is passed on with the place', async () => {
   const source = 'export default { attach() { throw new RangeError("no such device"); } };';
-  await expect(attach('device.mjs', source)).rejects.toThrow(/no such device/);
+  await expect(attach('device.mjs', source)).rejects.toMatchObject({
+    code: 'SYSTEM',
+    message: expect.stringMatching(
+      /^ports\.own\.module: attach of file:.*device\.mjs failed: RangeError: no such device$/,
+    ),
+  });
 });
