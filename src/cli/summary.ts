@@ -47,10 +47,11 @@ export function summarise(snapshot: Snapshot): Summary {
     const common = { name, type, rxPackets, rxBytes, txPackets, txBytes, drops, ...rates };
     return fault === undefined ? common : { ...common, fault };
   });
-  const received = sum(ports.map(({ rxPackets }) => rxPackets));
-  const sent = sum(ports.map(({ txPackets }) => txPackets));
+  const all = snapshot.deleted === undefined ? snapshot.ports : [...snapshot.ports, snapshot.deleted];
+  const received = sum(all.map(({ rxPackets }) => rxPackets));
+  const sent = sum(all.map(({ txPackets }) => txPackets));
   const dropped = sum(Object.values(snapshot.drops));
-  const copied = sum(snapshot.ports.map(({ copies }) => copies));
+  const copied = sum(all.map(({ copies }) => copies));
   const missing = received + copied - sent - dropped;
   return { name: snapshot.name, seconds, ports, received, copied, sent, dropped, drops: snapshot.drops, missing };
 }

@@ -2,6 +2,7 @@ import type { Config, PortConfig } from '../config/types.ts';
 import { type CaptureFileShare, createCaptureFile, releaseCaptureFile } from '../ports/capture-file.ts';
 import type { PortSetup, PortShare } from '../ports/port.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
+import { type PortCounters, readPortCounters } from '../telemetry/counters.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { Machine } from './machine.ts';
 import { TX_RING_SLOTS } from './plan.ts';
@@ -14,6 +15,8 @@ export interface PortEntry {
   readonly wire: PortWire;
   readonly share: PortShare;
   readonly txRing: Ring;
+  /** What the counters of its number stood at when it was made: an earlier port may have had it. */
+  readonly before: PortCounters;
 }
 
 /** What a port has beside what its type made. */
@@ -125,7 +128,8 @@ export class PortTable {
       fault: { loss, duplicate, reorder, corrupt, delay, seed },
       ...(tap === undefined ? {} : { tap }),
     };
-    const entry = { config, wire, share, txRing };
+    const before = readPortCounters(this.#machine.arena, this.#machine.counters, index);
+    const entry = { config, wire, share, txRing, before };
     this.#entries.set(config.name, entry);
     return entry;
   }

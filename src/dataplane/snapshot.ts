@@ -7,8 +7,8 @@ import {
   LCORE_STATE,
 } from '../lcore/layout.ts';
 import type { Lcore } from '../lcore/lcore.ts';
-import { readCounter, readPortCounters } from '../telemetry/counters.ts';
-import type { LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot } from '../telemetry/snapshot.ts';
+import { countersSince, type PortCounters, readCounter, readPortCounters } from '../telemetry/counters.ts';
+import type { DeletedPorts, LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot } from '../telemetry/snapshot.ts';
 import type { Machine } from './machine.ts';
 import type { PortEntry, PortTable } from './port-table.ts';
 import type { QueueInfo } from './wire.ts';
@@ -24,9 +24,9 @@ export interface Observed {
   readonly loads: readonly number[];
 }
 
-function portSnapshot(machine: Machine, entry: PortEntry, queues: readonly QueueInfo[]): PortSnapshot {
+function portSnapshot(entry: PortEntry, counted: PortCounters, queues: readonly QueueInfo[]): PortSnapshot {
   const { wire, share } = entry;
-  const { flooded: _, ...counters } = readPortCounters(machine.arena, machine.counters, wire.index);
+  const { flooded: _, ...counters } = countersSince(counted, entry.before);
   const mine = queues.filter(({ index }) => index === wire.index);
   const progress = mine.map((queue) => queue.progress).filter((value) => value !== undefined);
   const fault = mine.find((queue) => queue.fault !== undefined)?.fault;
@@ -61,6 +61,19 @@ export function busyNs(machine: Machine, lcore: Lcore): number {
   return readCounter(machine.arena, lcore.address + LCORE_BUSY_NS);
 }
 
+function totalsOf({ rxPackets, rxBytes, txPackets, txBytes, copies }: PortCounters): DeletedPorts {
+  return { rxPackets, rxBytes, txPackets, txBytes, copies };
+}
+
+function sumCounters(list: readonly PortCounters[]): PortCounters {
+  const sum: PortCounters = { rxPackets: 0, rxBytes: 0, txPackets: 0, txBytes: 0, copies: 0, flooded: 0, drops: {} };
+  for (const { drops, ...counts } of list) {
+    for (const [key, count] of Object.entries(counts)) sum[key as keyof typeof counts] += count;
+    for (const [reason, count] of Object.entries(drops)) sum.drops[reason] = (sum.drops[reason] ?? 0) + count;
+  }
+  return sum;
+}
+
 /** Reads all counters. Those of running lcores are a moment apart from each other. */
 export function takeSnapshot(
   machine: Machine,
@@ -69,19 +82,17 @@ export function takeSnapshot(
   observed: Observed,
 ): Snapshot {
   const entries = ports.all();
-  const snapshots = entries.map((entry) => portSnapshot(machine, entry, observed.queues));
-  const drops: Record<string, number> = {};
-  for (const port of snapshots) {
-    for (const [reason, count] of Object.entries(port.drops)) drops[reason] = (drops[reason] ?? 0) + count;
-  }
+  const { ports: places } = machine.switch.options;
+  const counted = Array.from({ length: places }, (_, index) =>
+    readPortCounters(machine.arena, machine.counters, index),
+  );
+  const { drops, flooded } = sumCounters(counted);
+  // What places counted before their port was made, or after it went.
+  const deleted = sumCounters(counted.map((counters, index) => ports.byIndex(index)?.before ?? counters));
   const rings: RingSnapshot[] = [
     ...entries.map(({ wire, txRing }) => ({ name: `${wire.name} tx`, fill: txRing.fill(), slots: txRing.slots })),
     ...machine.inputs.map((ring, index) => ({ name: `lcore ${index} input`, fill: ring.fill(), slots: ring.slots })),
   ];
-  const flooded = entries.reduce(
-    (sum, { wire }) => sum + readPortCounters(machine.arena, machine.counters, wire.index).flooded,
-    0,
-  );
   const atMs = Date.now();
   return {
     version: 1,
@@ -90,7 +101,8 @@ export function takeSnapshot(
     uptimeSeconds: (atMs - observed.startedAtMs) / 1000,
     atMs,
     state: observed.state,
-    ports: snapshots,
+    ports: entries.map((entry) => portSnapshot(entry, counted[entry.wire.index] ?? deleted, observed.queues)),
+    ...(deleted.rxPackets + deleted.txPackets + deleted.copies === 0 ? {} : { deleted: totalsOf(deleted) }),
     lcores: lcores.map((lcore, index) => lcoreSnapshot(machine, lcore, observed.loads[index] ?? 0)),
     rings,
     drops,
@@ -100,9 +112,8 @@ export function takeSnapshot(
 }
 
 /** Packets received, or copied, and neither sent nor dropped yet. 0 once everything is through. */
-export function inFlight(ports: readonly PortSnapshot[]): number {
-  return ports.reduce((sum, port) => {
-    const dropped = Object.values(port.drops).reduce((total, count) => total + count, 0);
-    return sum + port.rxPackets + port.copies - port.txPackets - dropped;
-  }, 0);
+export function inFlight({ ports, deleted, drops }: Snapshot): number {
+  const all = deleted === undefined ? ports : [...ports, deleted];
+  const dropped = Object.values(drops).reduce((total, count) => total + count, 0);
+  return all.reduce((sum, port) => sum + port.rxPackets + port.copies - port.txPackets, -dropped);
 }

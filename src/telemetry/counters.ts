@@ -74,3 +74,21 @@ export function readPortCounters(arena: Arena, blocks: readonly number[], port: 
     drops,
   };
 }
+
+/** What `counters` counted since they stood at `before`. */
+export function countersSince(counters: PortCounters, before: PortCounters): PortCounters {
+  const drops: Record<string, number> = {};
+  for (const [reason, count] of Object.entries(counters.drops)) {
+    const since = count - (before.drops[reason] ?? 0);
+    if (since !== 0) drops[reason] = since;
+  }
+  return {
+    rxPackets: counters.rxPackets - before.rxPackets,
+    rxBytes: counters.rxBytes - before.rxBytes,
+    txPackets: counters.txPackets - before.txPackets,
+    txBytes: counters.txBytes - before.txBytes,
+    copies: counters.copies - before.copies,
+    flooded: counters.flooded - before.flooded,
+    drops,
+  };
+}

@@ -11,11 +11,13 @@ export interface Snapshot {
   readonly atMs: number;
   readonly state: 'running' | 'stopping' | 'stopped';
   readonly ports: readonly PortSnapshot[];
+  /** What ports that were deleted had counted, in sum; missing when there is nothing. */
+  readonly deleted?: DeletedPorts;
   readonly lcores: readonly LcoreSnapshot[];
   readonly rings: readonly RingSnapshot[];
   /**
-   * Packets dropped in all, by reason; those of ports included. At the end, packets received + the ports' `copies` are
-   * packets sent + dropped.
+   * Packets dropped in all, by reason; those of ports included, and of deleted ones. At the end, packets received +
+   * the ports' `copies` are packets sent + dropped.
    */
   readonly drops: Readonly<Record<string, number>>;
   readonly pool: PoolStats & PoolAudit;
@@ -44,6 +46,15 @@ export interface PortSnapshot {
   readonly done: boolean;
   /** Why the port was latched off. */
   readonly fault?: string;
+}
+
+/** Counters of deleted ports, without their drops. */
+export interface DeletedPorts {
+  readonly rxPackets: number;
+  readonly rxBytes: number;
+  readonly txPackets: number;
+  readonly txBytes: number;
+  readonly copies: number;
 }
 
 export interface LcoreSnapshot {
