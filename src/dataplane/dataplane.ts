@@ -44,6 +44,11 @@ class Dataplane implements RunningDataplane {
   #busy: number[] = [];
   #busyAtMs = performance.now();
   #state: Snapshot['state'] = 'running';
+  /** Everything is up: from now on an lcore that ends is one that died. */
+  #started = false;
+  /** What is known once all is closed. */
+  #last: Snapshot | undefined;
+  #aborted: Promise<void> | undefined;
   #timers: NodeJS.Timeout[] = [];
   #settle: { resolve: () => void; reject: (reason: unknown) => void };
   #stopped: Promise<Snapshot> | undefined;
@@ -81,6 +86,7 @@ class Dataplane implements RunningDataplane {
       await this.#abort();
       throw error;
     }
+    this.#started = true;
     this.#watch();
   }
 
@@ -115,10 +121,11 @@ class Dataplane implements RunningDataplane {
   async #look(): Promise<void> {
     this.#queues = (await this.#tellAll({ kind: 'info' })).flat() as QueueInfo[];
     this.#updateLoads();
-    const { ports, totals } = this.snapshot();
+    const snapshot = this.snapshot();
     const finite = this.#ports.all().filter(({ share }) => share.finite);
-    const isDone = finite.length > 0 && ports.every(({ name, done }) => done || !this.#ports.get(name).share.finite);
-    const isDrained = isDone && inFlight(totals) === 0;
+    const isDone =
+      finite.length > 0 && snapshot.ports.every(({ name, done }) => done || !this.#ports.get(name).share.finite);
+    const isDrained = isDone && inFlight(snapshot.totals) === 0;
     // Twice in a row: counters of several lcores are not read at one moment.
     if (isDrained && this.#wasDrained && this.#onlyFinite()) this.#settle.resolve();
     this.#wasDrained = isDrained;
@@ -145,7 +152,7 @@ class Dataplane implements RunningDataplane {
 
   /** An lcore ended by itself: everything stops, with what is known written down. */
   #onDeath(error: unknown): void {
-    if (this.#state !== 'running') return;
+    if (!this.#started || this.#state !== 'running') return;
     this.#state = 'stopping';
     const dump = writeDump(this.#machine, this.snapshot());
     const message = error instanceof Error ? error.message : String(error);
@@ -156,14 +163,27 @@ class Dataplane implements RunningDataplane {
   }
 
   /** Ends all threads wherever they are, and closes what is open. */
-  async #abort(): Promise<void> {
+  #abort(): Promise<void> {
+    const aborted = this.#aborted ?? this.#endThreads().then(() => void this.#close());
+    this.#aborted = aborted;
+    return aborted;
+  }
+
+  async #endThreads(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     await Promise.all(this.#lcores.map((lcore) => lcore.terminate()));
-    for (const { config } of this.#ports.all()) this.#ports.release(config.name);
+  }
+
+  /** Gives back what the ports opened; no thread uses it any more. */
+  #close(): Snapshot {
     this.#state = 'stopped';
+    this.#last = this.snapshot();
+    for (const { config } of this.#ports.all()) this.#ports.release(config.name);
+    return this.#last;
   }
 
   snapshot(): Snapshot {
+    if (this.#last !== undefined) return this.#last;
     return takeSnapshot(this.#machine, this.#ports, this.#lcores, {
       name: this.name,
       state: this.#state,
@@ -225,9 +245,13 @@ class Dataplane implements RunningDataplane {
       // First nobody sends to it any more, then it is closed: no packet is left where nobody looks.
       this.#machine.switch.removePort(wire.index);
       await this.#tellAll({ kind: 'detach', index: wire.index });
-      await this.#tellAll({ kind: 'remove', index: wire.index });
-      this.#rules.forgetPort(name);
-      this.#ports.release(name);
+      try {
+        await this.#tellAll({ kind: 'remove', index: wire.index });
+      } finally {
+        this.#rules.forgetPort(name);
+        this.#ports.release(name);
+        this.#tracers.delete(wire.index);
+      }
     });
   }
 
@@ -257,8 +281,10 @@ class Dataplane implements RunningDataplane {
     tracers.add(onPacket);
     if (tracers.size === 1) void this.#tellAll({ kind: 'trace', index, on: true }).catch(() => {});
     return () => {
-      tracers.delete(onPacket);
-      if (tracers.size === 0) void this.#tellAll({ kind: 'trace', index, on: false }).catch(() => {});
+      const isLast = tracers.delete(onPacket) && tracers.size === 0;
+      // Another port may have the number by now.
+      if (isLast && this.#tracers.get(index) === tracers)
+        void this.#tellAll({ kind: 'trace', index, on: false }).catch(() => {});
     };
   }
 
@@ -277,20 +303,32 @@ class Dataplane implements RunningDataplane {
 
   async #stop(): Promise<Snapshot> {
     await this.#queue;
-    if (this.#state !== 'running') return this.snapshot();
+    if (this.#state !== 'running') {
+      await this.#aborted;
+      return this.snapshot();
+    }
     this.#state = 'stopping';
     for (const timer of this.#timers) clearInterval(timer);
+    try {
+      await this.#endTasks();
+    } catch (error) {
+      await this.#abort();
+      this.#settle.reject(error);
+      throw error;
+    }
+    const last = this.#close();
+    this.#settle.resolve();
+    return last;
+  }
+
+  /** Lets out what is on its way, then ends the lcores one by one. */
+  async #endTasks(): Promise<void> {
     await this.#tellAll({ kind: 'quiesce' });
     await this.#drain();
     await this.#tellAll({ kind: 'abandon' });
     const queues: QueueInfo[] = [];
     for (const lcore of this.#lcores) queues.push(...((await lcore.stop()) as QueueInfo[]));
     this.#queues = queues;
-    this.#state = 'stopped';
-    const last = this.snapshot();
-    for (const { config } of this.#ports.all()) this.#ports.release(config.name);
-    this.#settle.resolve();
-    return last;
   }
 
   /** Waits until nothing is in flight, a while at most. */

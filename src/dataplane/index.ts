@@ -14,7 +14,13 @@ export { loadConfig, parseConfig } from '../config/load.ts';
 export type * from '../config/types.ts';
 export type { PortModule } from '../ports/module.ts';
 export type { Port, PortContext, PortInfo } from '../ports/port.ts';
-export type { LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot, SwitchSnapshot } from '../telemetry/snapshot.ts';
+export type {
+  LcoreSnapshot,
+  PortSnapshot,
+  RingSnapshot,
+  Snapshot,
+  SwitchSnapshot,
+} from '../telemetry/snapshot.ts';
 export { type ErrorCode, RingwayError } from '../util/errors.ts';
 export { startDataplane } from './dataplane.ts';
 export type { RunningDataplane, StartDataplane } from './running.ts';

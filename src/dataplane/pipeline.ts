@@ -55,6 +55,8 @@ export class Pipeline implements LcoreTask {
   #congested = false;
   /** Nothing is received before every lcore knows every port. */
   #quiet = true;
+  /** What is on its way gets no further. */
+  #abandoned = false;
 
   constructor(context: LcoreContext) {
     this.#context = context;
@@ -74,15 +76,14 @@ export class Pipeline implements LcoreTask {
     const { path } = this.#data;
     const burst = this.#burst;
     let work = 0;
-    if (!this.#quiet) {
-      for (const { port, pausable } of this.#sources) {
-        if (pausable && this.#congested) continue;
-        const n = port.rxBurst(burst, BURST_MAX);
-        if (n === 0) continue;
-        switchForward(path, burst, n, 1);
-        work += n;
-        this.#flush();
-      }
+    if (this.#abandoned) return 0;
+    for (const { port, pausable } of this.#sources) {
+      if (pausable && this.#congested) continue;
+      const n = port.rxBurst(burst, BURST_MAX);
+      if (n === 0) continue;
+      switchForward(path, burst, n, 1);
+      work += n;
+      this.#flush();
     }
     const steered = this.#input.pop(burst, BURST_MAX);
     if (steered > 0) {
@@ -190,7 +191,8 @@ export class Pipeline implements LcoreTask {
         this.#quiet = true;
         return;
       case 'abandon':
-        for (const output of this.#exits.keys()) this.#dropOutput(output, DROP_STOPPED);
+        this.#abandoned = true;
+        this.#dropAll();
         return;
     }
   }
@@ -208,7 +210,7 @@ export class Pipeline implements LcoreTask {
     const { index: lcore } = this.#context;
     const attached: Queue[] = [];
     for (const [queue, server] of wire.queueLcores.entries()) {
-      if (server === lcore) attached.push(await attachQueue(this.#context, this.#data, wire, queue));
+      if (server === lcore) attached.push(await attachQueue(this.#context, this.#data, wire, queue, () => this.#quiet));
     }
     this.#queues.push(...attached);
     const sender = attached.find(({ queue }) => queue === 0);
@@ -234,12 +236,13 @@ export class Pipeline implements LcoreTask {
 
   #remove(index: number): void {
     this.#dropOutput(index, DROP_PORT_GONE);
-    for (const queue of this.#queuesOf(index)) queue.port.close();
+    const closing = this.#queuesOf(index);
     this.#queues = this.#queues.filter((queue) => queue.index !== index);
     this.#wires.delete(index);
     this.#exits.delete(index);
     this.#exitList = [...this.#exits.values()];
     this.#listSources();
+    for (const { port } of closing) port.close();
   }
 
   /** Drops what waits in an output, and what other lcores pushed for it. */
@@ -266,14 +269,19 @@ export class Pipeline implements LcoreTask {
     this.#kernels.poolFree(cache, slots, n);
   }
 
-  /** Drops what is left, closes the ports and gives back the buffers of this lcore's cache. */
-  stop(): QueueInfo[] {
+  /** Drops what waits in outputs and rings of this lcore. */
+  #dropAll(): void {
     for (const output of this.#exits.keys()) this.#dropOutput(output, DROP_STOPPED);
     for (;;) {
       const n = this.#input.pop(this.#burst, BURST_MAX);
-      if (n === 0) break;
+      if (n === 0) return;
       this.#dropPackets(this.#burst, n, this.#data.ports, DROP_STOPPED);
     }
+  }
+
+  /** Drops what is left, closes the ports and gives back the buffers of this lcore's cache. */
+  stop(): QueueInfo[] {
+    this.#dropAll();
     const infos = this.#info();
     for (const { index, queue, port } of this.#queues) {
       try {

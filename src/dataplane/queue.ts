@@ -43,15 +43,24 @@ export function portTypeOf(type: string): PortType<never> {
   return found;
 }
 
+/** Receives nothing from `port` while `isQuiet` says so; what stands around the port goes on. */
+function gatedPort(port: Port, isQuiet: () => boolean): Port {
+  return {
+    ...port,
+    rxBurst: (slots, max) => (isQuiet() ? 0 : port.rxBurst(slots, max)),
+  };
+}
+
 /**
- * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, injected faults, the
- * tap, the tracer: so a tap records what the dataplane saw, and the counters what came over the wire.
+ * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, a gate, injected faults,
+ * the tap, the tracer: so a tap records what the dataplane saw, and the counters what came over the wire.
  */
 export async function attachQueue(
   context: LcoreContext,
   data: PipelineData,
   wire: PortWire,
   queue: number,
+  isQuiet: () => boolean,
 ): Promise<Queue> {
   const { arena, address: lcore, notify } = context;
   const counters = portCounters(data.counters, wire.index);
@@ -71,7 +80,7 @@ export async function attachQueue(
     },
   };
   const attached = await portTypeOf(wire.type).attach(portContext, wire.data);
-  let port = countedPort(arena, attached, wire.index, counters);
+  let port = gatedPort(countedPort(arena, attached, wire.index, counters), isQuiet);
   port = faultyPort(portContext, port, { counters, scratch: data.faultBurst, settings: wire.fault });
   if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap);
   const traced = tracedPort(arena, port, (line) => notify({ index: wire.index, line } satisfies TraceEvent));

@@ -10,8 +10,6 @@ export interface PortWire {
   readonly type: string;
   /** For `attach`. */
   readonly data: unknown;
-  /** The module of a port of type `module`. */
-  readonly module?: string;
   readonly pausable: boolean;
   /** The lcore that serves each receive queue; the first one also sends. */
   readonly queueLcores: readonly number[];
@@ -50,9 +48,9 @@ export type PipelineMessage =
   | { readonly kind: 'info' }
   /** Begin to receive. */
   | { readonly kind: 'resume' }
-  /** Receive nothing more. */
+  /** Receive nothing more; what injected faults hold still comes. */
   | { readonly kind: 'quiesce' }
-  /** Drop what waits in outputs, so that no lcore sends to another any more. */
+  /** Drop what is on its way, and send to no other lcore any more. */
   | { readonly kind: 'abandon' };
 
 /** The state of one queue of a port on an lcore. */

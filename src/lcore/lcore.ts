@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { Arena, ArenaHandle } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
+import { type PostedError, unpackError } from './errors.ts';
 import type { IdleStrategy } from './idle.ts';
 import { LCORE_BYTES, LCORE_CACHE, LCORE_COUNTERS, LCORE_DOORBELL, LCORE_INDEX } from './layout.ts';
 
@@ -86,10 +87,10 @@ export interface LcoreRequest {
 
 /** A message from the thread of an lcore. */
 export interface LcoreReply {
-  /** The request's; 0 says that the task started, EVENT_ID that it sent an event. */
+  /** The request's; 0 says that the task started, or why not; EVENT_ID that it sent an event. */
   readonly id: number;
   readonly result?: unknown;
-  readonly error?: unknown;
+  readonly error?: PostedError;
 }
 
 /** Stands in `LcoreReply.id` for an event. */
@@ -112,7 +113,7 @@ export function allocateLcore(arena: Arena, index: number, cache: number, counte
 /**
  * Starts a thread that polls `options.module`. Resolves when the task is made and polling begins.
  * @throws what the module threw while it started; RingwayError `UNSUPPORTED` when `cpu` is given and pinning is not
- *   available.
+ *   available, `LCORE_DIED` when the thread ended.
  */
 export async function startLcore(arena: Arena, address: number, options: LcoreOptions): Promise<Lcore> {
   const { index, module, data, idle, cpu } = options;
@@ -135,7 +136,8 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
   const waiters = new Map<number, Waiter>();
   let serial = 0;
   let stopping = false;
-  let started = false;
+  /** Why the lcore does not answer any more. */
+  let over: RingwayError | undefined;
   const doorbell = (address + LCORE_DOORBELL) >>> 2;
 
   const onMessage = ({ id, result, error }: LcoreReply): void => {
@@ -146,7 +148,7 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
     const waiter = waiters.get(id);
     waiters.delete(id);
     if (error === undefined) waiter?.resolve(result);
-    else waiter?.reject(error);
+    else waiter?.reject(unpackError(error));
   };
 
   const ended = new Promise<void>((resolve, reject) => {
@@ -160,16 +162,13 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
         onMessage(item.message as LcoreReply);
       }
       port1.close();
-      const reason =
-        started || failure === undefined
-          ? new RingwayError('LCORE_DIED', `lcore ${index} ended by itself: ${failure ?? `exit code ${code}`}`, {
-              cause: failure,
-            })
-          : failure;
-      for (const waiter of waiters.values()) waiter.reject(reason);
+      const isClean = stopping && failure === undefined;
+      const why = isClean ? 'was stopped' : `ended by itself: ${failure ?? `exit code ${code}`}`;
+      over = new RingwayError('LCORE_DIED', `lcore ${index} ${why}`, { cause: failure });
+      for (const waiter of waiters.values()) waiter.reject(over);
       waiters.clear();
-      if (stopping && failure === undefined) resolve();
-      else reject(reason);
+      if (isClean) resolve();
+      else reject(over);
     });
   });
   ended.catch(() => {});
@@ -177,6 +176,10 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
   port1.on('message', onMessage);
   const ask = (message: unknown, stop: boolean): Promise<unknown> =>
     new Promise((resolve, reject) => {
+      if (over !== undefined) {
+        reject(over);
+        return;
+      }
       serial++;
       waiters.set(serial, { resolve, reject });
       port1.postMessage({ id: serial, message, stop } satisfies LcoreRequest);
@@ -184,8 +187,12 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
       Atomics.notify(arena.i32, doorbell);
     });
 
-  await new Promise((resolve, reject) => waiters.set(0, { resolve, reject }));
-  started = true;
+  try {
+    await new Promise((resolve, reject) => waiters.set(0, { resolve, reject }));
+  } catch (error) {
+    await worker.terminate();
+    throw error;
+  }
   return {
     index,
     address,

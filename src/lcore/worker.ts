@@ -4,6 +4,7 @@ import { type Arena, attachArena } from '../memory/arena.ts';
 import { requireSys } from '../sys/index.ts';
 import { addCounter } from '../telemetry/counters.ts';
 import { LcoreClock } from './clock.ts';
+import { packError } from './errors.ts';
 import { idle, sleeps } from './idle.ts';
 import {
   LCORE_BUSY_NS,
@@ -92,32 +93,42 @@ async function handleMessages(
   Atomics.store(arena.i32, (data.address + LCORE_DOORBELL) >>> 2, 0);
   for (let item = receiveMessageOnPort(port); item !== undefined; item = receiveMessageOnPort(port)) {
     const request = item.message as LcoreRequest;
-    let reply: LcoreReply;
     try {
-      reply = { id: request.id, result: request.stop ? await task.stop() : await task.handle(request.message) };
+      const result = request.stop ? await task.stop() : await task.handle(request.message);
+      port.postMessage({ id: request.id, result } satisfies LcoreReply);
     } catch (error) {
       if (request.stop) throw error;
-      reply = { id: request.id, error };
+      // Also when the result is nothing that can be posted.
+      port.postMessage({ id: request.id, error: packError(error) } satisfies LcoreReply);
     }
-    port.postMessage(reply);
     if (request.stop) return false;
   }
   return true;
 }
 
-async function main(port: MessagePort, data: LcoreWorkerData): Promise<void> {
-  const arena = attachArena(data.arena);
+async function startTask(port: MessagePort, data: LcoreWorkerData, arena: Arena): Promise<LcoreTask> {
   if (data.cpu !== undefined) requireSys(`pinning lcore ${data.index} to cpu ${data.cpu}`).pinThread(data.cpu);
-  const clock = new LcoreClock(arena, data.address);
-  clock.refresh();
   const { default: start } = (await import(data.module)) as { default: LcoreTaskFactory };
-  const task = await start({
+  return start({
     arena,
     index: data.index,
     address: data.address,
     data: data.data,
     notify: (event) => port.postMessage({ id: EVENT_ID, result: event } satisfies LcoreReply),
   });
+}
+
+async function main(port: MessagePort, data: LcoreWorkerData): Promise<void> {
+  const arena = attachArena(data.arena);
+  const clock = new LcoreClock(arena, data.address);
+  clock.refresh();
+  let task: LcoreTask;
+  try {
+    task = await startTask(port, data, arena);
+  } catch (error) {
+    port.postMessage({ id: 0, error: packError(error) } satisfies LcoreReply);
+    return;
+  }
   const state = (data.address + LCORE_STATE) >>> 2;
   Atomics.store(arena.i32, state, LCORE_RUNNING);
   port.postMessage({ id: 0, result: undefined } satisfies LcoreReply);
@@ -125,7 +136,8 @@ async function main(port: MessagePort, data: LcoreWorkerData): Promise<void> {
     pollUntilDoorbell(arena, data, task, clock);
   } while (await handleMessages(arena, data, task, port));
   Atomics.store(arena.i32, state, LCORE_STOPPED);
-  port.close();
+  // Whatever timers and sockets the module left open must not keep the thread.
+  process.exit(0);
 }
 
 if (parentPort !== null) await main((workerData as LcoreWorkerData).port, workerData as LcoreWorkerData);

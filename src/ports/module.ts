@@ -20,6 +20,8 @@ interface ModuleData {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
+const PORT_METHODS = ['rxBurst', 'txBurst', 'info', 'close'] as const;
+
 /** A port that the user's own ES module makes. */
 export const modulePort: PortType<ModuleConfig> = {
   bytes: () => 0,
@@ -44,6 +46,20 @@ export const modulePort: PortType<ModuleConfig> = {
         `ports.${name}.module: ${url} must export by default an object with attach(context, options)`,
       );
     }
-    return attach(context, options);
+    let port: Port;
+    try {
+      port = await attach(context, options);
+    } catch (cause) {
+      if (cause instanceof RingwayError) throw cause;
+      throw new RingwayError('SYSTEM', `ports.${name}.module: attach of ${url} failed: ${cause}`, { cause });
+    }
+    const missing = PORT_METHODS.filter((method) => typeof port?.[method] !== 'function');
+    if (missing.length > 0) {
+      throw new RingwayError(
+        'BAD_CONFIG',
+        `ports.${name}.module: attach of ${url} made a port without ${missing.join(', ')}`,
+      );
+    }
+    return port;
   },
 };
