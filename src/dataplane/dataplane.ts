@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import { parsePort, parseSetting, parseSteeringRule, type Setting } from '../config/index.ts';
 import type { Config, IdleStrategy } from '../config/types.ts';
 import type { SteeringEntry } from '../control/target.ts';
@@ -159,7 +160,22 @@ class Dataplane implements RunningDataplane {
     const failure = new RingwayError('LCORE_DIED', `${this.name}: ${message}; the state is in ${dump}`, {
       cause: error,
     });
-    void this.#abort().then(() => this.#settle.reject(failure));
+    void this.#endSurvivors()
+      .then(() => this.#abort())
+      .then(() => this.#settle.reject(failure));
+  }
+
+  /** Lets the lcores that still live close their ports, so that what they hold is written out; a while at most. */
+  async #endSurvivors(): Promise<void> {
+    const end = async (lcore: Lcore): Promise<void> => {
+      await lcore.call({ kind: 'abandon' } satisfies PipelineMessage);
+      await lcore.stop();
+    };
+    const ended = Promise.allSettled(this.#lcores.map(end));
+    const patience = new AbortController();
+    const late = setTimeout(DRAIN_MS, undefined, { signal: patience.signal }).catch(() => {});
+    await Promise.race([ended, late]);
+    patience.abort();
   }
 
   /** Ends all threads wherever they are, and closes what is open. */
@@ -335,7 +351,7 @@ class Dataplane implements RunningDataplane {
   async #drain(): Promise<void> {
     const until = performance.now() + DRAIN_MS;
     for (let clear = 0; clear < 2 && performance.now() < until; ) {
-      await new Promise((resolve) => setTimeout(resolve, 2));
+      await setTimeout(2);
       clear = inFlight(this.snapshot().totals) === 0 ? clear + 1 : 0;
     }
   }
