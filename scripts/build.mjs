@@ -6,6 +6,7 @@ import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { checkKernel } from './check-kernel.mjs';
+import { inlineKernel } from './inline-kernel.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = join(root, 'dist/.built');
@@ -61,7 +62,7 @@ function toolPaths() {
 }
 
 /** Builds what is missing or old. Returns false when the development dependencies are not installed. */
-export function build({ force = false } = {}) {
+export async function build({ force = false } = {}) {
   if (!force && isFresh()) return true;
   const tools = toolPaths();
   if (tools === undefined) return false;
@@ -70,6 +71,8 @@ export function build({ force = false } = {}) {
   run(tools.tsc, ['-p', 'tsconfig.json']);
   run('scripts/write-schema.mjs', []);
   run(tools.asc, ['src/kernel.ts', '-o', 'dist/kernel.wasm', '--noAssert', ...ASC_ARGUMENTS]);
+  const kernel = join(root, 'dist/kernel.wasm');
+  writeFileSync(kernel, await inlineKernel(readFileSync(kernel), tools.asc));
   run(tools.asc, [
     'src/kernel.ts',
     'src/kernel.debug.ts',
@@ -95,7 +98,7 @@ export function build({ force = false } = {}) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   try {
-    if (!build({ force: process.argv.includes('--force') })) {
+    if (!(await build({ force: process.argv.includes('--force') }))) {
       console.error('ringway: the development dependencies are missing; run `npm ci` first.');
       process.exit(1);
     }

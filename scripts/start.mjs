@@ -7,7 +7,7 @@ import { build } from './build.mjs';
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 let built = false;
 try {
-  built = build();
+  built = await build();
 } catch (error) {
   console.error(`ringway: the build failed: ${error.message}`);
   process.exit(1);

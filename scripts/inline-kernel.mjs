@@ -1,0 +1,39 @@
+// A second pass over the kernel that asc made: V8 calls every WebAssembly function that is left as one, and in a burst's
+// loop a call costs as much as a small function's work. asc itself inlines less than half as much.
+import { createRequire } from 'node:module';
+import { pathToFileURL } from 'node:url';
+
+/**
+ * Size in Binaryen's nodes up to which a function is inlined wherever it is called. At 80 the look-ups in the MAC table
+ * and what emits a packet are. Forwarding gains 4 % at 60, 30 % at 80, 20 % at 100, 15 % at 120, where frames get large.
+ */
+const INLINE_MAX = 80;
+
+/**
+ * Returns `bytes` with small functions inlined.
+ * @param asc path of asc, whose own Binaryen does it.
+ */
+export async function inlineKernel(bytes, asc) {
+  const { default: binaryen } = await import(pathToFileURL(createRequire(asc).resolve('binaryen')).href);
+  const { Features } = binaryen;
+  const module = binaryen.readBinary(bytes);
+  module.setFeatures(
+    Features.Atomics |
+      Features.BulkMemory |
+      Features.BulkMemoryOpt |
+      Features.MutableGlobals |
+      Features.NontrappingFPToInt |
+      Features.SIMD128 |
+      Features.SignExt,
+  );
+  binaryen.setOptimizeLevel(3);
+  binaryen.setShrinkLevel(0);
+  binaryen.setDebugInfo(true);
+  binaryen.setAlwaysInlineMaxSize(INLINE_MAX);
+  binaryen.setFlexibleInlineMaxSize(INLINE_MAX);
+  binaryen.setAllowInliningFunctionsWithLoops(true);
+  module.runPasses(['inlining-optimizing']);
+  module.optimize();
+  if (!module.validate()) throw new Error('inlining made an invalid kernel');
+  return module.emitBinary();
+}
