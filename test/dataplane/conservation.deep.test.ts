@@ -1,0 +1,15 @@
+import { afterAll, expect, test } from 'vitest';
+import { conserve } from '../support/conservation.ts';
+import { testFolder } from '../support/port-bench.ts';
+import { writeMixedCapture } from '../support/topology.ts';
+
+const folder = testFolder();
+afterAll(folder.rm);
+writeMixedCapture(folder.path('mixed.pcap'));
+const places = { ...folder, capture: folder.path('mixed.pcap') };
+
+test('received and copied is sent and dropped, and every buffer is back, in 4,000 dataplanes', async () => {
+  const { sent, drops } = await conserve(10_000, 4000, places);
+  expect(sent).toBeGreaterThan(400_000);
+  expect(Object.keys(drops)).toEqual(expect.arrayContaining(['lcore-full', 'no-route', 'ttl', 'bad-header']));
+});

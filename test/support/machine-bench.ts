@@ -1,0 +1,165 @@
+import { parseConfig, parsePort, parseSetting, parseSteeringRule } from '#dist/config/index.js';
+import type { Config } from '#dist/config/types.js';
+import { createMachine, type Machine } from '#dist/dataplane/machine.js';
+import { Pipeline } from '#dist/dataplane/pipeline.js';
+import { planDataplane } from '#dist/dataplane/plan.js';
+import { PortTable } from '#dist/dataplane/port-table.js';
+import { applySwitchConfig, SteeringRules } from '#dist/dataplane/rules.js';
+import { inFlight, takeSnapshot } from '#dist/dataplane/snapshot.js';
+import type { PipelineMessage, QueueInfo } from '#dist/dataplane/wire.js';
+import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#dist/lcore/layout.js';
+import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
+import type { Snapshot } from '#dist/telemetry/snapshot.js';
+import type { Random } from '#dist/util/random.js';
+
+/** Virtual nanoseconds that a poll takes. */
+const POLL_NS = 5_000;
+
+export interface MachineBenchOptions {
+  /** Buffers instead of the planned number, to see the pool run dry. */
+  readonly buffers?: number;
+  /** Messages that the lcores never get: a fault planted in the order of things. */
+  readonly skip?: readonly PipelineMessage['kind'][];
+}
+
+/**
+ * A dataplane in one thread and in virtual time: its real pipelines over debug kernels, polled in an order that a seed
+ * decides. Control messages reach one lcore after another, with polls of all between.
+ */
+export class MachineBench {
+  readonly config: Config;
+  readonly machine: Machine;
+  readonly ports: PortTable;
+  readonly rules: SteeringRules;
+  readonly #random: Random;
+  readonly #skip: readonly PipelineMessage['kind'][];
+  readonly #pipelines: Pipeline[];
+  /** Lcores that have stopped. */
+  readonly #stopped = new Set<number>();
+  #queues: QueueInfo[] = [];
+  #now = 0;
+
+  constructor(source: unknown, random: Random, { buffers, skip = [] }: MachineBenchOptions = {}) {
+    this.config = parseConfig(JSON.stringify(source), { file: '/random.yaml' });
+    const plan = planDataplane(this.config);
+    this.machine = createMachine(this.config, { ...plan, buffers: buffers ?? plan.buffers }, { debug: true });
+    // Odd ports build their frames here: one thread, one region for all.
+    this.machine.arena.allocate('bytes of odd ports', 16384);
+    this.ports = new PortTable(this.machine, this.config);
+    this.rules = new SteeringRules(this.machine.steering, this.ports, this.config.lcores.length);
+    this.#random = random;
+    this.#skip = skip;
+    const { arena, lcores, pipelines } = this.machine;
+    this.#pipelines = lcores.map(
+      (address, index) => new Pipeline({ arena, index, address, data: pipelines[index], notify() {} }),
+    );
+  }
+
+  /** Polls every lcore `polls` times at most, interleaved. */
+  poll(polls: number): void {
+    const { arena, lcores } = this.machine;
+    const actor = function* (bench: MachineBench, index: number): Actor {
+      const pipeline = bench.#pipelines[index] as Pipeline;
+      for (let left = polls; left > 0 && !bench.#stopped.has(index); left--) {
+        bench.#now += POLL_NS;
+        arena.u32[((lcores[index] ?? 0) + LCORE_SECONDS) >>> 2] = 1_000_000_000 + Math.floor(bench.#now / 1e9);
+        arena.u32[((lcores[index] ?? 0) + LCORE_NANOSECONDS) >>> 2] = bench.#now % 1e9;
+        yield pipeline.poll() === 0 ? IDLE : 'poll';
+      }
+    };
+    const simulation = new Simulation({
+      name: 'dataplane',
+      steps: 1 + polls * lcores.length,
+      setup: () => ({ actors: Object.fromEntries(lcores.map((_, index) => [`lcore ${index}`, actor(this, index)])) }),
+    });
+    simulation.explore(1, this.#random.next());
+  }
+
+  /** Tells every lcore, in a random order, with a few polls between. */
+  async #tell(message: PipelineMessage): Promise<unknown[]> {
+    const answers: unknown[] = [];
+    if (this.#skip.includes(message.kind)) return answers;
+    const order = [...this.#pipelines.keys()].sort(() => this.#random.below(3) - 1);
+    for (const index of order) {
+      answers.push(await this.#pipelines[index]?.handle(message));
+      this.poll(this.#random.below(4));
+    }
+    return answers;
+  }
+
+  async start(): Promise<void> {
+    for (const port of this.config.ports) this.machine.switch.addPort(this.ports.add(port).wire.index, port);
+    applySwitchConfig(this.machine, this.config, this.ports);
+    this.rules.replaceAll(this.config.steering);
+    for (const { wire } of this.ports.all()) await this.#tell({ kind: 'add', port: wire });
+    await this.#tell({ kind: 'resume' });
+  }
+
+  async addPort(name: string, source: unknown): Promise<void> {
+    const config = parsePort(name, source, { directory: '/' });
+    const { wire } = this.ports.add(config);
+    await this.#tell({ kind: 'add', port: wire });
+    this.machine.switch.addPort(wire.index, config);
+  }
+
+  async deletePort(name: string): Promise<void> {
+    const { index } = this.ports.get(name).wire;
+    this.machine.switch.removePort(index);
+    await this.#tell({ kind: 'detach', index });
+    await this.#tell({ kind: 'remove', index });
+    this.rules.forgetPort(name);
+    this.ports.release(name);
+  }
+
+  async set(path: string, value: string): Promise<void> {
+    const setting = parseSetting(path, value);
+    if (!('port' in setting)) return;
+    await this.#tell({
+      kind: 'set',
+      index: this.ports.get(setting.port).wire.index,
+      name: setting.key,
+      value: setting.value,
+    });
+  }
+
+  steer(source: unknown): number {
+    return this.rules.add(parseSteeringRule(source));
+  }
+
+  get names(): string[] {
+    return this.ports.all().map(({ config }) => config.name);
+  }
+
+  snapshot(): Snapshot {
+    const observed = { name: 'bench', state: 'running', startedAtMs: 0, queues: this.#queues, loads: [] } as const;
+    return takeSnapshot(this.machine, this.ports, [], observed);
+  }
+
+  /** Stops as a dataplane does. @param drainPolls how long it waits for what is in flight. */
+  async stop(drainPolls: number): Promise<Snapshot> {
+    await this.#tell({ kind: 'quiesce' });
+    for (let left = drainPolls; left > 0 && inFlight(this.snapshot()) !== 0; left -= 50) this.poll(50);
+    await this.#tell({ kind: 'abandon' });
+    for (const [index, pipeline] of this.#pipelines.entries()) {
+      this.poll(this.#random.below(4));
+      this.#queues.push(...pipeline.stop());
+      this.#stopped.add(index);
+    }
+    const last = this.snapshot();
+    for (const name of this.names) this.ports.release(name);
+    return last;
+  }
+}
+
+/** What is wrong with the end of a run; nothing when every packet is accounted for and every buffer is back. */
+export function problemsAtEnd(last: Snapshot, machine: Machine): unknown[] {
+  const problems: unknown[] = [];
+  if (inFlight(last) !== 0) problems.push({ inFlight: inFlight(last) });
+  const { buffers, free, inFlight: held, allocWaive, recycleRingFull } = last.pool;
+  if (free !== buffers || held !== 0) problems.push({ buffers, free, held });
+  if (allocWaive + recycleRingFull !== 0) problems.push({ allocWaive, recycleRingFull });
+  for (const { name, fill } of last.rings) if (fill !== 0) problems.push({ [name]: fill });
+  problems.push(...machine.arena.damaged());
+  problems.push(...machine.arena.regions().filter(({ name }) => name.startsWith('port ')));
+  return problems;
+}

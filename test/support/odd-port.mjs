@@ -1,0 +1,82 @@
+// A module port that does what a peer may do: gives frames of all kinds when it likes to, and takes what it likes.
+// Options: seed, give and take (0 to 1), limit, throwIn (the name of the method that throws), lines.
+import { buildFrame } from 'ringway/packet';
+
+function randomOf(seed) {
+  let state = seed >>> 0;
+  return (limit) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * limit);
+  };
+}
+
+const MACS = [
+  'ff:ff:ff:ff:ff:ff',
+  '02:00:00:00:01:00',
+  '02:00:00:00:02:00',
+  '02:00:00:00:09:01',
+  '01:80:c2:00:00:00',
+  '33:33:00:00:00:01',
+];
+
+const ROUTER = MACS[3];
+
+function frames() {
+  const all = [new Uint8Array(0), new Uint8Array(10), new Uint8Array(14), new Uint8Array(60)];
+  for (const [i, destination] of MACS.entries()) {
+    const ethernet = { destination, source: MACS[1 + (i % 3)] };
+    const ipv4 = { source: '10.0.0.1', destination: `198.18.${i}.1`, ttl: 1 + i * 20 };
+    const udp = { sourcePort: 1000 + i, destinationPort: 53 };
+    for (const payload of [new Uint8Array(20), new Uint8Array(4000)]) {
+      all.push(buildFrame({ ethernet, ipv4, udp, payload }));
+      for (const id of [0, 10, 20, 30]) all.push(buildFrame({ ethernet, vlans: [{ id }], ipv4, udp, payload }));
+    }
+  }
+  // To the router: one that has no hops left, and one that no route has.
+  for (const [destination, ttl] of [
+    ['198.18.0.9', 1],
+    ['10.9.9.9', 9],
+  ]) {
+    const ethernet = { destination: ROUTER, source: MACS[1] };
+    all.push(buildFrame({ ethernet, ipv4: { source: '10.0.0.1', destination, ttl, protocol: 99 } }));
+  }
+  return all;
+}
+
+export default {
+  attach({ arena, cache }, { seed = 1, give = 0.5, take = 1, limit = Number.POSITIVE_INFINITY, throwIn }) {
+    const random = randomOf(seed);
+    const all = frames();
+    const { poolAlloc, poolFree, memoryFill } = arena.kernels();
+    const scratch = arena.region('bytes of odd ports').address;
+    let made = 0;
+    const happens = (probability) => random(1000) < probability * 1000;
+    const maybeThrow = (method) => {
+      if (throwIn === method) throw new Error(`${method} of an odd port went wrong`);
+    };
+    return {
+      rxBurst(slots, max) {
+        maybeThrow('rxBurst');
+        if (!happens(give)) return 0;
+        const want = Math.min(1 + random(max), limit - made);
+        let n = 0;
+        while (n < want && poolAlloc(cache, slots + n * 16, 1) === 1) {
+          const frame = all[random(all.length)];
+          arena.u8.set(frame, scratch);
+          if (memoryFill(cache, slots + n * 16, scratch, frame.length) === 0) break;
+          n++;
+        }
+        made += n;
+        return n;
+      },
+      txBurst(slots, count) {
+        maybeThrow('txBurst');
+        const taken = happens(take) ? count : take === 0 ? 0 : random(count + 1);
+        poolFree(cache, slots, taken);
+        return taken;
+      },
+      info: () => ({ done: made >= limit }),
+      close: () => maybeThrow('close'),
+    };
+  },
+};
