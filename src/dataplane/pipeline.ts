@@ -66,9 +66,9 @@ export class Pipeline implements LcoreTask {
     this.#burst = this.#data.burst;
     const { inputRings, ports } = this.#data;
     this.#input = attachMpscRing(context.arena, inputRings[context.index] ?? 0);
-    // Its own ring too: a rule may name the lcore that a packet is on already.
+    // None to itself: the switch goes on with packets that a rule steers to the lcore they are on.
     inputRings.forEach((address, lcore) => {
-      this.#setExit(ports + lcore, this.#ringExit(ports + lcore, address, lcore));
+      if (lcore !== context.index) this.#setExit(ports + lcore, this.#ringExit(ports + lcore, address, lcore));
     });
   }
 

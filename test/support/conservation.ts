@@ -57,10 +57,9 @@ export async function conservationRun(
     if (random.below(3) !== 0) await change(bench, random, places, phase);
   }
   const last = await bench.stop(random.below(2) === 0 ? 0 : 2000);
-  const ports = last.deleted === undefined ? last.ports : [...last.ports, last.deleted];
   return {
     problems: problemsAtEnd(last, bench.machine),
-    sent: ports.reduce((sum, { txPackets }) => sum + txPackets, 0),
+    sent: last.totals.sent,
     drops: last.drops,
   };
 }

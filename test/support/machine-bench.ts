@@ -138,7 +138,7 @@ export class MachineBench {
   /** Stops as a dataplane does. @param drainPolls how long it waits for what is in flight. */
   async stop(drainPolls: number): Promise<Snapshot> {
     await this.#tell({ kind: 'quiesce' });
-    for (let left = drainPolls; left > 0 && inFlight(this.snapshot()) !== 0; left -= 50) this.poll(50);
+    for (let left = drainPolls; left > 0 && inFlight(this.snapshot().totals) !== 0; left -= 50) this.poll(50);
     await this.#tell({ kind: 'abandon' });
     for (const [index, pipeline] of this.#pipelines.entries()) {
       this.poll(this.#random.below(4));
@@ -154,7 +154,7 @@ export class MachineBench {
 /** What is wrong with the end of a run; nothing when every packet is accounted for and every buffer is back. */
 export function problemsAtEnd(last: Snapshot, machine: Machine): unknown[] {
   const problems: unknown[] = [];
-  if (inFlight(last) !== 0) problems.push({ inFlight: inFlight(last) });
+  if (inFlight(last.totals) !== 0) problems.push({ inFlight: inFlight(last.totals) });
   const { buffers, free, inFlight: held, allocWaive, recycleRingFull } = last.pool;
   if (free !== buffers || held !== 0) problems.push({ buffers, free, held });
   if (allocWaive + recycleRingFull !== 0) problems.push({ allocWaive, recycleRingFull });
