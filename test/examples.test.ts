@@ -1,0 +1,36 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readCapture } from 'ringway/packet';
+import { afterAll, expect, test } from 'vitest';
+
+const folder = mkdtempSync(join(tmpdir(), 'ringway-examples-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const node = (...args: string[]): string => execFileSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 });
+
+test('the bundled capture is what its script makes', () => {
+  const made = join(folder, 'made.pcap');
+  node('scripts/make-edge-capture.mjs', made);
+  expect(readFileSync(made).equals(readFileSync('examples/edge.pcap'))).toBe(true);
+});
+
+test('the example brings traffic through every port', () => {
+  const outputs = ['red', 'blue', 'uplink'].map((port) => `ports.${port}.write=${join(folder, `${port}.pcapng`)}`);
+  const settings = [...outputs, 'ports.load.limit=20000'].flatMap((setting) => ['--set', setting]);
+  const out = node('dist/cli/main.js', 'run', 'examples/edge.yaml', '--name', 'example-test', '--json', ...settings);
+  const { summary } = JSON.parse(out.trim().split('\n').at(-1) ?? '');
+  for (const { name, rxPackets, txPackets } of summary.ports) expect(rxPackets + txPackets, name).toBeGreaterThan(0);
+  expect(summary.missing).toBe(0);
+  expect(summary.received).toBe(20_200);
+  expect([...readCapture(join(folder, 'red.pcapng'))].length).toBe(20_000);
+});
+
+test('the smallest example copies a capture', () => {
+  const copy = join(folder, 'copy.pcap');
+  node('dist/cli/main.js', 'run', 'examples/replay.yaml', '--name', 'replay-test', '--set', `ports.out.write=${copy}`);
+  const frames = (path: string) =>
+    Array.from(readCapture(path), ({ frame, ...rest }) => ({ ...rest, frame: [...frame] }));
+  expect(frames(copy)).toEqual(frames('examples/edge.pcap'));
+});
