@@ -43,8 +43,6 @@ export class MachineBench {
     this.config = parseConfig(JSON.stringify(source), { file: '/random.yaml' });
     const plan = planDataplane(this.config);
     this.machine = createMachine(this.config, { ...plan, buffers: buffers ?? plan.buffers }, { debug: true });
-    // Odd ports build their frames here: one thread, one region for all.
-    this.machine.arena.allocate('bytes of odd ports', 16384);
     this.ports = new PortTable(this.machine, this.config);
     this.rules = new SteeringRules(this.machine.steering, this.ports, this.config.lcores.length);
     this.#random = random;

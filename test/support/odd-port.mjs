@@ -1,6 +1,7 @@
 // A module port that does what a peer may do: gives frames of all kinds when it likes to, and takes what it likes.
 // Options: seed, give and take (0 to 1), limit, throwIn (the name of the method that throws), lines.
 import { buildFrame } from 'ringway/packet';
+import { BUFFER_FRAME_MAX, BUFFER_HEADROOM } from '#dist/memory/layout.js';
 
 function randomOf(seed) {
   let state = seed >>> 0;
@@ -48,7 +49,8 @@ export default {
     const random = randomOf(seed);
     const all = frames();
     const { poolAlloc, poolFree, memoryFill } = arena.kernels();
-    const scratch = arena.region('bytes of odd ports').address;
+    // Whatever lies in the directory is as good a payload as any.
+    const filler = arena.handle.base;
     let made = 0;
     const happens = (probability) => random(1000) < probability * 1000;
     const maybeThrow = (method) => {
@@ -62,8 +64,9 @@ export default {
         let n = 0;
         while (n < want && poolAlloc(cache, slots + n * 16, 1) === 1) {
           const frame = all[random(all.length)];
-          arena.u8.set(frame, scratch);
-          if (memoryFill(cache, slots + n * 16, scratch, frame.length) === 0) break;
+          const slot = slots + n * 16;
+          if (memoryFill(cache, slot, filler, frame.length) === 0) break;
+          arena.u8.set(frame.subarray(0, BUFFER_FRAME_MAX), arena.u32[slot >>> 2] + BUFFER_HEADROOM);
           n++;
         }
         made += n;

@@ -47,8 +47,18 @@ function randomFault(random: Random): Source {
   };
 }
 
-/** A port as a configuration has it. @param endless sources may go on for ever. */
-export function randomPort(random: Random, places: Places, name: string, lcores: number, endless: boolean): Source {
+/**
+ * A port as a configuration has it.
+ * @param endless sources may go on for ever. @param flows no port takes nothing, so that a stop has not to wait.
+ */
+export function randomPort(
+  random: Random,
+  places: Places,
+  name: string,
+  lcores: number,
+  endless: boolean,
+  flows = false,
+): Source {
   const limit = !endless || chance(random, 70) ? { limit: 1 + random.below(400) } : {};
   const types: (() => Source)[] = [
     () => ({
@@ -74,14 +84,14 @@ export function randomPort(random: Random, places: Places, name: string, lcores:
     () => ({ type: 'capture', write: places.path(`${name}.${one(random, ['pcap', 'pcapng'])}`) }),
     () => ({ type: 'null' }),
     // Takes nothing, so that all rings and outputs behind it fill up.
-    () => ({ type: 'module', module: ODD_PORT, options: { give: 0, take: 0 } }),
+    () => ({ type: 'module', module: ODD_PORT, options: { give: 0, take: flows ? 1 : 0 } }),
     () => ({
       type: 'module',
       module: ODD_PORT,
       options: {
         seed: random.next(),
         give: one(random, [0, 0.3, 1]),
-        take: one(random, [1, 0.7, 0.3, 0]),
+        take: one(random, [1, 0.7, 0.3, flows ? 0.9 : 0]),
         ...(endless ? {} : limit),
       },
     }),
@@ -124,10 +134,12 @@ export function randomRule(random: Random, names: readonly string[], lcores: num
 }
 
 /** A random configuration, as a value that a YAML file could hold. */
-export function randomTopology(random: Random, places: Places, endless: boolean): Source {
+export function randomTopology(random: Random, places: Places, endless: boolean, flows = false): Source {
   const lcores = 1 + random.below(3);
   const names = Array.from({ length: 1 + random.below(5) }, (_, i) => `p${i}`);
-  const ports = Object.fromEntries(names.map((name) => [name, randomPort(random, places, name, lcores, endless)]));
+  const ports = Object.fromEntries(
+    names.map((name) => [name, randomPort(random, places, name, lcores, endless, flows)]),
+  );
   const mirrors = Array.from({ length: random.below(3) }, () => ({
     from: one(random, names),
     to: one(random, names),

@@ -1,0 +1,24 @@
+import { readdirSync } from 'node:fs';
+import { parseConfig, type RunningDataplane, type Snapshot, startDataplane } from 'ringway';
+import { inFlight } from '#dist/dataplane/snapshot.js';
+
+/** Starts a dataplane of the value that a YAML file could hold. */
+export function start(source: unknown): Promise<RunningDataplane> {
+  return startDataplane(parseConfig(JSON.stringify(source), { file: '/test.yaml' }));
+}
+
+/** What is wrong with the last snapshot of a dataplane; nothing when all is accounted for. */
+export function problemsOf(last: Snapshot): unknown[] {
+  const { buffers, free, inFlight: held } = last.pool;
+  return [
+    ...(inFlight(last) === 0 ? [] : [{ inFlight: inFlight(last) }]),
+    ...(free === buffers && held === 0 ? [] : [{ buffers, free, held }]),
+    ...last.rings.filter(({ fill }) => fill !== 0),
+    ...last.lcores.filter(({ alive }) => alive),
+  ];
+}
+
+/** Threads of this process. */
+export function countThreads(): number {
+  return readdirSync('/proc/self/task').length;
+}

@@ -1,0 +1,34 @@
+import { setTimeout } from 'node:timers/promises';
+import { RingwayError } from 'ringway/memory';
+import type { Random } from '#dist/util/random.js';
+import { problemsOf, start } from './dataplanes.ts';
+import { type Places, randomPort, randomRule, randomTopology } from './topology.ts';
+
+/** Starts a random dataplane on real threads, changes it at random and stops it. Returns what is wrong afterwards. */
+export async function randomRun(random: Random, places: Places): Promise<unknown[]> {
+  const source = randomTopology(random, places, random.below(2) === 0, true);
+  const dataplane = await start(source);
+  dataplane.finished.catch(() => {});
+  const lcores = (source.lcores as unknown[]).length;
+  const names = (): string[] => dataplane.snapshot().ports.map(({ name }) => name);
+  const operations: (() => Promise<unknown>)[] = [
+    () =>
+      dataplane.addPort(
+        `n${random.below(100)}`,
+        randomPort(random, places, `n${random.below(1000)}`, lcores, true, true),
+      ),
+    () => dataplane.deletePort(names()[random.below(names().length)] ?? ''),
+    () => dataplane.addSteering(randomRule(random, names(), lcores)),
+    () => dataplane.set(`ports.${names()[0]}.fault.delay`, '1ms'),
+    () => setTimeout(random.below(20)),
+  ];
+  const refusals: unknown[] = [];
+  for (let left = random.below(8); left > 0; left--) {
+    await operations[random.below(operations.length)]?.().catch((error) => {
+      // A name that is taken, or the last port that is gone: whatever it is, it has a code.
+      if (!(error instanceof RingwayError)) refusals.push(error);
+    });
+  }
+  if (random.below(3) === 0) await Promise.race([dataplane.finished, setTimeout(100)]);
+  return [...refusals, ...problemsOf(await dataplane.stop())];
+}
