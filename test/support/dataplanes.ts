@@ -11,7 +11,7 @@ export function start(source: unknown): Promise<RunningDataplane> {
 export function problemsOf(last: Snapshot): unknown[] {
   const { buffers, free, inFlight: held } = last.pool;
   return [
-    ...(inFlight(last) === 0 ? [] : [{ inFlight: inFlight(last) }]),
+    ...(inFlight(last.totals) === 0 ? [] : [{ inFlight: inFlight(last.totals) }]),
     ...(free === buffers && held === 0 ? [] : [{ buffers, free, held }]),
     ...last.rings.filter(({ fill }) => fill !== 0),
     ...last.lcores.filter(({ alive }) => alive),
