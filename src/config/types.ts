@@ -1,3 +1,13 @@
+import type { CaptureConfig } from '../ports/capture.ts';
+import type { GeneratorConfig } from '../ports/generator.ts';
+import type { Match } from '../switch/steering.ts';
+import type { PortVlans } from '../switch/switch.ts';
+
+export type { CaptureConfig } from '../ports/capture.ts';
+export type { GeneratorConfig, WeightedSize } from '../ports/generator.ts';
+export type { FlowType, Match, U32Match } from '../switch/steering.ts';
+export type { PortVlans } from '../switch/switch.ts';
+
 /**
  * A configuration after parsing: defaults filled in, units converted, paths absolute, references checked.
  *
@@ -45,7 +55,7 @@ export interface PortCommon {
   readonly queues: number;
   /** Learn the source addresses of frames that enter here. */
   readonly learn: boolean;
-  readonly vlan: VlanConfig;
+  readonly vlan: PortVlans;
   /** Most flooded frames per second that enter here; no limit when missing. */
   readonly storm?: number;
   /** Faults to inject into what enters here. */
@@ -53,11 +63,6 @@ export interface PortCommon {
   /** Absolute path of a capture that records everything that passes the port, both ways. */
   readonly tap?: string;
 }
-
-/** `access`: untagged frames belong to this VLAN. `trunk`: tagged frames of these VLANs; `native` is the untagged one. */
-export type VlanConfig =
-  | { readonly access: number }
-  | { readonly trunk: 'all' | readonly number[]; readonly native?: number };
 
 /** Probabilities from 0 to 1, per packet. */
 export interface FaultConfig {
@@ -72,54 +77,13 @@ export interface FaultConfig {
 }
 
 /** Replays a capture file, records to one, or both. */
-export interface CapturePortConfig extends PortCommon {
+export interface CapturePortConfig extends PortCommon, CaptureConfig {
   readonly type: 'capture';
-  /** Absolute path of the file to replay. */
-  readonly path?: string;
-  /** Absolute path of the file to record to. The port makes missing parent directories. */
-  readonly write?: string;
-  /** `full`: as fast as packets are taken. `recorded`: as the timestamps say. A number: that many times as fast. */
-  readonly speed: 'full' | 'recorded' | number;
-  /** Times to replay the file; 0 is forever. */
-  readonly loop: number;
-  /** Packets to replay at most. */
-  readonly limit?: number;
-  /** Format of `write`. */
-  readonly format: 'pcap' | 'pcapng';
 }
 
 /** Makes packets of UDP or TCP flows. */
-export interface GeneratorPortConfig extends PortCommon {
+export interface GeneratorPortConfig extends PortCommon, GeneratorConfig {
   readonly type: 'generator';
-  /** Different flows, 1 to 65536. */
-  readonly flows: number;
-  /** Exponent of the Zipf distribution of packets over flows, 0 (uniform) to 4. */
-  readonly zipf: number;
-  /** Frame bytes without FCS, 60 to 9000: all the same, the IMIX 7×60 : 4×590 : 1×1514, or a weighted mix. */
-  readonly size: number | 'imix' | readonly WeightedSize[];
-  /** Packets per second in all; as many as are taken when missing. */
-  readonly rate?: number;
-  /** Packets in all; forever when missing. */
-  readonly limit?: number;
-  /** A u32; derived from `Config.seed` when missing. */
-  readonly seed?: number;
-  /** The first source MAC; `srcMacs` of them follow one another. Chosen by the port when missing. */
-  readonly srcMac?: string;
-  readonly dstMac?: string;
-  /** Different source MACs, 1 to 65536. */
-  readonly srcMacs: number;
-  readonly dstMacs: number;
-  /** Prefix that source addresses are taken from. */
-  readonly src: string;
-  /** Of the same family as `src`. */
-  readonly dst: string;
-  readonly protocol: 'udp' | 'tcp';
-}
-
-/** A frame size and how often it comes, relative to the others. */
-export interface WeightedSize {
-  readonly size: number;
-  readonly weight: number;
 }
 
 /** Takes everything, gives nothing. */
@@ -186,37 +150,10 @@ export interface MetricsConfig {
   readonly port: number;
 }
 
-/** Flow types with ethtool's names (`ethtool -N`). */
-export type FlowType = 'ether' | 'ip4' | 'ip6' | 'tcp4' | 'udp4' | 'tcp6' | 'udp6' | 'sctp4';
-
-/** One word of a packet, as tc-u32's `match u32 VALUE MASK at OFFSET`. */
-export interface U32Match {
-  /** A u32 in network order; no bits outside `mask`. */
-  readonly value: number;
-  readonly mask: number;
-  /** Bytes from the network header: 0 to 252, a multiple of 4. */
-  readonly at: number;
-}
-
 /** What a packet must be; all that is given must hold, and at least one is. */
-export interface SteeringMatch {
+export interface SteeringMatch extends Match {
+  /** Name of the port that the packet entered. */
   readonly inPort?: string;
-  readonly flowType?: FlowType;
-  readonly srcMac?: string;
-  readonly dstMac?: string;
-  /** 0 to 65535. */
-  readonly etherType?: number;
-  /** 0 to 4094. */
-  readonly vlan?: number;
-  readonly srcIp?: string;
-  readonly dstIp?: string;
-  /** IP protocol, 0 to 255. */
-  readonly protocol?: number;
-  /** Ports, 0 to 65535. */
-  readonly srcPort?: number;
-  readonly dstPort?: number;
-  /** Up to 8. */
-  readonly u32?: readonly U32Match[];
 }
 
 /** Drop, send to a port past the MAC table, or let this lcore (index) or this queue of the port (0 to 15) do it. */

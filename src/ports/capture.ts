@@ -19,14 +19,17 @@ import type { PortInfo, PortType } from './port.ts';
 /** Settings of a capture port; the configuration's own. */
 export interface CaptureConfig {
   readonly name: string;
-  /** File to replay. */
+  /** Absolute path of the file to replay. */
   readonly path?: string;
-  /** File to record to. */
+  /** Absolute path of the file to record to. The port makes missing parent directories. */
   readonly write?: string;
+  /** `full`: as fast as packets are taken. `recorded`: as the timestamps say. A number: that many times as fast. */
   readonly speed: 'full' | 'recorded' | number;
   /** Times to replay the file; 0 is forever. */
   readonly loop: number;
+  /** Packets to replay at most. */
   readonly limit?: number;
+  /** Format of `write`. */
   readonly format: 'pcap' | 'pcapng';
 }
 

@@ -25,24 +25,37 @@ import type { PortInfo, PortType } from './port.ts';
 /** Settings of a generator; the configuration's own. */
 export interface GeneratorConfig {
   readonly name: string;
+  /** Receive queues, which share rate and limit: 1 to 16. */
   readonly queues: number;
-  /** Different flows, 1 to 65,536. */
+  /** Different flows, 1 to 65536. */
   readonly flows: number;
-  /** Exponent of the Zipf distribution over flows; 0 is uniform. */
+  /** Exponent of the Zipf distribution of packets over flows, 0 (uniform) to 4. */
   readonly zipf: number;
-  /** Frame bytes, without FCS. */
-  readonly size: number | 'imix' | readonly { readonly size: number; readonly weight: number }[];
-  /** Packets per second of all queues together. */
+  /** Frame bytes without FCS, 60 to 9000: all the same, the IMIX 7×60 : 4×590 : 1×1514, or a weighted mix. */
+  readonly size: number | 'imix' | readonly WeightedSize[];
+  /** Packets per second in all; as many as are taken when missing. */
   readonly rate?: number;
+  /** Packets in all; forever when missing. */
   readonly limit?: number;
+  /** A u32; derived from `Config.seed` when missing. */
   readonly seed?: number;
+  /** The first source MAC; `srcMacs` of them follow one another. Chosen by the port when missing. */
   readonly srcMac?: string;
   readonly dstMac?: string;
+  /** Different source MACs, 1 to 65536. */
   readonly srcMacs: number;
   readonly dstMacs: number;
+  /** Prefix that source addresses are taken from. */
   readonly src: string;
+  /** Of the same family as `src`. */
   readonly dst: string;
   readonly protocol: 'udp' | 'tcp';
+}
+
+/** A frame size and how often it comes, relative to the others. */
+export interface WeightedSize {
+  readonly size: number;
+  readonly weight: number;
 }
 
 interface GeneratorData {
@@ -133,7 +146,7 @@ function specifyFlows(config: GeneratorConfig, seed: number): FlowSpec[] {
   }));
 }
 
-function sizesOf({ size }: GeneratorConfig): readonly { readonly size: number; readonly weight: number }[] {
+function sizesOf({ size }: GeneratorConfig): readonly WeightedSize[] {
   if (size === 'imix') return IMIX;
   return typeof size === 'number' ? [{ size, weight: 1 }] : size;
 }

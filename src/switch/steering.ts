@@ -36,24 +36,40 @@ import {
   SWITCH_RULES,
 } from './layout.ts';
 
+/** Flow types with ethtool's names (`ethtool -N`). */
+export type FlowType = 'ether' | 'ip4' | 'ip6' | 'tcp4' | 'udp4' | 'tcp6' | 'udp6' | 'sctp4';
+
+/** One word of a packet, as tc-u32's `match u32 VALUE MASK at OFFSET`. */
+export interface U32Match {
+  /** A u32 in network order; no bits outside `mask`. */
+  readonly value: number;
+  readonly mask: number;
+  /** Bytes from the network header: 0 to 252, a multiple of 4. */
+  readonly at: number;
+}
+
 /**
  * What a packet must be, in the terms of `ethtool -N` and of tc's u32; all that is given must hold. What asks for
  * something in an IP header needs a whole one of the right version in the packet's first buffer, and ports need a
  * packet that is no fragment; `etherType` and `u32` ask the bytes alone.
  */
 export interface Match {
-  readonly flowType?: 'ether' | 'ip4' | 'ip6' | 'tcp4' | 'udp4' | 'tcp6' | 'udp6' | 'sctp4';
+  readonly flowType?: FlowType;
   readonly srcMac?: string;
   readonly dstMac?: string;
+  /** 0 to 65535. */
   readonly etherType?: number;
+  /** 0 to 4094. */
   readonly vlan?: number;
   readonly srcIp?: string;
   readonly dstIp?: string;
+  /** IP protocol, 0 to 255. */
   readonly protocol?: number;
+  /** Ports, 0 to 65535. */
   readonly srcPort?: number;
   readonly dstPort?: number;
-  /** Words at an offset from the network header. */
-  readonly u32?: readonly { readonly value: number; readonly mask: number; readonly at: number }[];
+  /** Up to 8. */
+  readonly u32?: readonly U32Match[];
 }
 
 /** Where a matching packet goes: numbers of ports and lcores. */

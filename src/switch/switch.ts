@@ -2,6 +2,7 @@ import type { Arena } from '../memory/arena.ts';
 import { BUFFER_FRAME_MAX, SEGMENTS_MAX } from '../memory/layout.ts';
 import { readCounter } from '../telemetry/counters.ts';
 import { PORT_NONE } from '../telemetry/layout.ts';
+import type { SwitchSnapshot } from '../telemetry/snapshot.ts';
 import { nextPowerOfTwo } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import {
@@ -75,19 +76,8 @@ export interface SwitchOptions {
   readonly forwardReserved: boolean;
 }
 
-/** What the switch knows, and what it has done since the start. */
-export interface SwitchStats {
-  /** Entries of the MAC table in use, and those that there are. */
-  readonly macs: number;
-  readonly macsMax: number;
-  readonly learned: number;
-  /** Addresses that came up at another port. */
-  readonly moved: number;
-  /** Addresses that were not seen for the ageing time. */
-  readonly aged: number;
-  /** Addresses that had to go while still in use, since the table was full. */
-  readonly evicted: number;
-}
+/** What the switch itself counts; the packets that it flooded are counted by port. */
+export type SwitchStats = Omit<SwitchSnapshot, 'flooded'>;
 
 /**
  * Half full at most: of the addresses that fill it so far, one in 3,000 finds both its buckets full, and one in 60,000
