@@ -53,11 +53,11 @@ const vlan = mapping('vlan', {
 const fault = mapping('fault', {
   loss: probability('Packets lost.').default(0),
   duplicate: probability('Packets that come twice.').default(0),
-  reorder: probability('Packets that come after their successor.').default(0),
+  reorder: probability('Packets that up to eight later ones overtake.').default(0),
   corrupt: probability('Packets with a bit flipped.').default(0),
   delay: duration(0, 60, '0s to 60s', 'Time that each packet is held.').default(0),
   seed: z.exactOptional(seed('Seed of these faults.')),
-}).meta({ description: 'Faults to inject into what enters the port.' });
+}).meta({ description: 'Faults to inject into what passes the port, both ways.' });
 
 const common = {
   lcore: z.exactOptional(whole('an lcore', 0, 63, 'Index of the lcore that serves the port.')),

@@ -58,7 +58,7 @@ export interface PortCommon {
   readonly vlan: PortVlans;
   /** Most flooded frames per second that enter here; no limit when missing. */
   readonly storm?: number;
-  /** Faults to inject into what enters here. */
+  /** Faults to inject into what passes, both ways. */
   readonly fault?: FaultConfig;
   /** Absolute path of a capture that records everything that passes the port, both ways. */
   readonly tap?: string;
