@@ -38,5 +38,6 @@ test.skipIf(!ready)('tshark and mergecap read every output without a complaint',
       complaint: '',
     });
   }
-  expect(outputs.length).toBeGreaterThan(400);
+  // The rest has no Ethernet frames and is refused.
+  expect(outputs.length).toBeGreaterThan(250);
 });
