@@ -258,6 +258,13 @@ class Dataplane implements RunningDataplane {
   deletePort(name: string): Promise<void> {
     return this.#change(async () => {
       const { wire } = this.#ports.get(name);
+      const route = this.#config.switch.routes.find(({ port }) => port === name);
+      if (route !== undefined) {
+        throw new RingwayError(
+          'BUSY',
+          `port ${name}: the route ${route.prefix} leads there, and routes stay while it runs`,
+        );
+      }
       // First nobody sends to it any more, then it is closed: no packet is left where nobody looks.
       this.#machine.switch.removePort(wire.index);
       await this.#tellAll({ kind: 'detach', index: wire.index });

@@ -65,13 +65,18 @@ export class SteeringRules {
       }
       return { lcore: action.lcore };
     }
-    // A queue is served by one lcore; which port's queue it is, the match says.
-    const port = match.inPort === undefined ? this.#ports.all()[0] : this.#ports.get(match.inPort);
-    const lcore = port?.wire.queueLcores[action.queue];
+    if (match.inPort === undefined) {
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        'steering: the action queue needs in-port in its match: whose queue it is',
+      );
+    }
+    const { name, queueLcores } = this.#ports.get(match.inPort).wire;
+    const lcore = queueLcores[action.queue];
     if (lcore === undefined) {
       throw new RingwayError(
         'BAD_ARGUMENT',
-        `steering: port ${port?.wire.name} has queues 0 to ${(port?.wire.queueLcores.length ?? 1) - 1}, not ${action.queue}`,
+        `steering: port ${name} has queues 0 to ${queueLcores.length - 1}, not ${action.queue}`,
       );
     }
     return { lcore };

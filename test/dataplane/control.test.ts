@@ -96,6 +96,24 @@ test('rules are added, counted and deleted, and go with their port', async () =>
   expect(dataplane.listSteering()).toHaveLength(2);
 });
 
+test('a rule for a queue says whose, and a port that a route leads to stays', async () => {
+  const rule = { match: { vlan: 3 }, action: { queue: 0 } };
+  await expect(dataplane.addSteering(rule)).rejects.toThrow(/needs in-port in its match/);
+  await dataplane.addSteering({ ...rule, match: { 'in-port': 'in', vlan: 3 } });
+  const routed = await start({
+    version: 1,
+    name: 'routed',
+    ports: { a: { type: 'null' }, b: { type: 'null' } },
+    switch: {
+      routerMac: '02:00:00:00:00:01',
+      routes: [{ prefix: '10.0.0.0/8', port: 'b', mac: '02:00:00:00:00:02' }],
+    },
+  });
+  await expect(routed.deletePort('b')).rejects.toThrow(/port b: the route 10\.0\.0\.0\/8 leads there/);
+  await routed.deletePort('a');
+  await routed.stop();
+});
+
 test('packets are traced until nobody looks, also on a port that has another’s number', async () => {
   const lines: string[] = [];
   const stop = dataplane.trace('in', (line) => lines.push(line));

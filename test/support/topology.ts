@@ -130,7 +130,7 @@ export function randomRule(random: Random, names: readonly string[], lcores: num
     { lcore: random.below(lcores) },
     { queue: 0 },
   ]);
-  return { match, action };
+  return { match: 'queue' in action ? { ...match, 'in-port': one(random, names) } : match, action };
 }
 
 /** A random configuration, as a value that a YAML file could hold. */
