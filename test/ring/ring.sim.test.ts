@@ -91,13 +91,13 @@ const MPSC_FAULTS: [string, number, RegExp, (bench: Bench, real: MpscSteps) => P
     (_, real) => {
       const later = new Map<number, [number, number]>();
       return {
-        ringMpscPushWrite(ring, index, source, n) {
+        ringMpscPushWrite(ring, size, index, source, n) {
           later.set(index, [source, n]);
-          real.ringMpscPushPublish(ring, index, n);
+          real.ringMpscPushPublish(ring, size, index, n);
         },
-        ringMpscPushPublish(ring, index) {
+        ringMpscPushPublish(ring, size, index) {
           const [source, n] = later.get(index) ?? [0, 0];
-          real.ringMpscPushWrite(ring, index, source, n);
+          real.ringMpscPushWrite(ring, size, index, source, n);
         },
       };
     },
@@ -124,11 +124,11 @@ const MPSC_FAULTS: [string, number, RegExp, (bench: Bench, real: MpscSteps) => P
         cleared = [];
       };
       return {
-        ringMpscPopClaim(ring, max) {
+        ringMpscPopClaim(ring, size, max) {
           clear();
           const before = get(MPSC_READABLE);
           const words = Array.from({ length: SIM_SLOTS }, (_, place) => get(MPSC_RUNS + place * 4));
-          const n = real.ringMpscPopClaim(ring, max);
+          const n = real.ringMpscPopClaim(ring, size, max);
           for (let at = before; at !== get(MPSC_READABLE); ) {
             const offset = MPSC_RUNS + (at % SIM_SLOTS) * 4;
             const run = words[at % SIM_SLOTS] ?? 0;
@@ -153,7 +153,7 @@ test.each(MPSC_FAULTS)('mpsc: it is found when %s', (_, budget, reason, fault) =
 
 test('mpsc: it is found when the run word is left as it is, in every schedule of more than one lap', () => {
   const fault = ({ get, set }: Bench): Partial<MpscSteps> => ({
-    ringMpscPopClaim(_, max) {
+    ringMpscPopClaim(_ring, _size, max) {
       const tail = get(MPSC_TAIL);
       let readable = get(MPSC_READABLE);
       while ((readable - tail) >>> 0 < max) {

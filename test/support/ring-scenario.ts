@@ -15,15 +15,15 @@ export interface SpscSteps {
   ringSpscPopPublish(ring: number, n: number): void;
 }
 
-/** Steps of a multi-producer ring. */
+/** Steps of a multi-producer ring. `size` is its number of slots. */
 export interface MpscSteps {
   ringMpscPushHead(ring: number): number;
-  ringMpscPushRoom(ring: number, head: number, count: number): number;
+  ringMpscPushRoom(ring: number, size: number, head: number, count: number): number;
   ringMpscPushTake(ring: number, head: number, n: number): number | boolean;
-  ringMpscPushWrite(ring: number, index: number, source: number, n: number): void;
-  ringMpscPushPublish(ring: number, index: number, n: number): void;
-  ringMpscPopClaim(ring: number, max: number): number;
-  ringMpscPopRead(ring: number, target: number, n: number): void;
+  ringMpscPushWrite(ring: number, size: number, index: number, source: number, n: number): void;
+  ringMpscPushPublish(ring: number, size: number, index: number, n: number): void;
+  ringMpscPopClaim(ring: number, size: number, max: number): number;
+  ringMpscPopRead(ring: number, size: number, target: number, n: number): void;
   ringMpscPopPublish(ring: number, n: number): void;
 }
 
@@ -180,7 +180,7 @@ export function mpscSimulation(
       const want = Math.min(1 + random.below(BURST), total + 1 - next);
       const head = k.ringMpscPushHead(ring) >>> 0;
       yield 'head';
-      const room = k.ringMpscPushRoom(ring, head, want) >>> 0;
+      const room = k.ringMpscPushRoom(ring, SIM_SLOTS, head, want) >>> 0;
       yield room === 0 ? IDLE : 'room';
       if (room === 0 || room > SIM_SLOTS) continue;
       const n = Math.min(room, want);
@@ -189,9 +189,9 @@ export function mpscSimulation(
       if (!taken) continue;
       runs.set((id << 8) | next, n);
       writeBurst(arena.u32, source, (id << 8) | next, n);
-      k.ringMpscPushWrite(ring, head, source, n);
+      k.ringMpscPushWrite(ring, SIM_SLOTS, head, source, n);
       yield 'write';
-      k.ringMpscPushPublish(ring, head, n);
+      k.ringMpscPushPublish(ring, SIM_SLOTS, head, n);
       published[id] = next + n - 1;
       yield 'publish';
       next += n;
@@ -213,10 +213,10 @@ export function mpscSimulation(
 
   function* consume(random: Random): Actor {
     while (popped < total * producers) {
-      const n = k.ringMpscPopClaim(ring, 1 + random.below(BURST));
+      const n = k.ringMpscPopClaim(ring, SIM_SLOTS, 1 + random.below(BURST));
       yield n === 0 ? IDLE : 'claim';
       if (n === 0) continue;
-      k.ringMpscPopRead(ring, target, n);
+      k.ringMpscPopRead(ring, SIM_SLOTS, target, n);
       yield 'read';
       k.ringMpscPopPublish(ring, n);
       for (let i = 0; i < n; i++) arrive(readSlot(arena.u32, target, i));
