@@ -11,7 +11,7 @@ import { RingwayError } from '../util/errors.ts';
 import { measure } from './measure.ts';
 import { type Row, rowOf } from './row.ts';
 
-/** Packets that the sink keeps: their buffers, of 2 KiB and a cache line used each, lie in other places than L2. */
+/** Packets that the sink keeps. Their frames lie 2 KiB apart, so that an L2 of 1 MiB in 16 ways holds 512 of them. */
 const HOLD = 8192;
 const FLOWS = 1024;
 const MACS = 4096;
