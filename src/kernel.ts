@@ -19,6 +19,18 @@ import {
   countRx as telemetryCountRx,
   countTx as telemetryCountTx,
 } from './telemetry/counters.kernel.ts';
+import {
+  packedNeedsNotify as virtioPackedNeedsNotify,
+  packedSetNotify as virtioPackedSetNotify,
+  splitNeedsNotify as virtioSplitNeedsNotify,
+  splitSetNotify as virtioSplitSetNotify,
+} from './virtio/notify.kernel.ts';
+import { giveBack as virtioPackedDeviceReturn, take as virtioPackedDeviceTake } from './virtio/packed.kernel.ts';
+import { add as virtioPackedDriverAdd, poll as virtioPackedDriverPoll } from './virtio/packed-driver.kernel.ts';
+import { giveBack as virtioSplitDeviceReturn, take as virtioSplitDeviceTake } from './virtio/split.kernel.ts';
+import { add as virtioSplitDriverAdd, poll as virtioSplitDriverPoll } from './virtio/split-driver.kernel.ts';
+import { detach as virtioDriverDetach, reset as virtioReset } from './virtio/state.kernel.ts';
+import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 
 export {
   labPing,
@@ -49,4 +61,19 @@ export {
   telemetryBurstBytes,
   telemetryCountRx,
   telemetryCountTx,
+  virtioDriverDetach,
+  virtioPackedDeviceReturn,
+  virtioPackedDeviceTake,
+  virtioPackedDriverAdd,
+  virtioPackedDriverPoll,
+  virtioPackedNeedsNotify,
+  virtioPackedSetNotify,
+  virtioReset,
+  virtioSplitDeviceReturn,
+  virtioSplitDeviceTake,
+  virtioSplitDriverAdd,
+  virtioSplitDriverPoll,
+  virtioSplitNeedsNotify,
+  virtioSplitSetNotify,
+  virtioTranslate,
 };

@@ -1,0 +1,91 @@
+import {
+  CHAIN_READABLE,
+  CHAIN_SEGMENTS,
+  CHAIN_WRITABLE,
+  SEGMENT_ADDRESS,
+  SEGMENT_LENGTH,
+  SEGMENT_SHIFT,
+  USED_ID,
+  USED_LENGTH,
+  VIRTQ_DESC_ADDR,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+  VIRTQ_DESC_LEN,
+  VIRTQ_DESC_SHIFT,
+  VIRTQ_DESC_WORD,
+  VQ_BROKEN_ID,
+  VQ_BROKEN_ID_STATE,
+  VQ_BROKEN_LENGTH,
+  VQ_GUEST_OFFSET,
+  VQ_ID_COUNT,
+  VQ_ID_WRITABLE,
+  VQ_SIZE,
+  VQ_TABLE_ENTRIES,
+  VQ_TABLES,
+} from './layout.ts';
+import { idEntry, latch, release } from './state.kernel.ts';
+
+/** Descriptors of the ring that the chain takes: one when its segments go into a table, else one each. */
+export function directCount(queue: u32, chain: u32): u32 {
+  const segments = load<u32>(chain, CHAIN_READABLE) + load<u32>(chain, CHAIN_WRITABLE);
+  // Ours to keep, 2.6.5.2: a chain has a buffer, and at most as many as the queue has descriptors.
+  assert(segments > 0 && segments <= load<u32>(queue, VQ_SIZE));
+  return segments > 1 && segments <= load<u32>(queue, VQ_TABLE_ENTRIES) ? 1 : segments;
+}
+
+/** Writes address and length of segment `i` of the chain. Returns its flags: 0 or WRITE. */
+export function fillDescriptor(queue: u32, chain: u32, i: u32, descriptor: u32): u32 {
+  const segment = load<u32>(chain, CHAIN_SEGMENTS) + (i << SEGMENT_SHIFT);
+  const guest = load<u64>(queue, VQ_GUEST_OFFSET) + load<u32>(segment, SEGMENT_ADDRESS);
+  store<u64>(descriptor, guest, VIRTQ_DESC_ADDR);
+  store<u32>(descriptor, load<u32>(segment, SEGMENT_LENGTH), VIRTQ_DESC_LEN);
+  return i < load<u32>(chain, CHAIN_READABLE) ? 0 : VIRTQ_DESC_F_WRITE;
+}
+
+/**
+ * Writes all segments into the indirect table of `id`, and address and length of the table into `descriptor`. Tables are
+ * chained by `next` when split (2.6.5.3), read in sequence when packed (2.7.7). Returns the descriptor's flags.
+ */
+export function fillTable(queue: u32, chain: u32, id: u32, descriptor: u32, chained: bool): u32 {
+  const bytes = load<u32>(queue, VQ_TABLE_ENTRIES) << VIRTQ_DESC_SHIFT;
+  const table = load<u32>(queue, VQ_TABLES) + id * bytes;
+  const segments = load<u32>(chain, CHAIN_READABLE) + load<u32>(chain, CHAIN_WRITABLE);
+  for (let i: u32 = 0; i < segments; i++) {
+    const inner = table + (i << VIRTQ_DESC_SHIFT);
+    const flags = fillDescriptor(queue, chain, i, inner);
+    if (!chained) store<u32>(inner, flags << 16, VIRTQ_DESC_WORD);
+    else if (i + 1 === segments) store<u32>(inner, flags, VIRTQ_DESC_WORD);
+    else store<u32>(inner, flags | VIRTQ_DESC_F_NEXT | ((i + 1) << 16), VIRTQ_DESC_WORD);
+  }
+  store<u64>(descriptor, load<u64>(queue, VQ_GUEST_OFFSET) + table, VIRTQ_DESC_ADDR);
+  store<u32>(descriptor, segments << VIRTQ_DESC_SHIFT, VIRTQ_DESC_LEN);
+  return VIRTQ_DESC_F_INDIRECT;
+}
+
+/**
+ * Checks a used element, frees its chain and writes its record to `target`. Returns the ring's descriptors that the chain
+ * used; 0 when the element breaks the queue.
+ */
+export function acceptUsed(queue: u32, id: u32, written: u32, target: u32): u32 {
+  if (id >= load<u32>(queue, VQ_SIZE)) {
+    latch(queue, VQ_BROKEN_ID);
+    return 0;
+  }
+  const entry = idEntry(queue, id);
+  const count = load<u32>(entry, VQ_ID_COUNT);
+  // Never given, or returned before.
+  if (count === 0) {
+    latch(queue, VQ_BROKEN_ID_STATE);
+    return 0;
+  }
+  // 2.6.8.2: the device does not write more than there is room for.
+  if (written > load<u32>(entry, VQ_ID_WRITABLE)) {
+    latch(queue, VQ_BROKEN_LENGTH);
+    return 0;
+  }
+  release(queue, id);
+  store<u32>(target, id, USED_ID);
+  store<u32>(target, written, USED_LENGTH);
+  return count;
+}

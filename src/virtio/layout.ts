@@ -1,0 +1,176 @@
+/**
+ * Where the words of virtqueues lie, in bytes. Sections are those of virtio 1.1. Rings are shared with the peer, who may
+ * write anything anywhere in them at any time; queue states, region tables and chain lists are ours alone.
+ *
+ *     split      descriptors  │ addr u64 │ len u32 │ flags u16 │ next u16 │ …            16 bytes each, aligned to 16
+ *                driver area  │ flags u16 │ idx u16 │ ring u16 … │ used_event u16 │      "available", aligned to 2
+ *                device area  │ flags u16 │ idx u16 │ { id u32, len u32 } … │ avail_event u16 │   "used", aligned to 4
+ *
+ *     packed     descriptors  │ addr u64 │ len u32 │ id u16 │ flags u16 │ …              16 bytes each, aligned to 16
+ *                either area  │ off 15 bits, wrap 1 │ flags u16 │                        4 bytes, aligned to 4
+ */
+
+// ---------------------------------------------------------------- descriptors
+
+/** Both layouts: 16 bytes a descriptor, aligned to 16 (2.6, 2.7.10.1). */
+export const VIRTQ_DESC_SHIFT: u32 = 4;
+/** Guest address of the buffer, u64 (2.6.5, 2.7.13). */
+export const VIRTQ_DESC_ADDR: u32 = 0;
+/** Bytes of the buffer, u32. The u64 here holds the flags and the next index or buffer id too: one copy of all. */
+export const VIRTQ_DESC_LEN: u32 = 8;
+/** Split: flags u16 below, next u16 above. Packed: id u16 below, flags u16 above; one word, written last. */
+export const VIRTQ_DESC_WORD: u32 = 12;
+
+/** The chain goes on (2.6.5, 2.7.6). */
+export const VIRTQ_DESC_F_NEXT: u32 = 1;
+/** The device writes the buffer; else it reads it (2.6.5, 2.7.3). */
+export const VIRTQ_DESC_F_WRITE: u32 = 2;
+/** The buffer is a table of descriptors (2.6.5.3, 2.7.7). */
+export const VIRTQ_DESC_F_INDIRECT: u32 = 4;
+/** Packed (2.7.1): available when AVAIL equals the wrap counter and USED does not, used when both equal it. */
+export const VIRTQ_DESC_F_AVAIL: u32 = 128;
+export const VIRTQ_DESC_F_USED: u32 = 32768;
+
+/** Descriptors of a queue at most, in both layouts (2.6, 2.7.10.1). */
+export const VIRTQ_SIZE_MAX: u32 = 32768;
+
+// ---------------------------------------------------------------- areas
+
+/** Split, both areas: flags u16, where 1 asks the peer not to notify (2.6.6, 2.6.8). */
+export const VIRTQ_AREA_FLAGS: u32 = 0;
+export const VIRTQ_AVAIL_F_NO_INTERRUPT: u32 = 1;
+export const VIRTQ_USED_F_NO_NOTIFY: u32 = 1;
+/** Split, both areas: free-running index u16 of the next entry that is written. */
+export const VIRTQ_AREA_IDX: u32 = 2;
+/** Split, both areas: the first entry. */
+export const VIRTQ_AREA_RING: u32 = 4;
+/** Bytes of an available entry (a head, u16) and of a used one (id u32, len u32), as shifts. */
+export const VIRTQ_AVAIL_ENTRY_SHIFT: u32 = 1;
+export const VIRTQ_USED_ENTRY_SHIFT: u32 = 3;
+
+/** Packed, both areas: bits 0–14 offset, 15 wrap counter, 16–17 flags (2.7.14). One u32, so that it is read whole. */
+export const PVIRTQ_EVENT_SUPPRESS: u32 = 0;
+export const PVIRTQ_EVENT_SUPPRESS_BYTES: u32 = 4;
+export const RING_EVENT_FLAGS_ENABLE: u32 = 0;
+export const RING_EVENT_FLAGS_DISABLE: u32 = 1;
+/** Only when the offset of the structure is reached; valid with EVENT_IDX alone. */
+export const RING_EVENT_FLAGS_DESC: u32 = 2;
+
+// ---------------------------------------------------------------- regions
+
+/** Where guest addresses lie in the arena: a count, then entries. Written by the control path while the queue rests. */
+export const VIRTIO_REGIONS_COUNT: u32 = 0;
+export const VIRTIO_REGIONS_FIRST: u32 = 8;
+export const VIRTIO_REGIONS_MAX: u32 = 32;
+/** VIRTIO_REGIONS_FIRST + VIRTIO_REGIONS_MAX * VIRTIO_REGION_BYTES. */
+export const VIRTIO_REGIONS_BYTES: u32 = 776;
+/** An entry: guest address u64, size u64, arena address u32. */
+export const VIRTIO_REGION_GUEST: u32 = 0;
+export const VIRTIO_REGION_SIZE: u32 = 8;
+export const VIRTIO_REGION_ADDRESS: u32 = 16;
+export const VIRTIO_REGION_BYTES: u32 = 24;
+
+// ---------------------------------------------------------------- queue state
+
+/** One side's state. `take` is the next place to read what the peer wrote, `give` the next to write for it. */
+export const VQ_SIZE: u32 = 0;
+/** Arena addresses: the descriptors, the area that this side writes, the area that the peer writes. */
+export const VQ_DESCRIPTORS: u32 = 4;
+export const VQ_OWN_AREA: u32 = 8;
+export const VQ_PEER_AREA: u32 = 12;
+/** Split: arena addresses of the event word that this side writes, and of the peer's (2.6.7, 2.6.10). */
+export const VQ_OWN_EVENT: u32 = 16;
+export const VQ_PEER_EVENT: u32 = 20;
+/** VQ_F_… */
+export const VQ_FEATURES: u32 = 24;
+/** Device: arena address of the region table. */
+export const VQ_REGIONS: u32 = 28;
+/** Driver: what is added to an arena address to make a guest address, u64, modulo 2^64. */
+export const VQ_GUEST_OFFSET: u32 = 32;
+/** Driver: arena address of the indirect tables, one for each id, and the entries of each; 0 when there are none. */
+export const VQ_TABLES: u32 = 40;
+export const VQ_TABLE_ENTRIES: u32 = 44;
+/** VQ_BROKEN_…; 0 while the peer behaves. Nothing is read from or written to the ring after that, until a reset. */
+export const VQ_BROKEN: u32 = 48;
+/** Times that the queue broke. Survives resets. */
+export const VQ_BROKEN_COUNT: u32 = 52;
+/** Split: free-running modulo 2^16. Packed: a place below VQ_SIZE, with the wrap counter of 2.7.1 in the next word. */
+export const VQ_TAKE: u32 = 56;
+export const VQ_TAKE_WRAP: u32 = 60;
+export const VQ_GIVE: u32 = 64;
+export const VQ_GIVE_WRAP: u32 = 68;
+/** Entries (split) or places (packed) given since the caller last asked whether to notify. */
+export const VQ_GIVEN: u32 = 72;
+/** Driver: descriptors that no chain uses. Device: VQ_SIZE less what the chains use that were taken and not returned. */
+export const VQ_FREE: u32 = 76;
+/** Driver: first id of the free list. */
+export const VQ_FREE_HEAD: u32 = 80;
+/** The id entries, VQ_SIZE of them. */
+export const VQ_IDS: u32 = 128;
+
+/** VIRTIO_F_RING_EVENT_IDX was negotiated (6, bit 29). */
+export const VQ_F_EVENT_IDX: u32 = 1;
+/** VIRTIO_F_RING_INDIRECT_DESC was negotiated (6, bit 28). */
+export const VQ_F_INDIRECT_DESC: u32 = 2;
+/** This is the driver's side. */
+export const VQ_F_DRIVER: u32 = 4;
+
+/** An id's entry. Nothing here is ever read back from the ring, where the peer could have changed it. */
+export const VQ_ID_SHIFT: u32 = 4;
+/** Driver: the next free id, or, in a split chain, the next descriptor. */
+export const VQ_ID_NEXT: u32 = 0;
+/** Descriptors of the chain that is out under this id; 0 when none is. */
+export const VQ_ID_COUNT: u32 = 4;
+/** Driver: bytes that the device may write into the chain. */
+export const VQ_ID_WRITABLE: u32 = 8;
+/** Driver: the chain's last id: the last descriptor when split, the id itself when packed. */
+export const VQ_ID_LAST: u32 = 12;
+
+/** The peer moved its index by more than the queue holds (2.6.6, 2.6.8), or made used descriptors available (2.7.1). */
+export const VQ_BROKEN_INDEX: u32 = 1;
+/** An id of VQ_SIZE or more. */
+export const VQ_BROKEN_ID: u32 = 2;
+/** The device got an id that it holds already, or the driver one that is not out. */
+export const VQ_BROKEN_ID_STATE: u32 = 3;
+/** A chain of more than VQ_SIZE buffers, as a loop is (2.6.5.2). */
+export const VQ_BROKEN_CHAIN: u32 = 4;
+/** A `next` outside the table (2.6.5). */
+export const VQ_BROKEN_NEXT: u32 = 5;
+/** A buffer or a table outside the regions, or across the end of one. */
+export const VQ_BROKEN_ADDRESS: u32 = 6;
+/** A readable buffer behind a writable one (2.6.4.2, 2.7.17). */
+export const VQ_BROKEN_ORDER: u32 = 7;
+/** A table not negotiated, nested, with NEXT, empty, or not of whole descriptors (2.6.5.3.1, 2.7.19). */
+export const VQ_BROKEN_INDIRECT: u32 = 8;
+/** More bytes written than the chain has room for (2.6.8.2), or a chain of 2^32 bytes or more (2.6.5.2, 2.7.17). */
+export const VQ_BROKEN_LENGTH: u32 = 9;
+
+// ---------------------------------------------------------------- chain list
+
+/** What a device takes and a driver adds: chains, and their segments behind them. */
+export const LIST_CHAINS: u32 = 0;
+/** Segments that fit, where they start (arena address), and how many the last call that filled the list used. */
+export const LIST_SEGMENTS: u32 = 4;
+export const LIST_SEGMENTS_ADDRESS: u32 = 8;
+export const LIST_SEGMENTS_USED: u32 = 12;
+/** The first chain. */
+export const LIST_FIRST: u32 = 16;
+/** A chain: its id, the arena address of its first segment, how many of its segments are readable, then writable. */
+export const CHAIN_ID: u32 = 0;
+export const CHAIN_SEGMENTS: u32 = 4;
+export const CHAIN_READABLE: u32 = 8;
+export const CHAIN_WRITABLE: u32 = 12;
+/** Bytes of either kind; their sum is below 2^32. */
+export const CHAIN_READABLE_BYTES: u32 = 16;
+export const CHAIN_WRITABLE_BYTES: u32 = 20;
+/** Bytes of a chain's entry, as a shift. */
+export const CHAIN_SHIFT: u32 = 5;
+/** A segment: arena address u32, bytes u32. Readable ones come first, so its place says which it is. */
+export const SEGMENT_ADDRESS: u32 = 0;
+export const SEGMENT_LENGTH: u32 = 4;
+export const SEGMENT_SHIFT: u32 = 3;
+
+/** A returned chain, in what a device returns and a driver polls: id u32, bytes written u32. */
+export const USED_ID: u32 = 0;
+export const USED_LENGTH: u32 = 4;
+export const USED_SHIFT: u32 = 3;

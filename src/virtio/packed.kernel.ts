@@ -1,0 +1,174 @@
+import { addSegment, checkNesting, closeChain, forgetChain, NO_ROOM, openChain, openTable } from './chain.kernel.ts';
+import {
+  LIST_CHAINS,
+  LIST_SEGMENTS_USED,
+  USED_ID,
+  USED_LENGTH,
+  USED_SHIFT,
+  VIRTQ_DESC_ADDR,
+  VIRTQ_DESC_F_AVAIL,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_USED,
+  VIRTQ_DESC_F_WRITE,
+  VIRTQ_DESC_LEN,
+  VIRTQ_DESC_SHIFT,
+  VIRTQ_DESC_WORD,
+  VQ_BROKEN_CHAIN,
+  VQ_BROKEN_ID,
+  VQ_BROKEN_ID_STATE,
+  VQ_BROKEN_INDEX,
+  VQ_BROKEN_INDIRECT,
+  VQ_DESCRIPTORS,
+  VQ_F_DRIVER,
+  VQ_FREE,
+  VQ_GIVE,
+  VQ_GIVE_WRAP,
+  VQ_GIVEN,
+  VQ_ID_COUNT,
+  VQ_SIZE,
+  VQ_TAKE,
+  VQ_TAKE_WRAP,
+} from './layout.ts';
+import { advance, hasFeature, idEntry, isBroken, latch } from './state.kernel.ts';
+
+/** Address of the descriptor at `place`, which is below the queue's size. */
+export function descriptorAt(queue: u32, place: u32): u32 {
+  return load<u32>(queue, VQ_DESCRIPTORS) + (place << VIRTQ_DESC_SHIFT);
+}
+
+/** True when a descriptor whose word is `word` is for this side to read, at wrap counter `wrap` (2.7.1). */
+export function isForUs(queue: u32, word: u32, wrap: u32): bool {
+  const flags = word >> 16;
+  const avail: u32 = flags & VIRTQ_DESC_F_AVAIL ? 1 : 0;
+  const used: u32 = flags & VIRTQ_DESC_F_USED ? 1 : 0;
+  return avail === wrap && used === (hasFeature(queue, VQ_F_DRIVER) ? wrap : wrap ^ 1);
+}
+
+/** Takes the segments of a table in sequence (2.7.7). Returns 0, a VQ_BROKEN_… code or NO_ROOM. */
+function walkTable(queue: u32, list: u32, chain: u32, table: u32, entries: u32): u32 {
+  for (let i: u32 = 0; i < entries; i++) {
+    const descriptor = table + (i << VIRTQ_DESC_SHIFT);
+    const guest = load<u64>(descriptor, VIRTQ_DESC_ADDR);
+    const rest = load<u64>(descriptor, VIRTQ_DESC_LEN);
+    const flags = <u32>(rest >> 48);
+    // 2.7.7: inside a table, WRITE alone has a meaning; id and the other flags are not looked at.
+    const code =
+      checkNesting(flags) || addSegment(queue, list, chain, guest, <u32>rest, (flags & VIRTQ_DESC_F_WRITE) !== 0);
+    if (code !== 0) return code;
+  }
+  return 0;
+}
+
+/** Takes the chain that starts at VQ_TAKE. Returns 0, a VQ_BROKEN_… code or NO_ROOM. */
+function takeChain(queue: u32, list: u32, index: u32): u32 {
+  const size = load<u32>(queue, VQ_SIZE);
+  const chain = openChain(list, index);
+  const free = load<u32>(queue, VQ_FREE);
+  let place = load<u32>(queue, VQ_TAKE);
+  for (let count: u32 = 1; count <= size; count++) {
+    // The ring's other places hold chains that were not returned: they cannot be available again.
+    if (count > free) return VQ_BROKEN_INDEX;
+    const descriptor = descriptorAt(queue, place);
+    // Copied once, then only the copy is looked at: the driver may be writing here.
+    const guest = load<u64>(descriptor, VIRTQ_DESC_ADDR);
+    const rest = load<u64>(descriptor, VIRTQ_DESC_LEN);
+    const flags = <u32>(rest >> 48);
+    let code: u32 = 0;
+    if (flags & VIRTQ_DESC_F_INDIRECT) {
+      // 2.7.19: a descriptor list has no indirect ones.
+      if (count > 1) return VQ_BROKEN_INDIRECT;
+      const table = openTable(queue, guest, <u32>rest, flags);
+      if (table <= NO_ROOM) return table;
+      code = walkTable(queue, list, chain, table, <u32>rest >> VIRTQ_DESC_SHIFT);
+    } else {
+      code = addSegment(queue, list, chain, guest, <u32>rest, (flags & VIRTQ_DESC_F_WRITE) !== 0);
+    }
+    if (code !== 0) return code;
+    if (!(flags & VIRTQ_DESC_F_NEXT)) {
+      // 2.7.6: the id is in the last descriptor.
+      const id = <u32>(rest >> 32) & 0xffff;
+      if (id >= size) return VQ_BROKEN_ID;
+      if (load<u32>(idEntry(queue, id), VQ_ID_COUNT) !== 0) return VQ_BROKEN_ID_STATE;
+      closeChain(queue, list, chain, id, count);
+      advance(queue, queue + VQ_TAKE, count);
+      return 0;
+    }
+    place = place + 1 === size ? 0 : place + 1;
+  }
+  return VQ_BROKEN_CHAIN;
+}
+
+/** True when there is something to read at VQ_TAKE. Both sides. */
+export function isReady(queue: u32): bool {
+  const word = atomic.load<u32>(descriptorAt(queue, load<u32>(queue, VQ_TAKE)), VIRTQ_DESC_WORD);
+  return isForUs(queue, word, load<u32>(queue, VQ_TAKE_WRAP));
+}
+
+/**
+ * Takes up to `max` available chains into `list`. Returns how many. A chain that breaks a rule breaks the queue; those
+ * before it are in the list. Device only.
+ */
+export function take(queue: u32, list: u32, max: u32): u32 {
+  store<u32>(list, 0, LIST_SEGMENTS_USED);
+  if (isBroken(queue)) return 0;
+  const limit = min(max, load<u32>(list, LIST_CHAINS));
+  let n: u32 = 0;
+  while (n < limit && isReady(queue)) {
+    const code = takeChain(queue, list, n);
+    if (code !== 0) {
+      if (code !== NO_ROOM) latch(queue, code);
+      break;
+    }
+    n++;
+  }
+  return n;
+}
+
+/** What AVAIL and USED are, shifted to their place in a descriptor's word, when this side gives at wrap counter `wrap`. */
+export function giveFlags(queue: u32, wrap: u32): u32 {
+  if (hasFeature(queue, VQ_F_DRIVER)) return (wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED) << 16;
+  return wrap ? (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16 : 0;
+}
+
+/** Moves VQ_GIVE on by `count` places, which this side has written. Both sides. */
+export function giveMore(queue: u32, count: u32): void {
+  advance(queue, queue + VQ_GIVE, count);
+  store<u32>(queue, load<u32>(queue, VQ_GIVEN) + count, VQ_GIVEN);
+}
+
+/** Makes what was written from `place` on visible to the peer, by the word of its first descriptor. Both sides. */
+export function publish(queue: u32, place: u32, word: u32): void {
+  // The one publication of the burst (2.7.21, 2.7.22): the peer reads in order, so it sees none before the first.
+  atomic.store<u32>(descriptorAt(queue, place), word, VIRTQ_DESC_WORD);
+}
+
+/** Writes the used descriptors of `n` records, but for the word of the first, which it returns for `publish`. */
+export function writeUsed(queue: u32, used: u32, n: u32): u32 {
+  let first: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const record = used + (i << USED_SHIFT);
+    const id = load<u32>(record, USED_ID);
+    const length = load<u32>(record, USED_LENGTH);
+    const descriptor = descriptorAt(queue, load<u32>(queue, VQ_GIVE));
+    // 2.7.3: WRITE in a used descriptor says that the length is valid.
+    const write = length > 0 ? VIRTQ_DESC_F_WRITE << 16 : 0;
+    const word = id | write | giveFlags(queue, load<u32>(queue, VQ_GIVE_WRAP));
+    store<u32>(descriptor, length, VIRTQ_DESC_LEN);
+    if (i === 0) first = word;
+    else store<u32>(descriptor, word, VIRTQ_DESC_WORD);
+    giveMore(queue, forgetChain(queue, id));
+  }
+  return first;
+}
+
+/**
+ * Returns the `n` chains of the records at `used` (id, bytes written) to the driver, in any order. Each was taken and is
+ * returned once. Returns `n`, or 0 when the queue is broken. Device only.
+ */
+export function giveBack(queue: u32, used: u32, n: u32): u32 {
+  if (n === 0 || isBroken(queue)) return 0;
+  const place = load<u32>(queue, VQ_GIVE);
+  publish(queue, place, writeUsed(queue, used, n));
+  return n;
+}

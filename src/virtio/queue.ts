@@ -1,0 +1,244 @@
+import type { Arena } from '../memory/arena.ts';
+import { RingwayError } from '../util/errors.ts';
+import type { ChainList } from './chain-list.ts';
+import {
+  VIRTQ_DESC_SHIFT,
+  VQ_BROKEN,
+  VQ_BROKEN_COUNT,
+  VQ_DESCRIPTORS,
+  VQ_F_DRIVER,
+  VQ_F_EVENT_IDX,
+  VQ_F_INDIRECT_DESC,
+  VQ_FEATURES,
+  VQ_FREE,
+  VQ_GUEST_OFFSET,
+  VQ_ID_SHIFT,
+  VQ_IDS,
+  VQ_OWN_AREA,
+  VQ_OWN_EVENT,
+  VQ_PEER_AREA,
+  VQ_PEER_EVENT,
+  VQ_REGIONS,
+  VQ_SIZE,
+  VQ_TABLE_ENTRIES,
+  VQ_TABLES,
+} from './layout.ts';
+import type { RegionTable } from './regions.ts';
+import { checkRings, eventWords, type VirtqueueLayout, type VirtqueueRings, virtqueueBytes } from './rings.ts';
+
+interface SideKernels {
+  needsNotify(queue: number): number;
+  setNotify(queue: number, wanted: number): number;
+}
+
+/** What both sides of a queue agree on. */
+export interface VirtqueueOptions {
+  /** Names the queue's regions in the arena. */
+  readonly name: string;
+  readonly layout: VirtqueueLayout;
+  /** Descriptors: 1 to 32,768; a power of two when split. */
+  readonly size: number;
+  /** VIRTIO_F_RING_EVENT_IDX was negotiated. */
+  readonly eventIdx?: boolean;
+  /** VIRTIO_F_RING_INDIRECT_DESC was negotiated: segments that a table of the driver holds, 2 to `size`. */
+  readonly indirect?: number;
+}
+
+/** What either side can do. */
+export interface VirtqueueSide {
+  /** Address of this side's state in the arena. */
+  readonly address: number;
+  readonly rings: VirtqueueRings;
+  /** True when what was given since the last call calls for a notification of the peer. */
+  needsNotify(): boolean;
+  /** Asks the peer to notify, or not to. True when it is wanted and there is something to take already. */
+  setNotify(wanted: boolean): boolean;
+  /** 0, or the VQ_BROKEN_… code of the rule that the peer broke. Only `reset` ends that. */
+  broken(): number;
+  /** Times that the queue broke, since it was made. */
+  brokenCount(): number;
+  /** Descriptors that no chain uses (driver), or room for what was not taken yet (device). */
+  free(): number;
+  /** As before the first buffer. A driver has taken everything back with `detach`; both sides reset, or none. */
+  reset(): void;
+}
+
+/** The driver's side: adds chains, polls used ones. */
+export interface VirtqueueDriver extends VirtqueueSide {
+  /** Where the indirect tables lie: the device must be able to reach them. None without `indirect`. */
+  readonly tables: { readonly address: number; readonly bytes: number } | undefined;
+  /** Makes up to `n` chains of the list available and sets their ids; returns how many found free descriptors. */
+  add(list: ChainList, n: number): number;
+  /** Writes up to `max` used chains to `target` as records of 8 bytes: id, bytes written. Returns how many. */
+  poll(target: number, max: number): number;
+  /** As `poll`, for chains that a stopped device will not return. */
+  detach(target: number, max: number): number;
+}
+
+/** The device's side: takes available chains, returns used ones. */
+export interface VirtqueueDevice extends VirtqueueSide {
+  /** Takes up to `max` chains into the list; returns how many. */
+  take(list: ChainList, max: number): number;
+  /** Returns the chains of `n` records of 8 bytes at `used`: id, bytes written. Returns `n`, or 0 when broken. */
+  return(used: number, n: number): number;
+}
+
+/** The kernels of `layout` under the names that a side calls them by. */
+function kernelsOf(arena: Arena, layout: VirtqueueLayout) {
+  type Kernel = (queue: number, address: number, n: number) => number;
+  const k = arena.kernels<{
+    virtioSplitDriverAdd: Kernel;
+    virtioSplitDriverPoll: Kernel;
+    virtioSplitDeviceTake: Kernel;
+    virtioSplitDeviceReturn: Kernel;
+    virtioSplitNeedsNotify: SideKernels['needsNotify'];
+    virtioSplitSetNotify: SideKernels['setNotify'];
+    virtioPackedDriverAdd: Kernel;
+    virtioPackedDriverPoll: Kernel;
+    virtioPackedDeviceTake: Kernel;
+    virtioPackedDeviceReturn: Kernel;
+    virtioPackedNeedsNotify: SideKernels['needsNotify'];
+    virtioPackedSetNotify: SideKernels['setNotify'];
+    virtioDriverDetach: Kernel;
+    virtioReset(queue: number): void;
+  }>();
+  const both = { detach: k.virtioDriverDetach, reset: k.virtioReset };
+  if (layout === 'split') {
+    return {
+      ...both,
+      add: k.virtioSplitDriverAdd,
+      poll: k.virtioSplitDriverPoll,
+      take: k.virtioSplitDeviceTake,
+      giveBack: k.virtioSplitDeviceReturn,
+      needsNotify: k.virtioSplitNeedsNotify,
+      setNotify: k.virtioSplitSetNotify,
+    };
+  }
+  return {
+    ...both,
+    add: k.virtioPackedDriverAdd,
+    poll: k.virtioPackedDriverPoll,
+    take: k.virtioPackedDeviceTake,
+    giveBack: k.virtioPackedDeviceReturn,
+    needsNotify: k.virtioPackedNeedsNotify,
+    setNotify: k.virtioPackedSetNotify,
+  };
+}
+
+/** Makes the state of one side and what both sides can do. */
+function createSide(arena: Arena, options: VirtqueueOptions, rings: VirtqueueRings, driver: boolean): VirtqueueSide {
+  const { name, layout, size, eventIdx = false, indirect = 0 } = options;
+  checkRings(arena, name, layout, size, rings);
+  if (indirect !== 0 && !(Number.isInteger(indirect) && indirect >= 2 && indirect <= size)) {
+    throw new RingwayError('BAD_ARGUMENT', `${name}: indirect=${indirect}, must be a whole number from 2 to ${size}`);
+  }
+  const address = arena.allocate(`${name} ${driver ? 'driver' : 'device'}`, VQ_IDS + (size << VQ_ID_SHIFT));
+  const { u32 } = arena;
+  const set = (offset: number, value: number): void => {
+    u32[(address + offset) >>> 2] = value;
+  };
+  const get = (offset: number): number => u32[(address + offset) >>> 2] ?? 0;
+  set(VQ_SIZE, size);
+  set(VQ_DESCRIPTORS, rings.descriptors);
+  set(VQ_OWN_AREA, driver ? rings.driverArea : rings.deviceArea);
+  set(VQ_PEER_AREA, driver ? rings.deviceArea : rings.driverArea);
+  if (layout === 'split') {
+    const events = eventWords(rings, size);
+    set(VQ_OWN_EVENT, driver ? events.driver : events.device);
+    set(VQ_PEER_EVENT, driver ? events.device : events.driver);
+  }
+  set(
+    VQ_FEATURES,
+    (eventIdx ? VQ_F_EVENT_IDX : 0) | (indirect > 0 ? VQ_F_INDIRECT_DESC : 0) | (driver ? VQ_F_DRIVER : 0),
+  );
+  const kernels = kernelsOf(arena, layout);
+  kernels.reset(address);
+  return {
+    address,
+    rings,
+    needsNotify: () => kernels.needsNotify(address) !== 0,
+    setNotify: (wanted) => kernels.setNotify(address, wanted ? 1 : 0) !== 0,
+    broken: () => get(VQ_BROKEN),
+    brokenCount: () => get(VQ_BROKEN_COUNT),
+    free: () => get(VQ_FREE),
+    reset: () => kernels.reset(address),
+  };
+}
+
+/**
+ * Makes the driver's side of the queue in `rings`, which are zeroed.
+ * @param guestOffset what is added to an arena address to make the address that the device is told, modulo 2^64.
+ * @throws RingwayError `BAD_ARGUMENT` when the size or the place of the rings is not allowed, `ARENA_FULL`.
+ */
+export function createVirtqueueDriver(
+  arena: Arena,
+  options: VirtqueueOptions & { readonly rings: VirtqueueRings; readonly guestOffset?: bigint },
+): VirtqueueDriver {
+  const { name, layout, size, rings, indirect = 0, guestOffset = 0n } = options;
+  const side = createSide(arena, options, rings, true);
+  const { address } = side;
+  const { add, poll, detach } = kernelsOf(arena, layout);
+  const bytes = (size * indirect) << VIRTQ_DESC_SHIFT;
+  const tables = indirect > 0 ? { address: arena.allocate(`${name} tables`, bytes), bytes } : undefined;
+  arena.u32[(address + VQ_TABLES) >>> 2] = tables?.address ?? 0;
+  arena.u32[(address + VQ_TABLE_ENTRIES) >>> 2] = indirect;
+  const words = [Number(guestOffset & 0xffff_ffffn), Number((guestOffset >> 32n) & 0xffff_ffffn)];
+  arena.u32.set(words, (address + VQ_GUEST_OFFSET) >>> 2);
+  return {
+    ...side,
+    tables,
+    add: (list, n) => add(address, list.address, Math.min(n, list.chains)),
+    poll: (target, max) => poll(address, target, max),
+    detach: (target, max) => detach(address, target, max),
+  };
+}
+
+/**
+ * Makes the device's side of the queue in `rings`. It reaches the memory of `regions` alone.
+ * @throws RingwayError `BAD_ARGUMENT` when the size or the place of the rings is not allowed, `ARENA_FULL`.
+ */
+export function createVirtqueueDevice(
+  arena: Arena,
+  options: VirtqueueOptions & { readonly rings: VirtqueueRings; readonly regions: RegionTable },
+): VirtqueueDevice {
+  const { name, layout, size, rings, regions } = options;
+  const side = createSide(arena, options, rings, false);
+  const { address } = side;
+  const { take, giveBack } = kernelsOf(arena, layout);
+  arena.u32[(address + VQ_REGIONS) >>> 2] = regions.address;
+  return {
+    ...side,
+    take(list, max) {
+      if (list.segments < size) {
+        throw new RingwayError(
+          'BAD_ARGUMENT',
+          `${name}: a list of ${list.segments} segments, needs ${size}: a chain may have so many`,
+        );
+      }
+      return take(address, list.address, max);
+    },
+    return: (used, n) => giveBack(address, used, n),
+  };
+}
+
+/**
+ * Makes a ring in the arena and both its sides.
+ * @throws RingwayError `BAD_ARGUMENT` when the layout does not allow the size, `ARENA_FULL` when it does not fit.
+ */
+export function createVirtqueue(
+  arena: Arena,
+  options: VirtqueueOptions & { readonly regions: RegionTable; readonly guestOffset?: bigint },
+): { driver: VirtqueueDriver; device: VirtqueueDevice; rings: VirtqueueRings } {
+  const { name, layout, size } = options;
+  const bytes = virtqueueBytes(layout, size);
+  const rings = {
+    descriptors: arena.allocate(`${name} descriptors`, bytes.descriptors),
+    driverArea: arena.allocate(`${name} driver area`, bytes.driverArea),
+    deviceArea: arena.allocate(`${name} device area`, bytes.deviceArea),
+  };
+  return {
+    rings,
+    driver: createVirtqueueDriver(arena, { ...options, rings }),
+    device: createVirtqueueDevice(arena, { ...options, rings }),
+  };
+}

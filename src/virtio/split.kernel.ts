@@ -1,0 +1,132 @@
+import { addSegment, checkNesting, closeChain, forgetChain, NO_ROOM, openChain, openTable } from './chain.kernel.ts';
+import {
+  LIST_CHAINS,
+  LIST_SEGMENTS_USED,
+  USED_ID,
+  USED_SHIFT,
+  VIRTQ_AREA_IDX,
+  VIRTQ_AREA_RING,
+  VIRTQ_AVAIL_ENTRY_SHIFT,
+  VIRTQ_DESC_ADDR,
+  VIRTQ_DESC_F_INDIRECT,
+  VIRTQ_DESC_F_NEXT,
+  VIRTQ_DESC_F_WRITE,
+  VIRTQ_DESC_LEN,
+  VIRTQ_DESC_SHIFT,
+  VIRTQ_USED_ENTRY_SHIFT,
+  VQ_BROKEN_CHAIN,
+  VQ_BROKEN_ID,
+  VQ_BROKEN_ID_STATE,
+  VQ_BROKEN_INDEX,
+  VQ_BROKEN_NEXT,
+  VQ_DESCRIPTORS,
+  VQ_GIVE,
+  VQ_GIVEN,
+  VQ_ID_COUNT,
+  VQ_OWN_AREA,
+  VQ_PEER_AREA,
+  VQ_SIZE,
+  VQ_TAKE,
+} from './layout.ts';
+import { idEntry, isBroken, latch } from './state.kernel.ts';
+
+/** Follows `next` from descriptor `at` of a table of `entries`. Returns 0, a VQ_BROKEN_… code or NO_ROOM. */
+function walkTable(queue: u32, list: u32, chain: u32, table: u32, entries: u32, at: u32, nested: bool): u32 {
+  const budget = load<u32>(queue, VQ_SIZE);
+  for (let i: u32 = 0; i < budget; i++) {
+    const descriptor = table + (at << VIRTQ_DESC_SHIFT);
+    // Copied once, then only the copy is looked at: the driver may be writing here.
+    const guest = load<u64>(descriptor, VIRTQ_DESC_ADDR);
+    const rest = load<u64>(descriptor, VIRTQ_DESC_LEN);
+    const length = <u32>rest;
+    const flags = <u32>(rest >> 32) & 0xffff;
+    let code: u32 = 0;
+    if (flags & VIRTQ_DESC_F_INDIRECT) {
+      if (nested) return checkNesting(flags);
+      const inner = openTable(queue, guest, length, flags);
+      if (inner <= NO_ROOM) return inner;
+      // 2.6.5.3.2: the WRITE flag of the descriptor that refers to a table is ignored.
+      return walkTable(queue, list, chain, inner, length >> VIRTQ_DESC_SHIFT, 0, true);
+    }
+    code = addSegment(queue, list, chain, guest, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
+    if (code !== 0 || !(flags & VIRTQ_DESC_F_NEXT)) return code;
+    at = <u32>(rest >> 48);
+    if (at >= entries) return VQ_BROKEN_NEXT;
+  }
+  return VQ_BROKEN_CHAIN;
+}
+
+function takeChain(queue: u32, list: u32, index: u32, head: u32): u32 {
+  const size = load<u32>(queue, VQ_SIZE);
+  if (head >= size) return VQ_BROKEN_ID;
+  if (load<u32>(idEntry(queue, head), VQ_ID_COUNT) !== 0) return VQ_BROKEN_ID_STATE;
+  const chain = openChain(list, index);
+  const code = walkTable(queue, list, chain, load<u32>(queue, VQ_DESCRIPTORS), size, head, false);
+  // Chains are counted here, not descriptors: heads are unique, so at most VQ_SIZE are ever out.
+  if (code === 0) closeChain(queue, list, chain, head, 1);
+  return code;
+}
+
+/**
+ * Takes up to `max` available chains into `list`. Returns how many. A chain that breaks a rule breaks the queue; those
+ * before it are in the list. Device only.
+ */
+export function take(queue: u32, list: u32, max: u32): u32 {
+  store<u32>(list, 0, LIST_SEGMENTS_USED);
+  if (isBroken(queue)) return 0;
+  const size = load<u32>(queue, VQ_SIZE);
+  const area = load<u32>(queue, VQ_PEER_AREA);
+  const next = load<u32>(queue, VQ_TAKE);
+  const ready = (<u32>atomic.load<u16>(area, VIRTQ_AREA_IDX) - next) & 0xffff;
+  // 2.6.6: an entry for each descriptor at most, so the index cannot run further ahead.
+  if (ready > size) {
+    latch(queue, VQ_BROKEN_INDEX);
+    return 0;
+  }
+  const limit = min(min(ready, max), load<u32>(list, LIST_CHAINS));
+  let n: u32 = 0;
+  while (n < limit) {
+    const place = (next + n) & (size - 1);
+    const head = <u32>load<u16>(area + (place << VIRTQ_AVAIL_ENTRY_SHIFT), VIRTQ_AREA_RING);
+    const code = takeChain(queue, list, n, head);
+    if (code !== 0) {
+      if (code !== NO_ROOM) latch(queue, code);
+      break;
+    }
+    n++;
+  }
+  store<u32>(queue, (next + n) & 0xffff, VQ_TAKE);
+  return n;
+}
+
+export function writeUsed(queue: u32, used: u32, n: u32): void {
+  const mask = load<u32>(queue, VQ_SIZE) - 1;
+  const give = load<u32>(queue, VQ_GIVE);
+  const area = load<u32>(queue, VQ_OWN_AREA);
+  for (let i: u32 = 0; i < n; i++) {
+    const record = used + (i << USED_SHIFT);
+    forgetChain(queue, load<u32>(record, USED_ID));
+    // Our record has the form of a used element (2.6.8): one move.
+    store<u64>(area + (((give + i) & mask) << VIRTQ_USED_ENTRY_SHIFT), load<u64>(record), VIRTQ_AREA_RING);
+  }
+}
+
+/** Makes the `n` entries behind the index that this side writes visible to the peer. Both sides. */
+export function publish(queue: u32, n: u32): void {
+  const give = (load<u32>(queue, VQ_GIVE) + n) & 0xffff;
+  store<u32>(queue, give, VQ_GIVE);
+  store<u32>(queue, load<u32>(queue, VQ_GIVEN) + n, VQ_GIVEN);
+  // The one publication of the burst (2.6.13.3, 2.6.14). It orders the entries before it.
+  atomic.store<u16>(load<u32>(queue, VQ_OWN_AREA), <u16>give, VIRTQ_AREA_IDX);
+}
+
+/**
+ * Returns the `n` chains of the records at `used` (id, bytes written) to the driver, in any order. Each was taken and is
+ * returned once. Returns `n`, or 0 when the queue is broken. Device only.
+ */
+export function giveBack(queue: u32, used: u32, n: u32): u32 {
+  if (n === 0 || isBroken(queue)) return 0;
+  writeUsed(queue, used, n);
+  publish(queue, n);
+  return n;
+}

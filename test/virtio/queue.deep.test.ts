@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest';
+import { Random } from '#dist/util/random.js';
+import { runHostile } from './support/hostile.ts';
+import { runModel } from './support/model.ts';
+
+const sizes = [
+  ['split', 4],
+  ['split', 64],
+  ['packed', 1],
+  ['packed', 3],
+  ['packed', 7],
+  ['packed', 100],
+] as const;
+
+test.each(sizes)('%s, %i descriptors: 50 runs of the model', (layout, size) => {
+  for (let seed = 0; seed < 50; seed++) {
+    runModel({ layout, size, indirect: size >= 3 && seed % 2 === 1 ? 3 : 0 }, new Random(seed), 1000, seed % 3 === 0);
+  }
+});
+
+test.each(sizes)('%s, %i descriptors: 300 runs with a hostile peer', (layout, size) => {
+  let broken = 0;
+  for (let seed = 0; seed < 300; seed++) {
+    broken += runHostile(
+      { layout, size, indirect: size >= 3 ? 3 : 0, eventIdx: seed % 2 === 1 },
+      new Random(seed),
+      400,
+    );
+  }
+  expect(broken).toBeGreaterThan(300);
+});

@@ -1,0 +1,79 @@
+import type { Arena } from 'ringway/memory';
+import {
+  type ChainList,
+  createChainList,
+  createRegionTable,
+  createVirtqueue,
+  type RegionTable,
+  type VirtqueueDevice,
+  type VirtqueueDriver,
+  type VirtqueueLayout,
+  type VirtqueueRings,
+} from 'ringway/virtio';
+import { testArena } from '../../support/arena.ts';
+
+export const SLOT_BYTES = 64;
+export const SLOTS = 256;
+export const BURST = 32;
+/** Above 2^32, so that a guest address cut to 32 bits is found. */
+export const GUEST_OFFSET = 0x12_3456_0000_0000n;
+const CANARY_BYTES = 4096;
+const CANARY = 0xc5;
+
+export interface RigOptions {
+  readonly layout: VirtqueueLayout;
+  readonly size: number;
+  readonly eventIdx?: boolean;
+  readonly indirect?: number;
+  readonly base?: number;
+}
+
+/** A queue with both sides in one arena, the driver's buffers, and canaries on both sides of what the device may reach. */
+export interface Rig {
+  readonly arena: Arena;
+  readonly driver: VirtqueueDriver;
+  readonly device: VirtqueueDevice;
+  readonly rings: VirtqueueRings;
+  readonly regions: RegionTable;
+  readonly buffers: number;
+  readonly adding: ChainList;
+  readonly taken: ChainList;
+  readonly records: number;
+  /** Names of regions that were written and should not have been. */
+  damaged(): string[];
+}
+
+export function makeRig({ layout, size, eventIdx = false, indirect = 0, base = 65536 }: RigOptions): Rig {
+  const arena = testArena(2 << 20, base);
+  const canaries: number[] = [];
+  const canary = (): void => {
+    const address = arena.allocate(`canary ${canaries.length}`, CANARY_BYTES);
+    arena.u8.fill(CANARY, address, address + CANARY_BYTES);
+    canaries.push(address);
+  };
+  canary();
+  const buffers = arena.allocate('buffers', SLOTS * SLOT_BYTES);
+  canary();
+  const regions = createRegionTable(arena, 'regions');
+  const options = { name: 'q', layout, size, eventIdx, regions, guestOffset: GUEST_OFFSET };
+  const queue = createVirtqueue(arena, indirect > 0 ? { ...options, indirect } : options);
+  canary();
+  const { tables } = queue.driver;
+  const reachable = [{ address: buffers, bytes: SLOTS * SLOT_BYTES }, ...(tables === undefined ? [] : [tables])];
+  regions.set(reachable.map((region) => ({ guest: GUEST_OFFSET + BigInt(region.address), ...region })));
+  return {
+    arena,
+    ...queue,
+    regions,
+    buffers,
+    adding: createChainList(arena, { name: 'adding', chains: BURST, segments: BURST * 4 }),
+    taken: createChainList(arena, { name: 'taken', chains: BURST, segments: size + 3 }),
+    records: arena.allocate('records', BURST * 8),
+    damaged: () => [
+      ...arena.damaged(),
+      ...canaries
+        .filter((address) => arena.u8.subarray(address, address + CANARY_BYTES).some((byte) => byte !== CANARY))
+        .map((address) => `canary at ${address}`),
+    ],
+  };
+}
