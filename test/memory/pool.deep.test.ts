@@ -1,7 +1,6 @@
-import { createPool } from 'ringway/memory';
+import { createArena, createPool } from 'ringway/memory';
 import { createSpscRing } from 'ringway/ring';
 import { expect, test } from 'vitest';
-import { testArena } from '../support/arena.ts';
 import { recycleSimulation } from '../support/pool-scenario.ts';
 import { runWorkers } from '../support/workers.ts';
 
@@ -9,8 +8,11 @@ test('recycle ring: 1,000,000 schedules', () => {
   recycleSimulation().explore(1_000_000);
 });
 
-test('two lcores allocate, pass on and free from one pool: no buffer is held twice, none is lost', async () => {
-  const arena = testArena(4 << 20);
+test.each([
+  ['test', true],
+  ['release', false],
+])('two lcores pass on and free from one pool, %s kernels: no buffer is held twice, none is lost', async (_, debug) => {
+  const arena = createArena({ bytes: 4 << 20, debug });
   const pool = createPool(arena, { buffers: 512, caches: 2 });
   const rings = ['there', 'back'].map((name) => createSpscRing(arena, { slots: 64, name }).address);
   const data = pool.caches.map((cache, lcore) => ({
@@ -29,7 +31,8 @@ test('two lcores allocate, pass on and free from one pool: no buffer is held twi
     0,
   );
   expect(pool.audit()).toEqual({ buffers: 512, free: 512 - left, inFlight: left });
-  expect(pool.stats().recycleRing).toBeGreaterThan(1_000_000);
+  // How many, the scheduler decides; without any the ring would not have been tested.
+  expect(pool.stats().recycleRing).toBeGreaterThan(10_000);
   expect(pool.stats().recycleRingFull).toBe(0);
   expect(arena.damaged()).toEqual([]);
 });
