@@ -30,6 +30,10 @@ import {
   pushWrite as ringSpscPushWrite,
 } from './ring/spsc.kernel.ts';
 import { learn as switchLearn, lookupMac as switchLookup } from './switch/mac.kernel.ts';
+import { publish as virtioPackedPublish, writeUsed as virtioPackedWriteUsed } from './virtio/packed.kernel.ts';
+import { writeAvailable as virtioPackedWriteAvailable } from './virtio/packed-driver.kernel.ts';
+import { publish as virtioSplitPublish, writeUsed as virtioSplitWriteUsed } from './virtio/split.kernel.ts';
+import { writeAvailable as virtioSplitWriteAvailable } from './virtio/split-driver.kernel.ts';
 
 export {
   poolRecycleAdvance,
@@ -56,4 +60,10 @@ export {
   ringSpscPushWrite,
   switchLearn,
   switchLookup,
+  virtioPackedPublish,
+  virtioPackedWriteAvailable,
+  virtioPackedWriteUsed,
+  virtioSplitPublish,
+  virtioSplitWriteAvailable,
+  virtioSplitWriteUsed,
 };

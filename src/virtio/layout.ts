@@ -105,6 +105,9 @@ export const VQ_GIVEN: u32 = 72;
 export const VQ_FREE: u32 = 76;
 /** Driver: first id of the free list. */
 export const VQ_FREE_HEAD: u32 = 80;
+/** Packed: the word of a burst's first descriptor, and the place it goes to when the burst is published. */
+export const VQ_HELD_WORD: u32 = 84;
+export const VQ_HELD_PLACE: u32 = 88;
 /** The id entries, VQ_SIZE of them. */
 export const VQ_IDS: u32 = 128;
 

@@ -21,27 +21,26 @@ import {
   VQ_TAKE,
   VQ_TAKE_WRAP,
 } from './layout.ts';
-import { descriptorAt, giveFlags, giveMore, isForUs, publish } from './packed.kernel.ts';
+import { descriptorAt, giveFlags, giveMore, hold, isForUs, publish } from './packed.kernel.ts';
 import { advance, idEntry, isBroken } from './state.kernel.ts';
 
 /**
- * Writes the chain under `id` into the `count` descriptors from VQ_GIVE on, and moves VQ_GIVE. The word of the first is
- * written only when `held` is false. Returns it.
+ * Writes the chain under `id` into the `count` descriptors from VQ_GIVE on, and moves VQ_GIVE. `first` holds the word of
+ * its first descriptor back: it is the burst's first.
  */
-function writeChain(queue: u32, chain: u32, id: u32, count: u32, held: bool): u32 {
+function writeChain(queue: u32, chain: u32, id: u32, count: u32, first: bool): void {
   const segments = load<u32>(chain, CHAIN_READABLE) + load<u32>(chain, CHAIN_WRITABLE);
-  let first: u32 = 0;
   for (let i: u32 = 0; i < count; i++) {
-    const descriptor = descriptorAt(queue, load<u32>(queue, VQ_GIVE));
+    const place = load<u32>(queue, VQ_GIVE);
+    const descriptor = descriptorAt(queue, place);
     const filled =
       count < segments ? fillTable(queue, chain, id, descriptor, false) : fillDescriptor(queue, chain, i, descriptor);
     const flags = i + 1 === count ? filled : filled | VIRTQ_DESC_F_NEXT;
     const word = id | (flags << 16) | giveFlags(queue, load<u32>(queue, VQ_GIVE_WRAP));
-    if (i === 0) first = word;
-    if (i > 0 || !held) store<u32>(descriptor, word, VIRTQ_DESC_WORD);
+    if (first && i === 0) hold(queue, place, word);
+    else store<u32>(descriptor, word, VIRTQ_DESC_WORD);
     giveMore(queue, 1);
   }
-  return first;
 }
 
 /** Takes a free id for the chain. */
@@ -56,26 +55,27 @@ function takeId(queue: u32, chain: u32, count: u32): u32 {
   return id;
 }
 
+/** Writes up to `n` chains of `list`, and their ids into it; unseen until `publish`. Returns how many fitted. */
+export function writeAvailable(queue: u32, list: u32, n: u32): u32 {
+  for (let i: u32 = 0; i < n; i++) {
+    const chain = chainAt(list, i);
+    const count = directCount(queue, chain);
+    if (count > load<u32>(queue, VQ_FREE)) return i;
+    const id = takeId(queue, chain, count);
+    store<u32>(chain, id, CHAIN_ID);
+    writeChain(queue, chain, id, count, i === 0);
+  }
+  return n;
+}
+
 /**
  * Makes up to `n` chains of `list` available, and writes their ids into it. Returns how many found free descriptors; 0
  * when the queue is broken. Driver only.
  */
 export function add(queue: u32, list: u32, n: u32): u32 {
   if (isBroken(queue)) return 0;
-  const place = load<u32>(queue, VQ_GIVE);
-  let first: u32 = 0;
-  let added: u32 = 0;
-  while (added < n) {
-    const chain = chainAt(list, added);
-    const count = directCount(queue, chain);
-    if (count > load<u32>(queue, VQ_FREE)) break;
-    const id = takeId(queue, chain, count);
-    store<u32>(chain, id, CHAIN_ID);
-    const word = writeChain(queue, chain, id, count, added === 0);
-    if (added === 0) first = word;
-    added++;
-  }
-  if (added > 0) publish(queue, place, first);
+  const added = writeAvailable(queue, list, n);
+  if (added > 0) publish(queue);
   return added;
 }
 

@@ -25,6 +25,8 @@ import {
   VQ_GIVE,
   VQ_GIVE_WRAP,
   VQ_GIVEN,
+  VQ_HELD_PLACE,
+  VQ_HELD_WORD,
   VQ_ID_COUNT,
   VQ_SIZE,
   VQ_TAKE,
@@ -137,29 +139,35 @@ export function giveMore(queue: u32, count: u32): void {
   store<u32>(queue, load<u32>(queue, VQ_GIVEN) + count, VQ_GIVEN);
 }
 
-/** Makes what was written from `place` on visible to the peer, by the word of its first descriptor. Both sides. */
-export function publish(queue: u32, place: u32, word: u32): void {
-  // The one publication of the burst (2.7.21, 2.7.22): the peer reads in order, so it sees none before the first.
-  atomic.store<u32>(descriptorAt(queue, place), word, VIRTQ_DESC_WORD);
+/** Keeps the word of a burst's first descriptor, which goes to `place`, until the burst is published. */
+export function hold(queue: u32, place: u32, word: u32): void {
+  store<u32>(queue, place, VQ_HELD_PLACE);
+  store<u32>(queue, word, VQ_HELD_WORD);
 }
 
-/** Writes the used descriptors of `n` records, but for the word of the first, which it returns for `publish`. */
-export function writeUsed(queue: u32, used: u32, n: u32): u32 {
-  let first: u32 = 0;
+/** Makes the burst that was written visible to the peer, by the word of its first descriptor. Both sides. */
+export function publish(queue: u32): void {
+  const first = descriptorAt(queue, load<u32>(queue, VQ_HELD_PLACE));
+  // The one publication of the burst (2.7.21, 2.7.22): the peer reads in order, so it sees none before the first.
+  atomic.store<u32>(first, load<u32>(queue, VQ_HELD_WORD), VIRTQ_DESC_WORD);
+}
+
+/** Writes the used descriptors of `n` records; unseen until `publish`. */
+export function writeUsed(queue: u32, used: u32, n: u32): void {
   for (let i: u32 = 0; i < n; i++) {
     const record = used + (i << USED_SHIFT);
     const id = load<u32>(record, USED_ID);
     const length = load<u32>(record, USED_LENGTH);
-    const descriptor = descriptorAt(queue, load<u32>(queue, VQ_GIVE));
+    const place = load<u32>(queue, VQ_GIVE);
+    const descriptor = descriptorAt(queue, place);
     // 2.7.3: WRITE in a used descriptor says that the length is valid.
     const write = length > 0 ? VIRTQ_DESC_F_WRITE << 16 : 0;
     const word = id | write | giveFlags(queue, load<u32>(queue, VQ_GIVE_WRAP));
     store<u32>(descriptor, length, VIRTQ_DESC_LEN);
-    if (i === 0) first = word;
+    if (i === 0) hold(queue, place, word);
     else store<u32>(descriptor, word, VIRTQ_DESC_WORD);
     giveMore(queue, forgetChain(queue, id));
   }
-  return first;
 }
 
 /**
@@ -168,7 +176,7 @@ export function writeUsed(queue: u32, used: u32, n: u32): u32 {
  */
 export function giveBack(queue: u32, used: u32, n: u32): u32 {
   if (n === 0 || isBroken(queue)) return 0;
-  const place = load<u32>(queue, VQ_GIVE);
-  publish(queue, place, writeUsed(queue, used, n));
+  writeUsed(queue, used, n);
+  publish(queue);
   return n;
 }
