@@ -40,7 +40,6 @@ function walkTable(queue: u32, list: u32, chain: u32, table: u32, entries: u32, 
     const rest = load<u64>(descriptor, VIRTQ_DESC_LEN);
     const length = <u32>rest;
     const flags = <u32>(rest >> 32) & 0xffff;
-    let code: u32 = 0;
     if (flags & VIRTQ_DESC_F_INDIRECT) {
       if (nested) return checkNesting(flags);
       const inner = openTable(queue, guest, length, flags);
@@ -48,7 +47,7 @@ function walkTable(queue: u32, list: u32, chain: u32, table: u32, entries: u32, 
       // 2.6.5.3.2: the WRITE flag of the descriptor that refers to a table is ignored.
       return walkTable(queue, list, chain, inner, length >> VIRTQ_DESC_SHIFT, 0, true);
     }
-    code = addSegment(queue, list, chain, guest, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
+    const code = addSegment(queue, list, chain, guest, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
     if (code !== 0 || !(flags & VIRTQ_DESC_F_NEXT)) return code;
     at = <u32>(rest >> 48);
     if (at >= entries) return VQ_BROKEN_NEXT;
