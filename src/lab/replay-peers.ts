@@ -4,6 +4,8 @@ import { type PeerFigure, reasonOf } from './peers.ts';
 
 const run = promisify(execFile);
 const RUN_MS = 60_000;
+/** No name that a file here may have: tcpreplay would take `out` for the folder that the example writes to. */
+const INTERFACE = 'rwbench0';
 
 /** Runs a program; returns how long it took, in ms, and what it said. */
 async function timed(program: string, args: readonly string[]): Promise<{ ms: number; said: string }> {
@@ -35,9 +37,9 @@ export async function runTcpreplay(from: string): Promise<PeerFigure> {
     return { value: null, note: `no peer: ${reasonOf(error)}` };
   }
   try {
-    await run('ip', [...within, 'add', 'out', 'type', 'veth', 'peer', 'name', 'sink']);
-    for (const end of ['out', 'sink']) await run('ip', [...within, 'set', end, 'up']);
-    const args = ['netns', 'exec', name, 'tcpreplay', '--quiet', '--topspeed', '--intf1=out', from];
+    await run('ip', [...within, 'add', INTERFACE, 'type', 'veth', 'peer', 'name', 'sink']);
+    for (const end of [INTERFACE, 'sink']) await run('ip', [...within, 'set', end, 'up']);
+    const args = ['netns', 'exec', name, 'tcpreplay', '--quiet', '--topspeed', `--intf1=${INTERFACE}`, from];
     const { said } = await timed('ip', args);
     const rate = /([\d.]+) pps/.exec(said)?.[1];
     if (rate === undefined) return { value: null, note: 'no peer: tcpreplay gave no rate' };
