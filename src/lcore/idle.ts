@@ -15,11 +15,10 @@ const YIELD_MS = 0.001;
 const PARK_MS = 1;
 
 /**
- * Sleeps or not, after `empties` empty polls in a row.
+ * Sleeps as the strategy says, once `sleeps` says that it is time to.
  * @param i32 view over the arena; `doorbell` and `parked` are word indexes in it.
  */
-export function idle(strategy: IdleStrategy, empties: number, i32: Int32Array, doorbell: number, parked: number): void {
-  if (!sleeps(strategy, empties)) return;
+export function idle(strategy: IdleStrategy, i32: Int32Array, doorbell: number, parked: number): void {
   if (strategy === 'yield') {
     Atomics.wait(i32, doorbell, 0, YIELD_MS);
     return;

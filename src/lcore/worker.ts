@@ -72,7 +72,11 @@ function pollUntilDoorbell(arena: Arena, data: LcoreWorkerData, task: LcoreTask,
         busyNs += now - busySince;
         busySince = 0;
       }
-      idle(strategy, empties, i32, doorbell, parked);
+      if (sleeps(strategy, empties)) {
+        idle(strategy, i32, doorbell, parked);
+        // What comes next is neither as old as the sleep nor busy since before it.
+        now = clock.refresh();
+      }
     } else {
       empties = 0;
       if (busySince === 0) busySince = now;

@@ -22,7 +22,7 @@ import { testArena } from '../support/arena.ts';
 
 const MODULE = new URL('../support/lcore-task.mjs', import.meta.url);
 /** Words that a task shares with the test, as in `lcore-task.mjs`. */
-const [WORK, POLLS, DIE, BACKWARDS] = [0, 1, 2, 3] as const;
+const [WORK, POLLS, DIE, BACKWARDS, SLEPT, STALE] = [0, 1, 2, 3, 4, 5] as const;
 
 const started: Lcore[] = [];
 afterEach(async () => {
@@ -176,6 +176,13 @@ test('a parked lcore says so, and looks again when its doorbell rings', async ()
     await expect.poll(() => Atomics.load(words, WORK)).toBe(0);
     await expect.poll(() => word(LCORE_DOORBELL)).toBe(0);
   }
+});
+
+test('an lcore that slept knows what time it is before it polls', async () => {
+  const { words } = await start({ idle: 'park' });
+  await expect.poll(() => Atomics.load(words, SLEPT), { timeout: 20_000 }).toBeGreaterThan(50);
+  // Not 0: the system may stop the thread between the clock and the poll.
+  expect(Atomics.load(words, STALE)).toBeLessThan(Atomics.load(words, SLEPT) / 2);
 });
 
 function pinLcore(cpu: number, flags: string[] = []): { code?: string; message?: string; stopped?: string } {

@@ -3,7 +3,7 @@
 import { RingwayError } from 'ringway/memory';
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#dist/lcore/layout.js';
 
-const [WORK, POLLS, DIE, BACKWARDS] = [0, 1, 2, 3];
+const [WORK, POLLS, DIE, BACKWARDS, SLEPT, STALE] = [0, 1, 2, 3, 4, 5];
 
 export default async function start({ arena, index, address, data, notify }) {
   if (data.fail === 'error') throw new Error('cannot start today');
@@ -12,6 +12,8 @@ export default async function start({ arena, index, address, data, notify }) {
   const words = arena.i32.subarray(data.words >>> 2, (data.words >>> 2) + 16);
   const clock = arena.u32.subarray(address >>> 2);
   let before = 0;
+  let left = 0;
+  let leftNow = 0;
   return {
     poll() {
       Atomics.add(words, POLLS, 1);
@@ -20,6 +22,14 @@ export default async function start({ arena, index, address, data, notify }) {
       const now = clock[LCORE_SECONDS >>> 2] * 1e9 + clock[LCORE_NANOSECONDS >>> 2];
       if (now < before || clock[LCORE_NANOSECONDS >>> 2] > 999_999_999) Atomics.add(words, BACKWARDS, 1);
       before = now;
+      // After a pause the lcore's time must have come along.
+      const pauseNs = (performance.now() - left) * 1e6;
+      if (left > 0 && pauseNs > 5e5) {
+        Atomics.add(words, SLEPT, 1);
+        if (now - leftNow < pauseNs / 2) Atomics.add(words, STALE, 1);
+      }
+      left = performance.now();
+      leftNow = now;
       if (words[WORK] === 0) return 0;
       const n = Math.min(words[WORK], 32);
       Atomics.sub(words, WORK, n);
