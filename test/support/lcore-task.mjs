@@ -13,7 +13,6 @@ export default async function start({ arena, index, address, data, notify }) {
   const clock = arena.u32.subarray(address >>> 2);
   let before = 0;
   let left = 0;
-  let leftNow = 0;
   return {
     poll() {
       Atomics.add(words, POLLS, 1);
@@ -22,14 +21,14 @@ export default async function start({ arena, index, address, data, notify }) {
       const now = clock[LCORE_SECONDS >>> 2] * 1e9 + clock[LCORE_NANOSECONDS >>> 2];
       if (now < before || clock[LCORE_NANOSECONDS >>> 2] > 999_999_999) Atomics.add(words, BACKWARDS, 1);
       before = now;
-      // After a pause the lcore's time must have come along.
+      // After a pause the lcore's time must be younger than the pause.
       const pauseNs = (performance.now() - left) * 1e6;
       if (left > 0 && pauseNs > 5e5) {
         Atomics.add(words, SLEPT, 1);
-        if (now - leftNow < pauseNs / 2) Atomics.add(words, STALE, 1);
+        const ageNs = (performance.timeOrigin + performance.now()) * 1e6 - now;
+        if (ageNs > pauseNs / 2) Atomics.add(words, STALE, 1);
       }
       left = performance.now();
-      leftNow = now;
       if (words[WORK] === 0) return 0;
       const n = Math.min(words[WORK], 32);
       Atomics.sub(words, WORK, n);
