@@ -1,19 +1,30 @@
 // `npm start`: builds what is missing, then runs the example.
 import { spawnSync } from 'node:child_process';
+import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from './build.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+/** What is built may be there while what it needs to run is not. */
+function hasDependencies() {
+  try {
+    createRequire(import.meta.url).resolve('commander');
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 let built = false;
 try {
-  built = await build();
+  built = hasDependencies() && (await build());
 } catch (error) {
   console.error(`ringway: the build failed: ${error.message}`);
   process.exit(1);
 }
 if (!built) {
-  console.error('ringway: the development dependencies are missing; run `npm ci` first.');
+  console.error('ringway: its dependencies are missing; run `npm ci` first.');
   process.exit(1);
 }
 const { status } = spawnSync(
