@@ -21,6 +21,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { alloc, free, share } from '../memory/pool.kernel.ts';
+import { frameAddress } from '../packet/headers.kernel.ts';
 import { add, countDrop } from '../telemetry/counters.kernel.ts';
 import {
   COUNTER_COPIES,
@@ -171,14 +172,9 @@ function moveStart(slot: u32, by: i32): void {
   }
 }
 
-/** Frame start of the packet at `slot`. */
-export function frameOf(slot: u32): u32 {
-  return load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET);
-}
-
 /** Removes the outer VLAN tag of a writable frame of at least 18 bytes. */
 export function popTag(slot: u32): void {
-  const frame = frameOf(slot);
+  const frame = frameAddress(slot);
   const low = load<u64>(frame);
   const high = load<u32>(frame, 8);
   store<u64>(frame, low, 4);
@@ -188,7 +184,7 @@ export function popTag(slot: u32): void {
 
 /** Puts an 802.1Q tag with VLAN `vlan` and priority 0 into a writable frame. */
 export function pushTag(slot: u32, vlan: u32): void {
-  const frame = frameOf(slot);
+  const frame = frameAddress(slot);
   const low = load<u64>(frame);
   const high = load<u32>(frame, 8);
   store<u64>(frame - 4, low);

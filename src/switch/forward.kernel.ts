@@ -1,6 +1,8 @@
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
 import { SLOT_LENGTH, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
 import { share } from '../memory/pool.kernel.ts';
+import { frameAddress } from '../packet/headers.kernel.ts';
+import { ETHERNET_BYTES, VLAN_BYTES } from '../packet/layout.ts';
 import { add, countDrop } from '../telemetry/counters.kernel.ts';
 import {
   COUNTER_COPIES,
@@ -18,7 +20,6 @@ import {
   countersOf,
   drop,
   emit,
-  frameOf,
   isMember,
   makeWritable,
   mirror,
@@ -51,8 +52,7 @@ import { learn, loadMac, lookupMac, macKey } from './mac.kernel.ts';
 import { route } from './route.kernel.ts';
 import { hasRules, steer } from './steer.kernel.ts';
 
-const ETHERNET_BYTES: u32 = 14;
-const TAGGED_BYTES: u32 = 18;
+const TAGGED_BYTES: u32 = ETHERNET_BYTES + VLAN_BYTES;
 /** Ethertypes as loaded by a little-endian load: 0x8100 (802.1Q) and 0x88a8 (802.1ad). */
 const ETHERTYPE_8021Q: u32 = 0x0081;
 const ETHERTYPE_8021AD: u32 = 0xa888;
@@ -171,7 +171,7 @@ function forwardOne(path: u32, sw: u32, seconds: u32, slot: u32, from: u32, fres
     }
     if (hasRules(sw) && steer(path, slot, from)) return;
   }
-  let frame = frameOf(slot);
+  let frame = frameAddress(slot);
   let tagged = isTagged(frame, length);
   const vlan = classify(entry, frame, tagged);
   if (vlan < 0) {
@@ -181,7 +181,7 @@ function forwardOne(path: u32, sw: u32, seconds: u32, slot: u32, from: u32, fres
   if (tagged && vlan !== 0 && (load<u16>(frame, 14) & 0xff0f) === 0) {
     // A priority tag becomes a full one, so that one rule covers every tagged frame from here on.
     if (makeWritable(path, slot) === 0) return;
-    frame = frameOf(slot);
+    frame = frameAddress(slot);
     store<u16>(frame, load<u16>(frame, 14) | bswap<u16>(<u16>vlan), 14);
   } else if (vlan === 0) {
     tagged = false;

@@ -1,7 +1,9 @@
 import { frameLength } from '../memory/chain.kernel.ts';
 import { SLOT_LENGTH } from '../memory/layout.ts';
+import { frameAddress } from '../packet/headers.kernel.ts';
+import { ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, VLAN_BYTES } from '../packet/layout.ts';
 import { DROP_BAD_HEADER, DROP_NO_PORT, DROP_NO_ROUTE, DROP_TTL } from '../telemetry/layout.ts';
-import { drop, emit, frameOf, makeWritable, popTag, portEntry } from './emit.kernel.ts';
+import { drop, emit, makeWritable, popTag, portEntry } from './emit.kernel.ts';
 import {
   HOP_MAC,
   HOP_PORT,
@@ -18,10 +20,6 @@ import {
   SWITCH_ROUTER_MAC,
 } from './layout.ts';
 
-const ETHERNET_BYTES: u32 = 14;
-const TAG_BYTES: u32 = 4;
-const IPV4_BYTES: u32 = 20;
-const IPV6_BYTES: u32 = 40;
 /** Ethertypes as loaded by a little-endian load. */
 const ETHERTYPE_IPV4: u32 = 0x0008;
 const ETHERTYPE_IPV6: u32 = 0xdd86;
@@ -83,11 +81,11 @@ function decrementHops(header: u32, isV4: bool): void {
  */
 export function route(path: u32, slot: u32, from: u32, tagged: bool): void {
   const sw = load<u32>(path, PATH_SWITCH);
-  const l2 = tagged ? ETHERNET_BYTES + TAG_BYTES : ETHERNET_BYTES;
+  const l2 = tagged ? ETHERNET_BYTES + VLAN_BYTES : ETHERNET_BYTES;
   const first: u32 = load<u16>(slot, SLOT_LENGTH);
-  const type: u32 = load<u16>(frameOf(slot) + l2 - 2);
+  const type: u32 = load<u16>(frameAddress(slot) + l2 - 2);
   const isV4 = type === ETHERTYPE_IPV4;
-  let header = frameOf(slot) + l2;
+  let header = frameAddress(slot) + l2;
   const total = frameLength(slot) - l2;
   const isGood = isV4
     ? isGoodIpv4(header, first - l2, total)
@@ -114,7 +112,7 @@ export function route(path: u32, slot: u32, from: u32, tagged: bool): void {
   }
   if (makeWritable(path, slot) === 0) return;
   if (tagged) popTag(slot);
-  const frame = frameOf(slot);
+  const frame = frameAddress(slot);
   header = frame + ETHERNET_BYTES;
   const mac = load<u64>(hop, HOP_MAC);
   const source = load<u64>(sw, SWITCH_ROUTER_MAC);
