@@ -1,12 +1,13 @@
+import { holdId } from './chain.kernel.ts';
 import {
   CHAIN_READABLE,
   CHAIN_SEGMENTS,
   CHAIN_WRITABLE,
+  CHAIN_WRITABLE_BYTES,
   SEGMENT_ADDRESS,
   SEGMENT_LENGTH,
   SEGMENT_SHIFT,
   USED_ID,
-  USED_LENGTH,
   VIRTQ_DESC_ADDR,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
@@ -14,12 +15,18 @@ import {
   VIRTQ_DESC_LEN,
   VIRTQ_DESC_SHIFT,
   VIRTQ_DESC_WORD,
+  VQ_BATCH,
+  VQ_BATCH_WRITTEN,
   VQ_BROKEN_ID,
   VQ_BROKEN_ID_STATE,
   VQ_BROKEN_LENGTH,
+  VQ_FREE,
   VQ_GUEST_OFFSET,
   VQ_ID_COUNT,
+  VQ_ID_LAST,
+  VQ_ID_NEXT,
   VQ_ID_WRITABLE,
+  VQ_ORDER,
   VQ_SIZE,
   VQ_TABLE_ENTRIES,
   VQ_TABLES,
@@ -63,11 +70,15 @@ export function fillTable(queue: u32, chain: u32, id: u32, descriptor: u32, chai
   return VIRTQ_DESC_F_INDIRECT;
 }
 
-/**
- * Checks a used element, frees its chain and writes its record to `target`. Returns the ring's descriptors that the chain
- * used; 0 when the element breaks the queue.
- */
-export function acceptUsed(queue: u32, id: u32, written: u32, target: u32): u32 {
+/** The chain is out under `id`, in `count` descriptors of which `last` names the last. */
+export function outId(queue: u32, chain: u32, id: u32, count: u32, last: u32): void {
+  holdId(queue, id, count, load<u32>(chain, CHAIN_WRITABLE_BYTES));
+  store<u32>(idEntry(queue, id), last, VQ_ID_LAST);
+  store<u32>(queue, load<u32>(queue, VQ_FREE) - count, VQ_FREE);
+}
+
+/** Checks a used element. Returns the ring's descriptors that its chain used; 0 when it breaks the queue. */
+function checkUsed(queue: u32, id: u32, written: u32): u32 {
   if (id >= load<u32>(queue, VQ_SIZE)) {
     latch(queue, VQ_BROKEN_ID);
     return 0;
@@ -84,8 +95,51 @@ export function acceptUsed(queue: u32, id: u32, written: u32, target: u32): u32 
     latch(queue, VQ_BROKEN_LENGTH);
     return 0;
   }
+  return count;
+}
+
+function writeRecord(target: u32, id: u32, written: u32): void {
+  store<u64>(target, ((<u64>written) << 32) | id, USED_ID);
+}
+
+/**
+ * Checks a used element, frees its chain and writes its record to `target`. Returns the ring's descriptors that the chain
+ * used; 0 when the element breaks the queue.
+ */
+export function acceptUsed(queue: u32, id: u32, written: u32, target: u32): u32 {
+  const count = checkUsed(queue, id, written);
+  if (count === 0) return 0;
   release(queue, id);
-  store<u32>(target, id, USED_ID);
-  store<u32>(target, written, USED_LENGTH);
+  writeRecord(target, id, written);
+  return count;
+}
+
+/**
+ * IN_ORDER: a used element stands for all chains up to the one under `id` (2.6.9, 2.7.8). Returns false when it breaks
+ * the queue; else `closeOldest` gives these chains one by one.
+ */
+export function openBatch(queue: u32, id: u32, written: u32): bool {
+  if (checkUsed(queue, id, written) === 0) return false;
+  store<u32>(queue, id + 1, VQ_BATCH);
+  store<u32>(queue, written, VQ_BATCH_WRITTEN);
+  return true;
+}
+
+/**
+ * IN_ORDER: frees the oldest chain, which is of the open batch, and writes its record to `target`. All before the last
+ * were used in full. Returns the ring's descriptors that the chain used.
+ */
+export function closeOldest(queue: u32, target: u32): u32 {
+  const id = load<u32>(queue, VQ_ORDER);
+  const entry = idEntry(queue, id);
+  const count = load<u32>(entry, VQ_ID_COUNT);
+  let written = load<u32>(entry, VQ_ID_WRITABLE);
+  if (id + 1 === load<u32>(queue, VQ_BATCH)) {
+    written = load<u32>(queue, VQ_BATCH_WRITTEN);
+    store<u32>(queue, 0, VQ_BATCH);
+  }
+  store<u32>(queue, load<u32>(idEntry(queue, load<u32>(entry, VQ_ID_LAST)), VQ_ID_NEXT), VQ_ORDER);
+  release(queue, id);
+  writeRecord(target, id, written);
   return count;
 }

@@ -108,6 +108,11 @@ export const VQ_FREE_HEAD: u32 = 80;
 /** Packed: the word of a burst's first descriptor, and the place it goes to when the burst is published. */
 export const VQ_HELD_WORD: u32 = 84;
 export const VQ_HELD_PLACE: u32 = 88;
+/** Driver, IN_ORDER: id of the oldest chain that is out. */
+export const VQ_ORDER: u32 = 92;
+/** Driver, IN_ORDER: the last id of the used batch that is being polled, plus 1, and its length; 0 between batches. */
+export const VQ_BATCH: u32 = 96;
+export const VQ_BATCH_WRITTEN: u32 = 100;
 /** The id entries, VQ_SIZE of them. */
 export const VQ_IDS: u32 = 128;
 
@@ -117,14 +122,16 @@ export const VQ_F_EVENT_IDX: u32 = 1;
 export const VQ_F_INDIRECT_DESC: u32 = 2;
 /** This is the driver's side. */
 export const VQ_F_DRIVER: u32 = 4;
+/** VIRTIO_F_IN_ORDER was negotiated (6, bit 35): chains come back in the order in which they were made available. */
+export const VQ_F_IN_ORDER: u32 = 8;
 
 /** An id's entry. Nothing here is ever read back from the ring, where the peer could have changed it. */
 export const VQ_ID_SHIFT: u32 = 4;
-/** Driver: the next free id, or, in a split chain, the next descriptor. */
+/** Driver: the next free id, or, in a split chain, the next descriptor. IN_ORDER: the next of the table, for ever. */
 export const VQ_ID_NEXT: u32 = 0;
 /** Descriptors of the chain that is out under this id; 0 when none is. */
 export const VQ_ID_COUNT: u32 = 4;
-/** Driver: bytes that the device may write into the chain. */
+/** Bytes that the device may write into the chain. */
 export const VQ_ID_WRITABLE: u32 = 8;
 /** Driver: the chain's last id: the last descriptor when split, the id itself when packed. */
 export const VQ_ID_LAST: u32 = 12;

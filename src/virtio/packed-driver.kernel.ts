@@ -1,28 +1,28 @@
 import { chainAt } from './chain.kernel.ts';
-import { acceptUsed, directCount, fillDescriptor, fillTable } from './driver.kernel.ts';
+import { acceptUsed, closeOldest, directCount, fillDescriptor, fillTable, openBatch, outId } from './driver.kernel.ts';
 import {
   CHAIN_ID,
   CHAIN_READABLE,
   CHAIN_WRITABLE,
-  CHAIN_WRITABLE_BYTES,
   USED_SHIFT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
   VIRTQ_DESC_LEN,
   VIRTQ_DESC_WORD,
+  VQ_BATCH,
+  VQ_F_IN_ORDER,
   VQ_FREE,
   VQ_FREE_HEAD,
   VQ_GIVE,
   VQ_GIVE_WRAP,
-  VQ_ID_COUNT,
-  VQ_ID_LAST,
+  VQ_GIVEN,
   VQ_ID_NEXT,
-  VQ_ID_WRITABLE,
+  VQ_SIZE,
   VQ_TAKE,
   VQ_TAKE_WRAP,
 } from './layout.ts';
-import { descriptorAt, giveFlags, giveMore, hold, isForUs, publish } from './packed.kernel.ts';
-import { advance, idEntry, isBroken } from './state.kernel.ts';
+import { descriptorAt, giveBits, hold, isForUs, publish, takeBits } from './packed.kernel.ts';
+import { hasFeature, idEntry, isBroken } from './state.kernel.ts';
 
 /**
  * Writes the chain under `id` into the `count` descriptors from VQ_GIVE on, and moves VQ_GIVE. `first` holds the word of
@@ -30,42 +30,44 @@ import { advance, idEntry, isBroken } from './state.kernel.ts';
  */
 function writeChain(queue: u32, chain: u32, id: u32, count: u32, first: bool): void {
   const segments = load<u32>(chain, CHAIN_READABLE) + load<u32>(chain, CHAIN_WRITABLE);
+  const size = load<u32>(queue, VQ_SIZE);
+  let place = load<u32>(queue, VQ_GIVE);
+  let wrap = load<u32>(queue, VQ_GIVE_WRAP);
   for (let i: u32 = 0; i < count; i++) {
-    const place = load<u32>(queue, VQ_GIVE);
     const descriptor = descriptorAt(queue, place);
     const filled =
       count < segments ? fillTable(queue, chain, id, descriptor, false) : fillDescriptor(queue, chain, i, descriptor);
     const flags = i + 1 === count ? filled : filled | VIRTQ_DESC_F_NEXT;
-    const word = id | (flags << 16) | giveFlags(queue, load<u32>(queue, VQ_GIVE_WRAP));
+    const word = id | (flags << 16) | giveBits(queue, wrap);
     if (first && i === 0) hold(queue, place, word);
     else store<u32>(descriptor, word, VIRTQ_DESC_WORD);
-    giveMore(queue, 1);
+    place++;
+    if (place === size) {
+      place = 0;
+      wrap ^= 1;
+    }
   }
-}
-
-/** Takes a free id for the chain. */
-function takeId(queue: u32, chain: u32, count: u32): u32 {
-  const id = load<u32>(queue, VQ_FREE_HEAD);
-  const entry = idEntry(queue, id);
-  store<u32>(queue, load<u32>(entry, VQ_ID_NEXT), VQ_FREE_HEAD);
-  store<u32>(queue, load<u32>(queue, VQ_FREE) - count, VQ_FREE);
-  store<u32>(entry, id, VQ_ID_LAST);
-  store<u32>(entry, count, VQ_ID_COUNT);
-  store<u32>(entry, load<u32>(chain, CHAIN_WRITABLE_BYTES), VQ_ID_WRITABLE);
-  return id;
+  store<u32>(queue, place, VQ_GIVE);
+  store<u32>(queue, wrap, VQ_GIVE_WRAP);
 }
 
 /** Writes up to `n` chains of `list`, and their ids into it; unseen until `publish`. Returns how many fitted. */
 export function writeAvailable(queue: u32, list: u32, n: u32): u32 {
-  for (let i: u32 = 0; i < n; i++) {
-    const chain = chainAt(list, i);
+  const free = load<u32>(queue, VQ_FREE);
+  let added: u32 = 0;
+  while (added < n) {
+    const chain = chainAt(list, added);
     const count = directCount(queue, chain);
-    if (count > load<u32>(queue, VQ_FREE)) return i;
-    const id = takeId(queue, chain, count);
+    if (count > load<u32>(queue, VQ_FREE)) break;
+    const id = load<u32>(queue, VQ_FREE_HEAD);
+    store<u32>(queue, load<u32>(idEntry(queue, id), VQ_ID_NEXT), VQ_FREE_HEAD);
+    outId(queue, chain, id, count, id);
     store<u32>(chain, id, CHAIN_ID);
-    writeChain(queue, chain, id, count, i === 0);
+    writeChain(queue, chain, id, count, added === 0);
+    added++;
   }
-  return n;
+  store<u32>(queue, load<u32>(queue, VQ_GIVEN) + free - load<u32>(queue, VQ_FREE), VQ_GIVEN);
+  return added;
 }
 
 /**
@@ -82,18 +84,39 @@ export function add(queue: u32, list: u32, n: u32): u32 {
 /** Takes up to `max` used chains as records (id, bytes written) to `target`. Returns how many. Driver only. */
 export function poll(queue: u32, target: u32, max: u32): u32 {
   if (isBroken(queue)) return 0;
+  const inOrder = hasFeature(queue, VQ_F_IN_ORDER);
+  const size = load<u32>(queue, VQ_SIZE);
+  let place = load<u32>(queue, VQ_TAKE);
+  let wrap = load<u32>(queue, VQ_TAKE_WRAP);
+  let bits = takeBits(queue, wrap);
   let n: u32 = 0;
   while (n < max) {
-    const descriptor = descriptorAt(queue, load<u32>(queue, VQ_TAKE));
-    // One copy of id and flags; the length is read once, behind it.
-    const word = atomic.load<u32>(descriptor, VIRTQ_DESC_WORD);
-    if (!isForUs(queue, word, load<u32>(queue, VQ_TAKE_WRAP))) break;
-    // 2.7.3: without WRITE the length says nothing.
-    const written = (word >> 16) & VIRTQ_DESC_F_WRITE ? load<u32>(descriptor, VIRTQ_DESC_LEN) : 0;
-    const count = acceptUsed(queue, word & 0xffff, written, target + (n << USED_SHIFT));
-    if (count === 0) break;
-    advance(queue, queue + VQ_TAKE, count);
+    const record = target + (n << USED_SHIFT);
+    let count: u32 = 0;
+    if (!inOrder || load<u32>(queue, VQ_BATCH) === 0) {
+      const descriptor = descriptorAt(queue, place);
+      // One copy of id and flags; the length is read once, behind it.
+      const word = atomic.load<u32>(descriptor, VIRTQ_DESC_WORD);
+      if (!isForUs(word, bits)) break;
+      // 2.7.3: without WRITE the length says nothing.
+      const written = (word >> 16) & VIRTQ_DESC_F_WRITE ? load<u32>(descriptor, VIRTQ_DESC_LEN) : 0;
+      if (!inOrder) {
+        count = acceptUsed(queue, word & 0xffff, written, record);
+        if (count === 0) break;
+      } else if (!openBatch(queue, word & 0xffff, written)) {
+        break;
+      }
+    }
+    if (inOrder) count = closeOldest(queue, record);
     n++;
+    place += count;
+    if (place >= size) {
+      place -= size;
+      wrap ^= 1;
+      bits = takeBits(queue, wrap);
+    }
   }
+  store<u32>(queue, place, VQ_TAKE);
+  store<u32>(queue, wrap, VQ_TAKE_WRAP);
   return n;
 }

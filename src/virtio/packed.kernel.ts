@@ -1,4 +1,13 @@
-import { addSegment, checkNesting, closeChain, forgetChain, NO_ROOM, openChain, openTable } from './chain.kernel.ts';
+import {
+  addSegment,
+  addSimpleChain,
+  checkNesting,
+  closeChain,
+  holdId,
+  NO_ROOM,
+  openChain,
+  openTable,
+} from './chain.kernel.ts';
 import {
   LIST_CHAINS,
   LIST_SEGMENTS_USED,
@@ -21,6 +30,7 @@ import {
   VQ_BROKEN_INDIRECT,
   VQ_DESCRIPTORS,
   VQ_F_DRIVER,
+  VQ_F_IN_ORDER,
   VQ_FREE,
   VQ_GIVE,
   VQ_GIVE_WRAP,
@@ -28,23 +38,38 @@ import {
   VQ_HELD_PLACE,
   VQ_HELD_WORD,
   VQ_ID_COUNT,
+  VQ_ID_WRITABLE,
   VQ_SIZE,
   VQ_TAKE,
   VQ_TAKE_WRAP,
 } from './layout.ts';
 import { advance, hasFeature, idEntry, isBroken, latch } from './state.kernel.ts';
 
+/** AVAIL and USED, where they are in a descriptor's word. */
+const TURN_BITS: u32 = (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16;
+const AVAIL_BIT: u32 = VIRTQ_DESC_F_AVAIL << 16;
+const USED_BIT: u32 = VIRTQ_DESC_F_USED << 16;
+
 /** Address of the descriptor at `place`, which is below the queue's size. */
 export function descriptorAt(queue: u32, place: u32): u32 {
   return load<u32>(queue, VQ_DESCRIPTORS) + (place << VIRTQ_DESC_SHIFT);
 }
 
-/** True when a descriptor whose word is `word` is for this side to read, at wrap counter `wrap` (2.7.1). */
-export function isForUs(queue: u32, word: u32, wrap: u32): bool {
-  const flags = word >> 16;
-  const avail: u32 = flags & VIRTQ_DESC_F_AVAIL ? 1 : 0;
-  const used: u32 = flags & VIRTQ_DESC_F_USED ? 1 : 0;
-  return avail === wrap && used === (hasFeature(queue, VQ_F_DRIVER) ? wrap : wrap ^ 1);
+/** AVAIL and USED of a descriptor that is for this side to read, at wrap counter `wrap` (2.7.1). */
+export function takeBits(queue: u32, wrap: u32): u32 {
+  if (hasFeature(queue, VQ_F_DRIVER)) return wrap ? TURN_BITS : 0;
+  return wrap ? AVAIL_BIT : USED_BIT;
+}
+
+/** AVAIL and USED of a descriptor that this side gives, at wrap counter `wrap`. */
+export function giveBits(queue: u32, wrap: u32): u32 {
+  if (hasFeature(queue, VQ_F_DRIVER)) return wrap ? AVAIL_BIT : USED_BIT;
+  return wrap ? TURN_BITS : 0;
+}
+
+/** True when a descriptor whose word is `word` is for the side whose `takeBits` are `bits`. */
+export function isForUs(word: u32, bits: u32): bool {
+  return (word & TURN_BITS) === bits;
 }
 
 /** Takes the segments of a table in sequence (2.7.7). Returns 0, a VQ_BROKEN_… code or NO_ROOM. */
@@ -62,7 +87,13 @@ function walkTable(queue: u32, list: u32, chain: u32, table: u32, entries: u32):
   return 0;
 }
 
-/** Takes the chain that starts at VQ_TAKE. Returns 0, a VQ_BROKEN_… code or NO_ROOM. */
+/** Checks a chain's id. Returns 0 or the VQ_BROKEN_… code. */
+function checkId(queue: u32, id: u32): u32 {
+  if (id >= load<u32>(queue, VQ_SIZE)) return VQ_BROKEN_ID;
+  return load<u32>(idEntry(queue, id), VQ_ID_COUNT) !== 0 ? VQ_BROKEN_ID_STATE : 0;
+}
+
+/** Takes the chain of several segments that starts at VQ_TAKE. Returns 0, a VQ_BROKEN_… code or NO_ROOM. */
 function takeChain(queue: u32, list: u32, index: u32): u32 {
   const size = load<u32>(queue, VQ_SIZE);
   const chain = openChain(list, index);
@@ -90,8 +121,8 @@ function takeChain(queue: u32, list: u32, index: u32): u32 {
     if (!(flags & VIRTQ_DESC_F_NEXT)) {
       // 2.7.6: the id is in the last descriptor.
       const id = <u32>(rest >> 32) & 0xffff;
-      if (id >= size) return VQ_BROKEN_ID;
-      if (load<u32>(idEntry(queue, id), VQ_ID_COUNT) !== 0) return VQ_BROKEN_ID_STATE;
+      code = checkId(queue, id);
+      if (code !== 0) return code;
       closeChain(queue, list, chain, id, count);
       advance(queue, queue + VQ_TAKE, count);
       return 0;
@@ -104,7 +135,49 @@ function takeChain(queue: u32, list: u32, index: u32): u32 {
 /** True when there is something to read at VQ_TAKE. Both sides. */
 export function isReady(queue: u32): bool {
   const word = atomic.load<u32>(descriptorAt(queue, load<u32>(queue, VQ_TAKE)), VIRTQ_DESC_WORD);
-  return isForUs(queue, word, load<u32>(queue, VQ_TAKE_WRAP));
+  return isForUs(word, takeBits(queue, load<u32>(queue, VQ_TAKE_WRAP)));
+}
+
+/**
+ * Takes available chains of one descriptor from VQ_TAKE on, as entries `n` to `limit` of the list. Returns how many
+ * entries the list has then; less than `limit` when a chain follows that is not so simple, or none. Latches what breaks.
+ */
+function takeSimple(queue: u32, list: u32, n: u32, limit: u32): u32 {
+  const size = load<u32>(queue, VQ_SIZE);
+  const base = load<u32>(queue, VQ_DESCRIPTORS);
+  let place = load<u32>(queue, VQ_TAKE);
+  let wrap = load<u32>(queue, VQ_TAKE_WRAP);
+  let bits = takeBits(queue, wrap);
+  // The ring's other places hold chains that were not returned: they cannot be available again.
+  const start = n;
+  const end = min(limit, n + load<u32>(queue, VQ_FREE));
+  while (n < end) {
+    const descriptor = base + (place << VIRTQ_DESC_SHIFT);
+    // The one copy of id and flags; what is read behind it was written before it.
+    const word = atomic.load<u32>(descriptor, VIRTQ_DESC_WORD);
+    if (!isForUs(word, bits) || word & ((VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT) << 16)) break;
+    const id = word & 0xffff;
+    const guest = load<u64>(descriptor, VIRTQ_DESC_ADDR);
+    const length = load<u32>(descriptor, VIRTQ_DESC_LEN);
+    const writable = (word >> 17) & 1;
+    const code = checkId(queue, id) || addSimpleChain(queue, list, n, id, guest, length, writable);
+    if (code !== 0) {
+      if (code !== NO_ROOM) latch(queue, code);
+      break;
+    }
+    holdId(queue, id, 1, writable ? length : 0);
+    n++;
+    place++;
+    if (place === size) {
+      place = 0;
+      wrap ^= 1;
+      bits = takeBits(queue, wrap);
+    }
+  }
+  store<u32>(queue, place, VQ_TAKE);
+  store<u32>(queue, wrap, VQ_TAKE_WRAP);
+  store<u32>(queue, load<u32>(queue, VQ_FREE) - (n - start), VQ_FREE);
+  return n;
 }
 
 /**
@@ -116,7 +189,9 @@ export function take(queue: u32, list: u32, max: u32): u32 {
   if (isBroken(queue)) return 0;
   const limit = min(max, load<u32>(list, LIST_CHAINS));
   let n: u32 = 0;
-  while (n < limit && isReady(queue)) {
+  while (true) {
+    n = takeSimple(queue, list, n, limit);
+    if (n === limit || isBroken(queue) || !isReady(queue)) break;
     const code = takeChain(queue, list, n);
     if (code !== 0) {
       if (code !== NO_ROOM) latch(queue, code);
@@ -125,18 +200,6 @@ export function take(queue: u32, list: u32, max: u32): u32 {
     n++;
   }
   return n;
-}
-
-/** What AVAIL and USED are, shifted to their place in a descriptor's word, when this side gives at wrap counter `wrap`. */
-export function giveFlags(queue: u32, wrap: u32): u32 {
-  if (hasFeature(queue, VQ_F_DRIVER)) return (wrap ? VIRTQ_DESC_F_AVAIL : VIRTQ_DESC_F_USED) << 16;
-  return wrap ? (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16 : 0;
-}
-
-/** Moves VQ_GIVE on by `count` places, which this side has written. Both sides. */
-export function giveMore(queue: u32, count: u32): void {
-  advance(queue, queue + VQ_GIVE, count);
-  store<u32>(queue, load<u32>(queue, VQ_GIVEN) + count, VQ_GIVEN);
 }
 
 /** Keeps the word of a burst's first descriptor, which goes to `place`, until the burst is published. */
@@ -154,25 +217,51 @@ export function publish(queue: u32): void {
 
 /** Writes the used descriptors of `n` records; unseen until `publish`. */
 export function writeUsed(queue: u32, used: u32, n: u32): void {
+  const inOrder = hasFeature(queue, VQ_F_IN_ORDER);
+  const size = load<u32>(queue, VQ_SIZE);
+  let place = load<u32>(queue, VQ_GIVE);
+  let wrap = load<u32>(queue, VQ_GIVE_WRAP);
+  let total: u32 = 0;
+  let batch: u32 = 0;
+  let first = true;
   for (let i: u32 = 0; i < n; i++) {
     const record = used + (i << USED_SHIFT);
     const id = load<u32>(record, USED_ID);
     const length = load<u32>(record, USED_LENGTH);
-    const place = load<u32>(queue, VQ_GIVE);
+    const entry = idEntry(queue, id);
+    const count = load<u32>(entry, VQ_ID_COUNT);
+    assert(count > 0);
+    store<u32>(entry, 0, VQ_ID_COUNT);
+    batch += count;
+    // IN_ORDER (2.7.8): one used descriptor stands for those before it, which then count as fully written.
+    if (inOrder && i + 1 < n && length === load<u32>(entry, VQ_ID_WRITABLE)) continue;
     const descriptor = descriptorAt(queue, place);
     // 2.7.3: WRITE in a used descriptor says that the length is valid.
-    const write = length > 0 ? VIRTQ_DESC_F_WRITE << 16 : 0;
-    const word = id | write | giveFlags(queue, load<u32>(queue, VQ_GIVE_WRAP));
-    store<u32>(descriptor, length, VIRTQ_DESC_LEN);
-    if (i === 0) hold(queue, place, word);
-    else store<u32>(descriptor, word, VIRTQ_DESC_WORD);
-    giveMore(queue, forgetChain(queue, id));
+    const word = id | (length > 0 ? VIRTQ_DESC_F_WRITE << 16 : 0) | giveBits(queue, wrap);
+    if (first) {
+      hold(queue, place, word);
+      store<u32>(descriptor, length, VIRTQ_DESC_LEN);
+      first = false;
+    } else {
+      store<u64>(descriptor, ((<u64>word) << 32) | length, VIRTQ_DESC_LEN);
+    }
+    total += batch;
+    place += batch;
+    batch = 0;
+    if (place >= size) {
+      place -= size;
+      wrap ^= 1;
+    }
   }
+  store<u32>(queue, place, VQ_GIVE);
+  store<u32>(queue, wrap, VQ_GIVE_WRAP);
+  store<u32>(queue, load<u32>(queue, VQ_GIVEN) + total, VQ_GIVEN);
+  store<u32>(queue, load<u32>(queue, VQ_FREE) + total, VQ_FREE);
 }
 
 /**
- * Returns the `n` chains of the records at `used` (id, bytes written) to the driver, in any order. Each was taken and is
- * returned once. Returns `n`, or 0 when the queue is broken. Device only.
+ * Returns the `n` chains of the records at `used` (id, bytes written) to the driver: in any order, or, IN_ORDER, in that
+ * in which they were taken. Each is returned once. Returns `n`, or 0 when the queue is broken. Device only.
  */
 export function giveBack(queue: u32, used: u32, n: u32): u32 {
   if (n === 0 || isBroken(queue)) return 0;

@@ -8,6 +8,7 @@ import {
   VQ_DESCRIPTORS,
   VQ_F_DRIVER,
   VQ_F_EVENT_IDX,
+  VQ_F_IN_ORDER,
   VQ_F_INDIRECT_DESC,
   VQ_FEATURES,
   VQ_FREE,
@@ -42,6 +43,8 @@ export interface VirtqueueOptions {
   readonly eventIdx?: boolean;
   /** VIRTIO_F_RING_INDIRECT_DESC was negotiated: segments that a table of the driver holds, 2 to `size`. */
   readonly indirect?: number;
+  /** VIRTIO_F_IN_ORDER was negotiated: a device returns chains in the order in which it took them. */
+  readonly inOrder?: boolean;
 }
 
 /** What either side can do. */
@@ -127,7 +130,7 @@ function kernelsOf(arena: Arena, layout: VirtqueueLayout) {
 
 /** Makes the state of one side and what both sides can do. */
 function createSide(arena: Arena, options: VirtqueueOptions, rings: VirtqueueRings, driver: boolean): VirtqueueSide {
-  const { name, layout, size, eventIdx = false, indirect = 0 } = options;
+  const { name, layout, size, eventIdx = false, indirect = 0, inOrder = false } = options;
   checkRings(arena, name, layout, size, rings);
   if (indirect !== 0 && !(Number.isInteger(indirect) && indirect >= 2 && indirect <= size)) {
     throw new RingwayError('BAD_ARGUMENT', `${name}: indirect=${indirect}, must be a whole number from 2 to ${size}`);
@@ -149,7 +152,10 @@ function createSide(arena: Arena, options: VirtqueueOptions, rings: VirtqueueRin
   }
   set(
     VQ_FEATURES,
-    (eventIdx ? VQ_F_EVENT_IDX : 0) | (indirect > 0 ? VQ_F_INDIRECT_DESC : 0) | (driver ? VQ_F_DRIVER : 0),
+    (eventIdx ? VQ_F_EVENT_IDX : 0) |
+      (indirect > 0 ? VQ_F_INDIRECT_DESC : 0) |
+      (inOrder ? VQ_F_IN_ORDER : 0) |
+      (driver ? VQ_F_DRIVER : 0),
   );
   const kernels = kernelsOf(arena, layout);
   kernels.reset(address);

@@ -1,10 +1,9 @@
 import { chainAt } from './chain.kernel.ts';
-import { acceptUsed, directCount, fillDescriptor, fillTable } from './driver.kernel.ts';
+import { acceptUsed, closeOldest, directCount, fillDescriptor, fillTable, openBatch, outId } from './driver.kernel.ts';
 import {
   CHAIN_ID,
   CHAIN_READABLE,
   CHAIN_WRITABLE,
-  CHAIN_WRITABLE_BYTES,
   USED_SHIFT,
   VIRTQ_AREA_IDX,
   VIRTQ_AREA_RING,
@@ -13,22 +12,21 @@ import {
   VIRTQ_DESC_SHIFT,
   VIRTQ_DESC_WORD,
   VIRTQ_USED_ENTRY_SHIFT,
+  VQ_BATCH,
   VQ_BROKEN_INDEX,
   VQ_DESCRIPTORS,
+  VQ_F_IN_ORDER,
   VQ_FREE,
   VQ_FREE_HEAD,
   VQ_GIVE,
-  VQ_ID_COUNT,
-  VQ_ID_LAST,
   VQ_ID_NEXT,
-  VQ_ID_WRITABLE,
   VQ_OWN_AREA,
   VQ_PEER_AREA,
   VQ_SIZE,
   VQ_TAKE,
 } from './layout.ts';
 import { publish } from './split.kernel.ts';
-import { idEntry, isBroken, latch } from './state.kernel.ts';
+import { hasFeature, idEntry, isBroken, latch } from './state.kernel.ts';
 
 /** Writes the chain into `count` free descriptors. Returns its head. */
 function writeChain(queue: u32, chain: u32, count: u32): u32 {
@@ -53,10 +51,7 @@ function writeChain(queue: u32, chain: u32, count: u32): u32 {
     }
   }
   store<u32>(queue, load<u32>(idEntry(queue, last), VQ_ID_NEXT), VQ_FREE_HEAD);
-  store<u32>(queue, load<u32>(queue, VQ_FREE) - count, VQ_FREE);
-  store<u32>(idEntry(queue, head), last, VQ_ID_LAST);
-  store<u32>(idEntry(queue, head), count, VQ_ID_COUNT);
-  store<u32>(idEntry(queue, head), load<u32>(chain, CHAIN_WRITABLE_BYTES), VQ_ID_WRITABLE);
+  outId(queue, chain, head, count, last);
   return head;
 }
 
@@ -99,15 +94,26 @@ export function poll(queue: u32, target: u32, max: u32): u32 {
     latch(queue, VQ_BROKEN_INDEX);
     return 0;
   }
+  const inOrder = hasFeature(queue, VQ_F_IN_ORDER);
   const limit = min(ready, max);
   let n: u32 = 0;
   while (n < limit) {
-    const element = area + (((next + n) & (size - 1)) << VIRTQ_USED_ENTRY_SHIFT);
-    // Copied once: the device may be writing here.
-    const copy = load<u64>(element, VIRTQ_AREA_RING);
-    if (acceptUsed(queue, <u32>copy, <u32>(copy >> 32), target + (n << USED_SHIFT)) === 0) break;
+    const record = target + (n << USED_SHIFT);
+    if (!inOrder || load<u32>(queue, VQ_BATCH) === 0) {
+      const element = area + (((next + n) & (size - 1)) << VIRTQ_USED_ENTRY_SHIFT);
+      // Copied once: the device may be writing here.
+      const copy = load<u64>(element, VIRTQ_AREA_RING);
+      if (!inOrder) {
+        if (acceptUsed(queue, <u32>copy, <u32>(copy >> 32), record) === 0) break;
+      } else if (!openBatch(queue, <u32>copy, <u32>(copy >> 32))) {
+        break;
+      }
+    }
+    if (inOrder) closeOldest(queue, record);
     n++;
   }
+  // 2.6.9: the index moves by the size of a batch, so no batch reaches past it.
+  if (inOrder && n === ready && load<u32>(queue, VQ_BATCH) !== 0) latch(queue, VQ_BROKEN_INDEX);
   store<u32>(queue, (next + n) & 0xffff, VQ_TAKE);
   return n;
 }

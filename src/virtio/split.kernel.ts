@@ -1,8 +1,16 @@
-import { addSegment, checkNesting, closeChain, forgetChain, NO_ROOM, openChain, openTable } from './chain.kernel.ts';
+import {
+  addSegment,
+  addSimpleChain,
+  checkNesting,
+  closeChain,
+  holdId,
+  NO_ROOM,
+  openChain,
+  openTable,
+} from './chain.kernel.ts';
 import {
   LIST_CHAINS,
   LIST_SEGMENTS_USED,
-  USED_ID,
   USED_SHIFT,
   VIRTQ_AREA_IDX,
   VIRTQ_AREA_RING,
@@ -20,37 +28,52 @@ import {
   VQ_BROKEN_INDEX,
   VQ_BROKEN_NEXT,
   VQ_DESCRIPTORS,
+  VQ_F_IN_ORDER,
+  VQ_FREE,
   VQ_GIVE,
   VQ_GIVEN,
   VQ_ID_COUNT,
+  VQ_ID_WRITABLE,
   VQ_OWN_AREA,
   VQ_PEER_AREA,
   VQ_SIZE,
   VQ_TAKE,
 } from './layout.ts';
-import { idEntry, isBroken, latch } from './state.kernel.ts';
+import { hasFeature, idEntry, isBroken, latch } from './state.kernel.ts';
 
-/** Follows `next` from descriptor `at` of a table of `entries`. Returns 0, a VQ_BROKEN_… code or NO_ROOM. */
-function walkTable(queue: u32, list: u32, chain: u32, table: u32, entries: u32, at: u32, nested: bool): u32 {
+/**
+ * Walks a chain in a table of `entries`, from the copy of a descriptor (address `guest`, and all behind it in `rest`) on.
+ * Returns 0, a VQ_BROKEN_… code or NO_ROOM.
+ */
+function walkTable(
+  queue: u32,
+  list: u32,
+  chain: u32,
+  table: u32,
+  entries: u32,
+  guest: u64,
+  rest: u64,
+  nested: bool,
+): u32 {
   const budget = load<u32>(queue, VQ_SIZE);
   for (let i: u32 = 0; i < budget; i++) {
-    const descriptor = table + (at << VIRTQ_DESC_SHIFT);
-    // Copied once, then only the copy is looked at: the driver may be writing here.
-    const guest = load<u64>(descriptor, VIRTQ_DESC_ADDR);
-    const rest = load<u64>(descriptor, VIRTQ_DESC_LEN);
     const length = <u32>rest;
     const flags = <u32>(rest >> 32) & 0xffff;
     if (flags & VIRTQ_DESC_F_INDIRECT) {
       if (nested) return checkNesting(flags);
       const inner = openTable(queue, guest, length, flags);
       if (inner <= NO_ROOM) return inner;
+      const first = load<u64>(inner, VIRTQ_DESC_ADDR);
       // 2.6.5.3.2: the WRITE flag of the descriptor that refers to a table is ignored.
-      return walkTable(queue, list, chain, inner, length >> VIRTQ_DESC_SHIFT, 0, true);
+      const behind = load<u64>(inner, VIRTQ_DESC_LEN);
+      return walkTable(queue, list, chain, inner, length >> VIRTQ_DESC_SHIFT, first, behind, true);
     }
     const code = addSegment(queue, list, chain, guest, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
     if (code !== 0 || !(flags & VIRTQ_DESC_F_NEXT)) return code;
-    at = <u32>(rest >> 48);
-    if (at >= entries) return VQ_BROKEN_NEXT;
+    const next = <u32>(rest >> 48);
+    if (next >= entries) return VQ_BROKEN_NEXT;
+    guest = load<u64>(table + (next << VIRTQ_DESC_SHIFT), VIRTQ_DESC_ADDR);
+    rest = load<u64>(table + (next << VIRTQ_DESC_SHIFT), VIRTQ_DESC_LEN);
   }
   return VQ_BROKEN_CHAIN;
 }
@@ -59,8 +82,21 @@ function takeChain(queue: u32, list: u32, index: u32, head: u32): u32 {
   const size = load<u32>(queue, VQ_SIZE);
   if (head >= size) return VQ_BROKEN_ID;
   if (load<u32>(idEntry(queue, head), VQ_ID_COUNT) !== 0) return VQ_BROKEN_ID_STATE;
+  const descriptor = load<u32>(queue, VQ_DESCRIPTORS) + (head << VIRTQ_DESC_SHIFT);
+  // Copied once, then only the copy is looked at: the driver may be writing here.
+  const guest = load<u64>(descriptor, VIRTQ_DESC_ADDR);
+  const rest = load<u64>(descriptor, VIRTQ_DESC_LEN);
+  const flags = <u32>(rest >> 32) & 0xffff;
+  if (!(flags & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT))) {
+    const writable = (flags >> 1) & 1;
+    const code = addSimpleChain(queue, list, index, head, guest, <u32>rest, writable);
+    if (code !== 0) return code;
+    holdId(queue, head, 1, writable ? <u32>rest : 0);
+    store<u32>(queue, load<u32>(queue, VQ_FREE) - 1, VQ_FREE);
+    return 0;
+  }
   const chain = openChain(list, index);
-  const code = walkTable(queue, list, chain, load<u32>(queue, VQ_DESCRIPTORS), size, head, false);
+  const code = walkTable(queue, list, chain, load<u32>(queue, VQ_DESCRIPTORS), size, guest, rest, false);
   // Chains are counted here, not descriptors: heads are unique, so at most VQ_SIZE are ever out.
   if (code === 0) closeChain(queue, list, chain, head, 1);
   return code;
@@ -98,16 +134,25 @@ export function take(queue: u32, list: u32, max: u32): u32 {
   return n;
 }
 
+/** Writes the used elements of `n` records; unseen until `publish`. */
 export function writeUsed(queue: u32, used: u32, n: u32): void {
+  const inOrder = hasFeature(queue, VQ_F_IN_ORDER);
   const mask = load<u32>(queue, VQ_SIZE) - 1;
   const give = load<u32>(queue, VQ_GIVE);
   const area = load<u32>(queue, VQ_OWN_AREA);
+  let batch: u32 = 0;
   for (let i: u32 = 0; i < n; i++) {
-    const record = used + (i << USED_SHIFT);
-    forgetChain(queue, load<u32>(record, USED_ID));
+    const record = load<u64>(used + (i << USED_SHIFT));
+    const entry = idEntry(queue, <u32>record);
+    assert(load<u32>(entry, VQ_ID_COUNT) > 0);
+    store<u32>(entry, 0, VQ_ID_COUNT);
+    // IN_ORDER (2.6.9): one used element stands for those before it, which then count as fully written.
+    if (inOrder && i + 1 < n && <u32>(record >> 32) === load<u32>(entry, VQ_ID_WRITABLE)) continue;
     // Our record has the form of a used element (2.6.8): one move.
-    store<u64>(area + (((give + i) & mask) << VIRTQ_USED_ENTRY_SHIFT), load<u64>(record), VIRTQ_AREA_RING);
+    store<u64>(area + (((give + batch) & mask) << VIRTQ_USED_ENTRY_SHIFT), record, VIRTQ_AREA_RING);
+    batch = i + 1;
   }
+  store<u32>(queue, load<u32>(queue, VQ_FREE) + n, VQ_FREE);
 }
 
 /** Makes the `n` entries behind the index that this side writes visible to the peer. Both sides. */
@@ -120,8 +165,8 @@ export function publish(queue: u32, n: u32): void {
 }
 
 /**
- * Returns the `n` chains of the records at `used` (id, bytes written) to the driver, in any order. Each was taken and is
- * returned once. Returns `n`, or 0 when the queue is broken. Device only.
+ * Returns the `n` chains of the records at `used` (id, bytes written) to the driver: in any order, or, IN_ORDER, in that
+ * in which they were taken. Each is returned once. Returns `n`, or 0 when the queue is broken. Device only.
  */
 export function giveBack(queue: u32, used: u32, n: u32): u32 {
   if (n === 0 || isBroken(queue)) return 0;

@@ -2,10 +2,12 @@ import {
   USED_ID,
   USED_LENGTH,
   USED_SHIFT,
+  VQ_BATCH,
   VQ_BROKEN,
   VQ_BROKEN_COUNT,
   VQ_F_DRIVER,
   VQ_F_EVENT_IDX,
+  VQ_F_IN_ORDER,
   VQ_FEATURES,
   VQ_FREE,
   VQ_FREE_HEAD,
@@ -17,6 +19,7 @@ import {
   VQ_ID_NEXT,
   VQ_ID_SHIFT,
   VQ_IDS,
+  VQ_ORDER,
   VQ_SIZE,
   VQ_TAKE,
   VQ_TAKE_WRAP,
@@ -49,8 +52,11 @@ export function release(queue: u32, id: u32): void {
   const count = load<u32>(entry, VQ_ID_COUNT);
   assert(count > 0);
   store<u32>(entry, 0, VQ_ID_COUNT);
-  store<u32>(idEntry(queue, load<u32>(entry, VQ_ID_LAST)), load<u32>(queue, VQ_FREE_HEAD), VQ_ID_NEXT);
-  store<u32>(queue, id, VQ_FREE_HEAD);
+  // In order, ids are taken round and round, and so come free: there is no list to put them on.
+  if (!hasFeature(queue, VQ_F_IN_ORDER)) {
+    store<u32>(idEntry(queue, load<u32>(entry, VQ_ID_LAST)), load<u32>(queue, VQ_FREE_HEAD), VQ_ID_NEXT);
+    store<u32>(queue, id, VQ_FREE_HEAD);
+  }
   store<u32>(queue, load<u32>(queue, VQ_FREE) + count, VQ_FREE);
 }
 
@@ -83,8 +89,10 @@ export function reset(queue: u32): void {
   store<u32>(queue, 0, VQ_GIVEN);
   store<u32>(queue, size, VQ_FREE);
   store<u32>(queue, 0, VQ_FREE_HEAD);
+  store<u32>(queue, 0, VQ_ORDER);
+  store<u32>(queue, 0, VQ_BATCH);
   for (let id: u32 = 0; id < size; id++) {
-    store<u32>(idEntry(queue, id), id + 1, VQ_ID_NEXT);
+    store<u32>(idEntry(queue, id), id + 1 === size ? 0 : id + 1, VQ_ID_NEXT);
     store<u32>(idEntry(queue, id), 0, VQ_ID_COUNT);
   }
 }

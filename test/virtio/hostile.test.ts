@@ -14,7 +14,11 @@ test.each([
   let broken = 0;
   for (let seed = 0; seed < 20; seed++) {
     const indirect = size >= 3 && seed % 4 < 2 ? 3 : 0;
-    broken += runHostile({ layout, size, indirect, eventIdx: seed % 2 === 1 }, new Random(seed), 300);
+    broken += runHostile(
+      { layout, size, indirect, eventIdx: seed % 2 === 1, inOrder: seed % 3 === 1 },
+      new Random(seed),
+      300,
+    );
   }
   expect(broken).toBeGreaterThan(20);
 });

@@ -12,11 +12,11 @@ const cases = BASES.flatMap((base) =>
 
 test.each(cases)('%s, %i descriptors, base %i: chains go and come as in a list', (layout, size, base) => {
   fc.assert(
-    fc.property(fc.integer({ min: 0 }), fc.boolean(), (seed, withTables) => {
+    fc.property(fc.integer({ min: 0 }), fc.boolean(), fc.boolean(), (seed, withTables, inOrder) => {
       const indirect = withTables && size >= 3 ? 3 : 0;
-      runModel({ layout, size, indirect, base }, new Random(seed), 300);
+      runModel({ layout, size, indirect, inOrder, base }, new Random(seed), 300);
     }),
-    { numRuns: 5 },
+    { numRuns: 8 },
   );
 });
 

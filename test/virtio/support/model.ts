@@ -17,14 +17,14 @@ interface Sent {
 const payload = (serial: number, at: number, back: boolean): number => (serial * 31 + at * 7 + (back ? 128 : 0)) & 255;
 
 /**
- * Random adds, takes, completions in any order and polls, against lists of what should be where. `hold` keeps the first
- * chain with the device until the end, however often the ring goes round.
+ * Random adds, takes, completions (in any order, unless IN_ORDER) and polls, against lists of what should be where. `hold`
+ * keeps the first chain with the device until the end, however often the ring goes round.
  */
 export function runModel(options: RigOptions, random: Random, steps: number, hold = false): number {
   const rig = makeRig(options);
   const { arena, driver, device, adding, taken, records } = rig;
   const { u8, u32 } = arena;
-  const { size, indirect = 0 } = options;
+  const { size, indirect = 0, inOrder = false } = options;
   const freeSlots = Array.from({ length: SLOTS }, (_, slot) => slot);
   const available: Sent[] = [];
   const atDevice: Sent[] = [];
@@ -113,8 +113,11 @@ export function runModel(options: RigOptions, random: Random, steps: number, hol
     const n = Math.min(atDevice.length - kept, 1 + random.below(5));
     if (n <= 0) return;
     for (let i = 0; i < n; i++) {
-      const [sent] = atDevice.splice(kept + random.below(atDevice.length - kept), 1) as [Sent];
-      sent.written = random.below(bytesOf(sent.writable) + 1);
+      const at = inOrder ? kept : kept + random.below(atDevice.length - kept);
+      const [sent] = atDevice.splice(at, 1) as [Sent];
+      // Full ones often: in order, a batch of these has one used element.
+      const room = bytesOf(sent.writable);
+      sent.written = random.below(2) === 0 ? room : random.below(room + 1);
       fill(sent.writable, sent.serial, true, sent.written);
       u32.set([sent.id, sent.written], (records >>> 2) + i * 2);
       used.push(sent);

@@ -25,6 +25,7 @@ export interface RigOptions {
   readonly size: number;
   readonly eventIdx?: boolean;
   readonly indirect?: number;
+  readonly inOrder?: boolean;
   readonly base?: number;
 }
 
@@ -43,7 +44,14 @@ export interface Rig {
   damaged(): string[];
 }
 
-export function makeRig({ layout, size, eventIdx = false, indirect = 0, base = 65536 }: RigOptions): Rig {
+export function makeRig({
+  layout,
+  size,
+  eventIdx = false,
+  indirect = 0,
+  inOrder = false,
+  base = 65536,
+}: RigOptions): Rig {
   const arena = testArena(2 << 20, base);
   const canaries: number[] = [];
   const canary = (): void => {
@@ -55,7 +63,7 @@ export function makeRig({ layout, size, eventIdx = false, indirect = 0, base = 6
   const buffers = arena.allocate('buffers', SLOTS * SLOT_BYTES);
   canary();
   const regions = createRegionTable(arena, 'regions');
-  const options = { name: 'q', layout, size, eventIdx, regions, guestOffset: GUEST_OFFSET };
+  const options = { name: 'q', layout, size, eventIdx, inOrder, regions, guestOffset: GUEST_OFFSET };
   const queue = createVirtqueue(arena, indirect > 0 ? { ...options, indirect } : options);
   canary();
   const { tables } = queue.driver;
