@@ -20,6 +20,17 @@ import {
   countTx as telemetryCountTx,
 } from './telemetry/counters.kernel.ts';
 import {
+  deviceReceive as virtioNetDeviceReceive,
+  deviceSend as virtioNetDeviceSend,
+} from './virtio/net-device.kernel.ts';
+import {
+  driverDetach as virtioNetDriverDetach,
+  driverReceive as virtioNetDriverReceive,
+  driverReclaim as virtioNetDriverReclaim,
+  driverRefill as virtioNetDriverRefill,
+  driverSend as virtioNetDriverSend,
+} from './virtio/net-driver.kernel.ts';
+import {
   packedNeedsNotify as virtioPackedNeedsNotify,
   packedSetNotify as virtioPackedSetNotify,
   splitNeedsNotify as virtioSplitNeedsNotify,
@@ -62,6 +73,13 @@ export {
   telemetryCountRx,
   telemetryCountTx,
   virtioDriverDetach,
+  virtioNetDeviceReceive,
+  virtioNetDeviceSend,
+  virtioNetDriverDetach,
+  virtioNetDriverReceive,
+  virtioNetDriverReclaim,
+  virtioNetDriverRefill,
+  virtioNetDriverSend,
   virtioPackedDeviceReturn,
   virtioPackedDeviceTake,
   virtioPackedDriverAdd,

@@ -1,3 +1,4 @@
+import { copyBytes } from './copy.kernel.ts';
 import {
   BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
@@ -23,41 +24,69 @@ export function frameLength(slot: u32): u32 {
 }
 
 /**
+ * Appends `length` bytes at `source` to the packet at `slot`, whose last buffer is `last`, with as many buffers more as
+ * they need; all of its buffers start at the headroom. Returns the last buffer then; 0 when the pool is exhausted or the
+ * packet would have over SEGMENTS_MAX buffers: what it has so far is the caller's to free.
+ */
+export function append(cache: u32, slot: u32, last: u32, source: u32, length: u32): u32 {
+  const first = load<u32>(slot, SLOT_BUFFER);
+  const before = frameLength(slot);
+  if (before + length > SEGMENTS_MAX * BUFFER_FRAME_MAX) return 0;
+  let buffer = last;
+  let done: u32 = 0;
+  while (true) {
+    const have: u32 = buffer === first ? load<u16>(slot, SLOT_LENGTH) : load<u16>(buffer, BUFFER_LENGTH);
+    const n = min(length - done, BUFFER_FRAME_MAX - have);
+    copyBytes(buffer + BUFFER_HEADROOM + have, source + done, n);
+    if (buffer === first) store<u16>(slot, <u16>(have + n), SLOT_LENGTH);
+    else store<u16>(buffer, <u16>(have + n), BUFFER_LENGTH);
+    done += n;
+    if (done === length) break;
+    const next = allocBuffer(cache);
+    if (next === 0) return 0;
+    store<u32>(next, 1, BUFFER_REFERENCES);
+    store<u32>(next, 0, BUFFER_NEXT);
+    store<u16>(next, <u16>BUFFER_HEADROOM, BUFFER_OFFSET);
+    store<u16>(next, 0, BUFFER_LENGTH);
+    store<u32>(buffer, next, BUFFER_NEXT);
+    if (buffer === first) {
+      store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_CHAINED, SLOT_FLAGS);
+      const chains = cache + CACHE_ALLOC_SLOW_HIGH_ORDER;
+      store<u64>(chains, load<u64>(chains) + 1);
+    }
+    buffer = next;
+  }
+  if (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED) store<u32>(first, before + length, BUFFER_TOTAL);
+  return buffer;
+}
+
+/**
  * Copies `length` bytes at `source` into the empty packet at `slot`, with as many buffers as they need.
  * Returns 1; or 0 when the pool is exhausted or `length` is over SEGMENTS_MAX buffers: the packet is freed then.
  */
 export function fill(cache: u32, slot: u32, source: u32, length: u32): u32 {
-  const first = load<u32>(slot, SLOT_BUFFER);
-  const head = min(length, BUFFER_FRAME_MAX);
-  memory.copy(first + BUFFER_HEADROOM, source, head);
-  store<u16>(slot, <u16>head, SLOT_LENGTH);
-  if (head === length) return 1;
+  if (append(cache, slot, load<u32>(slot, SLOT_BUFFER), source, length) !== 0) return 1;
+  free(cache, slot, 1);
+  return 0;
+}
 
-  store<u32>(first, 0, BUFFER_NEXT);
-  store<u32>(first, length, BUFFER_TOTAL);
-  store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_CHAINED, SLOT_FLAGS);
-  let done = head;
-  let last = first;
-  const fits = length <= SEGMENTS_MAX * BUFFER_FRAME_MAX;
-  while (done < length) {
-    const buffer = fits ? allocBuffer(cache) : 0;
-    if (buffer === 0) {
-      free(cache, slot, 1);
-      return 0;
-    }
-    const n = min(length - done, BUFFER_FRAME_MAX);
-    memory.copy(buffer + BUFFER_HEADROOM, source + done, n);
-    store<u32>(buffer, 1, BUFFER_REFERENCES);
-    store<u32>(buffer, 0, BUFFER_NEXT);
-    store<u16>(buffer, <u16>BUFFER_HEADROOM, BUFFER_OFFSET);
-    store<u16>(buffer, <u16>n, BUFFER_LENGTH);
-    store<u32>(last, buffer, BUFFER_NEXT);
-    last = buffer;
-    done += n;
+/**
+ * Makes at `target`, which is empty, a packet with the bytes of the one at `source`, in buffers of its own. Returns 1; or 0
+ * when the pool is exhausted: the target is freed then.
+ */
+export function copyPacket(cache: u32, target: u32, source: u32): u32 {
+  let buffer = load<u32>(source, SLOT_BUFFER);
+  let last = load<u32>(target, SLOT_BUFFER);
+  const chained = load<u8>(source, SLOT_FLAGS) & SLOT_FLAG_CHAINED;
+  last = append(cache, target, last, buffer + load<u16>(source, SLOT_OFFSET), load<u16>(source, SLOT_LENGTH));
+  for (let i: u32 = 1; chained && last !== 0 && i < SEGMENTS_MAX; i++) {
+    buffer = load<u32>(buffer, BUFFER_NEXT);
+    if (buffer === 0) return 1;
+    last = append(cache, target, last, buffer + load<u16>(buffer, BUFFER_OFFSET), load<u16>(buffer, BUFFER_LENGTH));
   }
-  const chains = cache + CACHE_ALLOC_SLOW_HIGH_ORDER;
-  store<u64>(chains, load<u64>(chains) + 1);
-  return 1;
+  if (last !== 0) return 1;
+  free(cache, target, 1);
+  return 0;
 }
 
 /** Copies at most `max` bytes of the frame at `slot` to `target`. Returns how many. */

@@ -124,6 +124,8 @@ export const VQ_F_INDIRECT_DESC: u32 = 2;
 export const VQ_F_DRIVER: u32 = 4;
 /** VIRTIO_F_IN_ORDER was negotiated (6, bit 35): chains come back in the order in which they were made available. */
 export const VQ_F_IN_ORDER: u32 = 8;
+/** The layout is packed: VIRTIO_F_RING_PACKED was negotiated (6, bit 34). */
+export const VQ_F_PACKED: u32 = 16;
 
 /** An id's entry. Nothing here is ever read back from the ring, where the peer could have changed it. */
 export const VQ_ID_SHIFT: u32 = 4;
@@ -184,3 +186,58 @@ export const SEGMENT_SHIFT: u32 = 3;
 export const USED_ID: u32 = 0;
 export const USED_LENGTH: u32 = 4;
 export const USED_SHIFT: u32 = 3;
+
+// ---------------------------------------------------------------- net queue
+
+/** One side of a virtqueue of virtio-net, and what it needs to move frames between the ring and packet slots. */
+export const NETQ_QUEUE: u32 = 0;
+/** Addresses of a chain list of NETQ_CHAINS chains, and of as many used records. */
+export const NETQ_LIST: u32 = 4;
+export const NETQ_RECORDS: u32 = 8;
+/** Address of the buffer cache of the lcore that serves the queue. */
+export const NETQ_CACHE: u32 = 12;
+/** Bytes of the header before each frame: 10, 12 or 20 (5.1.6). */
+export const NETQ_HEADER_BYTES: u32 = 16;
+/** NETQ_F_… */
+export const NETQ_FEATURES: u32 = 20;
+/** What the sender may leave to the receiver: NETQ_OFFLOAD_CSUM, and bit N for gso_type N. */
+export const NETQ_OFFLOADS: u32 = 24;
+/** Driver: address of a slot for each id: the packet or the empty buffer that is out under it. */
+export const NETQ_SLOTS: u32 = 28;
+/** Frames refused: shorter than an Ethernet header, longer than NET_FRAME_MAX, or with a header that is not allowed. */
+export const NETQ_BAD: u32 = 32;
+/** Frames dropped: they fit none of the peer's chains, or need more segments than a chain of ours may have. */
+export const NETQ_LONG: u32 = 36;
+/** Frames dropped: the pool was exhausted. */
+export const NETQ_EMPTY: u32 = 40;
+/** Driver: buffers of a merged frame that are still to come, its last buffer so far, and its slot (16 bytes). */
+export const NETQ_MERGE_LEFT: u32 = 44;
+export const NETQ_MERGE_LAST: u32 = 48;
+export const NETQ_MERGE_SLOT: u32 = 64;
+/** A copy of a header that came in pieces, or one that goes out in pieces. */
+export const NETQ_HEADER: u32 = 80;
+/** Driver: slots for a burst of empty buffers. */
+export const NETQ_FRESH: u32 = 128;
+/** NETQ_FRESH + (BURST_MAX << SLOT_SHIFT). */
+export const NETQ_BYTES: u32 = 640;
+/** Chains that one call looks at: a burst, or what a frame of NET_FRAME_MAX takes in buffers of 1,028 bytes or more. */
+export const NETQ_CHAINS: u32 = 64;
+
+/** VIRTIO_NET_F_MRG_RXBUF was negotiated: a frame may take several receive chains (5.1.6.4). */
+export const NETQ_F_MRG_RXBUF: u32 = 1;
+
+export const NETQ_OFFLOAD_CSUM: u32 = 1;
+/** Bit of NETQ_OFFLOADS for VIRTIO_NET_HDR_GSO_ECN. */
+export const NETQ_OFFLOAD_ECN: u32 = 128;
+
+/** struct virtio_net_hdr (5.1.6), little endian; what a slot's buffer keeps from BUFFER_OFFLOAD_FLAGS on has this form. */
+export const NET_HDR_FLAGS: u32 = 0;
+export const NET_HDR_CSUM_OFFSET: u32 = 8;
+export const NET_HDR_NUM_BUFFERS: u32 = 10;
+export const VIRTIO_NET_HDR_F_NEEDS_CSUM: u32 = 1;
+export const VIRTIO_NET_HDR_F_DATA_VALID: u32 = 2;
+/** gso_type: 1 TCPV4, 3 UDP, 4 TCPV6 (5.1.6), 5 UDP_L4 (1.2); with this bit, TCP has ECN set. */
+export const VIRTIO_NET_HDR_GSO_ECN: u32 = 128;
+/** An Ethernet header (14 bytes) is the least; 5.1.6.3.1: 65,550 bytes is the longest frame. */
+export const NET_FRAME_MIN: u32 = 14;
+export const NET_FRAME_MAX: u32 = 65550;

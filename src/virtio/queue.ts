@@ -10,6 +10,7 @@ import {
   VQ_F_EVENT_IDX,
   VQ_F_IN_ORDER,
   VQ_F_INDIRECT_DESC,
+  VQ_F_PACKED,
   VQ_FEATURES,
   VQ_FREE,
   VQ_GUEST_OFFSET,
@@ -155,6 +156,7 @@ function createSide(arena: Arena, options: VirtqueueOptions, rings: VirtqueueRin
     (eventIdx ? VQ_F_EVENT_IDX : 0) |
       (indirect > 0 ? VQ_F_INDIRECT_DESC : 0) |
       (inOrder ? VQ_F_IN_ORDER : 0) |
+      (layout === 'packed' ? VQ_F_PACKED : 0) |
       (driver ? VQ_F_DRIVER : 0),
   );
   const kernels = kernelsOf(arena, layout);

@@ -1,0 +1,287 @@
+import { append, frameLength } from '../memory/chain.kernel.ts';
+import { copyBytes } from '../memory/copy.kernel.ts';
+import {
+  BUFFER_FRAME_MAX,
+  BUFFER_HEADROOM,
+  BUFFER_LENGTH,
+  BUFFER_NEXT,
+  BUFFER_OFFSET,
+  BURST_MAX,
+  SLOT_BUFFER,
+  SLOT_FLAG_CHAINED,
+  SLOT_FLAG_OFFLOAD,
+  SLOT_FLAGS,
+  SLOT_LENGTH,
+  SLOT_OFFSET,
+  SLOT_SHIFT,
+} from '../memory/layout.ts';
+import { alloc, free } from '../memory/pool.kernel.ts';
+import { chainAt } from './chain.kernel.ts';
+import {
+  CHAIN_ID,
+  CHAIN_READABLE,
+  CHAIN_READABLE_BYTES,
+  CHAIN_SEGMENTS,
+  CHAIN_WRITABLE,
+  CHAIN_WRITABLE_BYTES,
+  NET_FRAME_MAX,
+  NET_FRAME_MIN,
+  NETQ_BAD,
+  NETQ_CACHE,
+  NETQ_CHAINS,
+  NETQ_EMPTY,
+  NETQ_F_MRG_RXBUF,
+  NETQ_FEATURES,
+  NETQ_HEADER,
+  NETQ_HEADER_BYTES,
+  NETQ_LIST,
+  NETQ_LONG,
+  NETQ_QUEUE,
+  NETQ_RECORDS,
+  SEGMENT_ADDRESS,
+  SEGMENT_LENGTH,
+  SEGMENT_SHIFT,
+  USED_SHIFT,
+} from './layout.ts';
+import { acceptOffload, countNet, writeHeader } from './net-header.kernel.ts';
+import { putBack, returnAny, takeAny } from './side.kernel.ts';
+
+function writeRecord(records: u32, i: u32, id: u32, written: u32): void {
+  store<u64>(records + (i << USED_SHIFT), ((<u64>written) << 32) | id);
+}
+
+// ---------------------------------------------------------------- what the driver sends
+
+/** Copies a frame out of a chain of one segment, as most are. Returns 1, or 0 when it is refused. */
+function copySimple(netq: u32, segment: u32, slot: u32): u32 {
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  const header = load<u32>(segment, SEGMENT_ADDRESS);
+  const frame = load<u32>(segment, SEGMENT_LENGTH) - headerBytes;
+  copyBytes(load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, header + headerBytes, frame);
+  store<u16>(slot, <u16>frame, SLOT_LENGTH);
+  return acceptOffload(netq, slot, header, frame);
+}
+
+/** Copies a frame out of a chain of any form. Returns 1, or 0 when it is refused or no buffer is left. */
+function copyAny(netq: u32, chain: u32, slot: u32): u32 {
+  const cache = load<u32>(netq, NETQ_CACHE);
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  const segments = load<u32>(chain, CHAIN_READABLE);
+  let last = load<u32>(slot, SLOT_BUFFER);
+  let left = headerBytes;
+  for (let i: u32 = 0; i < segments; i++) {
+    const segment = load<u32>(chain, CHAIN_SEGMENTS) + (i << SEGMENT_SHIFT);
+    let address = load<u32>(segment, SEGMENT_ADDRESS);
+    let length = load<u32>(segment, SEGMENT_LENGTH);
+    if (left > 0) {
+      // 2.6.4: the header may end anywhere.
+      const n = min(left, length);
+      memory.copy(netq + NETQ_HEADER + headerBytes - left, address, n);
+      address += n;
+      length -= n;
+      left -= n;
+    }
+    if (length > 0) last = append(cache, slot, last, address, length);
+    if (last === 0) {
+      countNet(netq, NETQ_EMPTY);
+      return 0;
+    }
+  }
+  const ok = acceptOffload(netq, slot, netq + NETQ_HEADER, load<u32>(chain, CHAIN_READABLE_BYTES) - headerBytes);
+  if (ok === 0) countNet(netq, NETQ_BAD);
+  return ok;
+}
+
+/** Copies the frame of a chain into the empty packet at `slot`. Returns 1; or 0, with the packet empty again or freed. */
+function receiveFrame(netq: u32, chain: u32, slot: u32): u32 {
+  const bytes = load<u32>(chain, CHAIN_READABLE_BYTES);
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  // The longest first: `bytes` may be anything below 2^32.
+  if (bytes > headerBytes + NET_FRAME_MAX || bytes < headerBytes + NET_FRAME_MIN) {
+    countNet(netq, NETQ_BAD);
+    return 0;
+  }
+  // One readable segment and no writable one, in a single load.
+  if (load<u64>(chain, CHAIN_READABLE) === 1 && bytes <= headerBytes + BUFFER_FRAME_MAX) {
+    if (copySimple(netq, load<u32>(chain, CHAIN_SEGMENTS), slot) !== 0) return 1;
+    countNet(netq, NETQ_BAD);
+    return 0;
+  }
+  return copyAny(netq, chain, slot);
+}
+
+/**
+ * Takes up to `max` (1 to 32) frames that the driver sends, as packets to `slots`. Returns how many. Device only.
+ */
+export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
+  const queue = load<u32>(netq, NETQ_QUEUE);
+  const list = load<u32>(netq, NETQ_LIST);
+  const records = load<u32>(netq, NETQ_RECORDS);
+  const taken = takeAny(queue, list, min(max, BURST_MAX));
+  if (taken === 0) return 0;
+  const cache = load<u32>(netq, NETQ_CACHE);
+  let ready = alloc(cache, slots, taken);
+  let n: u32 = 0;
+  for (let i: u32 = 0; i < taken; i++) {
+    const chain = chainAt(list, i);
+    writeRecord(records, i, load<u32>(chain, CHAIN_ID), 0);
+    const slot = slots + (n << SLOT_SHIFT);
+    if (n === ready) {
+      countNet(netq, NETQ_EMPTY);
+    } else if (receiveFrame(netq, chain, slot) !== 0) {
+      n++;
+    } else {
+      // Whatever it holds now: it goes back whole, and the last of the empty ones takes its place.
+      free(cache, slot, 1);
+      ready--;
+      if (ready > n) v128.store(slot, v128.load(slots + (ready << SLOT_SHIFT)));
+    }
+  }
+  if (ready > n) free(cache, slots + (n << SLOT_SHIFT), ready - n);
+  // Every byte is copied: the driver may have them all back, in the order in which they came.
+  returnAny(queue, records, taken);
+  return n;
+}
+
+// ---------------------------------------------------------------- what the driver receives
+
+/** Bytes that the chain has room for; 0 when it has readable ones too, which receive chains have not (5.1.6.3). */
+function roomOf(chain: u32): u32 {
+  return load<u32>(chain, CHAIN_READABLE) === 0 ? load<u32>(chain, CHAIN_WRITABLE_BYTES) : 0;
+}
+
+/** Copies header and frame into the writable segments from `segment` on, which have room for `left` bytes. */
+function scatter(netq: u32, slot: u32, segment: u32, left: u32): void {
+  const first = load<u32>(slot, SLOT_BUFFER);
+  const chained = (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED) !== 0;
+  let source = netq + NETQ_HEADER;
+  let sourceLeft = load<u32>(netq, NETQ_HEADER_BYTES);
+  let buffer: u32 = 0;
+  let target: u32 = 0;
+  let room: u32 = 0;
+  while (left > 0) {
+    while (room === 0) {
+      target = load<u32>(segment, SEGMENT_ADDRESS);
+      room = load<u32>(segment, SEGMENT_LENGTH);
+      segment += 1 << SEGMENT_SHIFT;
+    }
+    while (sourceLeft === 0) {
+      if (buffer === 0) {
+        buffer = first;
+        source = first + load<u16>(slot, SLOT_OFFSET);
+        sourceLeft = load<u16>(slot, SLOT_LENGTH);
+      } else {
+        buffer = chained ? load<u32>(buffer, BUFFER_NEXT) : 0;
+        assert(buffer !== 0);
+        source = buffer + load<u16>(buffer, BUFFER_OFFSET);
+        sourceLeft = load<u16>(buffer, BUFFER_LENGTH);
+      }
+    }
+    const n = min(min(sourceLeft, room), left);
+    memory.copy(target, source, n);
+    source += n;
+    target += n;
+    sourceLeft -= n;
+    room -= n;
+    left -= n;
+  }
+}
+
+/** Writes header and frame into one chain with room for them. */
+function sendSimple(netq: u32, slot: u32, chain: u32, frame: u32): void {
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  const flags: u32 = load<u8>(slot, SLOT_FLAGS);
+  if (load<u32>(chain, CHAIN_WRITABLE) !== 1 || flags & (SLOT_FLAG_CHAINED | SLOT_FLAG_OFFLOAD)) {
+    writeHeader(netq, slot, netq + NETQ_HEADER, 1);
+    scatter(netq, slot, load<u32>(chain, CHAIN_SEGMENTS), headerBytes + frame);
+    return;
+  }
+  const target = load<u32>(load<u32>(chain, CHAIN_SEGMENTS), SEGMENT_ADDRESS);
+  writeHeader(netq, slot, target, 1);
+  copyBytes(target + headerBytes, load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET), frame);
+}
+
+/**
+ * Sends packets that fit one chain each, until one does not, or the chains end. Returns how many are dealt with. Those
+ * that no chain can hold are dropped.
+ */
+function sendBurst(netq: u32, slots: u32, count: u32): u32 {
+  const queue = load<u32>(netq, NETQ_QUEUE);
+  const list = load<u32>(netq, NETQ_LIST);
+  const records = load<u32>(netq, NETQ_RECORDS);
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
+  const taken = takeAny(queue, list, count);
+  let used: u32 = 0;
+  let done: u32 = 0;
+  while (done < count && used < taken) {
+    const slot = slots + (done << SLOT_SHIFT);
+    const chain = chainAt(list, used);
+    const frame = frameLength(slot);
+    if (roomOf(chain) >= headerBytes + frame) {
+      sendSimple(netq, slot, chain, frame);
+      writeRecord(records, used++, load<u32>(chain, CHAIN_ID), headerBytes + frame);
+    } else if (merges) {
+      break;
+    } else {
+      countNet(netq, NETQ_LONG);
+    }
+    done++;
+  }
+  if (used < taken) putBack(queue, list, used, taken);
+  returnAny(queue, records, used);
+  return done;
+}
+
+/**
+ * Sends one packet in as many chains as it takes (5.1.6.4). Returns 1, or 0 when there are too few yet. Drops what does
+ * not fit NETQ_CHAINS chains.
+ */
+function sendMerged(netq: u32, slot: u32): u32 {
+  const queue = load<u32>(netq, NETQ_QUEUE);
+  const list = load<u32>(netq, NETQ_LIST);
+  const records = load<u32>(netq, NETQ_RECORDS);
+  const taken = takeAny(queue, list, NETQ_CHAINS);
+  const bytes = load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot);
+  let used: u32 = 0;
+  let left = bytes;
+  while (used < taken && left > 0) {
+    const room = roomOf(chainAt(list, used));
+    // The header is not cut (5.1.6.3.1: a buffer is at least as long).
+    if (room < load<u32>(netq, NETQ_HEADER_BYTES)) break;
+    const n = min(left, room);
+    writeRecord(records, used, load<u32>(chainAt(list, used), CHAIN_ID), n);
+    left -= n;
+    used++;
+  }
+  if (left > 0) {
+    putBack(queue, list, 0, taken);
+    if (taken < NETQ_CHAINS && used === taken) return 0;
+    countNet(netq, NETQ_LONG);
+    return 1;
+  }
+  writeHeader(netq, slot, netq + NETQ_HEADER, used);
+  // The segments of one chain lie behind those of the one before, and receive chains have writable ones alone.
+  scatter(netq, slot, load<u32>(chainAt(list, 0), CHAIN_SEGMENTS), bytes);
+  putBack(queue, list, used, taken);
+  returnAny(queue, records, used);
+  return 1;
+}
+
+/**
+ * Sends the first of `count` (1 to 32) packets at `slots` to the driver, and frees them. Returns how many; the rest stay
+ * the caller's: the driver has given too few buffers. Device only.
+ */
+export function deviceSend(netq: u32, slots: u32, count: u32): u32 {
+  let done: u32 = 0;
+  while (done < count) {
+    const n = sendBurst(netq, slots + (done << SLOT_SHIFT), count - done);
+    done += n;
+    if (n > 0) continue;
+    const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
+    if (!merges || sendMerged(netq, slots + (done << SLOT_SHIFT)) === 0) break;
+    done++;
+  }
+  free(load<u32>(netq, NETQ_CACHE), slots, done);
+  return done;
+}

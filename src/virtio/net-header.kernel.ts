@@ -1,0 +1,71 @@
+import { BUFFER_OFFLOAD_FLAGS, SLOT_BUFFER, SLOT_FLAG_OFFLOAD, SLOT_FLAGS } from '../memory/layout.ts';
+import {
+  NET_HDR_CSUM_OFFSET,
+  NET_HDR_FLAGS,
+  NET_HDR_NUM_BUFFERS,
+  NETQ_HEADER_BYTES,
+  NETQ_OFFLOADS,
+  VIRTIO_NET_HDR_F_DATA_VALID,
+  VIRTIO_NET_HDR_F_NEEDS_CSUM,
+  VIRTIO_NET_HDR_GSO_ECN,
+} from './layout.ts';
+
+/** Counts one more in the counter of the net queue. */
+export function countNet(netq: u32, counter: u32): void {
+  store<u32>(netq + counter, load<u32>(netq + counter) + 1);
+}
+
+/** True when a frame of `length` bytes may ask for what its header says, which was copied to these two words. */
+function isAllowed(offloads: u32, words: u64, csumOffset: u32, length: u32): bool {
+  const gso = (<u32>words >> 8) & 0xff;
+  const needsCsum = (<u32>words & VIRTIO_NET_HDR_F_NEEDS_CSUM) !== 0;
+  // 5.1.6.2.1: only what was negotiated, and csum_start and csum_offset lie in the frame.
+  if (needsCsum && !(offloads & 1)) return false;
+  if (needsCsum && <u32>(words >> 48) + csumOffset + 2 > length) return false;
+  if (gso === 0) return true;
+  const kind = gso & ~VIRTIO_NET_HDR_GSO_ECN;
+  if (kind === 0 || kind > 5 || !((offloads >> kind) & 1)) return false;
+  if (gso & VIRTIO_NET_HDR_GSO_ECN && !(offloads & VIRTIO_NET_HDR_GSO_ECN)) return false;
+  // 5.1.6.2.1: a segment's checksum is always left to do, and it has a size.
+  return needsCsum && ((words >> 32) & 0xffff) !== 0;
+}
+
+/**
+ * Reads the header at `header`, which the peer may be writing, and puts what it asks for into the packet at `slot`, of
+ * `length` bytes. Returns 1, or 0 when it asks for something that is not allowed.
+ */
+export function acceptOffload(netq: u32, slot: u32, header: u32, length: u32): u32 {
+  // Copied once: flags, gso_type, hdr_len, gso_size and csum_start; then csum_offset.
+  const words = load<u64>(header, NET_HDR_FLAGS) & ~(<u64>0xfc);
+  if ((words & 0xffff) === 0) return 1;
+  const csumOffset = <u32>load<u16>(header, NET_HDR_CSUM_OFFSET);
+  if (!isAllowed(load<u32>(netq, NETQ_OFFLOADS), words, csumOffset, length)) return 0;
+  // The data is valid, and nothing is left to do: a slot without offloads says the same.
+  if ((words & 0xffff) === VIRTIO_NET_HDR_F_DATA_VALID) return 1;
+  const buffer = load<u32>(slot, SLOT_BUFFER);
+  store<u64>(buffer, words, BUFFER_OFFLOAD_FLAGS);
+  store<u16>(buffer, <u16>csumOffset, BUFFER_OFFLOAD_FLAGS + NET_HDR_CSUM_OFFSET);
+  store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_OFFLOAD, SLOT_FLAGS);
+  return 1;
+}
+
+/** Writes the header of the packet at `slot`, whose frame takes `buffers` chains, to `target`. */
+export function writeHeader(netq: u32, slot: u32, target: u32, buffers: u32): void {
+  const bytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  let words: u64 = 0;
+  let rest: u32 = 0;
+  if (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD) {
+    const buffer = load<u32>(slot, SLOT_BUFFER);
+    words = load<u64>(buffer, BUFFER_OFFLOAD_FLAGS);
+    rest = load<u16>(buffer, BUFFER_OFFLOAD_FLAGS + NET_HDR_CSUM_OFFSET);
+  }
+  store<u64>(target, words, NET_HDR_FLAGS);
+  if (bytes === 10) {
+    // Legacy without MRG_RXBUF: num_buffers is not there (5.1.6.1).
+    store<u16>(target, <u16>rest, NET_HDR_CSUM_OFFSET);
+    return;
+  }
+  store<u32>(target, rest | (buffers << ((NET_HDR_NUM_BUFFERS - NET_HDR_CSUM_OFFSET) << 3)), NET_HDR_CSUM_OFFSET);
+  // hash_value, hash_report and padding (5.1.6.4.3 of 1.2): VIRTIO_NET_HASH_REPORT_NONE.
+  if (bytes === 20) store<u64>(target, 0, 12);
+}
