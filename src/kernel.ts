@@ -1,3 +1,4 @@
+import { fillUdp as guestFillUdp, swap as guestSwap } from './guest/apps.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
@@ -44,6 +45,8 @@ import { detach as virtioDriverDetach, reset as virtioReset } from './virtio/sta
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 
 export {
+  guestFillUdp,
+  guestSwap,
   labPing,
   labPong,
   memoryFill,

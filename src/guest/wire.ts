@@ -1,0 +1,49 @@
+import type { StackAddresses } from './stack.ts';
+
+/** What a guest does with what it receives. */
+export type GuestApp =
+  /** Answers ARP, neighbor discovery, ping, UDP echo, and takes TCP. */
+  | { readonly kind: 'stack' }
+  /** Throws everything away. */
+  | { readonly kind: 'sink' }
+  /** Sends every frame back with its MAC addresses exchanged. */
+  | { readonly kind: 'forward' }
+  /** Sends UDP to an address that it asks for; and answers as a stack does. */
+  | GuestSource;
+
+/** A guest that sends. */
+export interface GuestSource {
+  readonly kind: 'source';
+  /** IPv4 or IPv6 address to send to. */
+  readonly to: string;
+  /** Frame bytes without FCS, 60 to 1,514. */
+  readonly size: number;
+  /** Different source ports, 1 to 65,536 - SOURCE_PORT. */
+  readonly flows: number;
+  /** Packets per second; as many as it can when missing. */
+  readonly rate?: number;
+  /** Packets in all. */
+  readonly limit?: number;
+}
+
+/** What the thread of a guest is started with. */
+export interface GuestWire {
+  /** Addresses of the net queues of each queue pair: the driver's side. */
+  readonly pairs: readonly { readonly receive: number; readonly send: number }[];
+  /** Address of its pool's buffer cache. */
+  readonly cache: number;
+  /** Address of GUEST_BURST_BYTES for packet slots. */
+  readonly burst: number;
+  /** Address of GUEST_SCRATCH_BYTES, for frames that do not lie in one piece. */
+  readonly scratch: number;
+  readonly addresses: StackAddresses;
+  readonly app: GuestApp;
+  readonly seed: number;
+}
+
+/** Two bursts of 32 slots of 16 bytes. */
+export const GUEST_BURST_BYTES = 1024;
+/** The longest frame, and room for what a reply may be longer. */
+export const GUEST_SCRATCH_BYTES = 66_048;
+/** Source port of a source's first flow: the first dynamic port (RFC 6335, 6). */
+export const SOURCE_PORT = 49_152;
