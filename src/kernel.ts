@@ -20,6 +20,13 @@ import {
   countTx as telemetryCountTx,
 } from './telemetry/counters.kernel.ts';
 import {
+  check as virtioBlockCheck,
+  finish as virtioBlockFinish,
+  range as virtioBlockRange,
+  serve as virtioBlockServe,
+} from './virtio/block.kernel.ts';
+import { filter as virtioNetFilter } from './virtio/filter.kernel.ts';
+import {
   packedNeedsNotify as virtioPackedNeedsNotify,
   packedSetNotify as virtioPackedSetNotify,
   splitNeedsNotify as virtioSplitNeedsNotify,
@@ -61,7 +68,12 @@ export {
   telemetryBurstBytes,
   telemetryCountRx,
   telemetryCountTx,
+  virtioBlockCheck,
+  virtioBlockFinish,
+  virtioBlockRange,
+  virtioBlockServe,
   virtioDriverDetach,
+  virtioNetFilter,
   virtioPackedDeviceReturn,
   virtioPackedDeviceTake,
   virtioPackedDriverAdd,
