@@ -21,6 +21,13 @@ import {
   countTx as telemetryCountTx,
 } from './telemetry/counters.kernel.ts';
 import {
+  check as virtioBlockCheck,
+  finish as virtioBlockFinish,
+  range as virtioBlockRange,
+  serve as virtioBlockServe,
+} from './virtio/block.kernel.ts';
+import { filter as virtioNetFilter } from './virtio/filter.kernel.ts';
+import {
   deviceReceive as virtioNetDeviceReceive,
   deviceSend as virtioNetDeviceSend,
 } from './virtio/net-device.kernel.ts';
@@ -75,6 +82,10 @@ export {
   telemetryBurstBytes,
   telemetryCountRx,
   telemetryCountTx,
+  virtioBlockCheck,
+  virtioBlockFinish,
+  virtioBlockRange,
+  virtioBlockServe,
   virtioDriverDetach,
   virtioNetDeviceReceive,
   virtioNetDeviceSend,
@@ -83,6 +94,7 @@ export {
   virtioNetDriverReclaim,
   virtioNetDriverRefill,
   virtioNetDriverSend,
+  virtioNetFilter,
   virtioPackedDeviceReturn,
   virtioPackedDeviceTake,
   virtioPackedDriverAdd,

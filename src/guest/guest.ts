@@ -18,7 +18,7 @@ import type { PoolKernels } from '../memory/pool.ts';
 import { attachNetQueue, type NetQueue } from '../virtio/net-queue.ts';
 import { Source } from './source.ts';
 import { Stack } from './stack.ts';
-import type { GuestWire } from './wire.ts';
+import { GUEST_TEMPLATE_BYTES, type GuestWire } from './wire.ts';
 
 interface GuestKernels extends PoolKernels {
   guestSwap(slots: number, n: number): void;
@@ -138,13 +138,13 @@ class Guest implements LcoreTask {
     const { u8, u32 } = this.#arena;
     const { memoryGather, memoryFill, poolAlloc, poolFree } = this.#kernels;
     const { cache, scratch, burst } = this.#wire;
-    const at = scratch + SCRATCH_AT;
+    const at = scratch + GUEST_TEMPLATE_BYTES + SCRATCH_AT;
     const length = memoryGather(slot, at, 65_550);
     const reply = this.#stack.handle(u8, at, length, (flags & SLOT_FLAG_OFFLOAD) !== 0);
     if (reply === 0) return false;
     const buffer = u32[(slot + SLOT_BUFFER) >>> 2] ?? 0;
     const offload = u8.slice(buffer + BUFFER_OFFLOAD_FLAGS, buffer + BUFFER_CSUM_OFFSET + 2);
-    const fresh = burst + (BURST_MAX << SLOT_SHIFT) * 2 - (1 << SLOT_SHIFT);
+    const fresh = burst + 2 * (BURST_MAX << SLOT_SHIFT);
     if (poolAlloc(cache, fresh, 1) === 0 || memoryFill(cache, fresh, at, reply) === 0) return false;
     poolFree(cache, slot, 1);
     u8.copyWithin(slot, fresh, fresh + (1 << SLOT_SHIFT));

@@ -75,7 +75,8 @@ export class Source {
       if (now < this.#askedAt + ASK_AGAIN) return 0;
       this.#askedAt = now;
       this.#write(this.#question());
-      return this.#kernels.memoryFill(cache, slots, this.#template, this.#alloc(slots, cache, 1) * this.#length);
+      if (this.#alloc(slots, cache, 1) === 0) return 0;
+      return this.#kernels.memoryFill(cache, slots, this.#template, this.#length);
     }
     const n = this.#alloc(slots, cache, this.#due(now));
     if (n === 0) return 0;

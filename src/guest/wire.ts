@@ -34,16 +34,17 @@ export interface GuestWire {
   readonly cache: number;
   /** Address of GUEST_BURST_BYTES for packet slots. */
   readonly burst: number;
-  /** Address of GUEST_SCRATCH_BYTES, for frames that do not lie in one piece. */
+  /** Address of GUEST_SCRATCH_BYTES, for a template, and for frames that do not lie in one piece. */
   readonly scratch: number;
   readonly addresses: StackAddresses;
   readonly app: GuestApp;
   readonly seed: number;
 }
 
-/** Two bursts of 32 slots of 16 bytes. */
-export const GUEST_BURST_BYTES = 1024;
-/** The longest frame, and room for what a reply may be longer. */
-export const GUEST_SCRATCH_BYTES = 66_048;
+/** Two bursts of 32 slots of 16 bytes, and one slot more. */
+export const GUEST_BURST_BYTES = 1040;
+/** A source's template, then the longest frame, and room for what a reply may be longer. */
+export const GUEST_TEMPLATE_BYTES = 2048;
+export const GUEST_SCRATCH_BYTES = GUEST_TEMPLATE_BYTES + 66_048;
 /** Source port of a source's first flow: the first dynamic port (RFC 6335, 6). */
 export const SOURCE_PORT = 49_152;

@@ -1,5 +1,6 @@
 /**
- * Virtqueues, split and packed, both sides of them, over rings in the arena.
+ * Virtqueues, split and packed, both sides of them, over rings in the arena; and the devices that use them: features,
+ * status and configuration, the network device's control queue, the block device.
  *
  * @example
  * import { createArena } from 'ringway/memory';
@@ -23,7 +24,48 @@
  *
  * @module
  */
+
+export { BlockDevice, type BlockDeviceOptions, type BlockImage, type BlockStats } from './block.ts';
+export { BLOCK_FEATURE_NAMES, type BlockInfo, readBlockInfo, VIRTIO_BLK_F } from './block-config.ts';
+export { BlockDriver } from './block-driver.ts';
+export { BlockFile } from './block-file.ts';
 export { type Chain, type ChainList, createChainList, type Segment } from './chain-list.ts';
+export { ConfigSpace } from './config-space.ts';
+export { NET_COMMAND } from './control-commands.ts';
+export { ControlQueueDriver, type RxMode } from './control-driver.ts';
+export type { ControlStats } from './control-queue.ts';
+export { NetControlState, type RssSettings } from './control-state.ts';
+export {
+  type DeviceHost,
+  type DeviceSession,
+  type DeviceType,
+  VirtioDevice,
+  type VirtioDeviceOptions,
+} from './device.ts';
+export {
+  type FeatureNames,
+  type FeatureRule,
+  featureMask,
+  featureNames,
+  hasFeature,
+  parseFeatures,
+  VIRTIO_F,
+} from './features.ts';
+export { type LegacyQueueLayout, legacyQueueLayout } from './legacy.ts';
+export {
+  DRIVER_RING_FEATURES,
+  type DriverQueue,
+  type DriverQueueOptions,
+  type NegotiateOptions,
+  negotiate,
+  readConfig,
+  resetDevice,
+  setUpQueue,
+  startDevice,
+} from './negotiate.ts';
+export { type NetDataPath, NetDevice, type NetDeviceOptions } from './net.ts';
+export { type NetInfo, type NetSettings, readNetInfo } from './net-config.ts';
+export { NET_FEATURE_NAMES, NET_RULES, netHeaderBytes, VIRTIO_NET_F } from './net-features.ts';
 export {
   createVirtqueue,
   createVirtqueueDevice,
@@ -35,3 +77,4 @@ export {
 } from './queue.ts';
 export { createRegionTable, type GuestRegion, type RegionTable } from './regions.ts';
 export { type VirtqueueLayout, type VirtqueueRings, virtqueueBytes } from './rings.ts';
+export { type QueueSetup, VIRTIO_STATUS, type VirtioTransport } from './transport.ts';

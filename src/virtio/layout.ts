@@ -241,3 +241,124 @@ export const VIRTIO_NET_HDR_GSO_ECN: u32 = 128;
 /** An Ethernet header (14 bytes) is the least; 5.1.6.3.1: 65,550 bytes is the longest frame. */
 export const NET_FRAME_MIN: u32 = 14;
 export const NET_FRAME_MAX: u32 = 65550;
+
+// ---------------------------------------------------------------- network device
+
+/**
+ * What a driver has set through a network device's control queue (5.1.6.5): written by the control path, read by
+ * kernels while they run, so that a burst may see a table half changed, which filters that are best effort may.
+ */
+/** NET_CONTROL_F_…. */
+export const NET_CONTROL_FLAGS: u32 = 0;
+/** Receive and transmit queues in use: 1 to 0x8000. */
+export const NET_CONTROL_PAIRS: u32 = 4;
+/** The device's own address: six bytes as in a frame, and two zeroes. */
+export const NET_CONTROL_MAC: u32 = 8;
+export const NET_CONTROL_UNICAST_COUNT: u32 = 16;
+export const NET_CONTROL_MULTICAST_COUNT: u32 = 20;
+/** Hashes that the driver wants computed (virtio 1.2, 5.1.6.4.2.1): VIRTIO_NET_HASH_TYPE_…. */
+export const NET_CONTROL_HASH_TYPES: u32 = 24;
+/** With NET_CONTROL_F_RSS (virtio 1.2, 5.1.6.5.7): what is left of a hash, and the queue of packets without one. */
+export const NET_CONTROL_RSS_MASK: u32 = 28;
+export const NET_CONTROL_RSS_UNCLASSIFIED: u32 = 32;
+/** Bytes of the Toeplitz key: 0 to NET_RSS_KEY_MAX. */
+export const NET_CONTROL_KEY_LENGTH: u32 = 36;
+/** Offloads that are on, u64: bits of VIRTIO_NET_F_GUEST_… (5.1.6.5.6). */
+export const NET_CONTROL_OFFLOADS: u32 = 40;
+export const NET_CONTROL_KEY: u32 = 64;
+/** Receive queues, u16 each; NET_CONTROL_RSS_MASK + 1 of them count. */
+export const NET_CONTROL_RSS_TABLE: u32 = 128;
+/** Addresses to receive, as NET_CONTROL_MAC. */
+export const NET_CONTROL_UNICAST: u32 = 384;
+export const NET_CONTROL_MULTICAST: u32 = 896;
+/** VLANs to receive: a bit each, the lowest of the first byte for VLAN 0. */
+export const NET_CONTROL_VLANS: u32 = 1408;
+export const NET_CONTROL_BYTES: u32 = 1920;
+
+/** The switches of VIRTIO_NET_CTRL_RX (5.1.6.5.1). */
+export const NET_CONTROL_F_PROMISC: u32 = 1;
+export const NET_CONTROL_F_ALLMULTI: u32 = 2;
+export const NET_CONTROL_F_ALLUNI: u32 = 4;
+export const NET_CONTROL_F_NOMULTI: u32 = 8;
+export const NET_CONTROL_F_NOUNI: u32 = 16;
+export const NET_CONTROL_F_NOBCAST: u32 = 32;
+/** More addresses were given than there is room for: all of the kind are received (5.1.6.5.2). */
+export const NET_CONTROL_F_UNICAST_OVERFLOW: u32 = 64;
+export const NET_CONTROL_F_MULTICAST_OVERFLOW: u32 = 128;
+/** VIRTIO_NET_F_CTRL_VLAN was negotiated (5.1.6.5.3). */
+export const NET_CONTROL_F_VLAN: u32 = 256;
+/** The receive queue is looked up by hash, not chosen by the device (virtio 1.2, 5.1.6.5.7). */
+export const NET_CONTROL_F_RSS: u32 = 512;
+
+/** Addresses of a kind that the filter holds. */
+export const NET_MACS_MAX: u32 = 64;
+/** rss_max_key_size and rss_max_indirection_table_length (virtio 1.2, 5.1.4.1): the least that are allowed. */
+export const NET_RSS_KEY_MAX: u32 = 40;
+export const NET_RSS_TABLE_MAX: u32 = 128;
+
+// ---------------------------------------------------------------- block device
+
+/** A block device: what it is, what it is working on, what it did. */
+/** Arena address of the memory image; 0 when a file holds the sectors. */
+export const BLOCK_IMAGE: u32 = 0;
+/** BLOCK_F_…. */
+export const BLOCK_FLAGS: u32 = 4;
+/** Sectors, u64. */
+export const BLOCK_CAPACITY: u32 = 8;
+/** Limits of a discard or write-zeroes request, the same for both (5.2.4): sectors of a range, and ranges. */
+export const BLOCK_RANGE_SECTORS: u32 = 16;
+export const BLOCK_RANGES: u32 = 20;
+/** The answer to VIRTIO_BLK_T_GET_ID: BLOCK_ID_BYTES. */
+export const BLOCK_ID: u32 = 24;
+/** Our copy of a request's header (5.2.6): type u32, reserved u32, sector u64. */
+export const BLOCK_TYPE: u32 = 48;
+export const BLOCK_SECTOR: u32 = 56;
+/** Our copy of a range: sector u64, sectors u32, flags u32. */
+export const BLOCK_RANGE_SECTOR: u32 = 64;
+export const BLOCK_RANGE_COUNT: u32 = 72;
+export const BLOCK_RANGE_FLAGS: u32 = 76;
+/** Bytes of the request's data, header and status not counted. */
+export const BLOCK_DATA: u32 = 80;
+/** Counters, u64 each: requests carried out by type, their bytes, and those that were not. */
+export const BLOCK_READS: u32 = 128;
+export const BLOCK_WRITES: u32 = 136;
+export const BLOCK_FLUSHES: u32 = 144;
+export const BLOCK_IDENTIFIES: u32 = 152;
+export const BLOCK_DISCARDS: u32 = 160;
+export const BLOCK_WRITE_ZEROES: u32 = 168;
+export const BLOCK_READ_BYTES: u32 = 176;
+export const BLOCK_WRITTEN_BYTES: u32 = 184;
+export const BLOCK_IO_ERRORS: u32 = 192;
+export const BLOCK_UNSUPPORTED: u32 = 200;
+/** Chains that have no byte for a status. */
+export const BLOCK_MALFORMED: u32 = 208;
+export const BLOCK_BYTES: u32 = 256;
+
+export const BLOCK_SECTOR_SHIFT: u32 = 9;
+export const BLOCK_HEADER_LENGTH: u32 = 16;
+export const BLOCK_RANGE_SHIFT: u32 = 4;
+/** struct virtio_blk_req (5.2.6): bytes of an identification. */
+export const BLOCK_ID_LENGTH: u32 = 20;
+
+/** The device is read-only. */
+export const BLOCK_F_RO: u32 = 1;
+/** VIRTIO_BLK_F_FLUSH, _DISCARD, _WRITE_ZEROES were negotiated. */
+export const BLOCK_F_FLUSH: u32 = 2;
+export const BLOCK_F_DISCARD: u32 = 4;
+export const BLOCK_F_WRITE_ZEROES: u32 = 8;
+
+/** Request types and their answers (5.2.6); FLUSH_OUT is an old name of FLUSH (5.2.6.3). */
+export const VIRTIO_BLK_T_IN: u32 = 0;
+export const VIRTIO_BLK_T_OUT: u32 = 1;
+export const VIRTIO_BLK_T_FLUSH: u32 = 4;
+export const VIRTIO_BLK_T_FLUSH_OUT: u32 = 5;
+export const VIRTIO_BLK_T_GET_ID: u32 = 8;
+export const VIRTIO_BLK_T_DISCARD: u32 = 11;
+export const VIRTIO_BLK_T_WRITE_ZEROES: u32 = 13;
+export const VIRTIO_BLK_S_OK: u32 = 0;
+export const VIRTIO_BLK_S_IOERR: u32 = 1;
+export const VIRTIO_BLK_S_UNSUPP: u32 = 2;
+/** Ours: there is no place for an answer. */
+export const BLOCK_NO_STATUS: u32 = 3;
+/** flags of struct virtio_blk_discard_write_zeroes. */
+export const BLOCK_RANGE_F_UNMAP: u32 = 1;

@@ -42,9 +42,9 @@ export function acceptOffload(netq: u32, slot: u32, header: u32, length: u32): u
   if (!isAllowed(load<u32>(netq, NETQ_OFFLOADS), words, csumOffset, length)) return 0;
   // The data is valid, and nothing is left to do: a slot without offloads says the same.
   if ((words & 0xffff) === VIRTIO_NET_HDR_F_DATA_VALID) return 1;
-  const buffer = load<u32>(slot, SLOT_BUFFER);
-  store<u64>(buffer, words, BUFFER_OFFLOAD_FLAGS);
-  store<u16>(buffer, <u16>csumOffset, BUFFER_OFFLOAD_FLAGS + NET_HDR_CSUM_OFFSET);
+  const kept = load<u32>(slot, SLOT_BUFFER) + BUFFER_OFFLOAD_FLAGS;
+  store<u64>(kept, words);
+  store<u16>(kept, <u16>csumOffset, NET_HDR_CSUM_OFFSET);
   store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_OFFLOAD, SLOT_FLAGS);
   return 1;
 }
@@ -55,9 +55,9 @@ export function writeHeader(netq: u32, slot: u32, target: u32, buffers: u32): vo
   let words: u64 = 0;
   let rest: u32 = 0;
   if (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD) {
-    const buffer = load<u32>(slot, SLOT_BUFFER);
-    words = load<u64>(buffer, BUFFER_OFFLOAD_FLAGS);
-    rest = load<u16>(buffer, BUFFER_OFFLOAD_FLAGS + NET_HDR_CSUM_OFFSET);
+    const kept = load<u32>(slot, SLOT_BUFFER) + BUFFER_OFFLOAD_FLAGS;
+    words = load<u64>(kept);
+    rest = load<u16>(kept, NET_HDR_CSUM_OFFSET);
   }
   store<u64>(target, words, NET_HDR_FLAGS);
   if (bytes === 10) {

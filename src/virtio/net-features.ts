@@ -1,0 +1,94 @@
+import { type FeatureNames, type FeatureRule, hasFeature, VIRTIO_F } from './features.ts';
+
+/**
+ * Feature bits of the network device, by the name behind `VIRTIO_NET_F_` (virtio 1.1, 5.1.3; 53 to 60 virtio 1.2 and 1.3,
+ * 64 and above virtio 1.4).
+ */
+export const VIRTIO_NET_F = {
+  CSUM: 0,
+  GUEST_CSUM: 1,
+  CTRL_GUEST_OFFLOADS: 2,
+  MTU: 3,
+  MAC: 5,
+  GSO: 6,
+  GUEST_TSO4: 7,
+  GUEST_TSO6: 8,
+  GUEST_ECN: 9,
+  GUEST_UFO: 10,
+  HOST_TSO4: 11,
+  HOST_TSO6: 12,
+  HOST_ECN: 13,
+  HOST_UFO: 14,
+  MRG_RXBUF: 15,
+  STATUS: 16,
+  CTRL_VQ: 17,
+  CTRL_RX: 18,
+  CTRL_VLAN: 19,
+  CTRL_RX_EXTRA: 20,
+  GUEST_ANNOUNCE: 21,
+  MQ: 22,
+  CTRL_MAC_ADDR: 23,
+  NOTF_COAL: 53,
+  GUEST_USO4: 54,
+  GUEST_USO6: 55,
+  HOST_USO: 56,
+  HASH_REPORT: 57,
+  GUEST_HDRLEN: 59,
+  RSS: 60,
+  RSC_EXT: 61,
+  STANDBY: 62,
+  SPEED_DUPLEX: 63,
+  RSS_CONTEXT: 64,
+  GUEST_UDP_TUNNEL_GSO: 65,
+  GUEST_UDP_TUNNEL_GSO_CSUM: 66,
+  HOST_UDP_TUNNEL_GSO: 67,
+  HOST_UDP_TUNNEL_GSO_CSUM: 68,
+  OUT_NET_HEADER: 69,
+} as const;
+
+/** Their names, for messages. */
+export const NET_FEATURE_NAMES: FeatureNames = { prefix: 'VIRTIO_NET_F_', bits: VIRTIO_NET_F };
+
+const F = VIRTIO_NET_F;
+const rule = (bit: number, ...needs: number[]): FeatureRule => ({ bit, needs });
+
+/**
+ * Virtio 1.1, 5.1.3.1, with the bits that later versions add there. The commands of HASH_REPORT pass the control queue
+ * too (virtio 1.2, 5.1.6.5.6.4).
+ */
+export const NET_RULES: readonly FeatureRule[] = [
+  rule(F.GUEST_TSO4, F.GUEST_CSUM),
+  rule(F.GUEST_TSO6, F.GUEST_CSUM),
+  rule(F.GUEST_ECN, F.GUEST_TSO4, F.GUEST_TSO6),
+  rule(F.GUEST_UFO, F.GUEST_CSUM),
+  rule(F.GUEST_USO4, F.GUEST_CSUM),
+  rule(F.GUEST_USO6, F.GUEST_CSUM),
+  rule(F.HOST_TSO4, F.CSUM),
+  rule(F.HOST_TSO6, F.CSUM),
+  rule(F.HOST_ECN, F.HOST_TSO4, F.HOST_TSO6),
+  rule(F.HOST_UFO, F.CSUM),
+  rule(F.HOST_USO, F.CSUM),
+  rule(F.RSC_EXT, F.HOST_TSO4, F.HOST_TSO6),
+  rule(F.GUEST_UDP_TUNNEL_GSO, F.GUEST_TSO4),
+  rule(F.GUEST_UDP_TUNNEL_GSO, F.GUEST_TSO6),
+  rule(F.GUEST_UDP_TUNNEL_GSO, F.GUEST_USO4),
+  rule(F.GUEST_UDP_TUNNEL_GSO, F.GUEST_USO6),
+  rule(F.GUEST_UDP_TUNNEL_GSO_CSUM, F.GUEST_UDP_TUNNEL_GSO),
+  rule(F.HOST_UDP_TUNNEL_GSO, F.HOST_TSO4),
+  rule(F.HOST_UDP_TUNNEL_GSO, F.HOST_TSO6),
+  rule(F.HOST_UDP_TUNNEL_GSO, F.HOST_USO),
+  rule(F.HOST_UDP_TUNNEL_GSO_CSUM, F.HOST_UDP_TUNNEL_GSO),
+  ...[F.CTRL_RX, F.CTRL_VLAN, F.GUEST_ANNOUNCE, F.MQ, F.CTRL_MAC_ADDR, F.NOTF_COAL, F.RSS, F.HASH_REPORT].map((bit) =>
+    rule(bit, F.CTRL_VQ),
+  ),
+  rule(F.RSS_CONTEXT, F.RSS),
+];
+
+/**
+ * Bytes of the header before each packet with these features: 20 with HASH_REPORT (virtio 1.2, 5.1.6), else 12; 10 for a
+ * legacy driver without MRG_RXBUF, whose header has no num_buffers (virtio 1.1, 5.1.6.1).
+ */
+export function netHeaderBytes(features: bigint): number {
+  if (hasFeature(features, F.HASH_REPORT)) return 20;
+  return hasFeature(features, VIRTIO_F.VERSION_1) || hasFeature(features, F.MRG_RXBUF) ? 12 : 10;
+}
