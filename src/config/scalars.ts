@@ -1,6 +1,15 @@
 /** The kinds of single values in a configuration: what is allowed, in words and as a schema. */
 import * as z from 'zod';
-import { formatMac, formatPrefix, parseCoveringPrefix, parseMac } from '../util/addresses.ts';
+import {
+  formatIpv4,
+  formatIpv6,
+  formatMac,
+  formatPrefix,
+  parseCoveringPrefix,
+  parseIpv4,
+  parseIpv6,
+  parseMac,
+} from '../util/addresses.ts';
 import { nearest, suggest } from '../util/nearest.ts';
 import { parseBytes, parseDuration, parseProbability, parseRate } from '../util/units.ts';
 import { show } from './problems.ts';
@@ -132,6 +141,18 @@ export function mac(description: string, unicast = false) {
     // The lowest bit of the first byte says group (IEEE 802, 8.2.2).
     const isStation = parsed !== 0 && (Math.floor(parsed / 2 ** 40) & 1) === 0;
     return isStation || !unicast ? formatMac(parsed) : undefined;
+  });
+}
+
+/** An IPv4 or an IPv6 address, or either. */
+export function address(family: 4 | 6 | undefined, description: string) {
+  const allowed = { 4: 'one such as 10.0.0.2', 6: 'one such as 2001:db8::2' };
+  const text = family === undefined ? `${allowed[4]} or ${allowed[6]}` : allowed[family];
+  return canonical('an IP address', text, description, (input) => {
+    const v4 = family === 6 ? undefined : parseIpv4(input);
+    if (v4 !== undefined) return formatIpv4(v4);
+    const v6 = family === 4 ? undefined : parseIpv6(input);
+    return v6 === undefined ? undefined : formatIpv6(v6);
   });
 }
 

@@ -2,75 +2,9 @@ import * as z from 'zod';
 import { parsePrefix } from '../util/addresses.ts';
 import { nearest } from '../util/nearest.ts';
 import { show } from './problems.ts';
-import {
-  duration,
-  list,
-  mac,
-  mapping,
-  oneOf,
-  prefix,
-  probability,
-  rate,
-  speed,
-  text,
-  truth,
-  whole,
-} from './scalars.ts';
-
-const U32_MAX = 2 ** 32 - 1;
-const COUNT_MAX = Number.MAX_SAFE_INTEGER;
-
-/** A u32 that seeds something random. */
-export const seed = (description: string) => whole('a seed', 0, U32_MAX, description);
-const vlanId = (description: string) => whole('a VLAN', 1, 4094, description);
-const file = (description: string) => text('a path', 'a path, relative to this file or absolute', description);
-
-const vlan = mapping('vlan', {
-  access: z.exactOptional(vlanId('Untagged frames of this port belong to this VLAN.')),
-  trunk: z.exactOptional(
-    z
-      .union(
-        [
-          z.literal('all'),
-          list(vlanId('A VLAN that passes.'), 1, 4094, 'a list of VLANs', 'The VLANs that pass tagged.'),
-        ],
-        { error: ({ input }) => `${show(input)} is not a set of VLANs; use all, or a list such as [10, 20]` },
-      )
-      .meta({ description: 'Tagged frames of all VLANs, or of these, pass.' }),
-  ),
-  native: z.exactOptional(vlanId('VLAN of the untagged frames of a trunk.')),
-})
-  .transform((input, context) => {
-    const { access, trunk = 'all' as const, native } = input;
-    if (access === undefined) return native === undefined ? { trunk } : { trunk, native };
-    if (input.trunk === undefined && native === undefined) return { access };
-    const message = 'has access and trunk (or native); use access for one VLAN, trunk for several';
-    context.addIssue({ code: 'custom', message });
-    return z.NEVER;
-  })
-  .meta({ description: 'VLANs of the port: access, or trunk and native.' });
-
-const fault = mapping('fault', {
-  loss: probability('Packets lost.').default(0),
-  duplicate: probability('Packets that come twice.').default(0),
-  reorder: probability('Packets that up to eight later ones overtake.').default(0),
-  corrupt: probability('Packets with a bit flipped.').default(0),
-  delay: duration(0, 60, '0s to 60s', 'Time that each packet is held.').default(0),
-  seed: z.exactOptional(seed('Seed of these faults.')),
-}).meta({ description: 'Faults to inject into what passes the port, both ways.' });
-
-const common = {
-  lcore: z.exactOptional(whole('an lcore', 0, 63, 'Index of the lcore that serves the port.')),
-  learn: truth('Learn source MAC addresses here.').default(true),
-  vlan: vlan.default({ trunk: 'all' }),
-  storm: z.exactOptional(rate('Most flooded frames per second that enter here.')),
-  fault: z.exactOptional(fault),
-  tap: z.exactOptional(file('A capture that records everything that passes the port.')),
-};
-
-const oneQueue = {
-  queues: whole('a number of queues (only a generator may have more than 1)', 1, 1, 'Queues of the port.').default(1),
-};
+import { list, mac, mapping, oneOf, prefix, rate, speed, text, whole } from './scalars.ts';
+import { COUNT_MAX, common, file, oneQueue, seed, U32_MAX } from './schema-common.ts';
+import { guest } from './schema-guest.ts';
 
 const capture = mapping('a capture port', {
   type: z.literal('capture'),
@@ -161,10 +95,10 @@ const module = mapping('a module port', {
     .default({}),
 });
 
-const TYPES = ['capture', 'generator', 'null', 'module'];
+const TYPES = ['capture', 'generator', 'guest', 'null', 'module'];
 
 /** A port as it is written, without its name. */
-export const portSchema = z.discriminatedUnion('type', [capture, generator, nothing, module], {
+export const portSchema = z.discriminatedUnion('type', [capture, generator, guest, nothing, module], {
   error: ({ input }) => {
     if (typeof input !== 'object' || input === null || Array.isArray(input)) {
       return `${show(input)} is not a port; use a mapping with a type`;
@@ -173,7 +107,7 @@ export const portSchema = z.discriminatedUnion('type', [capture, generator, noth
     const near = typeof type === 'string' ? nearest(type, TYPES) : undefined;
     const hint = near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
     const got = type === undefined ? 'is missing' : `${show(type)} is not a type of port`;
-    return `${got}; use capture, generator, null or module${hint}`;
+    return `${got}; use capture, generator, guest, null or module${hint}`;
   },
 });
 

@@ -14,7 +14,8 @@ import {
   text,
   whole,
 } from './scalars.ts';
-import { portSchema, seed } from './schema-port.ts';
+import { seed } from './schema-common.ts';
+import { portSchema } from './schema-port.ts';
 import { steeringSchema } from './schema-steering.ts';
 import type { LcoreConfig, MetricsConfig } from './types.ts';
 

@@ -1,10 +1,12 @@
 import type { CaptureConfig } from '../ports/capture.ts';
 import type { GeneratorConfig } from '../ports/generator.ts';
+import type { GuestConfig } from '../ports/guest.ts';
 import type { Match } from '../switch/steering.ts';
 import type { PortVlans } from '../switch/switch.ts';
 
 export type { CaptureConfig } from '../ports/capture.ts';
 export type { GeneratorConfig, WeightedSize } from '../ports/generator.ts';
+export type { GuestConfig } from '../ports/guest.ts';
 export type { FlowType, Match, U32Match } from '../switch/steering.ts';
 export type { PortVlans } from '../switch/switch.ts';
 
@@ -86,6 +88,12 @@ export interface GeneratorPortConfig extends PortCommon, GeneratorConfig {
   readonly type: 'generator';
 }
 
+/** A guest in this process, with a thread and a stack of its own. */
+export interface GuestPortConfig extends PortCommon, GuestConfig {
+  readonly type: 'guest';
+  readonly queues: number;
+}
+
 /** Takes everything, gives nothing. */
 export interface NullPortConfig extends PortCommon {
   readonly type: 'null';
@@ -101,7 +109,7 @@ export interface ModulePortConfig extends PortCommon {
 }
 
 /** Any port; `type` tells which. */
-export type PortConfig = CapturePortConfig | GeneratorPortConfig | NullPortConfig | ModulePortConfig;
+export type PortConfig = CapturePortConfig | GeneratorPortConfig | GuestPortConfig | NullPortConfig | ModulePortConfig;
 
 /** What the switch between the ports does. */
 export interface SwitchConfig {

@@ -10,7 +10,7 @@ import { RingwayError } from '../util/errors.ts';
 import { writeDump } from './dump.ts';
 import { createMachine, type Machine } from './machine.ts';
 import { planDataplane } from './plan.ts';
-import { PortTable } from './port-table.ts';
+import { type PortEntry, PortTable } from './port-table.ts';
 import { applySwitchConfig, SteeringRules } from './rules.ts';
 import type { RunningDataplane } from './running.ts';
 import { busyNs, inFlight, takeSnapshot } from './snapshot.ts';
@@ -24,11 +24,6 @@ const DRAIN_MS = 2000;
 
 type Tracer = (line: string) => void;
 
-/** Spinning lcores take all they can get: only when that leaves a core for the control thread. */
-function defaultIdle(lcores: number): IdleStrategy {
-  return lcores < availableParallelism() ? 'spin' : 'yield';
-}
-
 /** A running dataplane: threads over a machine, and what the control thread can ask of them. */
 class Dataplane implements RunningDataplane {
   readonly name: string;
@@ -40,6 +35,8 @@ class Dataplane implements RunningDataplane {
   readonly #startedAtMs = Date.now();
   readonly #tracers = new Map<number, Set<Tracer>>();
   #lcores: Lcore[] = [];
+  /** By port: the threads that ports brought along. */
+  readonly #threads = new Map<string, Lcore>();
   #queues: QueueInfo[] = [];
   #loads: number[] = [];
   #busy: number[] = [];
@@ -81,7 +78,10 @@ class Dataplane implements RunningDataplane {
       applySwitchConfig(this.#machine, this.#config, this.#ports);
       this.#rules.replaceAll(this.#config.steering);
       for (const index of this.#config.lcores.keys()) this.#lcores.push(await this.#startLcore(index));
-      for (const { wire } of this.#ports.all()) await this.#tellAll({ kind: 'add', port: wire });
+      for (const port of this.#ports.all()) {
+        await this.#tellAll({ kind: 'add', port: port.wire });
+        await this.#startThread(port);
+      }
       await this.#tellAll({ kind: 'resume' });
     } catch (error) {
       await this.#abort();
@@ -92,12 +92,10 @@ class Dataplane implements RunningDataplane {
   }
 
   async #startLcore(index: number): Promise<Lcore> {
-    const { arena, lcores, pipelines, pool, counters } = this.#machine;
-    const { cpu, idle = defaultIdle(lcores.length) } = this.#config.lcores[index] ?? {};
+    const { arena, lcores, pipelines } = this.#machine;
+    const { cpu, idle = this.#defaultIdle() } = this.#config.lcores[index] ?? {};
     const lcore = await startLcore(arena, lcores[index] ?? 0, {
       index,
-      cache: pool.caches[index] ?? 0,
-      counters: counters[index] ?? 0,
       module: new URL('./lcore-entry.js', import.meta.url),
       data: pipelines[index],
       idle,
@@ -106,6 +104,34 @@ class Dataplane implements RunningDataplane {
     });
     lcore.ended.catch((error) => this.#onDeath(error));
     return lcore;
+  }
+
+  /** Starts the thread that a port brings along. */
+  async #startThread({ config, share: { thread } }: PortEntry): Promise<void> {
+    if (thread === undefined) return;
+    const { arena, address, module, data, cpu, idle = this.#defaultIdle() } = thread;
+    const label = `the thread of port ${config.name}`;
+    const started = await startLcore(arena, address, {
+      index: 0,
+      label,
+      module,
+      data,
+      idle,
+      ...(cpu === undefined ? {} : { cpu }),
+    });
+    this.#threads.set(config.name, started);
+    started.ended.catch((error) => this.#onDeath(error));
+  }
+
+  async #stopThread(port: string): Promise<void> {
+    await this.#threads.get(port)?.stop();
+    this.#threads.delete(port);
+  }
+
+  /** Spinning threads take all they can get: only when that leaves a core for the control thread. */
+  #defaultIdle(): IdleStrategy {
+    const threads = this.#ports.all().filter(({ share }) => share.thread !== undefined).length;
+    return this.#config.lcores.length + threads < availableParallelism() ? 'spin' : 'yield';
   }
 
   #tellAll(message: PipelineMessage): Promise<unknown[]> {
@@ -187,7 +213,7 @@ class Dataplane implements RunningDataplane {
 
   async #endThreads(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
-    await Promise.all(this.#lcores.map((lcore) => lcore.terminate()));
+    await Promise.all([...this.#lcores, ...this.#threads.values()].map((lcore) => lcore.terminate()));
   }
 
   /** Gives back what the ports opened; no thread uses it any more. */
@@ -243,9 +269,11 @@ class Dataplane implements RunningDataplane {
   addPort(name: string, source: unknown): Promise<void> {
     return this.#change(async () => {
       const config = parsePort(name, source, { directory: process.cwd() });
-      const { wire } = this.#ports.add(config);
+      const port = this.#ports.add(config);
+      const { wire } = port;
       try {
         await this.#tellAll({ kind: 'add', port: wire });
+        await this.#startThread(port);
       } catch (error) {
         await this.#tellAll({ kind: 'remove', index: wire.index });
         this.#ports.release(name);
@@ -270,6 +298,7 @@ class Dataplane implements RunningDataplane {
       await this.#tellAll({ kind: 'detach', index: wire.index });
       try {
         await this.#tellAll({ kind: 'remove', index: wire.index });
+        await this.#stopThread(name);
       } finally {
         this.#rules.forgetPort(name);
         this.#ports.release(name);
@@ -352,6 +381,7 @@ class Dataplane implements RunningDataplane {
     const queues: QueueInfo[] = [];
     for (const lcore of this.#lcores) queues.push(...((await lcore.stop()) as QueueInfo[]));
     this.#queues = queues;
+    for (const port of this.#threads.keys()) await this.#stopThread(port);
   }
 
   /** Waits until nothing is in flight, a while at most. */

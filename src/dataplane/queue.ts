@@ -3,6 +3,7 @@ import { capturePort } from '../ports/capture.ts';
 import { countedPort } from '../ports/counted.ts';
 import { faultyPort } from '../ports/fault.ts';
 import { generatorPort } from '../ports/generator.ts';
+import { guestPort } from '../ports/guest.ts';
 import { modulePort } from '../ports/module.ts';
 import { nullPort } from '../ports/null.ts';
 import type { Port, PortContext, PortType } from '../ports/port.ts';
@@ -27,6 +28,7 @@ export interface Queue {
 export const portTypes: Readonly<Record<string, PortType<never>>> = {
   capture: capturePort,
   generator: generatorPort,
+  guest: guestPort,
   module: modulePort,
   null: nullPort,
 };

@@ -34,10 +34,8 @@ export type LcoreTaskFactory = (context: LcoreContext) => LcoreTask | Promise<Lc
 /** What an lcore is started with. */
 export interface LcoreOptions {
   readonly index: number;
-  /** Address of the buffer cache that is this lcore's own. */
-  readonly cache: number;
-  /** Address of this lcore's block of port counters. */
-  readonly counters: number;
+  /** What messages call it; `lcore INDEX` when not given. */
+  readonly label?: string;
   /** The module that the thread runs: JavaScript, since workers load no TypeScript. */
   readonly module: URL;
   readonly data: unknown;
@@ -116,7 +114,7 @@ export function allocateLcore(arena: Arena, index: number, cache: number, counte
  *   available, `LCORE_DIED` when the thread ended.
  */
 export async function startLcore(arena: Arena, address: number, options: LcoreOptions): Promise<Lcore> {
-  const { index, module, data, idle, cpu } = options;
+  const { index, label = `lcore ${index}`, module, data, idle, cpu } = options;
   const { port1, port2 } = new MessageChannel();
   const workerData: LcoreWorkerData = {
     arena: arena.handle,
@@ -129,7 +127,7 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
     port: port2,
   };
   const worker = new Worker(new URL('./worker.js', import.meta.url), {
-    name: `ringway lcore ${index}`,
+    name: `ringway ${label}`,
     workerData,
     transferList: [port2],
   });
@@ -164,7 +162,7 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
       port1.close();
       const isClean = stopping && failure === undefined;
       const why = isClean ? 'was stopped' : `ended by itself: ${failure ?? `exit code ${code}`}`;
-      over = new RingwayError('LCORE_DIED', `lcore ${index} ${why}`, { cause: failure });
+      over = new RingwayError('LCORE_DIED', `${label} ${why}`, { cause: failure });
       for (const waiter of waiters.values()) waiter.reject(over);
       waiters.clear();
       if (isClean) resolve();

@@ -37,6 +37,8 @@ export interface ArenaHandle {
   readonly memory: WebAssembly.Memory;
   readonly kernel: WebAssembly.Module;
   readonly base: number;
+  /** Where the arena ends when it is nested in another; the end of the memory otherwise. */
+  readonly end?: number;
 }
 
 /** How large an arena is, and where in its memory it begins. */
@@ -136,7 +138,7 @@ export class Arena {
     if (address === undefined) {
       throw new RingwayError(
         'ARENA_FULL',
-        `arena: region ${name} needs ${bytes} bytes and finds no gap of that size\n${describe(taken, this.bytes)}`,
+        `arena: region ${name} needs ${bytes} bytes and finds no gap of that size\n${describe(taken, (this.handle.end ?? this.bytes) - this.handle.base)}`,
       );
     }
     this.u8.fill(0, address, address + size);
@@ -185,7 +187,7 @@ export class Arena {
 
   #findGap(taken: Region[], size: number, align: number): number | undefined {
     let from = this.handle.base + DIRECTORY_BYTES;
-    for (const region of [...taken, { address: this.bytes, bytes: 0 }]) {
+    for (const region of [...taken, { address: this.handle.end ?? this.bytes, bytes: 0 }]) {
       const address = alignUp(from, align);
       if (address + size <= region.address) return address;
       from = region.address + region.bytes + GUARD_BYTES;
@@ -295,4 +297,24 @@ export function attachArena(handle: ArenaHandle): Arena {
     throw new RingwayError('ARENA_LAYOUT', `arena: no directory at ${handle.base}; was it made with createArena?`);
   }
   return arena;
+}
+
+/**
+ * Makes an arena in a region of another, over the same memory: what one guest's memory is to the machine's. Its regions
+ * are those of `arena` no more than a guest's are the machine's; all of them go when `arena` releases `name`.
+ * @param bytes what its regions may take in all; its directory comes on top.
+ * @throws RingwayError as `Arena.allocate`.
+ */
+export function nestArena(arena: Arena, name: string, bytes: number): Arena {
+  const total = alignUp(nestedArenaBytes(bytes), PAGE_BYTES);
+  const base = arena.allocate(name, total, PAGE_BYTES);
+  const nested = new Arena({ ...arena.handle, base, end: base + total });
+  nested.u32[(base + ARENA_PAGES) >>> 2] = total / PAGE_BYTES;
+  Atomics.store(nested.u32, (base + ARENA_MAGIC) >>> 2, ARENA_MAGIC_VALUE);
+  return nested;
+}
+
+/** Bytes that an arena for `bytes` of regions takes in another, with what its alignment may cost. */
+export function nestedArenaBytes(bytes: number): number {
+  return DIRECTORY_BYTES + alignUp(bytes, PAGE_BYTES);
 }

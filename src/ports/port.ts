@@ -1,3 +1,4 @@
+import type { IdleStrategy } from '../lcore/idle.ts';
 import type { Arena } from '../memory/arena.ts';
 
 /** What a port of an lcore's thread is given. */
@@ -48,6 +49,19 @@ export interface Port {
   set?(name: string, value: unknown): void;
 }
 
+/** A thread that a port brings along, such as a guest: it starts after the port and ends before it is released. */
+export interface PortThread {
+  /** The arena that its module sees. */
+  readonly arena: Arena;
+  /** Address of the lcore's words (`allocateLcore`). */
+  readonly address: number;
+  /** As `LcoreOptions.module` and `data`. */
+  readonly module: URL;
+  readonly data: unknown;
+  readonly cpu?: number;
+  readonly idle?: IdleStrategy;
+}
+
 /** What the control thread tells the lcores about a port that it made. */
 export interface PortShare {
   /** Handed to `attach` in each lcore's thread: anything that can be posted. */
@@ -58,6 +72,7 @@ export interface PortShare {
   readonly pausable: boolean;
   /** True when its input ends by itself. */
   readonly finite: boolean;
+  readonly thread?: PortThread;
 }
 
 /** What the control thread offers to a port that is being made. */

@@ -15,9 +15,14 @@ export const DROPS: ReadonlyMap<number, { readonly name: string; readonly meanin
   [layout.DROP_TTL, { name: 'ttl', meaning: 'to the router, with its hop limit used up' }],
   [layout.DROP_BAD_HEADER, { name: 'bad-header', meaning: 'to the router, with a malformed IP header' }],
   [layout.DROP_LCORE_FULL, { name: 'lcore-full', meaning: 'steered to an lcore that is behind' }],
+  [
+    layout.DROP_BAD_DESCRIPTOR,
+    { name: 'bad-descriptor', meaning: 'a guest sent no whole frame, or a header that is not allowed' },
+  ],
   [layout.DROP_TX_FULL, { name: 'tx-full', meaning: 'the port it was to leave through is behind' }],
   [layout.DROP_TX_ERROR, { name: 'tx-error', meaning: 'the port it was to leave through is broken' }],
   [layout.DROP_PORT_GONE, { name: 'port-gone', meaning: 'the port it was to leave through was deleted' }],
   [layout.DROP_STOPPED, { name: 'stopped', meaning: 'still in flight when the dataplane had to stop' }],
+  [layout.DROP_OVERSIZE, { name: 'oversize', meaning: 'longer than the buffers of the guest it was for' }],
   [layout.DROP_FAULT, { name: 'fault', meaning: 'lost by the fault injector' }],
 ]);

@@ -37,6 +37,7 @@ export const DROP_NO_ROUTE: u32 = 9;
 export const DROP_TTL: u32 = 10;
 export const DROP_BAD_HEADER: u32 = 11;
 export const DROP_LCORE_FULL: u32 = 12;
+export const DROP_BAD_DESCRIPTOR: u32 = 13;
 /** … or, from here on, for the port that it was to leave through. */
 export const DROP_TX_FULL: u32 = 16;
 export const DROP_TX_ERROR: u32 = 17;
@@ -44,4 +45,5 @@ export const DROP_PORT_GONE: u32 = 18;
 export const DROP_STOPPED: u32 = 19;
 /** By the fault injector, in either direction. */
 export const DROP_FAULT: u32 = 20;
+export const DROP_OVERSIZE: u32 = 22;
 export const DROP_REASONS: u32 = 24;

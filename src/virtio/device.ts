@@ -89,7 +89,12 @@ interface QueueSlot {
   queue: VirtqueueDevice | undefined;
 }
 
-const RING_FEATURES = featureMask(VIRTIO_F.RING_INDIRECT_DESC, VIRTIO_F.RING_EVENT_IDX, VIRTIO_F.RING_PACKED);
+const RING_FEATURES = featureMask(
+  VIRTIO_F.RING_INDIRECT_DESC,
+  VIRTIO_F.RING_EVENT_IDX,
+  VIRTIO_F.RING_PACKED,
+  VIRTIO_F.IN_ORDER,
+);
 const VERSION_1 = featureMask(VIRTIO_F.VERSION_1);
 const hex = (address: bigint): string => `0x${address.toString(16)}`;
 
@@ -406,6 +411,7 @@ export class VirtioDevice implements VirtioTransport {
       layout,
       size,
       eventIdx: this.#has(VIRTIO_F.RING_EVENT_IDX),
+      inOrder: this.#has(VIRTIO_F.IN_ORDER),
       ...indirect,
       rings,
       regions: this.#regions,

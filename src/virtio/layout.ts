@@ -227,6 +227,10 @@ export const NETQ_CHAINS: u32 = 64;
 export const NETQ_F_MRG_RXBUF: u32 = 1;
 
 export const NETQ_OFFLOAD_CSUM: u32 = 1;
+/** Bit N for gso_type N: VIRTIO_NET_HDR_GSO_TCPV4 1, TCPV6 4, UDP_L4 5. */
+export const NETQ_OFFLOAD_TSO4: u32 = 2;
+export const NETQ_OFFLOAD_TSO6: u32 = 16;
+export const NETQ_OFFLOAD_USO: u32 = 32;
 /** Bit of NETQ_OFFLOADS for VIRTIO_NET_HDR_GSO_ECN. */
 export const NETQ_OFFLOAD_ECN: u32 = 128;
 

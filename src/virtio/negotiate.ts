@@ -159,8 +159,18 @@ export function setUpQueue(arena: Arena, transport: VirtioTransport, options: Dr
   const guest = (address: number): bigint => BigInt.asUintN(64, BigInt(address) + guestOffset);
   const tables = indirect !== undefined && hasFeature(features, VIRTIO_F.RING_INDIRECT_DESC) ? { indirect } : {};
   const eventIdx = hasFeature(features, VIRTIO_F.RING_EVENT_IDX);
+  const inOrder = hasFeature(features, VIRTIO_F.IN_ORDER);
   const make = (rings: { descriptors: number; driverArea: number; deviceArea: number }): VirtqueueDriver => {
-    const driver = createVirtqueueDriver(arena, { name, layout, size, eventIdx, ...tables, rings, guestOffset });
+    const driver = createVirtqueueDriver(arena, {
+      name,
+      layout,
+      size,
+      eventIdx,
+      inOrder,
+      ...tables,
+      rings,
+      guestOffset,
+    });
     owned.push(`${name} driver`, ...(driver.tables === undefined ? [] : [`${name} tables`]));
     return driver;
   };
@@ -193,11 +203,12 @@ export function setUpQueue(arena: Arena, transport: VirtioTransport, options: Dr
   }
 }
 
-/** Feature bits that a driver of ours can use whatever its device: both layouts, tables, event indexes, queue resets. */
+/** Feature bits that a driver of ours can use whatever its device: both layouts, tables, event indexes, order, queue resets. */
 export const DRIVER_RING_FEATURES: bigint = featureMask(
   VIRTIO_F.RING_INDIRECT_DESC,
   VIRTIO_F.RING_EVENT_IDX,
   VIRTIO_F.VERSION_1,
   VIRTIO_F.RING_PACKED,
+  VIRTIO_F.IN_ORDER,
   VIRTIO_F.RING_RESET,
 );

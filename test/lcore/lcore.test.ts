@@ -46,8 +46,6 @@ async function start(options: { idle?: IdleStrategy; module?: URL; data?: object
   const events: unknown[] = [];
   const lcore = await startLcore(arena, address, {
     index: 3,
-    cache: 0,
-    counters: 0,
     module: options.module ?? MODULE,
     data: { words: at * 4, ...options.data },
     idle: options.idle ?? 'park',

@@ -9,8 +9,6 @@ const words = arena.allocate('words', 64);
 const module = new URL('./lcore-task.mjs', import.meta.url);
 const options = {
   index: 0,
-  cache: 0,
-  counters: 0,
   module,
   data: { words },
   idle: 'park',
