@@ -3,8 +3,8 @@ import { type Arena, nestArena, nestedArenaBytes } from '../memory/arena.ts';
 import { createPool, poolBytes } from '../memory/pool.ts';
 import { ControlQueueDriver } from '../virtio/control-driver.ts';
 import { VirtioDevice } from '../virtio/device.ts';
-import { featureMask, hasFeature, VIRTIO_F } from '../virtio/features.ts';
-import { DRIVER_RING_FEATURES, type DriverQueue, negotiate, setUpQueue, startDevice } from '../virtio/negotiate.ts';
+import { featureMask, hasFeature } from '../virtio/features.ts';
+import { type DriverQueue, negotiate, setUpQueue, startDevice } from '../virtio/negotiate.ts';
 import { type NetDataPath, NetDevice } from '../virtio/net.ts';
 import {
   NET_FEATURE_NAMES,
@@ -16,7 +16,6 @@ import {
 } from '../virtio/net-features.ts';
 import { createNetQueue, netQueueBytes } from '../virtio/net-queue.ts';
 import { createRegionTable } from '../virtio/regions.ts';
-import type { VirtqueueLayout } from '../virtio/rings.ts';
 import type { StackAddresses } from './stack.ts';
 import { GUEST_BURST_BYTES, GUEST_SCRATCH_BYTES, type GuestApp, type GuestWire } from './wire.ts';
 
@@ -24,19 +23,14 @@ import { GUEST_BURST_BYTES, GUEST_SCRATCH_BYTES, type GuestApp, type GuestWire }
 export interface GuestOptions {
   /** Names what is allocated in the arena. */
   readonly name: string;
-  readonly layout: VirtqueueLayout;
   /** Descriptors of each data queue. */
   readonly queueSize: number;
   /** Queue pairs, 1 to 8. */
   readonly queues: number;
-  /** Features that both sides offer. */
-  readonly mergeable: boolean;
-  readonly eventIdx: boolean;
-  readonly inOrder: boolean;
-  readonly indirect: boolean;
-  /** Checksums and segmentation may be left to the other side. */
-  readonly offloads: boolean;
   readonly mtu: number;
+  /** What the device offers, and what the driver can do: bits of VIRTIO_F, and of GUEST_FEATURES. */
+  readonly offered: bigint;
+  readonly supported: bigint;
   readonly addresses: StackAddresses;
   readonly app: GuestApp;
   readonly seed: number;
@@ -57,23 +51,36 @@ export interface GuestMachine {
   readonly pairs: readonly { readonly receive: number; readonly send: number }[];
 }
 
+/** The bits of VIRTIO_NET_F that make a difference to a guest's queues. */
+export const GUEST_FEATURES: bigint = NET_OFFLOAD_FEATURES | featureMask(VIRTIO_NET_F.MRG_RXBUF);
 /** Segments of an indirect table of ours: a frame of 64 KiB in buffers of 1,792 bytes takes 37. */
 const TABLE_ENTRIES = 40;
 /** Buffers of a guest beside those in its rings: in the thread's cache and bursts. */
 const SPARE_BUFFERS = 512;
+/**
+ * Our driver gives the device buffers of 2 KiB, so that what is still to be segmented fits only when a frame may take
+ * several.
+ */
+const NEEDS_MERGING = featureMask(
+  VIRTIO_NET_F.GUEST_TSO4,
+  VIRTIO_NET_F.GUEST_TSO6,
+  VIRTIO_NET_F.GUEST_ECN,
+  VIRTIO_NET_F.GUEST_USO4,
+  VIRTIO_NET_F.GUEST_USO6,
+);
 
-function buffersOf({ queueSize, queues, offloads }: GuestOptions): number {
+function buffersOf({ queueSize, queues, supported }: GuestOptions): number {
   // Each descriptor of a receive queue holds one; of a transmit queue one, or, with segmentation left to do, several.
-  return queues * queueSize * (offloads ? 4 : 2) + SPARE_BUFFERS;
+  const isLong = (supported & NET_OFFLOAD_FEATURES) !== 0n;
+  return queues * queueSize * (isLong ? 4 : 2) + SPARE_BUFFERS;
 }
 
 /** Bytes of a guest's memory. */
 function memoryBytes(options: GuestOptions): number {
   const { queueSize, queues } = options;
-  const ring = queueSize * (16 + 6 + 16 + TABLE_ENTRIES * 16) + netQueueBytes(queueSize) + 4096;
-  return (
-    poolBytes(buffersOf(options), 1) + queues * 2 * ring + GUEST_SCRATCH_BYTES + GUEST_BURST_BYTES + (64 << 10) // control queue, lcore
-  );
+  const ring = queueSize * (16 + 6 + 16 + TABLE_ENTRIES * 16) + netQueueBytes(queueSize) + 8192;
+  const rest = GUEST_SCRATCH_BYTES + GUEST_BURST_BYTES + (64 << 10); // and the control queue, the lcore's words
+  return poolBytes(buffersOf(options), 1) + queues * 2 * ring + rest;
 }
 
 /** Bytes of the arena that a guest takes: its memory, and the device's state. */
@@ -82,28 +89,10 @@ export function guestBytes(options: GuestOptions): number {
   return nestedArenaBytes(memoryBytes(options)) + (64 << 10) + queues * 2 * (netQueueBytes(queueSize) + queueSize * 16);
 }
 
-/** The features of the device's rings. */
-function ringFeatures({ layout, eventIdx, inOrder, indirect }: GuestOptions): bigint {
-  const bits: number[] = [VIRTIO_F.VERSION_1];
-  if (layout === 'packed') bits.push(VIRTIO_F.RING_PACKED);
-  if (eventIdx) bits.push(VIRTIO_F.RING_EVENT_IDX);
-  if (inOrder) bits.push(VIRTIO_F.IN_ORDER);
-  if (indirect) bits.push(VIRTIO_F.RING_INDIRECT_DESC);
-  return featureMask(...bits);
-}
-
-function netFeatures({ mergeable, offloads }: GuestOptions): bigint {
-  const merge = mergeable ? featureMask(VIRTIO_NET_F.MRG_RXBUF) : 0n;
-  if (!offloads) return merge;
-  // Our driver gives buffers of one page's half: frames that are to be segmented only fit when they may take several.
-  const toDriver = featureMask(
-    VIRTIO_NET_F.GUEST_TSO4,
-    VIRTIO_NET_F.GUEST_TSO6,
-    VIRTIO_NET_F.GUEST_ECN,
-    VIRTIO_NET_F.GUEST_USO4,
-    VIRTIO_NET_F.GUEST_USO6,
-  );
-  return merge | (mergeable ? NET_OFFLOAD_FEATURES : NET_OFFLOAD_FEATURES & ~toDriver);
+/** What our driver can do of `supported`. */
+function driverFeatures(supported: bigint): bigint {
+  const merges = hasFeature(supported, VIRTIO_NET_F.MRG_RXBUF);
+  return merges ? supported : supported & ~NEEDS_MERGING;
 }
 
 const macBytes = (mac: number): Uint8Array =>
@@ -167,14 +156,14 @@ function createDriver(memory: Arena, device: VirtioDevice, options: GuestOptions
  * @throws RingwayError `ARENA_FULL`, `BAD_ARGUMENT` for a queue size that the layout does not allow.
  */
 export function createGuest(arena: Arena, options: GuestOptions): GuestMachine {
-  const { name, queueSize, queues, mtu, addresses, app, seed } = options;
+  const { name, queueSize, queues, mtu, offered, supported, addresses, app, seed } = options;
   const memory = nestArena(arena, `${name} memory`, memoryBytes(options));
   const { base, end = arena.bytes } = memory.handle;
   const pool = createPool(memory, { buffers: buffersOf(options), caches: 1 });
   const [cache = 0] = pool.caches;
   const regions = createRegionTable(arena, `${name} regions`);
   regions.set([{ guest: 0n, bytes: end - base, address: base }]);
-  const dataPath: NetDataPath = { features: netFeatures(options), start() {}, stop() {}, queueChanged() {} };
+  const dataPath: NetDataPath = { features: offered & GUEST_FEATURES, start() {}, stop() {}, queueChanged() {} };
   const net = new NetDevice(arena, { name, dataPath, mac: macBytes(addresses.mac), maxPairs: queues, mtu, queueSize });
   net.setLink(true);
   const device = new VirtioDevice(arena, {
@@ -182,13 +171,11 @@ export function createGuest(arena: Arena, options: GuestOptions): GuestMachine {
     type: net,
     regions,
     host: { usedBuffers() {}, configChanged() {} },
-    ringFeatures: ringFeatures(options),
-    transitional: false,
+    ringFeatures: offered & ~GUEST_FEATURES,
   });
   const features = negotiate(device, {
     name: `${name} driver`,
-    supported: net.features | DRIVER_RING_FEATURES,
-    required: featureMask(VIRTIO_F.VERSION_1),
+    supported: driverFeatures(supported) | (net.features & ~GUEST_FEATURES),
     featureNames: NET_FEATURE_NAMES,
     rules: NET_RULES,
   });

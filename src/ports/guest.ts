@@ -5,6 +5,8 @@ import { ringDoorbell } from '../lcore/idle.ts';
 import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import { DROP_BAD_DESCRIPTOR, DROP_OVERSIZE, DROP_POOL_EMPTY } from '../telemetry/layout.ts';
 import { parseIpv4, parseIpv6, parseMac } from '../util/addresses.ts';
+import { featureMask, VIRTIO_F } from '../virtio/features.ts';
+import { NET_OFFLOAD_FEATURES, VIRTIO_NET_F } from '../virtio/net-features.ts';
 import { attachNetQueue, type NetQueue, type NetQueueDrops } from '../virtio/net-queue.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
 import type { PortContext, PortType } from './port.ts';
@@ -55,8 +57,19 @@ function linkLocal(mac: number): Uint8Array {
   return Uint8Array.of(0xfe, 0x80, 0, 0, 0, 0, 0, 0, ...interfaceId);
 }
 
+/** The features that both sides have. */
+function featuresOf({ layout, mergeable, eventIdx, inOrder, indirect, offloads }: GuestConfig): bigint {
+  const bits: number[] = [VIRTIO_F.VERSION_1];
+  if (layout === 'packed') bits.push(VIRTIO_F.RING_PACKED);
+  if (eventIdx) bits.push(VIRTIO_F.RING_EVENT_IDX);
+  if (inOrder) bits.push(VIRTIO_F.IN_ORDER);
+  if (indirect) bits.push(VIRTIO_F.RING_INDIRECT_DESC);
+  if (mergeable) bits.push(VIRTIO_NET_F.MRG_RXBUF);
+  return featureMask(...bits) | (offloads ? NET_OFFLOAD_FEATURES : 0n);
+}
+
 function optionsOf(name: string, seed: number, config: GuestConfig): GuestOptions {
-  const { mac: text, ipv4, ipv6, ...rest } = config;
+  const { queueSize, queues, mtu, app, mac: text, ipv4, ipv6 } = config;
   const mac = (text === undefined ? undefined : parseMac(text)) ?? macOfName(name);
   const v4 = ipv4 === undefined ? undefined : parseIpv4(ipv4);
   const v6 = ipv6 === undefined ? undefined : parseIpv6(ipv6);
@@ -65,7 +78,8 @@ function optionsOf(name: string, seed: number, config: GuestConfig): GuestOption
     ...(v4 === undefined ? {} : { ipv4: v4 }),
     ipv6: [linkLocal(mac), ...(v6 === undefined ? [] : [v6])],
   };
-  return { ...rest, name, seed, addresses };
+  const features = featuresOf(config);
+  return { name, seed, queueSize, queues, mtu, app, addresses, offered: features, supported: features };
 }
 
 /** Tells the dataplane of frames that a net queue dropped since the last call. */

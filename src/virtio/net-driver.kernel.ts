@@ -197,7 +197,7 @@ export function driverSend(netq: u32, slots: u32, count: u32): u32 {
 // ---------------------------------------------------------------- what the device gives
 
 /**
- * Gives the device empty buffers, one a chain, when at least `wanted` (1 to 32) are missing. A frame starts where frames
+ * Gives the device empty buffers, one a chain, when `wanted` (1 to 32) are missing, or all are. A frame starts where frames
  * start, with its header in the headroom before it.
  */
 export function driverRefill(netq: u32, wanted: u32): void {
@@ -206,7 +206,8 @@ export function driverRefill(netq: u32, wanted: u32): void {
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const cache = load<u32>(netq, NETQ_CACHE);
   const fresh = netq + NETQ_FRESH;
-  while (load<u32>(queue, VQ_FREE) >= wanted && !isBroken(queue)) {
+  const least = min(wanted, load<u32>(queue, VQ_SIZE));
+  while (load<u32>(queue, VQ_FREE) >= least && !isBroken(queue)) {
     const n = alloc(cache, fresh, min(load<u32>(queue, VQ_FREE), BURST_MAX));
     if (n === 0) return;
     const segments = load<u32>(list, LIST_SEGMENTS_ADDRESS);
@@ -315,7 +316,8 @@ export function driverReceive(netq: u32, slots: u32, max: u32): u32 {
     const out = slotOf(netq, load<u32>(record, USED_ID));
     n += acceptBuffer(netq, slots + (n << SLOT_SHIFT), out, load<u32>(record, USED_LENGTH));
   }
-  driverRefill(netq, min(max, BURST_MAX));
+  // By the burst while frames come; when none do, the device may be waiting for the last few buffers.
+  driverRefill(netq, used === 0 ? 1 : min(max, BURST_MAX));
   return n;
 }
 
