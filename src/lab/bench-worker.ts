@@ -7,6 +7,7 @@ import { requireSys } from '../sys/index.ts';
 import { Histogram } from '../telemetry/histogram.ts';
 import { GO_STOP, LAB_GO, LAB_READY } from './layout.ts';
 import { type Measured, quantilesOf } from './measure.ts';
+import { type NetRole, netTurn } from './net-role.ts';
 import { median, type Window, WindowRecorder } from './windows.ts';
 
 /** A side of a ring: `burst` is the address of its own slots, `size` how many it moves at once. */
@@ -18,8 +19,8 @@ export interface RingRole {
   readonly size: number;
 }
 
-/** What a thread does: a side of the core distance measurement, or of a ring. */
-export type BenchRole = { readonly role: 'ping' } | { readonly role: 'pong' } | RingRole;
+/** What a thread does: a side of the core distance measurement, of a ring, or of a virtio-net queue. */
+export type BenchRole = { readonly role: 'ping' } | { readonly role: 'pong' } | RingRole | NetRole;
 
 interface LabKernels {
   labPing(lab: number, from: number, rounds: number): number;
@@ -117,9 +118,23 @@ function playPop(ring: Ring, burst: number, size: number): SideResult {
   }
 }
 
+function playNet(net: NetRole): SideResult {
+  const turn = netTurn(arena, net);
+  const recorder = new WindowRecorder();
+  let moved = 0;
+  for (let turns = 1; ; turns++) {
+    moved += turn();
+    if (turns % TURNS !== 0) continue;
+    recorder.add(moved);
+    moved = 0;
+    if (stopped()) return { windows: recorder.windows.slice(WARM_UP_WINDOWS), quantiles: quantilesOf(new Histogram()) };
+  }
+}
+
 function play(): unknown {
   if (role.role === 'ping') return playPing();
   if (role.role === 'pong') return playPong();
+  if (role.role === 'net') return playNet(role);
   const ring = (role.kind === 'spsc' ? attachSpscRing : attachMpscRing)(arena, role.ring);
   return role.role === 'push' ? playPush(ring, role.burst, role.size) : playPop(ring, role.burst, role.size);
 }

@@ -4,9 +4,11 @@ import { benchForward } from './forward-bench.ts';
 import { benchMemory } from './memory-bench.ts';
 import { Peers } from './peers.ts';
 import { benchPool } from './pool-bench.ts';
+import { benchPvp } from './pvp-bench.ts';
 import { benchReplay } from './replay-bench.ts';
 import { benchRing } from './ring-bench.ts';
 import type { Row } from './row.ts';
+import { benchVirtqueue } from './virtqueue-bench.ts';
 
 const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
@@ -14,6 +16,8 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   forward: benchForward,
   replay: benchReplay,
   memory: benchMemory,
+  virtqueue: benchVirtqueue,
+  pvp: benchPvp,
 };
 
 /** Names of all benches. */

@@ -63,7 +63,7 @@ export async function coreDistance(arena: Arena, cpus: [number, number]): Promis
 }
 
 /** Near or far when all distances say so. */
-function stateOf(distances: readonly number[]): State {
+export function stateOf(distances: readonly number[]): State {
   const near = distances.filter((ns) => ns <= NEAR_NS).length;
   if (near === distances.length) return 'near';
   return near === 0 ? 'far' : 'moved';
