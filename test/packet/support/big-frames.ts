@@ -64,7 +64,7 @@ function noise(length: number, seed: number): Uint8Array {
 /** Sum of big-endian words with the carries added back in. */
 export function sumOf(bytes: Uint8Array, initial = 0): number {
   let sum = initial;
-  for (let i = 0; i < bytes.length; i++) sum += (bytes[i] as number) * (i % 2 === 0 ? 256 : 1);
+  for (let i = 0; i < bytes.length; i += 2) sum += (bytes[i] as number) * 256 + (bytes[i + 1] ?? 0);
   while (sum > 65535) sum = (sum % 65536) + Math.floor(sum / 65536);
   return sum;
 }
