@@ -7,10 +7,12 @@ import { benchPool } from './pool-bench.ts';
 import { benchReplay } from './replay-bench.ts';
 import { benchRing } from './ring-bench.ts';
 import type { Row } from './row.ts';
+import { benchTso } from './tso-bench.ts';
 
 const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
   pool: benchPool,
+  tso: benchTso,
   forward: benchForward,
   replay: benchReplay,
   memory: benchMemory,
