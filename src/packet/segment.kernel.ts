@@ -289,7 +289,7 @@ function copyFinished(cache: u32, slot: u32, work: u32): i32 {
   if (!(load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD)) return 1;
   if (!(load<u8>(from, BUFFER_OFFLOAD_FLAGS) & HDR_NEEDS_CSUM)) return 1;
   const to = load<u32>(out, SLOT_BUFFER);
-  store<u32>(to, load<u32>(from, BUFFER_CSUM_OFFSET - 4), BUFFER_CSUM_OFFSET - 4);
+  store<u16>(to, load<u16>(from, BUFFER_CSUM_START), BUFFER_CSUM_START);
   store<u16>(to, load<u16>(from, BUFFER_CSUM_OFFSET), BUFFER_CSUM_OFFSET);
   const refused = finishChecksum(out);
   if (refused === 0) return 1;

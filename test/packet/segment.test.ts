@@ -1,6 +1,5 @@
-import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SLOT_FLAG_OFFLOAD, SLOT_FLAG_SHARED } from '#dist/memory/layout.js';
+import { SLOT_FLAG_OFFLOAD } from '#dist/memory/layout.js';
 import {
   BAD_CHECKSUM_RANGE,
   BAD_GSO_HEADERS,
@@ -13,7 +12,6 @@ import { BASES } from '../support/arena.ts';
 import {
   ACK,
   type BigFrame,
-  bigFrame,
   build,
   CWR,
   ECE,
@@ -26,10 +24,8 @@ import {
   SYN,
   URG,
 } from './support/big-frames.ts';
+import { checkHostile, checkSegments } from './support/offload-properties.ts';
 import { OffloadRig } from './support/offload-rig.ts';
-
-/** As text, since comparing arrays byte by byte takes its time. */
-const textOf = (frame: Uint8Array): string => Buffer.from(frame).toString('base64');
 
 /** 64 KiB of TCP over IPv4, for segments of 1,448 bytes with timestamps. */
 const TSO: BigFrame = {
@@ -48,29 +44,7 @@ const TSO: BigFrame = {
 };
 
 test.each(BASES)('any frame becomes the segments of the reference, from any chain (base %i)', (base) => {
-  const rig = new OffloadRig(256, base);
-  const shape = fc.record({
-    spec: bigFrame,
-    more: fc.nat(1000),
-    rest: fc.constantFrom(1792, 1984, 1001, 777),
-    max: fc.integer({ min: 1, max: 32 }),
-  });
-  fc.assert(
-    fc.property(shape, ({ spec, more, rest, max }) => {
-      const { frame, header, request } = build(spec);
-      const slot = rig.load(frame, [Math.min(1984, header + more), rest], request);
-      const segments = rig.segmentAll(slot, max);
-      const expected = referenceSegments(spec);
-      expect(rig.count).toBe(expected.length);
-      expect((segments as Uint8Array[]).map(textOf)).toEqual(expected.map(textOf));
-      for (const segment of segments as Uint8Array[]) expect(receiverObjections(spec, segment)).toEqual([]);
-      // The packet is as it was: others may hold it.
-      expect(Buffer.compare(rig.bytesOf(slot), frame)).toBe(0);
-      rig.free();
-      expect(rig.leftovers()).toEqual([]);
-    }),
-    { numRuns: 100 },
-  );
+  checkSegments(new OffloadRig(256, base), 100);
 });
 
 test('ids and sequence numbers come round, CWR is in the first segment, FIN and PSH are in the last', () => {
@@ -225,49 +199,7 @@ test('a packet that asks for a checksum only is copied with it, and one that ask
 });
 
 test('hostile words and frames are segmented or refused within their buffers', () => {
-  const rig = new OffloadRig(128);
-  const word = fc.oneof(fc.nat(0xffff), fc.nat(100), fc.constantFrom(0, 1, 0xffff, 0xfffe, 1792, 1984));
-  const hostile = fc.record({
-    spec: bigFrame,
-    request: fc.record(
-      {
-        flags: fc.nat(255),
-        type: fc.oneof(fc.nat(255), fc.constantFrom(0, 1, 3, 4, 5, 129, 132)),
-        headerLength: word,
-        size: word,
-        start: word,
-        offset: word,
-      },
-      { requiredKeys: [] },
-    ),
-    // Bytes of the headers that are changed, mostly.
-    changes: fc.array(fc.tuple(fc.nat(150), fc.nat(255)), { maxLength: 3 }),
-    cut: fc.oneof(fc.constant(65_600), fc.nat(200), fc.nat(4000)),
-    first: fc.integer({ min: 0, max: 1984 }),
-    from: fc.oneof(fc.constant(0), fc.nat(9000), fc.constant(0xffffffff)),
-    shared: fc.boolean(),
-  });
-  fc.assert(
-    fc.property(hostile, ({ spec, request, changes, cut, first, from, shared }) => {
-      const built = build(spec);
-      const frame = built.frame.slice(0, cut);
-      for (const [at, value] of changes) if (at < frame.length) frame[at] = value;
-      const slot = rig.load(frame, [first, 1792], { ...built.request, ...request });
-      if (shared) rig.kernels.poolShare(slot, 1);
-      const result = rig.segment(slot, from, 32);
-      if (typeof result === 'number') expect(result).toBeLessThanOrEqual(BAD_GSO_TCP_FLAGS);
-      else for (const segment of result) expect(segment.length).toBeLessThanOrEqual(65_600);
-      expect(Buffer.compare(rig.bytesOf(slot), frame)).toBe(0);
-      // In place: a request that is kept, or a checksum within the first buffer.
-      const ready = rig.kernels.packetFinish(slot, 1, request.headerLength ?? 0);
-      expect(ready).toBeLessThanOrEqual(1);
-      if (shared) expect(Buffer.compare(rig.bytesOf(slot), frame)).toBe(0);
-      if (rig.flagsOf(slot) & SLOT_FLAG_SHARED) rig.free();
-      rig.free();
-      expect(rig.leftovers()).toEqual([]);
-    }),
-    { numRuns: 1500 },
-  );
+  checkHostile(new OffloadRig(128), 800);
 });
 
 test('a burst is made ready up to the first packet that needs segments or is shared', () => {
