@@ -326,6 +326,7 @@ export function segment(cache: u32, slot: u32, from: u32, max: u32, work: u32): 
   seek(slot, work, header + from * size);
   for (; done < want; done++) {
     const target = out + (done << SLOT_SHIFT);
+    // A dry pool may give some more the next time: another lcore frees meanwhile.
     if (done === held) held += alloc(cache, target, min(step, want - done));
     if (done === held) break;
     const length = min(size, payload - (from + done) * size);

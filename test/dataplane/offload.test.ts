@@ -142,7 +142,7 @@ test('a request that contradicts its packet is counted at the port it was to lea
   const bad = injected(TCP);
   const packets = [{ ...bad, request: { ...bad.request, size: 0 } as Request }, injected(TCP)];
   const ports = {
-    in: { type: 'module', module: MODULE, options: options(packets) },
+    in: { type: 'module', module: MODULE, options: options(packets), tap: folder.path('bad-tap.pcap') },
     out: { type: 'capture', write: folder.path('good.pcap') },
   };
   const { last, problems } = await run(ports);
@@ -150,6 +150,8 @@ test('a request that contradicts its packet is counted at the port it was to lea
   expect(last.drops).toEqual({ 'bad-offload': 1 });
   expect(last.ports[1]?.drops).toEqual({ 'bad-offload': 1 });
   expect(captured(folder.path('good.pcap'))).toEqual(segmentsOf([TCP]));
+  // What came is recorded, even if nobody can finish it.
+  expect(captured(folder.path('bad-tap.pcap'))).toEqual([textOf(bad.frame), ...segmentsOf([TCP])]);
 });
 
 test('with few buffers packets are lost whole or in part, and every one is counted', async () => {
