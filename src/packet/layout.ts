@@ -123,19 +123,19 @@ export const TOEPLITZ_KEY_BYTES: u32 = 40;
 // ---------------------------------------------------------------- checksums and segments that are still to be made
 
 /**
- * What a packet asks to be done before a wire can carry it, and what a port's other side does itself: a mask. The bits
- * stand for VIRTIO_NET_F_GUEST_CSUM, TSO4, TSO6, ECN, USO4 and USO6 (virtio 1.3, 5.1.3).
+ * What a packet asks to be done before a wire can carry it, and what a port's other side does itself: a mask with bit N
+ * for gso_type N, as in virtio's net queues (NETQ_OFFLOAD_…).
  */
 export const OFFLOAD_CSUM: u32 = 1;
 export const OFFLOAD_TSO4: u32 = 2;
-export const OFFLOAD_TSO6: u32 = 4;
-export const OFFLOAD_ECN: u32 = 8;
-export const OFFLOAD_USO4: u32 = 16;
-export const OFFLOAD_USO6: u32 = 32;
-/** A request that nobody knows, or that contradicts the frame. */
+export const OFFLOAD_TSO6: u32 = 16;
+/** Over IPv4 and IPv6. */
+export const OFFLOAD_USO: u32 = 32;
+/** A request that nobody knows, or that contradicts itself. */
 export const OFFLOAD_UNKNOWN: u32 = 64;
+export const OFFLOAD_ECN: u32 = 128;
 /** The mask of a port to which requests do not matter at all, since it looks into no frame. */
-export const OFFLOAD_ANY: u32 = 127;
+export const OFFLOAD_ANY: u32 = 255;
 
 /** Why a request is refused: what lies at csum_start and csum_offset is no place for this frame's checksum. */
 export const BAD_CHECKSUM_RANGE: u32 = 1;

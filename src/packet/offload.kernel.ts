@@ -24,19 +24,8 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { checksum, oddSum } from './checksum.kernel.ts';
-import { frameAddress, headersFlags, parseHeaders } from './headers.kernel.ts';
-import {
-  BAD_CHECKSUM_RANGE,
-  HEADERS_IPV4,
-  HEADERS_IPV6,
-  OFFLOAD_CSUM,
-  OFFLOAD_ECN,
-  OFFLOAD_TSO4,
-  OFFLOAD_TSO6,
-  OFFLOAD_UNKNOWN,
-  OFFLOAD_USO4,
-  OFFLOAD_USO6,
-} from './layout.ts';
+import { frameAddress } from './headers.kernel.ts';
+import { BAD_CHECKSUM_RANGE, OFFLOAD_CSUM, OFFLOAD_ECN, OFFLOAD_UNKNOWN } from './layout.ts';
 
 /** Where UDP has its checksum; a sum of 0 there would say that there is none (RFC 768). */
 const UDP_CSUM_OFFSET: u32 = 6;
@@ -49,13 +38,9 @@ function isChecksumInside(slot: u32): bool {
 }
 
 /** OFFLOAD_… bit of a gso_type without its ECN bit. */
-function segmentNeed(slot: u32, type: u32): u32 {
-  if (type === GSO_TCPV4) return OFFLOAD_TSO4;
-  if (type === GSO_TCPV6) return OFFLOAD_TSO6;
-  if (type !== GSO_UDP_L4) return OFFLOAD_UNKNOWN;
-  const flags = headersFlags(parseHeaders(slot));
-  if (flags & HEADERS_IPV4) return OFFLOAD_USO4;
-  return flags & HEADERS_IPV6 ? OFFLOAD_USO6 : OFFLOAD_UNKNOWN;
+function segmentNeed(type: u32): u32 {
+  const isKnown = type === GSO_TCPV4 || type === GSO_TCPV6 || type === GSO_UDP_L4;
+  return isKnown ? 1 << type : OFFLOAD_UNKNOWN;
 }
 
 /** What the packet at `slot` asks for: a mask of OFFLOAD_…, 0 when a wire can carry it as it is. */
@@ -69,7 +54,7 @@ function needsOf(slot: u32): u32 {
   // A type other than NONE comes with a size and a checksum to compute (virtio 1.1, 5.1.6.2.1).
   if (!wantsSum || load<u16>(buffer, BUFFER_GSO_SIZE) === 0) return OFFLOAD_UNKNOWN;
   const ecn: u32 = type & GSO_ECN ? OFFLOAD_ECN : 0;
-  return OFFLOAD_CSUM | ecn | segmentNeed(slot, type & (GSO_ECN - 1));
+  return OFFLOAD_CSUM | ecn | segmentNeed(type & (GSO_ECN - 1));
 }
 
 /** Ones' complement sum of the frame's bytes from `from`, which lies in the first buffer, to its end. */

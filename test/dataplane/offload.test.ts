@@ -86,7 +86,7 @@ test('captures, taps and mirrors get complete frames, though all hold the same b
     in: { type: 'module', module: MODULE, options: options(SPECS.map(injected)), tap: folder.path('tap.pcap') },
     ...Object.fromEntries(names.map((name) => [name, { type: 'capture', write: folder.path(`${name}.pcap`) }])),
     all: { type: 'null' },
-    host: { type: 'module', module: MODULE, options: options([], 63) },
+    host: { type: 'module', module: MODULE, options: options([], 255 - 64) },
     watched: { type: 'null', tap: folder.path('watched.pcap') },
   };
   const { last, problems } = await run(ports, 1, {

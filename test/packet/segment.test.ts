@@ -7,7 +7,19 @@ import {
   BAD_GSO_SIZE,
   BAD_GSO_TCP_FLAGS,
   BAD_GSO_TYPE,
+  OFFLOAD_CSUM,
+  OFFLOAD_ECN,
+  OFFLOAD_TSO4,
+  OFFLOAD_TSO6,
+  OFFLOAD_USO,
 } from '#dist/packet/layout.js';
+import {
+  NETQ_OFFLOAD_CSUM,
+  NETQ_OFFLOAD_ECN,
+  NETQ_OFFLOAD_TSO4,
+  NETQ_OFFLOAD_TSO6,
+  NETQ_OFFLOAD_USO,
+} from '#dist/virtio/layout.js';
 import { BASES } from '../support/arena.ts';
 import {
   ACK,
@@ -219,17 +231,17 @@ test('a burst is made ready up to the first packet that needs segments or is sha
   expect([1, 2, 3, 4].map((i) => rig.flagsOf(rig.slots + i * 16) & SLOT_FLAG_OFFLOAD)).toEqual([0, 0, 8, 8]);
   rig.free(5);
   // What the other side does itself is left to it: CSUM, TSO4 and ECN.
-  expect(finish(1 + 2 + 8, sum, request, sum)).toBe(3);
+  expect(finish(1 + 2 + 128, sum, request, sum)).toBe(3);
   expect([0, 1, 2].map(isWhole)).toEqual([false, false, false]);
   rig.free(3);
   // ECN that it does not know; TSO without CSUM; no place for a checksum; size 0.
   expect(finish(1 + 2, sum, request)).toBe(1);
   rig.free(2);
-  expect(finish(2 + 8, request)).toBe(0);
+  expect(finish(2 + 128, request)).toBe(0);
   rig.free(1);
-  expect(finish(63, { ...sum, start: 1501 - 17 })).toBe(0);
+  expect(finish(255 - 64, { ...sum, start: 1501 - 17 })).toBe(0);
   rig.free(1);
-  expect(finish(63, { ...request, size: 0 })).toBe(0);
+  expect(finish(255 - 64, { ...request, size: 0 })).toBe(0);
   rig.free(1);
   const slot = rig.load(frame, [1792], sum);
   rig.kernels.poolShare(slot, 1);
@@ -240,16 +252,27 @@ test('a burst is made ready up to the first packet that needs segments or is sha
   expect(rig.leftovers()).toEqual([]);
 });
 
-test('USO is of a family: a port that does one of them gets the other one finished', () => {
+test('the mask of a port is that of a net queue, and each type of segments has its bit', () => {
+  for (const [ours, theirs] of [
+    [OFFLOAD_CSUM, NETQ_OFFLOAD_CSUM],
+    [OFFLOAD_TSO4, NETQ_OFFLOAD_TSO4],
+    [OFFLOAD_TSO6, NETQ_OFFLOAD_TSO6],
+    [OFFLOAD_USO, NETQ_OFFLOAD_USO],
+    [OFFLOAD_ECN, NETQ_OFFLOAD_ECN],
+  ]) {
+    expect(ours).toBe(theirs);
+  }
   const rig = new OffloadRig();
-  for (const [spec, bit] of [
-    [UDP4, 16],
-    [{ ...UDP4, family: 6 as const }, 32],
+  for (const [spec, bits] of [
+    [UDP4, OFFLOAD_USO],
+    [{ ...UDP4, family: 6 as const }, OFFLOAD_USO],
+    [TCP6, OFFLOAD_TSO6 | OFFLOAD_ECN],
+    [{ ...TSO, flags: ACK }, OFFLOAD_TSO4],
   ] as const) {
     const { frame, request } = build(spec);
     const slot = rig.load(frame, [1792], request);
-    expect(rig.kernels.packetFinish(slot, 1, 63 - bit)).toBe(0);
-    expect(rig.kernels.packetFinish(slot, 1, 1 + bit)).toBe(1);
+    expect(rig.kernels.packetFinish(slot, 1, 255 - (bits & 127))).toBe(0);
+    expect(rig.kernels.packetFinish(slot, 1, 1 + bits)).toBe(1);
     rig.free();
   }
 });

@@ -83,7 +83,7 @@ export default {
     return {
       // Changes while it runs, as a guest's does that starts anew.
       get offloads() {
-        return seed % 2 === 0 ? 0 : random(128);
+        return seed % 2 === 0 ? 0 : random(256);
       },
       rxBurst(slots, max) {
         maybeThrow('rxBurst');

@@ -161,7 +161,8 @@ export class Pair {
     const frames = Array.from({ length: 1 + this.#random.below(8) }, () => this.#frame(from));
     const waiting = [...frames];
     for (let attempts = 0; waiting.length > 0; attempts++) {
-      if (attempts > 100) throw new Error(`stuck with a frame of ${waiting[0]?.bytes.length} bytes, features ${this.names}`);
+      if (attempts > 100)
+        throw new Error(`stuck with a frame of ${waiting[0]?.bytes.length} bytes, features ${this.names}`);
       const count = Math.min(waiting.length, 1 + this.#random.below(4));
       for (let i = 0; i < count; i++) this.#write(waiting[i] as Frame, this.#slots + i * 16, from.cache);
       const sent = from.send.send(this.#slots, count);

@@ -69,7 +69,7 @@ const hostile: fc.Arbitrary<Hostile> = fc.record({
   first: fc.nat(1984),
   from: fc.oneof(fc.constant(0), fc.nat(9000), fc.constant(0xffffffff)),
   shared: fc.boolean(),
-  mask: fc.nat(127),
+  mask: fc.nat(255),
 });
 
 /**
