@@ -10,6 +10,9 @@ import {
 import { checksum as packetChecksum } from './packet/checksum.kernel.ts';
 import { flowHash as packetFlowHash, toeplitz as packetToeplitz } from './packet/flow.kernel.ts';
 import { headers as packetHeaders } from './packet/headers.kernel.ts';
+import { finish as packetFinish, finishChecksum as packetFinishChecksum } from './packet/offload.kernel.ts';
+import { rssHash as packetRssHash } from './packet/rss.kernel.ts';
+import { segment as packetSegment } from './packet/segment.kernel.ts';
 import { generate as portsGenerate } from './ports/generator.kernel.ts';
 import { pop as ringMpscPop, push as ringMpscPush } from './ring/mpsc.kernel.ts';
 import { pop as ringSpscPop, push as ringSpscPush } from './ring/spsc.kernel.ts';
@@ -61,10 +64,14 @@ export {
   memoryGather,
   packetCaptureLoad,
   packetChecksum,
+  packetFinish,
+  packetFinishChecksum,
   packetFlowHash,
   packetHeaders,
   packetPcapAppend,
   packetPcapngAppend,
+  packetRssHash,
+  packetSegment,
   packetToeplitz,
   poolAlloc,
   poolFlush,

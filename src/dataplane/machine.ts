@@ -6,7 +6,7 @@ import { createMpscRing, type Ring } from '../ring/ring.ts';
 import { Steering } from '../switch/steering.ts';
 import { Switch } from '../switch/switch.ts';
 import { LCORE_COUNTERS_BYTES } from '../telemetry/counters.ts';
-import { BURSTS_BYTES, type Plan, TX_RING_SLOTS } from './plan.ts';
+import { BURST_BYTES, BURSTS_BYTES, type Plan, TX_RING_SLOTS } from './plan.ts';
 import type { PipelineData } from './wire.ts';
 
 /** Everything of a dataplane that lies in the arena, before any thread runs over it. */
@@ -55,7 +55,8 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
       counters: counters[index] ?? 0,
       path: table.paths[index] ?? 0,
       burst: bursts[index] ?? 0,
-      faultBurst: (bursts[index] ?? 0) + BURSTS_BYTES / 2,
+      faultBurst: (bursts[index] ?? 0) + BURST_BYTES,
+      segments: (bursts[index] ?? 0) + 2 * BURST_BYTES,
       ports: plan.switch.ports,
       inputRings: inputs.map(({ address }) => address),
       lcores,

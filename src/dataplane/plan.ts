@@ -3,6 +3,7 @@ import { LCORE_BYTES } from '../lcore/layout.ts';
 import { Budget } from '../memory/budget.ts';
 import { BURST_MAX, CACHE_SIZE, DIRECTORY_BYTES, SLOT_SHIFT } from '../memory/layout.ts';
 import { poolBytes } from '../memory/pool.ts';
+import { SEGMENT_BYTES } from '../packet/layout.ts';
 import { CAPTURE_FILE_BYTES } from '../ports/capture-file.ts';
 import { mpscRingBytes } from '../ring/ring.ts';
 import { OUTPUT_SIZE } from '../switch/layout.ts';
@@ -14,8 +15,10 @@ import { portTypeOf } from './queue.ts';
 
 /** Slots of the ring through which other lcores send to a port, or steer to an lcore. */
 export const TX_RING_SLOTS = 1024;
-/** Bytes of an lcore's burst buffers: one for what it moves, one for what injected faults held back. */
-export const BURSTS_BYTES = 2 * (BURST_MAX << SLOT_SHIFT);
+/** Bytes of a burst of slots. */
+export const BURST_BYTES = BURST_MAX << SLOT_SHIFT;
+/** Bytes of an lcore's burst buffers: what it moves, what injected faults held back, segments that it makes. */
+export const BURSTS_BYTES = 2 * BURST_BYTES + SEGMENT_BYTES;
 /** Ports that may be added while the dataplane runs, and what their regions may take. */
 const SPARE_PORTS = 16;
 const SPARE_BYTES = 32 << 20;
@@ -37,7 +40,7 @@ function countBuffers(config: Config): number {
   const lcores = config.lcores.length;
   const ports = config.ports.length;
   const inCaches = lcores * CACHE_SIZE;
-  const inBursts = lcores * 2 * BURST_MAX;
+  const inBursts = lcores * 3 * BURST_MAX;
   const inOutputs = lcores * (ports + lcores) * OUTPUT_SIZE;
   const inRings = (ports + lcores) * TX_RING_SLOTS;
   return inCaches + inBursts + inOutputs + inRings + (config.buffers ?? 0);

@@ -6,6 +6,7 @@ import { generatorPort } from '../ports/generator.ts';
 import { guestPort } from '../ports/guest.ts';
 import { modulePort } from '../ports/module.ts';
 import { nullPort } from '../ports/null.ts';
+import { offloadPort } from '../ports/offload.ts';
 import type { Port, PortContext, PortType } from '../ports/port.ts';
 import { tappedPort } from '../ports/tap.ts';
 import { tracedPort } from '../ports/tracer.ts';
@@ -55,7 +56,8 @@ function gatedPort(port: Port, isQuiet: () => boolean): Port {
 
 /**
  * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, a gate, injected faults,
- * the tap, the tracer: so a tap records what the dataplane saw, and the counters what came over the wire.
+ * the tap, what finishes offloads, the tracer: so the counters count what came over the wire, a tap records what the
+ * dataplane saw with its checksums and segments, and the tracer shows what was asked for.
  */
 export async function attachQueue(
   context: LcoreContext,
@@ -84,7 +86,10 @@ export async function attachQueue(
   const attached = await portTypeOf(wire.type).attach(portContext, wire.data);
   let port = gatedPort(countedPort(arena, attached, wire.index, counters), isQuiet);
   port = faultyPort(portContext, port, { counters, scratch: data.faultBurst, settings: wire.fault });
-  if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap);
+  if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap, data.segments);
+  // What a tap records is complete, so nothing is left to a port that has one.
+  const offloads = wire.tap === undefined ? (): number => attached.offloads ?? 0 : (): number => 0;
+  port = offloadPort(portContext, port, { counters, work: data.segments, offloads });
   const traced = tracedPort(arena, port, (line) => notify({ index: wire.index, line } satisfies TraceEvent));
   return { index: wire.index, queue, port: traced.port, trace: traced.trace };
 }

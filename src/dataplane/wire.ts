@@ -28,6 +28,8 @@ export interface PipelineData {
   readonly burst: number;
   /** Another one, for packets that injected faults held back. */
   readonly faultBurst: number;
+  /** SEGMENT_BYTES (`packet/layout.ts`), to finish what a port does not. */
+  readonly segments: number;
   /** Places for ports in the switch. */
   readonly ports: number;
   /** Address of the ring of packets that other lcores steer here, by lcore. */

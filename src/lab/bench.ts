@@ -8,11 +8,13 @@ import { benchPvp } from './pvp-bench.ts';
 import { benchReplay } from './replay-bench.ts';
 import { benchRing } from './ring-bench.ts';
 import type { Row } from './row.ts';
+import { benchTso } from './tso-bench.ts';
 import { benchVirtqueue } from './virtqueue-bench.ts';
 
 const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
   pool: benchPool,
+  tso: benchTso,
   forward: benchForward,
   replay: benchReplay,
   memory: benchMemory,

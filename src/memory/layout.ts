@@ -116,6 +116,20 @@ export const BUFFER_HEADER_LENGTH: u32 = 30;
 export const BUFFER_GSO_SIZE: u32 = 32;
 export const BUFFER_CSUM_START: u32 = 34;
 export const BUFFER_CSUM_OFFSET: u32 = 36;
+/** Bits of BUFFER_OFFLOAD_FLAGS, with the names of VIRTIO_NET_HDR_F_…: somebody still has to compute the checksum… */
+export const HDR_NEEDS_CSUM: u32 = 1;
+/** … or somebody has checked it already. */
+export const HDR_DATA_VALID: u32 = 2;
+/** BUFFER_GSO_TYPE, with the names of VIRTIO_NET_HDR_GSO_…; UDP_L4 is of virtio 1.3. */
+export const GSO_NONE: u32 = 0;
+export const GSO_TCPV4: u32 = 1;
+/** One datagram in IP fragments: nobody makes those for others here. */
+export const GSO_UDP: u32 = 3;
+export const GSO_TCPV6: u32 = 4;
+/** Several UDP datagrams. */
+export const GSO_UDP_L4: u32 = 5;
+/** Beside TCPV4 or TCPV6: the TCP header has CWR (RFC 3168, 6.1.2). */
+export const GSO_ECN: u32 = 128;
 /** Debug kernels only: STATE_FREE or STATE_HELD. */
 export const BUFFER_STATE: u32 = 60;
 export const STATE_FREE: u32 = 0x46524545;

@@ -58,3 +58,51 @@ export function checksum(address: u32, length: u32, initial: u32): u32 {
   if (length > 0) sum += load<u8>(address);
   return fold(<u64>bswap<u16>(<u16>fold(sum)) + initial);
 }
+
+/** The sum of a part that starts at an odd place, from its sum as if it started at an even one: RFC 1071, 2 (B). */
+export function oddSum(sum: u32): u32 {
+  return bswap<u16>(<u16>sum);
+}
+
+/**
+ * Copies `length` (0 to BLOCK_BYTES) bytes from `source` to `target`, which do not overlap, and returns their sum as
+ * `checksum` does: each byte is loaded once.
+ */
+export function copyChecksum(target: u32, source: u32, length: u32): u32 {
+  const end = source + (length & 0xfffffff0);
+  let even = i32x4.splat(0);
+  let odd = i32x4.splat(0);
+  for (; source + 16 < end; source += 32) {
+    const first = v128.load(source);
+    const second = v128.load(source, 16);
+    v128.store(target, first);
+    v128.store(target, second, 16);
+    even = i32x4.add(even, i32x4.extadd_pairwise_i16x8_u(first));
+    odd = i32x4.add(odd, i32x4.extadd_pairwise_i16x8_u(second));
+    target += 32;
+  }
+  if (source < end) {
+    const last = v128.load(source);
+    v128.store(target, last);
+    even = i32x4.add(even, i32x4.extadd_pairwise_i16x8_u(last));
+    source += 16;
+    target += 16;
+  }
+  let sum = sumLanes(even) + sumLanes(odd);
+  for (let left = length & 15; left > 0; ) {
+    if (left >= 2) {
+      const word = load<u16>(source);
+      store<u16>(target, word);
+      sum += word;
+      source += 2;
+      target += 2;
+      left -= 2;
+    } else {
+      const byte = load<u8>(source);
+      store<u8>(target, byte);
+      sum += byte;
+      left = 0;
+    }
+  }
+  return bswap<u16>(<u16>fold(sum));
+}

@@ -79,7 +79,7 @@ export function flowHash(slots: u32, count: u32): void {
 }
 
 /** Takes `words` u32 at `input` into a Toeplitz hash, of which `done` words were taken before. */
-function toeplitzWords(hash: u32, input: u32, words: u32, key: u32, done: u32): u32 {
+export function toeplitzWords(hash: u32, input: u32, words: u32, key: u32, done: u32): u32 {
   for (let i: u32 = 0; i < words; i++) {
     const window = bswap<u64>(load<u64>(key + ((done + i) << 2)));
     // One window of the key for each set bit, from the highest: half as many steps as bits.

@@ -93,6 +93,19 @@ function parseIpv4(frame: u32, length: u32, l3: u32, flags: u32): u64 {
   return packUpper(length, ETHERTYPE_IPV4, l3, protocol, l3 + bytes, flags | HEADERS_IPV4);
 }
 
+/** Bytes of the extension header of type `protocol` at `header`, of which 8 must be there. */
+export function extensionBytes(header: u32, protocol: u32): u32 {
+  const units: u32 = load<u8>(header, 1);
+  if (protocol === PROTOCOL_FRAGMENT) return 8;
+  // The Authentication Header counts in units of 4 bytes, without the first 8 (RFC 4302, 2.2).
+  return protocol === PROTOCOL_AUTHENTICATION ? (units + 2) << 2 : (units + 1) << 3;
+}
+
+/** True for the headers that may stand between IPv6's own and the upper layer's. */
+export function isIpv6Extension(protocol: u32): bool {
+  return protocol === PROTOCOL_FRAGMENT || protocol === PROTOCOL_AUTHENTICATION || isExtension(protocol);
+}
+
 /** True for extension headers whose second byte is their length in units of 8 bytes without the first 8. */
 function isExtension(protocol: u32): bool {
   return (
@@ -111,23 +124,15 @@ function parseIpv6(frame: u32, length: u32, l3: u32, flags: u32): u64 {
   let protocol: u32 = load<u8>(frame + l3, 6);
   let at = l3 + IPV6_BYTES;
   for (let i: u32 = 0; i <= EXTENSIONS_MAX; i++) {
-    const fragment = protocol === PROTOCOL_FRAGMENT;
-    const authentication = protocol === PROTOCOL_AUTHENTICATION;
-    if (!fragment && !authentication && !isExtension(protocol)) {
-      return packUpper(length, ETHERTYPE_IPV6, l3, protocol, at, known);
-    }
+    if (!isIpv6Extension(protocol)) return packUpper(length, ETHERTYPE_IPV6, l3, protocol, at, known);
     if (at + 8 > length) break;
     const header = frame + at;
     const next: u32 = load<u8>(header);
-    const units: u32 = load<u8>(header, 1);
-    if (fragment) {
-      // Offset or M flag (RFC 8200, 4.5); with neither it is a whole packet all the same (RFC 6946).
-      if (loadNetwork16(header + 2) & 0xfff9) return pack(ETHERTYPE_IPV6, l3, next, 0, known | HEADERS_FRAGMENT);
-      at += 8;
-    } else {
-      // The Authentication Header counts in units of 4 bytes, without the first 8 (RFC 4302, 2.2).
-      at += authentication ? (units + 2) << 2 : (units + 1) << 3;
+    // Offset or M flag (RFC 8200, 4.5); with neither it is a whole packet all the same (RFC 6946).
+    if (protocol === PROTOCOL_FRAGMENT && loadNetwork16(header + 2) & 0xfff9) {
+      return pack(ETHERTYPE_IPV6, l3, next, 0, known | HEADERS_FRAGMENT);
     }
+    at += extensionBytes(header, protocol);
     protocol = next;
     if (at > length) break;
   }

@@ -1,8 +1,12 @@
 /** The kernels of this slice, for `arena.kernels<PacketKernels>()`; `*.kernel.ts` say what each does. */
 export interface PacketKernels {
   packetChecksum(address: number, length: number, initial: number): number;
+  packetFinish(slots: number, count: number, mask: number): number;
+  packetFinishChecksum(slot: number): number;
   packetFlowHash(slots: number, count: number): void;
   packetHeaders(slot: number, target: number): void;
+  packetRssHash(slots: number, count: number, config: number, target: number): void;
+  packetSegment(cache: number, slot: number, from: number, max: number, work: number): number;
   packetToeplitz(slots: number, count: number, key: number): void;
   packetCaptureLoad(cache: number, records: number, count: number, windowBase: number, slots: number): number;
   packetPcapAppend(

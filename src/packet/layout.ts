@@ -111,5 +111,106 @@ export const PROTOCOL_SHIM6: u32 = 140;
 /** Extension headers that are walked at most: RFC 8200 4.1 recommends seven, and each once but one. */
 export const EXTENSIONS_MAX: u32 = 8;
 
+/** The option of destination options that holds a mobile node's home address, and its bytes (RFC 6275, 6.3). */
+export const OPTION_HOME_ADDRESS: u32 = 201;
+export const OPTION_PAD1: u32 = 0;
+/** The routing header that holds one: always of 24 bytes (RFC 6275, 6.4). */
+export const ROUTING_TYPE_2: u32 = 2;
+
 /** Bytes of a Toeplitz key: enough for the 36 bytes of two IPv6 addresses and two ports. */
 export const TOEPLITZ_KEY_BYTES: u32 = 40;
+
+// ---------------------------------------------------------------- checksums and segments that are still to be made
+
+/**
+ * What a packet asks to be done before a wire can carry it, and what a port's other side does itself: a mask with bit N
+ * for gso_type N, as in virtio's net queues (NETQ_OFFLOAD_…).
+ */
+export const OFFLOAD_CSUM: u32 = 1;
+export const OFFLOAD_TSO4: u32 = 2;
+export const OFFLOAD_TSO6: u32 = 16;
+/** Over IPv4 and IPv6. */
+export const OFFLOAD_USO: u32 = 32;
+/** A request that nobody knows, or that contradicts itself. */
+export const OFFLOAD_UNKNOWN: u32 = 64;
+export const OFFLOAD_ECN: u32 = 128;
+/** The mask of a port to which requests do not matter at all, since it looks into no frame. */
+export const OFFLOAD_ANY: u32 = 255;
+
+/** Why a request is refused: what lies at csum_start and csum_offset is no place for this frame's checksum. */
+export const BAD_CHECKSUM_RANGE: u32 = 1;
+/** No known gso_type, or one that does not go with its flags. */
+export const BAD_GSO_TYPE: u32 = 2;
+/** gso_size is 0, or would make more than GSO_SEGMENTS_MAX segments. */
+export const BAD_GSO_SIZE: u32 = 3;
+/** The headers are cut, of another protocol, of a fragment, or may not be repeated in each segment. */
+export const BAD_GSO_HEADERS: u32 = 4;
+/** Length fields do not say what the frame's length says. */
+export const BAD_GSO_LENGTHS: u32 = 5;
+/** SYN, RST or URG: each means something at one place of the sequence only. */
+export const BAD_GSO_TCP_FLAGS: u32 = 6;
+
+/** Segments of a packet at most: 65,535 bytes of 8 each, the smallest gso_size of Linux (TCP_MIN_GSO_SIZE). */
+export const GSO_SEGMENTS_MAX: u32 = 8192;
+
+/**
+ * Where segments are made: what was found in the headers, where the copy of the payload stands, then the segments.
+ *
+ *      0 ┌──────────────┬──────────────┬──────────────┬──────────────┐
+ *        │ segments     │ header bytes │ payload bytes│ gso_size     │
+ *     16 ├──────────────┼──────────────┼──────────────┼──────────────┤
+ *        │ L3           │ L4           │ protocol     │ address sum  │
+ *     32 ├──────────────┼──────────────┼──────────────┼──────────────┤
+ *        │ buffer       │ at           │ left there   │              │  the next byte of payload
+ *     64 ├──────────────┴──────────────┴──────────────┴──────────────┤
+ *        │ up to 32 slots                                            │
+ *        └───────────────────────────────────────────────────────────┘
+ */
+export const SEGMENT_COUNT: u32 = 0;
+export const SEGMENT_HEADER: u32 = 4;
+export const SEGMENT_PAYLOAD: u32 = 8;
+export const SEGMENT_SIZE: u32 = 12;
+export const SEGMENT_L3: u32 = 16;
+export const SEGMENT_L4: u32 = 20;
+export const SEGMENT_PROTOCOL: u32 = 24;
+/** Ones' complement sum of the IP addresses and the protocol. */
+export const SEGMENT_ADDRESS_SUM: u32 = 28;
+export const SEGMENT_SOURCE: u32 = 32;
+export const SEGMENT_SOURCE_AT: u32 = 36;
+export const SEGMENT_SOURCE_LEFT: u32 = 40;
+export const SEGMENT_SLOTS: u32 = 64;
+/** SEGMENT_SLOTS and a burst of slots. */
+export const SEGMENT_BYTES: u32 = 576;
+
+// ---------------------------------------------------------------- hash report and receive-side scaling
+
+/**
+ * What a hash is to be calculated over, and where it leads: struct virtio_net_rss_config (virtio 1.2, 5.1.6.5.7.1), with
+ * the key and the table at fixed places.
+ */
+export const RSS_TYPES: u32 = 0;
+/** Entries of the table, a power of two, less 1. */
+export const RSS_TABLE_MASK: u32 = 4;
+/** Queue of what has no hash. */
+export const RSS_UNCLASSIFIED_QUEUE: u32 = 6;
+/** TOEPLITZ_KEY_BYTES; a shorter key ends in zeroes. */
+export const RSS_KEY: u32 = 8;
+/** Queues, u16 each. */
+export const RSS_TABLE: u32 = 48;
+/** What `rssHash` says of a packet: 8 bytes. */
+export const RSS_RESULT_HASH: u32 = 0;
+export const RSS_RESULT_REPORT: u32 = 4;
+export const RSS_RESULT_QUEUE: u32 = 6;
+export const RSS_RESULT_SHIFT: u32 = 3;
+
+/** VIRTIO_NET_HASH_REPORT_…: what was hashed. The type of report r is bit r - 1 of RSS_TYPES (virtio 1.2, 5.1.6.4.4). */
+export const HASH_REPORT_NONE: u32 = 0;
+export const HASH_REPORT_IPV4: u32 = 1;
+export const HASH_REPORT_TCPV4: u32 = 2;
+export const HASH_REPORT_UDPV4: u32 = 3;
+export const HASH_REPORT_IPV6: u32 = 4;
+export const HASH_REPORT_TCPV6: u32 = 5;
+export const HASH_REPORT_UDPV6: u32 = 6;
+export const HASH_REPORT_IPV6_EX: u32 = 7;
+export const HASH_REPORT_TCPV6_EX: u32 = 8;
+export const HASH_REPORT_UDPV6_EX: u32 = 9;

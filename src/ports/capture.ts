@@ -1,4 +1,5 @@
 import type { PoolKernels } from '../memory/pool.ts';
+import { OFFLOAD_ANY } from '../packet/layout.ts';
 import { RingwayError } from '../util/errors.ts';
 import {
   CAPTURE_FILE_BYTES,
@@ -65,6 +66,7 @@ export const capturePort: PortType<CaptureConfig> = {
     const replay = data.replay === undefined ? undefined : new CaptureReplay(context, data.replay);
     const file = data.file === undefined ? undefined : new CaptureFile(context, data.file);
     return {
+      offloads: file === undefined ? OFFLOAD_ANY : 0,
       rxBurst: (slots, max) => replay?.rxBurst(slots, max) ?? 0,
       txBurst(slots, count) {
         file?.append(slots, count);

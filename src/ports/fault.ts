@@ -1,5 +1,13 @@
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
-import { SLOT_BUFFER, SLOT_FLAG_SHARED, SLOT_FLAGS, SLOT_LENGTH, SLOT_OFFSET, SLOT_SHIFT } from '../memory/layout.ts';
+import {
+  SLOT_BUFFER,
+  SLOT_FLAG_OFFLOAD,
+  SLOT_FLAG_SHARED,
+  SLOT_FLAGS,
+  SLOT_LENGTH,
+  SLOT_OFFSET,
+  SLOT_SHIFT,
+} from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
 import { addCounter } from '../telemetry/counters.ts';
 import { COUNTER_COPIES, COUNTER_DROPS, DROP_FAULT, DROP_STOPPED } from '../telemetry/layout.ts';
@@ -12,7 +20,10 @@ export interface FaultSettings {
   readonly duplicate: number;
   /** A packet that is reordered is overtaken by up to 8 later ones. */
   readonly reorder: number;
-  /** One bit of the frame flips. Packets whose buffers others hold too are spared, since those would see it. */
+  /**
+   * One bit of the frame flips. Packets whose buffers others hold too are spared, since those would see it; and those
+   * that still ask for a checksum or segments, since a checksum of the wrong bit would hide it.
+   */
   readonly corrupt: number;
   /** Seconds that each packet is held. */
   readonly delay: number;
@@ -94,7 +105,7 @@ class FaultLine {
   #corrupt(slot: number): void {
     const { u8, u16, u32 } = this.#context.arena;
     const length = u16[(slot + SLOT_LENGTH) >>> 1] ?? 0;
-    if (length === 0 || ((u8[slot + SLOT_FLAGS] ?? 0) & SLOT_FLAG_SHARED) !== 0) return;
+    if (length === 0 || ((u8[slot + SLOT_FLAGS] ?? 0) & (SLOT_FLAG_SHARED | SLOT_FLAG_OFFLOAD)) !== 0) return;
     const frame = (u32[(slot + SLOT_BUFFER) >>> 2] ?? 0) + (u16[(slot + SLOT_OFFSET) >>> 1] ?? 0);
     const byte = frame + this.#random.below(length);
     u8[byte] = (u8[byte] ?? 0) ^ (1 << this.#random.below(8));

@@ -1,6 +1,7 @@
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
 import type { Arena } from '../memory/arena.ts';
 import type { PoolKernels } from '../memory/pool.ts';
+import { OFFLOAD_ANY } from '../packet/layout.ts';
 import { formatMac, type Prefix, parseMacBytes, parsePrefix } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
 import { type AliasEntry, aliasTable, zipfWeights } from './alias.ts';
@@ -256,6 +257,7 @@ export const generatorPort: PortType<GeneratorConfig> = {
         if (rate !== undefined) credit -= got;
         return got;
       },
+      offloads: OFFLOAD_ANY,
       txBurst(slots, count) {
         poolFree(cache, slots, count);
         return count;

@@ -6,6 +6,7 @@ import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import { DROP_BAD_DESCRIPTOR, DROP_OVERSIZE, DROP_POOL_EMPTY } from '../telemetry/layout.ts';
 import { parseIpv4, parseIpv6, parseMac } from '../util/addresses.ts';
 import { featureMask, VIRTIO_F } from '../virtio/features.ts';
+import { NETQ_OFFLOADS } from '../virtio/layout.ts';
 import { NET_OFFLOAD_FEATURES, VIRTIO_NET_F } from '../virtio/net-features.ts';
 import { attachNetQueue, type NetQueue, type NetQueueDrops } from '../virtio/net-queue.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
@@ -136,6 +137,8 @@ export const guestPort: PortType<GuestConfig> = {
       send?.report();
     };
     return {
+      // Bit by bit what the net queue lets a sender leave to do.
+      offloads: arena.u32[(pair.send + NETQ_OFFLOADS) >>> 2] ?? 0,
       rxBurst: (slots, max) => receive.receive(slots, max),
       txBurst(slots, count) {
         if (send === undefined) return 0;

@@ -1,4 +1,5 @@
 import type { PoolKernels } from '../memory/pool.ts';
+import { OFFLOAD_ANY } from '../packet/layout.ts';
 import type { PortType } from './port.ts';
 
 /** A port that receives nothing and takes everything. */
@@ -8,6 +9,7 @@ export const nullPort: PortType = {
   attach({ arena, cache }) {
     const { poolFree } = arena.kernels<PoolKernels>();
     return {
+      offloads: OFFLOAD_ANY,
       rxBurst: () => 0,
       txBurst(slots, count) {
         poolFree(cache, slots, count);

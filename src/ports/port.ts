@@ -39,6 +39,11 @@ export interface Port {
   rxBurst(slots: number, max: number): number;
   /** Takes the first packets of `count` at address `slots`. Returns how many (0 to `count`); the rest stay the caller's. */
   txBurst(slots: number, count: number): number;
+  /**
+   * What the other side finishes itself: a mask of OFFLOAD_… (`packet/layout.ts`), 0 when missing. Packets that
+   * ask for more are finished before `txBurst`. It may change while the port runs.
+   */
+  readonly offloads?: number;
   info(): PortInfo;
   /** Writes out what it holds and gives everything back. Called once, last. */
   close(): void;

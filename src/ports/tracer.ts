@@ -1,7 +1,20 @@
 import type { Arena } from '../memory/arena.ts';
-import { SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET, SLOT_SHIFT } from '../memory/layout.ts';
+import {
+  BUFFER_CSUM_OFFSET,
+  BUFFER_CSUM_START,
+  BUFFER_GSO_SIZE,
+  BUFFER_GSO_TYPE,
+  BUFFER_OFFLOAD_FLAGS,
+  SLOT_BUFFER,
+  SLOT_FLAG_OFFLOAD,
+  SLOT_FLAGS,
+  SLOT_LENGTH,
+  SLOT_OFFSET,
+  SLOT_SHIFT,
+} from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
 import { describe } from '../packet/describe.ts';
+import { describeOffload } from '../packet/offload.ts';
 import type { Port } from './port.ts';
 
 /** Lines a second at most: more than anybody reads, less than would stop the lcore. */
@@ -26,6 +39,20 @@ export function tracedPort(arena: Arena, port: Port, onLine: (line: string) => v
   const { u8, u16, u32 } = arena;
   const { memoryFrameLength } = arena.kernels<PoolKernels>();
 
+  /** What the packet asks for, when it does. */
+  const offloadOf = (slot: number): string => {
+    if (((u8[slot + SLOT_FLAGS] ?? 0) & SLOT_FLAG_OFFLOAD) === 0) return '';
+    const buffer = u32[(slot + SLOT_BUFFER) >>> 2] ?? 0;
+    const word = (offset: number): number => u16[(buffer + offset) >>> 1] ?? 0;
+    return ` (${describeOffload({
+      flags: u8[buffer + BUFFER_OFFLOAD_FLAGS] ?? 0,
+      gsoType: u8[buffer + BUFFER_GSO_TYPE] ?? 0,
+      gsoSize: word(BUFFER_GSO_SIZE),
+      checksumStart: word(BUFFER_CSUM_START),
+      checksumOffset: word(BUFFER_CSUM_OFFSET),
+    })})`;
+  };
+
   const say = (direction: 'rx' | 'tx', slots: number, n: number): void => {
     const now = Math.floor(performance.now() / 1000);
     if (now !== second) {
@@ -44,7 +71,8 @@ export function tracedPort(arena: Arena, port: Port, onLine: (line: string) => v
       const from = (u32[(slot + SLOT_BUFFER) >>> 2] ?? 0) + (u16[(slot + SLOT_OFFSET) >>> 1] ?? 0);
       // Of a frame in several buffers the first one holds the headers, and more than the line shows.
       const first = u16[(slot + SLOT_LENGTH) >>> 1] ?? 0;
-      onLine(`${direction} ${memoryFrameLength(slot)} bytes ${describe(u8.subarray(from, from + first))}`);
+      const frame = describe(u8.subarray(from, from + first));
+      onLine(`${direction} ${memoryFrameLength(slot)} bytes ${frame}${offloadOf(slot)}`);
     }
   };
 

@@ -48,7 +48,7 @@ export interface PortCounters {
   rxBytes: number;
   txPackets: number;
   txBytes: number;
-  /** Packets that came to be by flooding, mirroring or injected duplication. */
+  /** Packets that came to be by flooding, mirroring, segmentation or injected duplication. */
   copies: number;
   flooded: number;
   /** Only reasons that occurred. */

@@ -25,4 +25,8 @@ export const DROPS: ReadonlyMap<number, { readonly name: string; readonly meanin
   [layout.DROP_STOPPED, { name: 'stopped', meaning: 'still in flight when the dataplane had to stop' }],
   [layout.DROP_OVERSIZE, { name: 'oversize', meaning: 'longer than the buffers of the guest it was for' }],
   [layout.DROP_FAULT, { name: 'fault', meaning: 'lost by the fault injector' }],
+  [
+    layout.DROP_BAD_OFFLOAD,
+    { name: 'bad-offload', meaning: 'asks for a checksum or segments that its headers do not allow' },
+  ],
 ]);

@@ -12,7 +12,7 @@ export const COUNTER_RX_PACKETS: u32 = 0;
 export const COUNTER_RX_BYTES: u32 = 8;
 export const COUNTER_TX_PACKETS: u32 = 16;
 export const COUNTER_TX_BYTES: u32 = 24;
-/** Packets that came to be by flooding, mirroring or injected duplication. */
+/** Packets that came to be by flooding, mirroring, segmentation or injected duplication. */
 export const COUNTER_COPIES: u32 = 32;
 /** Flooded packets, before copying. */
 export const COUNTER_FLOODED: u32 = 40;
@@ -45,5 +45,7 @@ export const DROP_PORT_GONE: u32 = 18;
 export const DROP_STOPPED: u32 = 19;
 /** By the fault injector, in either direction. */
 export const DROP_FAULT: u32 = 20;
+/** Of the port it was to leave through, too: what a packet asks for contradicts the packet. */
+export const DROP_BAD_OFFLOAD: u32 = 21;
 export const DROP_OVERSIZE: u32 = 22;
 export const DROP_REASONS: u32 = 24;

@@ -34,7 +34,10 @@ export interface PortSnapshot {
   /** What left for good. */
   readonly txPackets: number;
   readonly txBytes: number;
-  /** Packets that came to be by flooding, mirroring or injected duplication of what entered here. */
+  /**
+   * Packets that came to be: by flooding, mirroring or injected duplication of what entered here, and by cutting what
+   * left here into segments.
+   */
   readonly copies: number;
   /** Packets dropped at this port, by reason. */
   readonly drops: Readonly<Record<string, number>>;

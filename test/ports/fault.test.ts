@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { countedPort } from '#dist/ports/counted.js';
 import { type FaultSettings, faultyPort } from '#dist/ports/fault.js';
 import type { Port } from '#dist/ports/port.js';
+import { setRequest } from '../packet/support/offload-rig.ts';
 import { PortBench, ScriptedPort, type Sent } from '../support/port-bench.ts';
 
 const NONE: FaultSettings = { loss: 0, duplicate: 0, reorder: 0, corrupt: 0, delay: 0, seed: 1 };
@@ -87,6 +88,17 @@ test('corruption flips one bit of a frame, as often as it should', () => {
   }
   expect(Math.abs(flipped - TOTAL * 0.02)).toBeLessThan(bound(0.02));
   expect(parts.bench.leftovers()).toEqual([]);
+});
+
+test('corruption spares what still asks for a checksum, which would hide it', () => {
+  const { bench, inner, port } = faulty({ corrupt: 1 });
+  const frame = new Uint8Array(64).fill(7);
+  const slots = bench.arena.allocate('asking', 512);
+  bench.make(slots, [{ frame }, { frame }]);
+  setRequest(bench.arena, slots, { flags: 1, type: 0, headerLength: 0, size: 0, start: 34, offset: 16 });
+  port.txBurst(slots, 2);
+  expect(inner.outgoing.map((packet) => Buffer.compare(packet.frame, frame) === 0)).toEqual([true, false]);
+  expect(bench.leftovers()).toEqual([]);
 });
 
 test('corruption spares a buffer that others hold too', () => {

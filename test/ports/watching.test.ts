@@ -23,7 +23,7 @@ function tapped(change: (share: CaptureFileShare) => CaptureFileShare = (share) 
   const bench = new PortBench();
   const inner = new ScriptedPort(bench);
   const share = createCaptureFile(bench.setup(), 'ports.in.tap', folder.path('tap.pcap'), 'pcap');
-  const port = tappedPort(bench.context, inner, change(share));
+  const port = tappedPort(bench.context, inner, change(share), bench.work);
   return {
     bench,
     inner,

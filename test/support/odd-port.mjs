@@ -1,7 +1,18 @@
-// A module port that does what a peer may do: gives frames of all kinds when it likes to, and takes what it likes.
+// A module port that does what a peer may do: gives frames of all kinds when it likes to, asks for checksums and segments
+// with words that may be any, and takes what it likes.
 // Options: seed, give and take (0 to 1), limit, throwIn (the name of the method that throws), lines.
 import { buildFrame } from 'ringway/packet';
-import { BUFFER_FRAME_MAX, BUFFER_HEADROOM } from '#dist/memory/layout.js';
+import {
+  BUFFER_CSUM_OFFSET,
+  BUFFER_CSUM_START,
+  BUFFER_FRAME_MAX,
+  BUFFER_GSO_SIZE,
+  BUFFER_GSO_TYPE,
+  BUFFER_HEADROOM,
+  BUFFER_OFFLOAD_FLAGS,
+  SLOT_FLAG_OFFLOAD,
+  SLOT_FLAGS,
+} from '#dist/memory/layout.js';
 
 function randomOf(seed) {
   let state = seed >>> 0;
@@ -44,6 +55,19 @@ function frames() {
   return all;
 }
 
+/** Asks for datagrams or a checksum of a UDP frame, or for whatever. */
+function askFor({ u8, u16, u32 }, slot, random) {
+  const buffer = u32[slot >>> 2];
+  const isTagged = u8[buffer + BUFFER_HEADROOM + 12] === 0x81;
+  const isSound = random(2) === 0;
+  u8[slot + SLOT_FLAGS] |= SLOT_FLAG_OFFLOAD;
+  u8[buffer + BUFFER_OFFLOAD_FLAGS] = isSound ? 1 : random(256);
+  u8[buffer + BUFFER_GSO_TYPE] = random(2) === 0 ? 0 : isSound ? 5 : random(256);
+  u16[(buffer + BUFFER_GSO_SIZE) >>> 1] = isSound ? 100 + random(3000) : random(65536);
+  u16[(buffer + BUFFER_CSUM_START) >>> 1] = isSound ? (isTagged ? 38 : 34) : random(2000);
+  u16[(buffer + BUFFER_CSUM_OFFSET) >>> 1] = isSound ? 6 : random(2000);
+}
+
 export default {
   attach({ arena, cache }, { seed = 1, give = 0.5, take = 1, limit = Number.POSITIVE_INFINITY, throwIn }) {
     const random = randomOf(seed);
@@ -57,6 +81,10 @@ export default {
       if (throwIn === method) throw new Error(`${method} of an odd port went wrong`);
     };
     return {
+      // Changes while it runs, as a guest's does that starts anew.
+      get offloads() {
+        return seed % 2 === 0 ? 0 : random(256);
+      },
       rxBurst(slots, max) {
         maybeThrow('rxBurst');
         if (!happens(give)) return 0;
@@ -67,6 +95,7 @@ export default {
           const slot = slots + n * 16;
           if (memoryFill(cache, slot, filler, frame.length) === 0) break;
           arena.u8.set(frame.subarray(0, BUFFER_FRAME_MAX), arena.u32[slot >>> 2] + BUFFER_HEADROOM);
+          if (happens(0.3)) askFor(arena, slot, random);
           n++;
         }
         made += n;

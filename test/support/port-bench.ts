@@ -13,6 +13,7 @@ import {
   SLOT_FLOW,
 } from '#dist/memory/layout.js';
 import type { PoolKernels } from '#dist/memory/pool.js';
+import { SEGMENT_BYTES } from '#dist/packet/layout.js';
 import type { Port, PortContext, PortSetup, PortShare, PortType } from '#dist/ports/port.js';
 import { LCORE_COUNTERS_BYTES, portCounters, readPortCounters } from '#dist/telemetry/counters.js';
 import { DROPS } from '#dist/telemetry/drops.js';
@@ -48,6 +49,8 @@ export class PortBench {
   readonly counters: number;
   /** Room for a burst, for middleware. */
   readonly scratch: number;
+  /** Room for segments. */
+  readonly work: number;
   readonly kernels: PoolKernels;
   readonly #block: number;
   readonly #slots: number;
@@ -60,6 +63,7 @@ export class PortBench {
     this.counters = portCounters(this.#block, 0);
     this.#slots = this.arena.allocate('slots', 512);
     this.scratch = this.arena.allocate('scratch', 512);
+    this.work = this.arena.allocate('work', SEGMENT_BYTES);
     this.#bytes = this.arena.allocate('bytes', FRAME_MAX);
     this.kernels = this.arena.kernels<PoolKernels>();
     const tally = (counts: Record<string, number>) => (reason: number, n: number) => {
