@@ -1,0 +1,131 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Arena } from 'ringway/memory';
+import { BlockDevice, BlockFile, featureMask, NetDevice, VIRTIO_NET_F, type VirtqueueLayout } from 'ringway/virtio';
+import { afterAll, expect, test } from 'vitest';
+import { Random } from '#dist/util/random.js';
+import { attackDevice, type Outcome, type Target } from './support/hostile-device.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'ringway-hostile-'));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const SECTORS = 64;
+const layouts: readonly VirtqueueLayout[] = ['split', 'packed'];
+
+const word = (value: number): number[] => [0, 8, 16, 24].map((shift) => (value >>> shift) & 255);
+const pick = (random: Random, values: readonly number[]): number => values[random.below(values.length)] ?? 0;
+const noise = (random: Random, length: number): number[] => Array.from({ length }, () => random.below(256));
+
+/** A header that is often good, and something behind it: data, or ranges that are often good. */
+function blockPayload(random: Random): Uint8Array {
+  const type = pick(random, [0, 1, 4, 5, 8, 11, 13, 14, random.next()]);
+  const sector = pick(random, [0, 1, SECTORS - 1, SECTORS, random.next()]);
+  const high = pick(random, [0, 0, 0, 0xffff_ffff]);
+  const range = (): number[] => [
+    ...word(random.below(SECTORS + 2)),
+    ...word(pick(random, [0, 0, 0, 1])),
+    ...word(pick(random, [0, 1, 8, SECTORS, random.next()])),
+    ...word(pick(random, [0, 0, 1, random.next()])),
+  ];
+  const rest = random.below(2) === 0 ? noise(random, 600) : Array.from({ length: random.below(6) }, range).flat();
+  return Uint8Array.from([...word(type), ...noise(random, 4), ...word(sector), ...word(high), ...rest]);
+}
+
+/** The lengths that a request of either direction has, an identification, or ranges. */
+function blockShape(random: Random): [number[], number[]] {
+  const readable = [[16], [16, 512], [528], [16, 16], [10, 6, 32]][random.below(5)] ?? [];
+  const writable = [[1], [513], [512, 1], [20, 1]][random.below(4)] ?? [];
+  return [readable, writable];
+}
+
+/** A class and a command that are often there, and data that is often of the right kind. */
+function controlPayload(random: Random): Uint8Array {
+  const command = [random.below(8), random.below(7)];
+  const count = (): number[] => word(pick(random, [0, 1, 2, 65, 0x2aaa_aaab, random.next()]));
+  const macs = [...count(), ...noise(random, 6 * random.below(70)), ...count(), ...noise(random, 6 * random.below(3))];
+  const rss = [...word(random.below(8)), pick(random, [0, 1, 3, 127, 255]), 0, 0, 0, ...noise(random, 300)];
+  return Uint8Array.from([
+    ...command,
+    ...([macs, rss, noise(random, random.below(20)), [random.below(2)]][random.below(4)] ?? []),
+  ]);
+}
+
+/** All of the command, in one piece or two, and a byte for the answer. */
+function controlShape(random: Random, payload: Uint8Array): [number[], number[]] {
+  const cut = random.below(payload.length + 1);
+  return [[cut, payload.length - cut], [1]];
+}
+
+/** Attacks with many seeds, and says which one found something. */
+function attack(target: Target, seeds: number, steps: number): Outcome {
+  const total = { sent: 0, answered: 0, broken: 0 };
+  for (let seed = 1; seed <= seeds; seed++) {
+    try {
+      const { sent, answered, broken } = attackDevice(target, new Random(seed), steps);
+      total.sent += sent;
+      total.answered += answered;
+      total.broken += broken;
+    } catch (cause) {
+      throw new Error(`seed ${seed}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    }
+  }
+  return total;
+}
+
+test.each(layouts)('%s: a memory image under attack', (layout) => {
+  let block: BlockDevice | undefined;
+  const make = (arena: Arena): BlockDevice => {
+    const image = arena.allocate('image', SECTORS * 512);
+    block = new BlockDevice(arena, { name: 'block', store: { address: image, bytes: SECTORS * 512 }, queueSize: 64 });
+    return block;
+  };
+  const { sent, answered, broken } = attack(
+    { layout, queue: 0, make, payload: blockPayload, shape: blockShape },
+    12,
+    400,
+  );
+  expect(sent).toBeGreaterThan(3000);
+  expect(answered).toBeGreaterThan(sent / 2);
+  expect(broken).toBeGreaterThan(20);
+  // It was not all refused: the last seed alone did some of everything.
+  const { reads, writes, flushes, ioErrors, unsupported, malformed } = (block as BlockDevice).stats;
+  expect(Math.min(reads, writes, flushes, ioErrors, unsupported, malformed)).toBeGreaterThan(0);
+});
+
+test.each(layouts)('%s: a file under attack keeps its length', (layout) => {
+  const path = join(folder, layout);
+  writeFileSync(path, new Uint8Array(SECTORS * 512));
+  const file = new BlockFile(path);
+  const make = (arena: Arena): BlockDevice => new BlockDevice(arena, { name: 'block', store: file, queueSize: 64 });
+  const { answered, broken } = attack({ layout, queue: 0, make, payload: blockPayload, shape: blockShape }, 4, 300);
+  file.close();
+  expect(answered).toBeGreaterThan(300);
+  expect(broken).toBeGreaterThan(3);
+  expect(readFileSync(path).length).toBe(SECTORS * 512);
+});
+
+test.each(layouts)('%s: a control queue under attack', (layout) => {
+  let net: NetDevice | undefined;
+  const { CSUM, GUEST_CSUM, GUEST_TSO4, RSS, HASH_REPORT } = VIRTIO_NET_F;
+  const dataPath = {
+    features: featureMask(CSUM, GUEST_CSUM, GUEST_TSO4, RSS, HASH_REPORT),
+    start: () => {},
+    stop: () => {},
+    queueChanged: () => {},
+  };
+  const make = (arena: Arena): NetDevice => {
+    const mac = Uint8Array.of(2, 0, 0, 0, 0, 1);
+    net = new NetDevice(arena, { name: 'net', mac, dataPath, maxPairs: 4, hashTypes: 7 });
+    return net;
+  };
+  const { sent, answered, broken } = attack(
+    { layout, queue: 8, make, payload: controlPayload, shape: controlShape },
+    12,
+    400,
+  );
+  expect(answered).toBeGreaterThan(sent / 2);
+  expect(broken).toBeGreaterThan(20);
+  const { accepted, refused, malformed } = (net as NetDevice).controlStats;
+  expect(Math.min(accepted, refused, malformed)).toBeGreaterThan(0);
+});
