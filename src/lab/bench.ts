@@ -1,5 +1,6 @@
 import { RingwayError } from '../util/errors.ts';
 import { takeBenchLock } from './bench-lock.ts';
+import { benchBlock } from './block-bench.ts';
 import { benchForward } from './forward-bench.ts';
 import { benchMemory } from './memory-bench.ts';
 import { Peers } from './peers.ts';
@@ -11,6 +12,7 @@ import type { Row } from './row.ts';
 const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
   pool: benchPool,
+  block: benchBlock,
   forward: benchForward,
   replay: benchReplay,
   memory: benchMemory,
