@@ -42,7 +42,7 @@ function makeTurn(layout: VirtqueueLayout): () => void {
   const notify = (): void => {
     device.notify(0);
   };
-  const driver = new BlockDriver(arena, { name: 'driver', queue, size: QUEUE_SIZE, notify });
+  const driver = new BlockDriver(arena, { name: 'driver', queue, notify });
   startDevice(device, 'bench');
 
   const random = new Random(1);

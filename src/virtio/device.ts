@@ -32,7 +32,7 @@ export interface DeviceHost {
 /** What a running device type may do besides work on its queues. */
 export interface DeviceSession {
   usedBuffers(index: number): void;
-  /** Sets NEEDS_RESET and tells the driver (virtio 1.1, 2.1.2). No queue is touched any more until the reset. */
+  /** Sets NEEDS_RESET and tells the driver (virtio 1.1, 2.1.2). `notify` is not called any more until the reset. */
   needsReset(reason: string): void;
 }
 

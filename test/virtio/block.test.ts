@@ -267,6 +267,10 @@ test.each([
   expect(() => makeBlockRig(options)).toThrow(reason);
 });
 
+test('a queue without room for a request is refused', () => {
+  expect(() => makeBlockRig({ size: 2 })).toThrow(/size=2, a request takes 3 descriptors/);
+});
+
 test('batches: as many as fit, each answered once', () => {
   const { driver, arena, image, data } = makeBlockRig({ size: 64 });
   expect(driver.room).toBe(21);
@@ -301,7 +305,7 @@ test('a queue that is reset and set up again serves on (virtio 1.2, 2.6.1)', asy
   const notify = (): void => {
     device.notify(0);
   };
-  const second = new BlockDriver(arena, { name: 'second', queue: again.driver, size: 5, notify });
+  const second = new BlockDriver(arena, { name: 'second', queue: again.driver, notify });
   for (let i = 0; i < 12; i++) {
     const read = second.read(i, data, 512);
     expect(second.poll()).toBe(1);

@@ -2,10 +2,22 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Arena } from 'ringway/memory';
-import { BlockDevice, BlockFile, featureMask, NetDevice, VIRTIO_NET_F, type VirtqueueLayout } from 'ringway/virtio';
+import { RingwayError } from 'ringway/memory';
+import {
+  BlockDevice,
+  BlockFile,
+  featureMask,
+  NetDevice,
+  VIRTIO_NET_F,
+  VIRTIO_STATUS,
+  type VirtqueueLayout,
+} from 'ringway/virtio';
 import { afterAll, expect, test } from 'vitest';
 import { Random } from '#dist/util/random.js';
+import { brokenRule } from '#dist/virtio/features.js';
+import { makeDeviceRig, TestType } from './support/device-rig.ts';
 import { attackDevice, type Outcome, type Target } from './support/hostile-device.ts';
+import { GUEST_OFFSET } from './support/rig.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-hostile-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -128,4 +140,77 @@ test.each(layouts)('%s: a control queue under attack', (layout) => {
   expect(broken).toBeGreaterThan(20);
   const { accepted, refused, malformed } = (net as NetDevice).controlStats;
   expect(Math.min(accepted, refused, malformed)).toBeGreaterThan(0);
+});
+
+/** Calls anything that a transport may, in any order, with any values. Returns how often the device came to run. */
+function attackSetup(random: Random, steps: number): number {
+  const type = new TestType();
+  const { device, arena } = makeDeviceRig(() => type, { bytes: 1 << 20, transitional: random.below(2) === 0 });
+  const memory = arena.allocate('rings', 65536, 4096);
+  const before = arena.regions().length;
+  const bits = [0, 1, 5, 28, 29, 32, 34, 40, 64, 127];
+  const mask = (): bigint => featureMask(...bits.filter(() => random.below(2) === 0));
+  const sane = featureMask(0, 32, 40);
+  const address = (): bigint => {
+    const inside = GUEST_OFFSET + BigInt(memory + random.below(16) * 4096);
+    const shift = BigInt(pick(random, [0, 0, 0, 0, 1, 2, 8, 16, 65535]));
+    return random.below(8) === 0 ? BigInt(random.next()) << BigInt(random.below(40)) : inside + shift;
+  };
+  const index = (): number => random.below(4) - 1;
+  const size = (): number => pick(random, [0, 1, 2, 3, 4, 8, 16, 32, 65536, 0.5, Number.NaN, -1]);
+  const setQueue = (): void =>
+    device.setQueue(index(), {
+      size: size(),
+      descriptors: address(),
+      driverArea: address(),
+      deviceArea: address(),
+    });
+  const calls: (() => unknown)[] = [
+    () => device.writeFeatures(random.below(2) === 0 ? sane : mask()),
+    () => device.writeStatus(random.below(256)),
+    () => device.writeStatus(device.readStatus() | pick(random, [1, 2, 4, 8, 15])),
+    setQueue,
+    setQueue,
+    () => device.setLegacyQueue(index(), address()),
+    () => device.enableQueue(index()),
+    () => device.enableQueue(index()),
+    () => device.resetQueue(index()),
+    () => device.notify(index()),
+    () => device.writeStatus(random.below(6) === 0 ? 0 : device.readStatus()),
+    () => device.readConfig(random.next(), random.below(10)),
+    () => device.writeConfig(random.below(10), new Uint8Array(random.below(10))),
+    () => type.session?.needsReset('chance'),
+  ];
+  for (let step = 0; step < steps; step++) {
+    try {
+      calls[random.below(calls.length)]?.();
+    } catch (error) {
+      // A refusal of the control path, with a reason; anything else is a bug.
+      if (!(error instanceof RingwayError) || error.code !== 'BAD_ARGUMENT') throw error;
+    }
+    const status = device.readStatus();
+    if (status & VIRTIO_STATUS.FEATURES_OK) {
+      expect(device.negotiated & ~device.readFeatures()).toBe(0n);
+      expect(brokenRule(device.negotiated, type.rules)).toBeUndefined();
+    }
+    const running =
+      type.log.filter((line) => line.startsWith('start')).length - type.log.filter((line) => line === 'stop').length;
+    expect(running === 0 || running === 1).toBe(true);
+    if (device.live) expect(running).toBe(1);
+  }
+  device.writeStatus(0);
+  expect(arena.regions().length).toBe(before);
+  return type.log.filter((line) => line.startsWith('start')).length;
+}
+
+test('setup under attack: calls in any order are refused with a reason or do what they say', () => {
+  let started = 0;
+  for (let seed = 1; seed <= 40; seed++) {
+    try {
+      started += attackSetup(new Random(seed), 400);
+    } catch (cause) {
+      throw new Error(`seed ${seed}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+    }
+  }
+  expect(started).toBeGreaterThan(40);
 });

@@ -324,3 +324,13 @@ test('a device offers nothing that it cannot do', () => {
   expect(() => makeRig({ ringFeatures: featureMask(VIRTIO_F.IN_ORDER) })).toThrow(/cannot offer VIRTIO_F_IN_ORDER/);
   expect(makeRig({ ringFeatures: 0n }).device.readFeatures()).toBe(own | V1);
 });
+
+test('a driver gives up on a device that does not answer as one', () => {
+  const { device } = makeRig();
+  const stuck = Object.assign(Object.create(device) as typeof device, {
+    readStatus: () => 255,
+    writeStatus: () => {},
+  });
+  expect(() => negotiate(stuck, { ...known, supported: V1 })).toThrow(/driver: the device does not reset/);
+  expect(() => startDevice(stuck, 'driver')).toThrow(/the device does not start: status 0xff/);
+});

@@ -66,7 +66,7 @@ export function makeBlockRig(options: BlockRigOptions = {}): BlockRig {
   const notify = (): void => {
     device.notify(0);
   };
-  const driver = new BlockDriver(arena, { name: 'driver', queue: queue.driver, size: queue.driver.free(), notify });
+  const driver = new BlockDriver(arena, { name: 'driver', queue: queue.driver, notify });
   const data = arena.allocate('data', dataBytes);
   startDevice(device, 'block driver');
   return {
