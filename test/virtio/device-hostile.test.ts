@@ -166,7 +166,7 @@ function attackSetup(random: Random, steps: number): number {
       deviceArea: address(),
     });
   const calls: (() => unknown)[] = [
-    () => device.writeFeatures(random.below(2) === 0 ? sane : mask()),
+    () => device.writeFeatures([sane, 1n, 0n, mask()][random.below(4)] ?? 0n),
     () => device.writeStatus(random.below(256)),
     () => device.writeStatus(device.readStatus() | pick(random, [1, 2, 4, 8, 15])),
     setQueue,
@@ -197,6 +197,13 @@ function attackSetup(random: Random, steps: number): number {
       type.log.filter((line) => line.startsWith('start')).length - type.log.filter((line) => line === 'stop').length;
     expect(running === 0 || running === 1).toBe(true);
     if (device.live) expect(running).toBe(1);
+    // 2.1.2: nothing is consumed before DRIVER_OK, but for a driver that does not know VERSION_1.
+    if (running === 1 && (device.negotiated & featureMask(32)) !== 0n)
+      expect(status & VIRTIO_STATUS.DRIVER_OK).not.toBe(0);
+    // The type works on the queues that are enabled, and on no others: their memory is somebody else's.
+    if (running === 1) {
+      expect([0, 1].map((i) => type.live[i] !== undefined)).toEqual([0, 1].map((i) => device.queueEnabled(i)));
+    }
   }
   device.writeStatus(0);
   expect(arena.regions().length).toBe(before);

@@ -195,7 +195,7 @@ test('a driver reads again when the generation moves, and gives up when it alway
 });
 
 const setup = (rig: ReturnType<typeof makeRig>, size = 8) => {
-  const at = rig.arena.allocate('rings', 4096, 4096);
+  const at = rig.arena.allocate('rings', 8192, 4096);
   const guest = (offset: number): bigint => GUEST_OFFSET + BigInt(at + offset);
   return { size, descriptors: guest(0), driverArea: guest(1024), deviceArea: guest(2048) };
 };
@@ -333,4 +333,25 @@ test('a driver gives up on a device that does not answer as one', () => {
   });
   expect(() => negotiate(stuck, { ...known, supported: V1 })).toThrow(/driver: the device does not reset/);
   expect(() => startDevice(stuck, 'driver')).toThrow(/the device does not start: status 0xff/);
+});
+
+test('a legacy driver that runs keeps its queues when it writes FEATURES_OK all the same', () => {
+  const rig = makeRig();
+  const { device, type } = rig;
+  device.setLegacyQueue(0, setup(rig, 8).descriptors);
+  device.notify(0);
+  expect(device.live).toBe(true);
+  device.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+  expect(device.readStatus() & FEATURES_OK).toBe(0);
+  expect([device.queueEnabled(0), type.live[0] !== undefined]).toEqual([true, true]);
+});
+
+test('a driver that began with the legacy interface and accepts VERSION_1 is not served before DRIVER_OK', () => {
+  const rig = makeRig();
+  const { device, type } = rig;
+  device.setLegacyQueue(0, setup(rig, 8).descriptors);
+  device.writeFeatures(V1);
+  device.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+  device.notify(0);
+  expect([device.queueEnabled(0), type.log]).toEqual([false, []]);
 });
