@@ -235,6 +235,18 @@ test('a file that becomes shorter fails the request and nothing else', async () 
   expect(file.lastError).toMatch(/EBADF/);
 });
 
+test('a range has as many sectors as the device says, and no more', async () => {
+  const { driver, arena, image, settle, device, features } = makeBlockRig({ sectors: 16384 });
+  const { sectors = 0 } = readBlockInfo(device, 'driver', features).writeZeroes ?? {};
+  expect(sectors).toBe(8192);
+  arena.u8.fill(1, image, image + 16384 * 512);
+  await expect(settle(driver.writeZeroes(0, sectors + 1))).rejects.toThrow(/device answers 1/);
+  expect(arena.u8[image]).toBe(1);
+  await settle(driver.writeZeroes(1, sectors));
+  const edges = [511, 512, (sectors + 1) * 512 - 1, (sectors + 1) * 512];
+  expect(edges.map((at) => arena.u8[image + at])).toEqual([1, 0, 0, 1]);
+});
+
 test('files that are none are refused', () => {
   expect(() => new BlockFile(join(folder, 'absent'))).toThrow(expect.objectContaining({ code: 'SYSTEM' }));
   expect(() => new BlockFile(makeFile(511))).toThrow(/must be a file of 512 bytes or more/);

@@ -77,6 +77,7 @@ export function attackDevice(target: Target, random: Random, steps: number): Out
       return arena.u8.slice(address, address + length);
     });
   const before = untouched();
+  const inOrder = random.below(2) === 0;
   let driver = restart();
   let sent = 0;
   let answered = 0;
@@ -87,7 +88,11 @@ export function attackDevice(target: Target, random: Random, steps: number): Out
     arena.u8.fill(0, guest, guest + BUFFERS);
     device.writeStatus(0);
     const layoutBit = target.layout === 'packed' ? featureMask(VIRTIO_F.RING_PACKED) : 0n;
-    device.writeFeatures(type.features | layoutBit | featureMask(VIRTIO_F.VERSION_1, VIRTIO_F.RING_INDIRECT_DESC));
+    device.writeFeatures(
+      type.features |
+        layoutBit |
+        featureMask(VIRTIO_F.VERSION_1, VIRTIO_F.RING_INDIRECT_DESC, ...(inOrder ? [VIRTIO_F.IN_ORDER] : [])),
+    );
     device.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
     const at = (address: number): bigint => GUEST_OFFSET + BigInt(address);
     device.setQueue(target.queue, {
@@ -104,6 +109,7 @@ export function attackDevice(target: Target, random: Random, steps: number): Out
       name: 'q',
       layout: target.layout,
       size: SIZE,
+      inOrder,
       rings,
       guestOffset: GUEST_OFFSET,
     });
