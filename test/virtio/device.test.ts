@@ -357,3 +357,23 @@ test('a driver that began with the legacy interface and accepts VERSION_1 is not
   device.notify(0);
   expect([device.queueEnabled(0), type.log]).toEqual([false, []]);
 });
+
+test('one device takes a legacy driver, then a modern one, then a legacy one', () => {
+  const { device, arena, type } = makeRig();
+  const regionsBefore = arena.regions().length;
+  for (const modern of [false, true, false]) {
+    const supported = (own | DRIVER_RING_FEATURES) & (modern ? ~0n : ~V1);
+    const features = negotiate(device, { ...known, supported });
+    const queue = setUpQueue(arena, device, { name: 'q', index: 0, features, guestOffset: GUEST_OFFSET });
+    startDevice(device, 'driver');
+    expect(device.negotiated).toBe(features);
+    expect(features >> 32n !== 0n).toBe(modern);
+    expect([device.live, type.live[0] !== undefined]).toEqual([true, true]);
+    // A legacy ring is one piece: its parts follow one another.
+    const { descriptors, driverArea } = queue.driver.rings;
+    expect(driverArea === descriptors + 8 * 16).toBe(!modern);
+    device.writeStatus(0);
+    queue.release();
+  }
+  expect(arena.regions().length).toBe(regionsBefore);
+});
