@@ -34,3 +34,15 @@ test('the smallest example copies a capture', () => {
     Array.from(readCapture(path), ({ frame, ...rest }) => ({ ...rest, frame: [...frame] }));
   expect(frames(copy)).toEqual(frames('examples/edge.pcap'));
 });
+
+test('old and new input drivers and devices work together, and a device that refuses is given up', () => {
+  expect(node('examples/virtio-input/main.mjs').trimEnd().split('\n')).toEqual([
+    'old driver, old device    single touch: 100,200 (X Y)',
+    'new driver, old device    single touch: 100,200 (X Y)',
+    'old driver, new device    single touch: 100,200 (X Y)',
+    'new driver, new device    multi-touch: 100,200 and 300,400 (X Y MT_SLOT MT_POSITION_X MT_POSITION_Y)',
+    expect.stringMatching(/^old driver, strict device UNSUPPORTED: .* without VIRTIO_INPUT_F_MULTI_TOUCH/),
+    expect.stringMatching(/the device says: features refused: this screen reports nothing but multi-touch$/),
+    'new driver, strict device multi-touch: 100,200 and 300,400 (X Y MT_SLOT MT_POSITION_X MT_POSITION_Y)',
+  ]);
+});

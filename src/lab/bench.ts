@@ -1,5 +1,6 @@
 import { RingwayError } from '../util/errors.ts';
 import { takeBenchLock } from './bench-lock.ts';
+import { benchBlock } from './block-bench.ts';
 import { benchForward } from './forward-bench.ts';
 import { benchMemory } from './memory-bench.ts';
 import { Peers } from './peers.ts';
@@ -15,6 +16,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
   pool: benchPool,
   tso: benchTso,
+  block: benchBlock,
   forward: benchForward,
   replay: benchReplay,
   memory: benchMemory,

@@ -70,20 +70,16 @@ export class BlockDriver {
   #batched = 0;
 
   /**
-   * @param options.size descriptors of the queue; a third of so many requests can be under way.
+   * @param options.queue which nothing uses yet. A third as many requests as it has descriptors can be under way.
    * @param options.notify tells the device that the queue has something.
    * @throws RingwayError `BAD_ARGUMENT` for a queue of less than 3 descriptors, `ARENA_FULL`.
    */
   constructor(
     arena: Arena,
-    options: {
-      readonly name: string;
-      readonly queue: VirtqueueDriver;
-      readonly size: number;
-      readonly notify: () => void;
-    },
+    options: { readonly name: string; readonly queue: VirtqueueDriver; readonly notify: () => void },
   ) {
-    const { name, queue, size, notify } = options;
+    const { name, queue, notify } = options;
+    const size = queue.free();
     const requests = Math.floor(size / SEGMENTS);
     if (requests < 1)
       throw new RingwayError('BAD_ARGUMENT', `${name}: size=${size}, a request takes ${SEGMENTS} descriptors`);

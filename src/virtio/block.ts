@@ -108,7 +108,8 @@ interface BlockKernels {
 
 /**
  * The block device (virtio 1.1, 5.2) over a file, or over a stretch of the arena, which one kernel serves a burst at a
- * time. A request that cannot be carried out is answered and counted, whatever it holds.
+ * time. A request that cannot be carried out is answered and counted, whatever it holds. All queues are one thread's.
+ * What is discarded of a stretch of the arena becomes zeroes; a file keeps it.
  */
 export class BlockDevice implements DeviceType {
   readonly name = 'block';

@@ -1,4 +1,12 @@
 import type { Arena } from '../memory/arena.ts';
+import {
+  RSS_KEY,
+  RSS_TABLE,
+  RSS_TABLE_MASK,
+  RSS_TYPES,
+  RSS_UNCLASSIFIED_QUEUE,
+  TOEPLITZ_KEY_BYTES,
+} from '../packet/layout.ts';
 import { hasFeature } from './features.ts';
 import {
   NET_CONTROL_BYTES,
@@ -8,17 +16,13 @@ import {
   NET_CONTROL_F_UNICAST_OVERFLOW,
   NET_CONTROL_F_VLAN,
   NET_CONTROL_FLAGS,
-  NET_CONTROL_HASH_TYPES,
-  NET_CONTROL_KEY,
   NET_CONTROL_KEY_LENGTH,
   NET_CONTROL_MAC,
   NET_CONTROL_MULTICAST,
   NET_CONTROL_MULTICAST_COUNT,
   NET_CONTROL_OFFLOADS,
   NET_CONTROL_PAIRS,
-  NET_CONTROL_RSS_MASK,
-  NET_CONTROL_RSS_TABLE,
-  NET_CONTROL_RSS_UNCLASSIFIED,
+  NET_CONTROL_RSS,
   NET_CONTROL_UNICAST,
   NET_CONTROL_UNICAST_COUNT,
   NET_CONTROL_VLANS,
@@ -89,6 +93,11 @@ export class NetControlState {
    */
   filter(slots: number, n: number): number {
     return this.#filter(this.address, slots, n);
+  }
+
+  /** Address of what `rssHash` is to do (`packet/layout.ts`, RSS_…). */
+  get rssAddress(): number {
+    return this.address + NET_CONTROL_RSS;
   }
 
   /** NET_CONTROL_F_…. */
@@ -164,9 +173,9 @@ export class NetControlState {
   setRss({ hashTypes, table, unclassified, pairs, key }: RssSettings): void {
     const { u16 } = this.#arena;
     this.setFlag(NET_CONTROL_F_RSS, false);
-    this.#set(NET_CONTROL_RSS_MASK, table.length - 1);
-    this.#set(NET_CONTROL_RSS_UNCLASSIFIED, unclassified);
-    u16.set(table, (this.address + NET_CONTROL_RSS_TABLE) >>> 1);
+    u16[(this.rssAddress + RSS_TABLE_MASK) >>> 1] = table.length - 1;
+    u16[(this.rssAddress + RSS_UNCLASSIFIED_QUEUE) >>> 1] = unclassified;
+    u16.set(table, (this.rssAddress + RSS_TABLE) >>> 1);
     this.#setKey(hashTypes, key);
     this.pairs = pairs;
     this.setFlag(NET_CONTROL_F_RSS, true);
@@ -175,30 +184,32 @@ export class NetControlState {
   /** What `setRss` set; undefined when the device chooses receive queues. */
   get rss(): RssSettings | undefined {
     if (!(this.flags & NET_CONTROL_F_RSS)) return undefined;
-    const table = (this.address + NET_CONTROL_RSS_TABLE) >>> 1;
+    const { u16 } = this.#arena;
+    const table = (this.rssAddress + RSS_TABLE) >>> 1;
     return {
       hashTypes: this.hashTypes,
-      table: [...this.#arena.u16.subarray(table, table + this.#get(NET_CONTROL_RSS_MASK) + 1)],
-      unclassified: this.#get(NET_CONTROL_RSS_UNCLASSIFIED),
+      table: [...u16.subarray(table, table + (u16[(this.rssAddress + RSS_TABLE_MASK) >>> 1] ?? 0) + 1)],
+      unclassified: u16[(this.rssAddress + RSS_UNCLASSIFIED_QUEUE) >>> 1] ?? 0,
       pairs: this.pairs,
       key: this.key,
     };
   }
 
   get hashTypes(): number {
-    return this.#get(NET_CONTROL_HASH_TYPES);
+    return this.#get(NET_CONTROL_RSS + RSS_TYPES);
   }
 
   get key(): Uint8Array {
-    const at = this.address + NET_CONTROL_KEY;
+    const at = this.rssAddress + RSS_KEY;
     return this.#arena.u8.slice(at, at + this.#get(NET_CONTROL_KEY_LENGTH));
   }
 
   #setKey(hashTypes: number, key: Uint8Array): void {
-    this.#set(NET_CONTROL_HASH_TYPES, 0);
-    this.#arena.u8.set(key, this.address + NET_CONTROL_KEY);
+    const at = this.rssAddress + RSS_KEY;
+    this.#set(NET_CONTROL_RSS + RSS_TYPES, 0);
+    this.#arena.u8.fill(0, at, at + TOEPLITZ_KEY_BYTES).set(key, at);
     this.#set(NET_CONTROL_KEY_LENGTH, key.length);
-    this.#set(NET_CONTROL_HASH_TYPES, hashTypes);
+    this.#set(NET_CONTROL_RSS + RSS_TYPES, hashTypes);
   }
 
   #get(offset: number): number {

@@ -32,7 +32,7 @@ export interface DeviceHost {
 /** What a running device type may do besides work on its queues. */
 export interface DeviceSession {
   usedBuffers(index: number): void;
-  /** Sets NEEDS_RESET and tells the driver (virtio 1.1, 2.1.2). No queue is touched any more until the reset. */
+  /** Sets NEEDS_RESET and tells the driver (virtio 1.1, 2.1.2). `notify` is not called any more until the reset. */
   needsReset(reason: string): void;
 }
 
@@ -191,7 +191,8 @@ export class VirtioDevice implements VirtioTransport {
       this.#stop();
       return;
     }
-    if (added & FEATURES_OK) this.#checkFeatures();
+    // A legacy driver that runs already has ended the negotiation.
+    if (added & FEATURES_OK && !this.#running) this.#checkFeatures();
     if (added & DRIVER_OK) this.#goLive();
   }
 
@@ -210,7 +211,8 @@ export class VirtioDevice implements VirtioTransport {
   }
 
   queueMaxSize(index: number): number {
-    return this.#type.queues(this.#accepted === 0n ? this.#offered : this.#accepted)[index] ?? 0;
+    const known = this.#accepted === 0n ? this.#offered : this.#accepted & this.#offered;
+    return this.#type.queues(known)[index] ?? 0;
   }
 
   setQueue(index: number, setup: QueueSetup): void {
@@ -313,8 +315,9 @@ export class VirtioDevice implements VirtioTransport {
       return;
     }
     this.#status |= FEATURES_OK;
-    // Queues that were set before were set for other features.
+    // Queues that were set before were set for other features, perhaps through the legacy interface.
     this.#releaseAll();
+    this.#legacy = false;
   }
 
   #goLive(): void {

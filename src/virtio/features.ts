@@ -3,7 +3,7 @@ import { suggest } from '../util/nearest.ts';
 
 /**
  * Feature bits that all device types share, by the name behind `VIRTIO_F_` (virtio 1.1, 6 and 6.3; 39 to 41 virtio 1.2
- * and 1.3, 6). Bit 30 is not virtio's: it says that a vhost-user back end has protocol features of its own.
+ * and 1.3, 6).
  */
 export const VIRTIO_F = {
   NOTIFY_ON_EMPTY: 24,

@@ -260,18 +260,12 @@ export const NET_CONTROL_PAIRS: u32 = 4;
 export const NET_CONTROL_MAC: u32 = 8;
 export const NET_CONTROL_UNICAST_COUNT: u32 = 16;
 export const NET_CONTROL_MULTICAST_COUNT: u32 = 20;
-/** Hashes that the driver wants computed (virtio 1.2, 5.1.6.4.2.1): VIRTIO_NET_HASH_TYPE_…. */
-export const NET_CONTROL_HASH_TYPES: u32 = 24;
-/** With NET_CONTROL_F_RSS (virtio 1.2, 5.1.6.5.7): what is left of a hash, and the queue of packets without one. */
-export const NET_CONTROL_RSS_MASK: u32 = 28;
-export const NET_CONTROL_RSS_UNCLASSIFIED: u32 = 32;
 /** Bytes of the Toeplitz key: 0 to NET_RSS_KEY_MAX. */
-export const NET_CONTROL_KEY_LENGTH: u32 = 36;
+export const NET_CONTROL_KEY_LENGTH: u32 = 24;
 /** Offloads that are on, u64: bits of VIRTIO_NET_F_GUEST_… (5.1.6.5.6). */
 export const NET_CONTROL_OFFLOADS: u32 = 40;
-export const NET_CONTROL_KEY: u32 = 64;
-/** Receive queues, u16 each; NET_CONTROL_RSS_MASK + 1 of them count. */
-export const NET_CONTROL_RSS_TABLE: u32 = 128;
+/** Hash types, key, table: RSS_… of `packet/layout.ts`, 304 bytes. */
+export const NET_CONTROL_RSS: u32 = 64;
 /** Addresses to receive, as NET_CONTROL_MAC. */
 export const NET_CONTROL_UNICAST: u32 = 384;
 export const NET_CONTROL_MULTICAST: u32 = 896;

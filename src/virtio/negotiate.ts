@@ -27,6 +27,8 @@ export interface NegotiateOptions {
   readonly rules?: readonly FeatureRule[];
 }
 
+/** Bits 0 to 23, and from 50 on, belong to the device type (virtio 1.2, 2.2). */
+const TYPE_FEATURES = 0xff_ffffn | (((1n << 78n) - 1n) << 50n);
 /** Times that a driver looks again before it believes that a device does not answer. */
 const RETRIES = 1000;
 
@@ -62,12 +64,10 @@ export function negotiate(transport: VirtioTransport, options: NegotiateOptions)
   if (!modern) return accepted;
   transport.writeStatus(transport.readStatus() | VIRTIO_STATUS.FEATURES_OK);
   if (!(transport.readStatus() & VIRTIO_STATUS.FEATURES_OK)) {
-    const unknown = offered & ~accepted;
-    giveUp(
-      transport,
-      name,
-      `the device refuses ${list(accepted)}; it also offers ${list(unknown)}: a driver that knows that may do`,
-    );
+    // The device cannot say why. What it offers of its own type and did not get is the likeliest reason.
+    const unknown = offered & ~accepted & TYPE_FEATURES;
+    const without = unknown === 0n ? '' : ` without ${list(unknown)}, which it offers too`;
+    giveUp(transport, name, `the device refuses ${list(accepted)}${without}`);
   }
   return accepted;
 }

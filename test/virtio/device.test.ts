@@ -68,7 +68,9 @@ test('a device type refuses sets of its own, and a driver fails with what it lac
   expect(() => negotiate(rig.device, { ...known, supported: V1 | featureMask(A) })).toThrow(
     expect.objectContaining({
       code: 'UNSUPPORTED',
-      message: expect.stringMatching(/refuses TEST_F_A, VIRTIO_F_VERSION_1; it also offers .*TEST_F_HIGH/),
+      message: expect.stringMatching(
+        /refuses TEST_F_A, VIRTIO_F_VERSION_1 without TEST_F_B, TEST_F_HIGH, TEST_F_TOP, which it offers too/,
+      ),
     }),
   );
   expect(rig.device.readStatus() & FAILED).toBe(FAILED);
@@ -193,7 +195,7 @@ test('a driver reads again when the generation moves, and gives up when it alway
 });
 
 const setup = (rig: ReturnType<typeof makeRig>, size = 8) => {
-  const at = rig.arena.allocate('rings', 4096, 4096);
+  const at = rig.arena.allocate('rings', 8192, 4096);
   const guest = (offset: number): bigint => GUEST_OFFSET + BigInt(at + offset);
   return { size, descriptors: guest(0), driverArea: guest(1024), deviceArea: guest(2048) };
 };
@@ -319,6 +321,59 @@ test.each([
 });
 
 test('a device offers nothing that it cannot do', () => {
-  expect(() => makeRig({ ringFeatures: featureMask(VIRTIO_F.IN_ORDER) })).toThrow(/cannot offer VIRTIO_F_IN_ORDER/);
+  expect(() => makeRig({ ringFeatures: featureMask(VIRTIO_F.NOTIFICATION_DATA) })).toThrow(
+    /cannot offer VIRTIO_F_NOTIFICATION_DATA/,
+  );
   expect(makeRig({ ringFeatures: 0n }).device.readFeatures()).toBe(own | V1);
+});
+
+test('a driver gives up on a device that does not answer as one', () => {
+  const { device } = makeRig();
+  const stuck = Object.assign(Object.create(device) as typeof device, {
+    readStatus: () => 255,
+    writeStatus: () => {},
+  });
+  expect(() => negotiate(stuck, { ...known, supported: V1 })).toThrow(/driver: the device does not reset/);
+  expect(() => startDevice(stuck, 'driver')).toThrow(/the device does not start: status 0xff/);
+});
+
+test('a legacy driver that runs keeps its queues when it writes FEATURES_OK all the same', () => {
+  const rig = makeRig();
+  const { device, type } = rig;
+  device.setLegacyQueue(0, setup(rig, 8).descriptors);
+  device.notify(0);
+  expect(device.live).toBe(true);
+  device.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+  expect(device.readStatus() & FEATURES_OK).toBe(0);
+  expect([device.queueEnabled(0), type.live[0] !== undefined]).toEqual([true, true]);
+});
+
+test('a driver that began with the legacy interface and accepts VERSION_1 is not served before DRIVER_OK', () => {
+  const rig = makeRig();
+  const { device, type } = rig;
+  device.setLegacyQueue(0, setup(rig, 8).descriptors);
+  device.writeFeatures(V1);
+  device.writeStatus(ACKNOWLEDGE | DRIVER | FEATURES_OK);
+  device.notify(0);
+  expect([device.queueEnabled(0), type.log]).toEqual([false, []]);
+});
+
+test('one device takes a legacy driver, then a modern one, then a legacy one', () => {
+  const { device, arena, type } = makeRig();
+  const regionsBefore = arena.regions().length;
+  for (const modern of [false, true, false]) {
+    const supported = (own | DRIVER_RING_FEATURES) & (modern ? ~0n : ~V1);
+    const features = negotiate(device, { ...known, supported });
+    const queue = setUpQueue(arena, device, { name: 'q', index: 0, features, guestOffset: GUEST_OFFSET });
+    startDevice(device, 'driver');
+    expect(device.negotiated).toBe(features);
+    expect(features >> 32n !== 0n).toBe(modern);
+    expect([device.live, type.live[0] !== undefined]).toEqual([true, true]);
+    // A legacy ring is one piece: its parts follow one another.
+    const { descriptors, driverArea } = queue.driver.rings;
+    expect(driverArea === descriptors + 8 * 16).toBe(!modern);
+    device.writeStatus(0);
+    queue.release();
+  }
+  expect(arena.regions().length).toBe(regionsBefore);
 });
