@@ -52,6 +52,7 @@ import { add as virtioPackedDriverAdd, poll as virtioPackedDriverPoll } from './
 import { giveBack as virtioSplitDeviceReturn, take as virtioSplitDeviceTake } from './virtio/split.kernel.ts';
 import { add as virtioSplitDriverAdd, poll as virtioSplitDriverPoll } from './virtio/split-driver.kernel.ts';
 import { detach as virtioDriverDetach, reset as virtioReset } from './virtio/state.kernel.ts';
+import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 
 export {
@@ -102,6 +103,7 @@ export {
   virtioNetDriverRefill,
   virtioNetDriverSend,
   virtioNetFilter,
+  virtioNetSteer,
   virtioPackedDeviceReturn,
   virtioPackedDeviceTake,
   virtioPackedDriverAdd,

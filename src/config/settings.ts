@@ -1,7 +1,7 @@
 import { RingwayError } from '../util/errors.ts';
 import { nearest } from '../util/nearest.ts';
 import { show } from './problems.ts';
-import { duration, NAME, probability, rate, speed, truth } from './scalars.ts';
+import { duration, NAME, oneOf, probability, rate, speed, truth } from './scalars.ts';
 import { ageing, reserved } from './schema.ts';
 import type { FaultConfig } from './types.ts';
 
@@ -13,6 +13,7 @@ export type Setting =
   | { readonly key: 'rate' | 'storm'; readonly port: string; readonly value: number | undefined }
   | { readonly key: 'speed'; readonly port: string; readonly value: 'full' | 'recorded' | number }
   | { readonly key: 'learn'; readonly port: string; readonly value: boolean }
+  | { readonly key: 'link'; readonly port: string; readonly value: 'up' | 'down' }
   | { readonly key: 'fault'; readonly port: string; readonly value: FaultSetting }
   | { readonly key: 'ageing'; readonly value: number }
   | { readonly key: 'reserved'; readonly value: 'drop' | 'forward' };
@@ -42,6 +43,7 @@ function read<T>(reader: Reader<T>, path: string, value: unknown): T {
 const RATE = rate('');
 const SPEED = speed('');
 const LEARN = truth('');
+const LINK = oneOf('a state of a link', ['up', 'down'], '');
 const PROBABILITY = probability('');
 const DELAY = duration(0, 60, '0s to 60s', '');
 
@@ -86,6 +88,11 @@ const ENTRIES: readonly Entry[] = [
       const value = read(LEARN, path, text === 'true' ? true : text === 'false' ? false : text);
       return { key: 'learn', port, value };
     },
+  },
+  {
+    pattern: 'ports.NAME.link',
+    description: "whether a guest's link is up or down",
+    read: (text, path, port) => ({ key: 'link', port, value: read(LINK, path, text) }),
   },
   faultEntry('loss', 'part of the packets that are lost, such as 0.01 or 1%'),
   faultEntry('duplicate', 'part of the packets that come twice'),

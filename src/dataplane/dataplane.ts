@@ -253,17 +253,18 @@ class Dataplane implements RunningDataplane {
     const table = this.#machine.switch;
     if (setting.key === 'ageing') return table.setAgeing(setting.value);
     if (setting.key === 'reserved') return table.setForwardReserved(setting.value === 'forward');
-    const { wire, config } = this.#ports.get(setting.port);
+    const { wire, config, share } = this.#ports.get(setting.port);
     if (setting.key === 'learn') return table.setLearn(wire.index, setting.value);
     if (setting.key === 'storm') return table.setStorm(wire.index, setting.value);
-    const owner = { rate: 'generator', speed: 'capture', fault: undefined }[setting.key];
+    const owner = { rate: 'generator', speed: 'capture', link: 'guest', fault: undefined }[setting.key];
     if (owner !== undefined && config.type !== owner) {
       throw new RingwayError(
         'BAD_ARGUMENT',
         `ports.${setting.port}.${setting.key}: it is a ${config.type} port; only a ${owner} has that`,
       );
     }
-    await this.#tellAll({ kind: 'set', index: wire.index, name: setting.key, value: setting.value });
+    if (setting.key === 'link') share.set?.(setting.key, setting.value);
+    else await this.#tellAll({ kind: 'set', index: wire.index, name: setting.key, value: setting.value });
   }
 
   addPort(name: string, source: unknown): Promise<void> {

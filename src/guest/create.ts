@@ -4,6 +4,7 @@ import { createPool, poolBytes } from '../memory/pool.ts';
 import { ControlQueueDriver } from '../virtio/control-driver.ts';
 import { VirtioDevice } from '../virtio/device.ts';
 import { featureMask, hasFeature } from '../virtio/features.ts';
+import { NET_CONTROL_LINK } from '../virtio/layout.ts';
 import { type DriverQueue, negotiate, setUpQueue, startDevice } from '../virtio/negotiate.ts';
 import { type NetDataPath, NetDevice } from '../virtio/net.ts';
 import {
@@ -52,7 +53,10 @@ export interface GuestMachine {
 }
 
 /** The bits of VIRTIO_NET_F that make a difference to a guest's queues. */
-export const GUEST_FEATURES: bigint = NET_OFFLOAD_FEATURES | featureMask(VIRTIO_NET_F.MRG_RXBUF);
+export const GUEST_FEATURES: bigint =
+  NET_OFFLOAD_FEATURES | featureMask(VIRTIO_NET_F.MRG_RXBUF, VIRTIO_NET_F.HASH_REPORT, VIRTIO_NET_F.RSS);
+/** All that `rssHash` can hash: VIRTIO_NET_HASH_TYPE_IPv4 to _UDP_EX (virtio 1.2, 5.1.6.4.3.1). */
+const HASH_TYPES = 0x1ff;
 /** Segments of an indirect table of ours: a frame of 64 KiB in buffers of 1,792 bytes takes 37. */
 const TABLE_ENTRIES = 40;
 /** Buffers of a guest beside those in its rings: in the thread's cache and bursts. */
@@ -164,7 +168,17 @@ export function createGuest(arena: Arena, options: GuestOptions): GuestMachine {
   const regions = createRegionTable(arena, `${name} regions`);
   regions.set([{ guest: 0n, bytes: end - base, address: base }]);
   const dataPath: NetDataPath = { features: offered & GUEST_FEATURES, start() {}, stop() {}, queueChanged() {} };
-  const net = new NetDevice(arena, { name, dataPath, mac: macBytes(addresses.mac), maxPairs: queues, mtu, queueSize });
+  const hashes = featureMask(VIRTIO_NET_F.HASH_REPORT, VIRTIO_NET_F.RSS);
+  const hashTypes = (offered & hashes) === 0n ? 0 : HASH_TYPES;
+  const net = new NetDevice(arena, {
+    name,
+    dataPath,
+    mac: macBytes(addresses.mac),
+    maxPairs: queues,
+    mtu,
+    queueSize,
+    hashTypes,
+  });
   net.setLink(true);
   const device = new VirtioDevice(arena, {
     name,
@@ -190,6 +204,7 @@ export function createGuest(arena: Arena, options: GuestOptions): GuestMachine {
     cache,
     burst: memory.allocate('burst', GUEST_BURST_BYTES),
     scratch: memory.allocate('scratch', GUEST_SCRATCH_BYTES),
+    link: (net.control.address + NET_CONTROL_LINK) >>> 2,
     addresses,
     app,
     seed,

@@ -76,6 +76,7 @@ class Guest implements LcoreTask {
   }
 
   #produce(source: Source): number {
+    if (this.#arena.u32[this.#wire.link] === 0) return 0;
     const pair = this.#pairs[0] as Pair;
     const n = source.make(this.#wire.burst, this.#wire.cache, this.#now());
     if (n > 0) this.#send(pair, this.#wire.burst, n);

@@ -36,6 +36,8 @@ export interface GuestWire {
   readonly burst: number;
   /** Address of GUEST_SCRATCH_BYTES, for a template, and for frames that do not lie in one piece. */
   readonly scratch: number;
+  /** Word index of what says whether its link is up. */
+  readonly link: number;
   readonly addresses: StackAddresses;
   readonly app: GuestApp;
   readonly seed: number;

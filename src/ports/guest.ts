@@ -1,16 +1,14 @@
-import { createGuest, type GuestMachine, type GuestOptions, guestBytes } from '../guest/create.ts';
+import { createGuest, type GuestOptions, guestBytes } from '../guest/create.ts';
 import type { GuestApp } from '../guest/wire.ts';
 import type { IdleStrategy } from '../lcore/idle.ts';
 import { ringDoorbell } from '../lcore/idle.ts';
 import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
-import { DROP_BAD_DESCRIPTOR, DROP_OVERSIZE, DROP_POOL_EMPTY } from '../telemetry/layout.ts';
 import { parseIpv4, parseIpv6, parseMac } from '../util/addresses.ts';
 import { featureMask, VIRTIO_F } from '../virtio/features.ts';
-import { NETQ_OFFLOADS } from '../virtio/layout.ts';
 import { NET_OFFLOAD_FEATURES, VIRTIO_NET_F } from '../virtio/net-features.ts';
-import { attachNetQueue, type NetQueue, type NetQueueDrops } from '../virtio/net-queue.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
-import type { PortContext, PortType } from './port.ts';
+import { type NetDeviceShare, netDevicePort, shareNetDevice } from './net-device.ts';
+import type { PortType } from './port.ts';
 
 /** A guest in this process. */
 export interface GuestConfig {
@@ -37,7 +35,7 @@ export interface GuestConfig {
 
 /** What the lcores that serve a guest are given. */
 interface GuestShare {
-  readonly pairs: GuestMachine['pairs'];
+  readonly net: NetDeviceShare;
   /** Address of the guest's lcore. */
   readonly lcore: number;
   /** Names of the regions that it takes. */
@@ -83,18 +81,6 @@ function optionsOf(name: string, seed: number, config: GuestConfig): GuestOption
   return { name, seed, queueSize, queues, mtu, app, addresses, offered: features, supported: features };
 }
 
-/** Tells the dataplane of frames that a net queue dropped since the last call. */
-function dropReporter(queue: NetQueue, report: (reason: number, n: number) => void): () => void {
-  let seen: NetQueueDrops = { bad: 0, long: 0, empty: 0 };
-  return () => {
-    const now = queue.drops();
-    if (now.bad !== seen.bad) report(DROP_BAD_DESCRIPTOR, (now.bad - seen.bad) >>> 0);
-    if (now.long !== seen.long) report(DROP_OVERSIZE, (now.long - seen.long) >>> 0);
-    if (now.empty !== seen.empty) report(DROP_POOL_EMPTY, (now.empty - seen.empty) >>> 0);
-    seen = now;
-  };
-}
-
 /** A guest: a thread with a driver of its own behind real virtqueues, and a port that is its network device. */
 export const guestPort: PortType<GuestConfig> = {
   bytes: (config) => guestBytes(optionsOf('port', 0, config)) + (64 << 10),
@@ -106,7 +92,8 @@ export const guestPort: PortType<GuestConfig> = {
     try {
       const guest = createGuest(arena, optionsOf(name, seed, config));
       const { cpu, idle } = config;
-      const data: GuestShare = { pairs: guest.pairs, lcore: guest.lcore, regions: added() };
+      const net = shareNetDevice(arena, name, guest.pairs, guest.net.control.address);
+      const data: GuestShare = { net, lcore: guest.lcore, regions: added() };
       const thread = {
         arena: guest.arena,
         address: guest.lcore,
@@ -115,7 +102,8 @@ export const guestPort: PortType<GuestConfig> = {
         ...(cpu === undefined ? {} : { cpu }),
         ...(idle === undefined ? {} : { idle }),
       };
-      return { data, rxQueues: config.queues, pausable: false, finite: false, thread };
+      const set = (_: string, value: unknown): void => guest.net.setLink(value === 'up');
+      return { data, rxQueues: config.queues, pausable: false, finite: false, thread, set };
     } catch (error) {
       for (const region of added()) arena.release(region);
       throw error;
@@ -123,34 +111,18 @@ export const guestPort: PortType<GuestConfig> = {
   },
 
   attach(context, data) {
-    const { pairs, lcore } = data as GuestShare;
-    const { arena, cache, queue } = context;
-    const { i32 } = arena;
+    const { net, lcore } = data as GuestShare;
+    const { i32 } = context.arena;
     const doorbell = (lcore + LCORE_DOORBELL) >>> 2;
     const parked = (lcore + LCORE_PARKED) >>> 2;
-    const pair = pairs[queue] as GuestMachine['pairs'][number];
-    const receive = attachNetQueue(arena, pair.receive, cache);
-    const reportReceived = dropReporter(receive, context.refuse);
-    const send = queue === 0 ? attachSenders(context, pairs) : undefined;
-    const report = (): void => {
-      reportReceived();
-      send?.report();
-    };
+    const port = netDevicePort(context, net);
     return {
-      // Bit by bit what the net queue lets a sender leave to do.
-      offloads: arena.u32[(pair.send + NETQ_OFFLOADS) >>> 2] ?? 0,
-      rxBurst: (slots, max) => receive.receive(slots, max),
+      ...port,
       txBurst(slots, count) {
-        if (send === undefined) return 0;
-        const n = send.burst(slots, count);
+        const n = port.txBurst(slots, count);
         if (n > 0) ringDoorbell(i32, doorbell, parked);
         return n;
       },
-      info() {
-        report();
-        return { done: false };
-      },
-      close: report,
     };
   },
 
@@ -158,16 +130,3 @@ export const guestPort: PortType<GuestConfig> = {
     for (const region of (data as GuestShare).regions) arena.release(region);
   },
 };
-
-/** What sends into the guest's receive queues: all of them, since one lcore sends for the port. */
-function attachSenders({ arena, cache, lost }: PortContext, pairs: GuestMachine['pairs']) {
-  const queues = pairs.map(({ send }) => attachNetQueue(arena, send, cache));
-  const reports = queues.map((queue) => dropReporter(queue, lost));
-  const [first] = queues as [NetQueue];
-  return {
-    burst: (slots: number, count: number): number => first.send(slots, count),
-    report(): void {
-      for (const report of reports) report();
-    },
-  };
-}

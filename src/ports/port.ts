@@ -78,6 +78,8 @@ export interface PortShare {
   /** True when its input ends by itself. */
   readonly finite: boolean;
   readonly thread?: PortThread;
+  /** Changes a setting that is the control thread's to change, by its name in the configuration. */
+  readonly set?: (name: string, value: unknown) => void;
 }
 
 /** What the control thread offers to a port that is being made. */

@@ -19,11 +19,13 @@ export const DROPS: ReadonlyMap<number, { readonly name: string; readonly meanin
     layout.DROP_BAD_DESCRIPTOR,
     { name: 'bad-descriptor', meaning: 'a guest sent no whole frame, or a header that is not allowed' },
   ],
+  [layout.DROP_LINK_DOWN, { name: 'link-down', meaning: 'the link of the port it was to leave through is down' }],
   [layout.DROP_TX_FULL, { name: 'tx-full', meaning: 'the port it was to leave through is behind' }],
   [layout.DROP_TX_ERROR, { name: 'tx-error', meaning: 'the port it was to leave through is broken' }],
   [layout.DROP_PORT_GONE, { name: 'port-gone', meaning: 'the port it was to leave through was deleted' }],
   [layout.DROP_STOPPED, { name: 'stopped', meaning: 'still in flight when the dataplane had to stop' }],
   [layout.DROP_OVERSIZE, { name: 'oversize', meaning: 'longer than the buffers of the guest it was for' }],
+  [layout.DROP_FILTERED, { name: 'filtered', meaning: 'the guest it was for does not receive that address or VLAN' }],
   [layout.DROP_FAULT, { name: 'fault', meaning: 'lost by the fault injector' }],
   [
     layout.DROP_BAD_OFFLOAD,

@@ -39,6 +39,7 @@ export const DROP_BAD_HEADER: u32 = 11;
 export const DROP_LCORE_FULL: u32 = 12;
 export const DROP_BAD_DESCRIPTOR: u32 = 13;
 /** … or, from here on, for the port that it was to leave through. */
+export const DROP_LINK_DOWN: u32 = 15;
 export const DROP_TX_FULL: u32 = 16;
 export const DROP_TX_ERROR: u32 = 17;
 export const DROP_PORT_GONE: u32 = 18;
@@ -48,4 +49,5 @@ export const DROP_FAULT: u32 = 20;
 /** Of the port it was to leave through, too: what a packet asks for contradicts the packet. */
 export const DROP_BAD_OFFLOAD: u32 = 21;
 export const DROP_OVERSIZE: u32 = 22;
+export const DROP_FILTERED: u32 = 23;
 export const DROP_REASONS: u32 = 24;

@@ -17,6 +17,7 @@ import {
   NET_CONTROL_F_VLAN,
   NET_CONTROL_FLAGS,
   NET_CONTROL_KEY_LENGTH,
+  NET_CONTROL_LINK,
   NET_CONTROL_MAC,
   NET_CONTROL_MULTICAST,
   NET_CONTROL_MULTICAST_COUNT,
@@ -79,7 +80,9 @@ export class NetControlState {
    * offloads that were negotiated (5.1.6.5.6.1). No VLAN is received once a driver can say which (5.1.6.5.3).
    */
   reset(mac: Uint8Array, features: bigint): void {
+    const { link } = this;
     this.#arena.u8.fill(0, this.address, this.address + NET_CONTROL_BYTES);
+    this.link = link;
     const vlan = hasFeature(features, VIRTIO_NET_F.CTRL_VLAN) ? NET_CONTROL_F_VLAN : 0;
     this.#set(NET_CONTROL_FLAGS, NET_CONTROL_F_PROMISC | vlan);
     this.pairs = 1;
@@ -98,6 +101,15 @@ export class NetControlState {
   /** Address of what `rssHash` is to do (`packet/layout.ts`, RSS_…). */
   get rssAddress(): number {
     return this.address + NET_CONTROL_RSS;
+  }
+
+  /** Whether frames can pass. */
+  get link(): boolean {
+    return this.#get(NET_CONTROL_LINK) === 1;
+  }
+
+  set link(up: boolean) {
+    this.#set(NET_CONTROL_LINK, up ? 1 : 0);
   }
 
   /** NET_CONTROL_F_…. */

@@ -238,6 +238,8 @@ export const NETQ_OFFLOAD_ECN: u32 = 128;
 export const NET_HDR_FLAGS: u32 = 0;
 export const NET_HDR_CSUM_OFFSET: u32 = 8;
 export const NET_HDR_NUM_BUFFERS: u32 = 10;
+/** With HASH_REPORT (virtio 1.2): hash u32, report u16, padding u16. */
+export const NET_HDR_HASH_VALUE: u32 = 12;
 export const VIRTIO_NET_HDR_F_NEEDS_CSUM: u32 = 1;
 export const VIRTIO_NET_HDR_F_DATA_VALID: u32 = 2;
 /** gso_type: 1 TCPV4, 3 UDP, 4 TCPV6 (5.1.6), 5 UDP_L4 (1.2); with this bit, TCP has ECN set. */
@@ -262,6 +264,8 @@ export const NET_CONTROL_UNICAST_COUNT: u32 = 16;
 export const NET_CONTROL_MULTICAST_COUNT: u32 = 20;
 /** Bytes of the Toeplitz key: 0 to NET_RSS_KEY_MAX. */
 export const NET_CONTROL_KEY_LENGTH: u32 = 24;
+/** 1 while frames can pass: VIRTIO_NET_S_LINK_UP of the configuration, for those who cannot see that. Survives resets. */
+export const NET_CONTROL_LINK: u32 = 28;
 /** Offloads that are on, u64: bits of VIRTIO_NET_F_GUEST_… (5.1.6.5.6). */
 export const NET_CONTROL_OFFLOADS: u32 = 40;
 /** Hash types, key, table: RSS_… of `packet/layout.ts`, 304 bytes. */
@@ -360,3 +364,10 @@ export const VIRTIO_BLK_S_UNSUPP: u32 = 2;
 export const BLOCK_NO_STATUS: u32 = 3;
 /** flags of struct virtio_blk_discard_write_zeroes. */
 export const BLOCK_RANGE_F_UNMAP: u32 = 1;
+
+/** Work space of `steer`: packets of each queue (u32, STEER_QUEUES_MAX of them), results of `rssHash`, a burst of slots. */
+export const STEER_COUNTS: u32 = 0;
+export const STEER_QUEUES_MAX: u32 = 8;
+export const STEER_RESULTS: u32 = 64;
+export const STEER_SLOTS: u32 = 320;
+export const STEER_BYTES: u32 = 832;

@@ -1,7 +1,15 @@
-import { BUFFER_OFFLOAD_FLAGS, SLOT_BUFFER, SLOT_FLAG_OFFLOAD, SLOT_FLAGS } from '../memory/layout.ts';
+import {
+  BUFFER_OFFLOAD_FLAGS,
+  SLOT_BUFFER,
+  SLOT_EVENT,
+  SLOT_FLAG_OFFLOAD,
+  SLOT_FLAGS,
+  SLOT_FLOW,
+} from '../memory/layout.ts';
 import {
   NET_HDR_CSUM_OFFSET,
   NET_HDR_FLAGS,
+  NET_HDR_HASH_VALUE,
   NET_HDR_NUM_BUFFERS,
   NETQ_HEADER_BYTES,
   NETQ_OFFLOADS,
@@ -66,6 +74,8 @@ export function writeHeader(netq: u32, slot: u32, target: u32, buffers: u32): vo
     return;
   }
   store<u32>(target, rest | (buffers << ((NET_HDR_NUM_BUFFERS - NET_HDR_CSUM_OFFSET) << 3)), NET_HDR_CSUM_OFFSET);
-  // hash_value, hash_report and padding (5.1.6.4.3 of 1.2): VIRTIO_NET_HASH_REPORT_NONE.
-  if (bytes === 20) store<u64>(target, 0, 12);
+  // hash_value, hash_report and padding (5.1.6.4.3 of 1.2), which `steer` left in the slot.
+  if (bytes === 20) {
+    store<u64>(target, ((<u64>load<u16>(slot, SLOT_EVENT)) << 32) | load<u32>(slot, SLOT_FLOW), NET_HDR_HASH_VALUE);
+  }
 }

@@ -121,6 +121,7 @@ export class NetDevice implements DeviceType {
 
   /** Tells the driver whether frames can pass (virtio 1.1, 5.1.4). */
   setLink(up: boolean): void {
+    this.control.link = up;
     writeConfigStatus(this.config, { link: up }, this.#has(F.STATUS));
   }
 

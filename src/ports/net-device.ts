@@ -1,0 +1,138 @@
+import type { Arena } from '../memory/arena.ts';
+import { SLOT_SHIFT } from '../memory/layout.ts';
+import type { PoolKernels } from '../memory/pool.ts';
+import {
+  DROP_BAD_DESCRIPTOR,
+  DROP_FILTERED,
+  DROP_LINK_DOWN,
+  DROP_OVERSIZE,
+  DROP_POOL_EMPTY,
+  DROP_TX_FULL,
+} from '../telemetry/layout.ts';
+import { NET_CONTROL_LINK, NETQ_HEADER_BYTES, NETQ_OFFLOADS, STEER_BYTES, STEER_COUNTS } from '../virtio/layout.ts';
+import { attachNetQueue, type NetQueue, type NetQueueDrops } from '../virtio/net-queue.ts';
+import type { Port, PortContext } from './port.ts';
+
+/** Addresses of a network device's parts, for the lcores that serve it. */
+export interface NetDeviceShare {
+  /** Net queues of each pair: the driver's transmit queue is what the device receives from. */
+  readonly pairs: readonly { readonly receive: number; readonly send: number }[];
+  /** What the driver set through the control queue (NET_CONTROL_…). */
+  readonly control: number;
+  /** STEER_BYTES, for the lcore that sends. */
+  readonly work: number;
+}
+
+interface NetDeviceKernels extends PoolKernels {
+  virtioNetFilter(state: number, slots: number, n: number): number;
+  virtioNetSteer(state: number, slots: number, n: number, queues: number, work: number): void;
+}
+
+/** What `netDevicePort` needs of a device, with what it works with allocated in the region `NAME steer`. */
+export function shareNetDevice(
+  arena: Arena,
+  name: string,
+  pairs: NetDeviceShare['pairs'],
+  control: number,
+): NetDeviceShare {
+  return { pairs, control, work: arena.allocate(`${name} steer`, STEER_BYTES) };
+}
+
+/** Tells the dataplane of frames that a net queue dropped since the last call. */
+function dropReporter(queue: NetQueue, report: (reason: number, n: number) => void): () => void {
+  let seen: NetQueueDrops = { bad: 0, long: 0, empty: 0 };
+  return () => {
+    const now = queue.drops();
+    if (now.bad !== seen.bad) report(DROP_BAD_DESCRIPTOR, (now.bad - seen.bad) >>> 0);
+    if (now.long !== seen.long) report(DROP_OVERSIZE, (now.long - seen.long) >>> 0);
+    if (now.empty !== seen.empty) report(DROP_POOL_EMPTY, (now.empty - seen.empty) >>> 0);
+    seen = now;
+  };
+}
+
+/** Sends to the driver's receive queues: all of them, since one lcore sends for a port. */
+class Sender {
+  readonly #context: PortContext;
+  readonly #share: NetDeviceShare;
+  readonly #kernels: NetDeviceKernels;
+  readonly #queues: readonly NetQueue[];
+  readonly #reports: readonly (() => void)[];
+  /** One queue, and no hash to report: nothing to find out about a packet. */
+  readonly #isPlain: boolean;
+  readonly #link: number;
+
+  constructor(context: PortContext, share: NetDeviceShare) {
+    const { arena, cache } = context;
+    this.#context = context;
+    this.#share = share;
+    this.#link = (share.control + NET_CONTROL_LINK) >>> 2;
+    this.#kernels = arena.kernels<NetDeviceKernels>();
+    this.#queues = share.pairs.map(({ send }) => attachNetQueue(arena, send, cache));
+    this.#reports = this.#queues.map((queue) => dropReporter(queue, context.lost));
+    const headerBytes = arena.u32[((share.pairs[0]?.send ?? 0) + NETQ_HEADER_BYTES) >>> 2];
+    this.#isPlain = share.pairs.length === 1 && headerBytes !== 20;
+  }
+
+  send(slots: number, count: number): number {
+    if (this.#context.arena.u32[this.#link] === 0) {
+      this.#drop(slots, count, DROP_LINK_DOWN);
+      return count;
+    }
+    const wanted = this.#kernels.virtioNetFilter(this.#share.control, slots, count);
+    const sent = this.#isPlain ? (this.#queues[0] as NetQueue).send(slots, wanted) : this.#steer(slots, wanted);
+    // What is not wanted lies behind what is, and waits with it.
+    if (wanted === count || sent < wanted) return sent;
+    this.#drop(slots + (wanted << SLOT_SHIFT), count - wanted, DROP_FILTERED);
+    return count;
+  }
+
+  /** Gives each queue its packets. What a full queue does not take is dropped: the other queues go on. */
+  #steer(slots: number, count: number): number {
+    const { control, work } = this.#share;
+    const { u32 } = this.#context.arena;
+    this.#kernels.virtioNetSteer(control, slots, count, this.#queues.length, work);
+    let at = slots;
+    for (const [index, queue] of this.#queues.entries()) {
+      const n = u32[((work + STEER_COUNTS) >>> 2) + index] ?? 0;
+      if (n === 0) continue;
+      const sent = queue.send(at, n);
+      if (sent < n) this.#drop(at + (sent << SLOT_SHIFT), n - sent, DROP_TX_FULL);
+      at += n << SLOT_SHIFT;
+    }
+    return count;
+  }
+
+  #drop(slots: number, n: number, reason: number): void {
+    this.#kernels.poolFree(this.#context.cache, slots, n);
+    this.#context.lost(reason, n);
+  }
+
+  report(): void {
+    for (const report of this.#reports) report();
+  }
+}
+
+/** The port that is a network device: what its driver transmits arrives, what is sent goes to its receive queues. */
+export function netDevicePort(context: PortContext, share: NetDeviceShare): Port {
+  const { arena, cache, queue } = context;
+  const pair = share.pairs[queue] as NetDeviceShare['pairs'][number];
+  const receive = attachNetQueue(arena, pair.receive, cache);
+  const link = (share.control + NET_CONTROL_LINK) >>> 2;
+  const reportReceived = dropReporter(receive, context.refuse);
+  const sender = queue === 0 ? new Sender(context, share) : undefined;
+  const report = (): void => {
+    reportReceived();
+    sender?.report();
+  };
+  return {
+    // Bit by bit what the net queue lets a sender leave to do.
+    offloads: arena.u32[(pair.send + NETQ_OFFLOADS) >>> 2] ?? 0,
+    rxBurst: (slots, max) => (arena.u32[link] === 0 ? 0 : receive.receive(slots, max)),
+    txBurst: (slots, count) => sender?.send(slots, count) ?? 0,
+    info() {
+      report();
+      return { done: false };
+    },
+    close: report,
+  };
+}
