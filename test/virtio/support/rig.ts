@@ -3,12 +3,14 @@ import {
   type ChainList,
   createChainList,
   createRegionTable,
-  createVirtqueue,
+  createVirtqueueDevice,
+  createVirtqueueDriver,
   type RegionTable,
   type VirtqueueDevice,
   type VirtqueueDriver,
   type VirtqueueLayout,
   type VirtqueueRings,
+  virtqueueBytes,
 } from 'ringway/virtio';
 import { testArena } from '../../support/arena.ts';
 
@@ -27,6 +29,10 @@ export interface RigOptions {
   readonly indirect?: number;
   readonly inOrder?: boolean;
   readonly base?: number;
+  /** Where it is made: an arena of its own by default. The kernels of the driver's side are this arena's. */
+  readonly arena?: Arena;
+  /** The same memory, with the kernels of the device's side. */
+  readonly deviceArena?: Arena;
 }
 
 /** A queue with both sides in one arena, the driver's buffers, and canaries on both sides of what the device may reach. */
@@ -44,15 +50,12 @@ export interface Rig {
   damaged(): string[];
 }
 
-export function makeRig({
-  layout,
-  size,
-  eventIdx = false,
-  indirect = 0,
-  inOrder = false,
-  base = 65536,
-}: RigOptions): Rig {
-  const arena = testArena(2 << 20, base);
+export const RIG_BYTES = 2 << 20;
+
+export function makeRig(rigOptions: RigOptions): Rig {
+  const { layout, size, eventIdx = false, indirect = 0, inOrder = false, base } = rigOptions;
+  const { arena = testArena(RIG_BYTES, base) } = rigOptions;
+  const { deviceArena = arena } = rigOptions;
   const canaries: number[] = [];
   const canary = (): void => {
     const address = arena.allocate(`canary ${canaries.length}`, CANARY_BYTES);
@@ -63,15 +66,25 @@ export function makeRig({
   const buffers = arena.allocate('buffers', SLOTS * SLOT_BYTES);
   canary();
   const regions = createRegionTable(arena, 'regions');
-  const options = { name: 'q', layout, size, eventIdx, inOrder, regions, guestOffset: GUEST_OFFSET };
-  const queue = createVirtqueue(arena, indirect > 0 ? { ...options, indirect } : options);
+  const bytes = virtqueueBytes(layout, size);
+  const rings = {
+    descriptors: arena.allocate('descriptors', bytes.descriptors),
+    driverArea: arena.allocate('driver area', bytes.driverArea),
+    deviceArea: arena.allocate('device area', bytes.deviceArea),
+  };
+  const plain = { name: 'q', layout, size, eventIdx, inOrder, rings };
+  const options = indirect > 0 ? { ...plain, indirect } : plain;
+  const driver = createVirtqueueDriver(arena, { ...options, guestOffset: GUEST_OFFSET });
+  const device = createVirtqueueDevice(deviceArena, { ...options, regions });
   canary();
-  const { tables } = queue.driver;
+  const { tables } = driver;
   const reachable = [{ address: buffers, bytes: SLOTS * SLOT_BYTES }, ...(tables === undefined ? [] : [tables])];
   regions.set(reachable.map((region) => ({ guest: GUEST_OFFSET + BigInt(region.address), ...region })));
   return {
     arena,
-    ...queue,
+    driver,
+    device,
+    rings,
     regions,
     buffers,
     adding: createChainList(arena, { name: 'adding', chains: BURST, segments: BURST * 4 }),
