@@ -1,0 +1,144 @@
+import type { VirtqueueLayout } from 'ringway/virtio';
+import type { Mutation } from '../../support/kernels.ts';
+
+/** A fault in a copy of the kernels, and what shows it. */
+export interface Planted {
+  readonly what: string;
+  readonly layout: VirtqueueLayout;
+  readonly mutations: readonly Mutation[];
+}
+
+const inFile =
+  (file: string) =>
+  (from: string, to: string): Mutation => ({
+    file: `virtio/${file}.kernel.ts`,
+    from,
+    to,
+  });
+const split = inFile('split');
+const splitDriver = inFile('split-driver');
+const packed = inFile('packed');
+const packedDriver = inFile('packed-driver');
+const state = inFile('state');
+const notify = inFile('notify');
+
+/** Faults of order: each is right when nobody looks in between. */
+export const ORDER_FAULTS: readonly Planted[] = [
+  {
+    what: 'the index is published before the descriptors are written',
+    layout: 'split',
+    mutations: [
+      splitDriver(
+        'const head = writeChain(queue, chain, count);',
+        'atomic.store<u16>(area, <u16>(give + i + 1), VIRTQ_AREA_IDX);\nconst head = writeChain(queue, chain, count);',
+      ),
+    ],
+  },
+  {
+    what: 'the index is published before the entry is written',
+    layout: 'split',
+    mutations: [
+      splitDriver(
+        'store<u32>(chain, head, CHAIN_ID);',
+        'store<u32>(chain, head, CHAIN_ID);\natomic.store<u16>(area, <u16>(give + i + 1), VIRTQ_AREA_IDX);',
+      ),
+    ],
+  },
+  {
+    what: "the first descriptor's flags are written first",
+    layout: 'packed',
+    mutations: [
+      packedDriver(
+        'if (first && i === 0) hold(queue, place, word);\n    else store',
+        'if (first && i === 0) hold(queue, place, word);\n    store',
+      ),
+    ],
+  },
+  {
+    what: 'the used index is published before the used element is written',
+    layout: 'split',
+    mutations: [
+      split(
+        '// Our record has the form of a used element (2.6.8): one move.',
+        'atomic.store<u16>(area, <u16>(give + i + 1), VIRTQ_AREA_IDX);',
+      ),
+    ],
+  },
+  {
+    what: 'a used descriptor has its flags before its length',
+    layout: 'packed',
+    mutations: [
+      packed('store<u32>(descriptor, length, VIRTQ_DESC_LEN);', 'store<u32>(descriptor, word, VIRTQ_DESC_WORD);'),
+      packed(
+        'else store<u32>(descriptor, word, VIRTQ_DESC_WORD);\n    giveMore',
+        'store<u32>(descriptor, length, VIRTQ_DESC_LEN);\n    giveMore',
+      ),
+    ],
+  },
+  {
+    what: 'the length is read before the word that says it is there',
+    layout: 'packed',
+    mutations: [
+      packedDriver(
+        'const word = atomic.load<u32>(descriptor, VIRTQ_DESC_WORD);',
+        'const early = load<u32>(descriptor, VIRTQ_DESC_LEN);\nconst word = atomic.load<u32>(descriptor, VIRTQ_DESC_WORD);',
+      ),
+      packedDriver('? load<u32>(descriptor, VIRTQ_DESC_LEN) :', '? early :'),
+    ],
+  },
+  {
+    what: 'the used element is read before the index that says it is there',
+    layout: 'split',
+    mutations: [
+      splitDriver(
+        'const ready = (<u32>atomic.load<u16>(area, VIRTQ_AREA_IDX) - next) & 0xffff;',
+        `const early = load<u64>(area + ((next & (size - 1)) << VIRTQ_USED_ENTRY_SHIFT), VIRTQ_AREA_RING);
+        const ready = (<u32>atomic.load<u16>(area, VIRTQ_AREA_IDX) - next) & 0xffff;`,
+      ),
+      splitDriver(
+        'const copy = load<u64>(element, VIRTQ_AREA_RING);',
+        'const copy = n === 0 ? early : load<u64>(element, VIRTQ_AREA_RING);',
+      ),
+    ],
+  },
+  {
+    what: 'a notification is asked for, and nobody looks again',
+    layout: 'split',
+    mutations: [notify('VIRTQ_AREA_IDX) === next ? 0 : 1;', 'VIRTQ_AREA_IDX) === next ? 0 : 0;')],
+  },
+  {
+    what: 'a notification is asked for after the last look',
+    layout: 'split',
+    mutations: [
+      notify(
+        'const next = load<u32>(queue, VQ_TAKE);\n  if (hasEventIdx',
+        `const next = load<u32>(queue, VQ_TAKE);
+        const early = atomic.load<u16>(load<u32>(queue, VQ_PEER_AREA), VIRTQ_AREA_IDX);\n  if (hasEventIdx`,
+      ),
+      notify('<u32>atomic.load<u16>(load<u32>(queue, VQ_PEER_AREA), VIRTQ_AREA_IDX) === next', '<u32>early === next'),
+    ],
+  },
+  {
+    what: 'a notification is asked for, and nobody looks again',
+    layout: 'packed',
+    mutations: [notify('&& isReady(queue) ? 1 : 0;', '&& isReady(queue) ? 0 : 0;')],
+  },
+  {
+    what: 'a notification is asked for after the last look',
+    layout: 'packed',
+    mutations: [
+      notify('let word: u32 = wanted ? 0', 'const early = isReady(queue);\n  let word: u32 = wanted ? 0'),
+      notify('&& isReady(queue) ? 1 : 0;', '&& early ? 1 : 0;'),
+    ],
+  },
+];
+
+/** Faults that any schedule shows that goes round the ring. */
+export const LAP_FAULTS: readonly Planted[] = [
+  {
+    // On one side: two that forget it agree with each other.
+    what: 'the driver does not toggle its wrap counters',
+    layout: 'packed',
+    mutations: [state('load<u32>(at, 4) ^ 1, 4)', 'load<u32>(at, 4) ^ (hasFeature(queue, VQ_F_DRIVER) ? 0 : 1), 4)')],
+  },
+];
