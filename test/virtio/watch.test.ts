@@ -10,7 +10,9 @@ const cases: [RigOptions][] = [
   [{ layout: 'split', size: 8 }],
   [{ layout: 'split', size: 8, indirect: 3, eventIdx: true }],
   [{ layout: 'packed', size: 7 }],
+  [{ layout: 'split', size: 8, indirect: 3, inOrder: true }],
   [{ layout: 'packed', size: 7, indirect: 3, eventIdx: true }],
+  [{ layout: 'packed', size: 7, indirect: 3, inOrder: true }],
 ];
 
 test.each(cases)('%j: kernels touch their own state, the ring and the regions alone', (options) => {
@@ -66,7 +68,13 @@ test('a second load is found', async () => {
   const file = 'virtio/split-driver.kernel.ts';
   const module = await compileTraced({
     folders: ['virtio'],
-    mutations: [{ file, from: '<u32>(copy >> 32)', to: 'load<u32>(element, VIRTQ_AREA_RING + 4)' }],
+    mutations: [
+      {
+        file,
+        from: 'acceptUsed(queue, <u32>copy, <u32>(copy >> 32)',
+        to: 'acceptUsed(queue, <u32>copy, load<u32>(element, VIRTQ_AREA_RING + 4)',
+      },
+    ],
   });
   expect(fetchedTwice({ layout: 'split', size: 8 })).toEqual([]);
   expect(fetchedTwice({ layout: 'split', size: 8 }, module).join()).toMatch(/split-driver\.kernel.*poll/);
@@ -75,7 +83,7 @@ test('a second load is found', async () => {
 test('an access outside the windows is found', async () => {
   const module = await compileTraced({
     folders: ['virtio'],
-    mutations: [{ file: 'virtio/split.kernel.ts', from: '(give + i) & mask', to: '(give + i)' }],
+    mutations: [{ file: 'virtio/split.kernel.ts', from: '(give + batch) & mask', to: '(give + batch)' }],
   });
   const options: RigOptions = { layout: 'split', size: 8 };
   const { rig, deviceArena } = tracedRig(options, module);

@@ -18,6 +18,7 @@ export const INTERLEAVED: readonly [RigOptions][] = (
   [{ layout, size }],
   [{ layout, size, eventIdx: true }],
   [{ layout, size, eventIdx: true, indirect: 3 }],
+  [{ layout, size, eventIdx: true, indirect: 3, inOrder: true }],
 ]);
 
 /** What the driver sent, until it has it back. */
@@ -36,7 +37,7 @@ interface Sleeper {
 }
 
 /**
- * A driver sends `total` chains to a device that returns them in any order, and each sleeps when it has nothing to do.
+ * A driver sends `total` chains to a device that returns them in any order (unless IN_ORDER), and each sleeps when it has nothing to do.
  * Both run kernels of their own, and either may be stopped before any access to what they share.
  */
 export function interleaving(options: RigOptions, module: WebAssembly.Module, total = 8): Simulation {
@@ -128,8 +129,11 @@ export function interleaving(options: RigOptions, module: WebAssembly.Module, to
       }
       const back = Math.min(held.length, random.below(BURST + 1));
       for (let i = 0; i < back; i++) {
-        const [{ id, chain }] = held.splice(random.below(held.length), 1) as [(typeof held)[number]];
-        chain.written = random.below(chain.writable.reduce((sum, { length }) => sum + length, 0) + 1);
+        const at = options.inOrder ? 0 : random.below(held.length);
+        const [{ id, chain }] = held.splice(at, 1) as [(typeof held)[number]];
+        const room = chain.writable.reduce((sum, { length }) => sum + length, 0);
+        // Full ones often: in order, a batch of these has one used element.
+        chain.written = random.below(2) === 0 ? room : random.below(room + 1);
         u32.set([id, chain.written], (records >>> 2) + i * 2);
       }
       if (back > 0) yield* deviceArena.call(`${prefix}DeviceReturn`, device.address, records, back);

@@ -68,10 +68,9 @@ export const ORDER_FAULTS: readonly Planted[] = [
     what: 'a used descriptor has its flags before its length',
     layout: 'packed',
     mutations: [
-      packed('store<u32>(descriptor, length, VIRTQ_DESC_LEN);', 'store<u32>(descriptor, word, VIRTQ_DESC_WORD);'),
       packed(
-        'else store<u32>(descriptor, word, VIRTQ_DESC_WORD);\n    giveMore',
-        'store<u32>(descriptor, length, VIRTQ_DESC_LEN);\n    giveMore',
+        'hold(queue, place, word);\n      store<u32>(descriptor, length, VIRTQ_DESC_LEN);',
+        'hold(queue, place, word);\n      store<u32>(descriptor, word, VIRTQ_DESC_WORD);\n      store<u32>(descriptor, length, VIRTQ_DESC_LEN);',
       ),
     ],
   },
@@ -137,8 +136,8 @@ export const ORDER_FAULTS: readonly Planted[] = [
 export const LAP_FAULTS: readonly Planted[] = [
   {
     // On one side: two that forget it agree with each other.
-    what: 'the driver does not toggle its wrap counters',
+    what: 'the driver does not toggle its wrap counter',
     layout: 'packed',
-    mutations: [state('load<u32>(at, 4) ^ 1, 4)', 'load<u32>(at, 4) ^ (hasFeature(queue, VQ_F_DRIVER) ? 0 : 1), 4)')],
+    mutations: [packedDriver('wrap ^= 1;\n      bits', 'bits')],
   },
 ];
