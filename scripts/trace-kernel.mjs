@@ -79,7 +79,9 @@ function traceFunction(where, body, sites, branches) {
     if (/^memory\.(copy|fill)/.test(line)) return traceBulk(line, addAccess, temporary);
     if (line === 'atomic.fence' || line.startsWith('memory.size')) return [line];
     if (MEMORY.test(line)) throw new Error(`${where}: cannot trace ${line}`);
-    if (branches && /^(if|br_if|br_table|select)\b/.test(line)) {
+    // Those of assertions, which trap, and of constants are not taken on purpose.
+    const decided = body[index + 1] === 'unreachable' || /^i32\.const/.test(body[index - 1]);
+    if (branches && !decided && /^(if|br_if|br_table|select)\b/.test(line)) {
       // What computed the condition says which branch it is.
       const text = [...body.slice(Math.max(0, index - 3), index), line].join(', ');
       return traceBranch(line, () => sites.branches.push({ where, text }) - 1, temporary);

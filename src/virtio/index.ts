@@ -75,6 +75,7 @@ export {
   type VirtqueueOptions,
   type VirtqueueSide,
 } from './queue.ts';
+export { type RawDescriptor, type RawRing, rawRing } from './raw.ts';
 export { createRegionTable, type GuestRegion, type RegionTable } from './regions.ts';
 export { type VirtqueueLayout, type VirtqueueRings, virtqueueBytes } from './rings.ts';
 export { type QueueSetup, VIRTIO_STATUS, type VirtioTransport } from './transport.ts';

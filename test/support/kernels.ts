@@ -29,10 +29,11 @@ const ARGUMENTS = [...ASC_ARGUMENTS.filter((argument) => !['-O3', '--converge'].
 function entrySource(folders: readonly string[]): string {
   const text = ['kernel.ts', 'kernel.debug.ts'].map((entry) => readFileSync(join('src', entry), 'utf8')).join('\n');
   const imports = [...text.matchAll(/^import \{([^}]*)\} from '\.\/(\w+)\/([^']*)';/gm)];
-  return imports
-    .filter(([, , folder]) => folders.includes(folder ?? ''))
-    .map(([, names, folder, file]) => `export {${names}} from './${folder}/${file}';`)
-    .join('\n');
+  const chosen = imports.filter(([, , folder]) => folders.includes(folder ?? ''));
+  // asc would take a file that is exported from by its name for another than one that is imported.
+  const lines = chosen.map(([line]) => line);
+  const names = chosen.flatMap(([, list = '']) => list.split(',').map((each) => each.split(' as ').at(-1)?.trim()));
+  return [...lines, `export { ${names.filter(Boolean).join(', ')} };`].join('\n');
 }
 
 function mutate(file: string, text: string, mutations: readonly Mutation[]): string {

@@ -1,6 +1,8 @@
 import type { VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
 import {
+  VIRTIO_REGION_SIZE,
+  VIRTIO_REGIONS_FIRST,
   VIRTQ_AREA_IDX,
   VIRTQ_AREA_RING,
   VIRTQ_DESC_ADDR,
@@ -188,4 +190,22 @@ test('split: a used index that jumps', () => {
   const rig = makeRig({ layout: 'split', size: SIZE });
   rig.arena.u16[(rig.rings.deviceArea + VIRTQ_AREA_IDX) >>> 1] = SIZE + 1;
   expect([rig.driver.poll(rig.records, 1), rig.driver.broken()]).toEqual([0, VQ_BROKEN_INDEX]);
+});
+
+test.each(both)('%s: a chain has less than 2^32 bytes', (layout) => {
+  const taken = (last: number): [number, number] => {
+    const rig = makeRig({ layout, size: SIZE });
+    // A device looks at no buffer, so one may be said to be larger than the arena.
+    const entry = rig.regions.address + VIRTIO_REGIONS_FIRST;
+    rig.arena.u32.set([0xffffffff, 0], (entry + VIRTIO_REGION_SIZE) >>> 2);
+    write(rig, layout, rig.rings.descriptors, [
+      [0, 0x80000000, NEXT, 1],
+      [0, last, 0, 0],
+    ]);
+    if (layout === 'split') offer(rig, [0]);
+    const n = rig.device.take(rig.taken, SIZE);
+    return [rig.device.broken(), n];
+  };
+  expect(taken(0x7fffffff)).toEqual([0, 1]);
+  expect(taken(0x80000000)).toEqual([VQ_BROKEN_LENGTH, 0]);
 });

@@ -19,7 +19,9 @@ const split = inFile('split');
 const splitDriver = inFile('split-driver');
 const packed = inFile('packed');
 const packedDriver = inFile('packed-driver');
-const state = inFile('state');
+const chain = inFile('chain');
+const driver = inFile('driver');
+const translate = inFile('translate');
 const notify = inFile('notify');
 
 /** Faults of order: each is right when nobody looks in between. */
@@ -140,4 +142,98 @@ export const LAP_FAULTS: readonly Planted[] = [
     layout: 'packed',
     mutations: [packedDriver('wrap ^= 1;\n      bits', 'bits')],
   },
+];
+
+const same = (what: string, mutations: readonly Mutation[]): Planted[] =>
+  (['split', 'packed'] as const).map((layout) => ({ what, layout, mutations }));
+
+/** Checks left out, and what is like that: a peer that writes anything shows it. */
+export const HOSTILE_FAULTS: readonly Planted[] = [
+  ...same('a used length is not checked', [
+    driver('written > load<u32>(entry, VQ_ID_WRITABLE)', 'written > 0xffffffff'),
+  ]),
+  ...same('a used id is not checked', [driver('if (id >= load<u32>(queue, VQ_SIZE))', 'if (id === 0xffffffff)')]),
+  ...same('a used id that is not out is taken', [driver('if (count === 0) {', 'if (count === 0xffffffff) {')]),
+  ...same('a region is one byte longer', [
+    translate('length <= size - (guest - start)', 'length <= size - (guest - start) + 1'),
+  ]),
+  ...same('what is read may lie behind what is written', [
+    chain('if (!writable && writables > 0)', 'if (count > 65535)'),
+  ]),
+  ...same('a chain has no end', [
+    chain('if (count === load<u32>(queue, VQ_SIZE))', 'if (count === 0xffffffff)'),
+    split('const budget = load<u32>(queue, VQ_SIZE);', 'const budget: u32 = 0xffffffff;'),
+  ]),
+  ...same('tables are taken that were not negotiated', [
+    chain('if (!hasFeature(queue, VQ_F_INDIRECT_DESC) || flags', 'if (flags'),
+  ]),
+  ...same('a table may hold half a descriptor', [chain('if (length === 0 || length & (', 'if (length === 0 || 0 & (')]),
+  ...same('tables nest', [
+    chain('return flags & VIRTQ_DESC_F_INDIRECT ? VQ_BROKEN_INDIRECT : 0;', 'return 0;'),
+    split('if (nested) return checkNesting(flags);', ''),
+  ]),
+  {
+    what: 'the length of a table is read twice',
+    layout: 'split',
+    mutations: [
+      // Where the descriptor lies is not known here any more: any that has this copy will do.
+      split(
+        'return walkTable(queue, list, chain, inner, length >> VIRTQ_DESC_SHIFT, first, behind, true);',
+        'return walkTable(queue, list, chain, inner, load<u32>(load<u32>(queue, VQ_DESCRIPTORS), VIRTQ_DESC_LEN) >> VIRTQ_DESC_SHIFT, first, behind, true);',
+      ),
+    ],
+  },
+  {
+    what: 'the length of a buffer is read twice',
+    layout: 'packed',
+    mutations: [
+      packed(
+        'if (code !== NO_ROOM) latch(queue, code);\n      break;\n    }\n    holdId(queue, id, 1, writable ? length : 0);',
+        'if (code !== NO_ROOM) latch(queue, code);\n      break;\n    }\n    store<u32>(load<u32>(chainAt(list, n), CHAIN_SEGMENTS), load<u32>(descriptor, VIRTQ_DESC_LEN), SEGMENT_LENGTH);\n    holdId(queue, id, 1, writable ? length : 0);',
+      ),
+      packed('  addSimpleChain,\n', '  addSimpleChain,\n  chainAt,\n'),
+      packed('import {\n  LIST_CHAINS,', 'import {\n  CHAIN_SEGMENTS,\n  SEGMENT_LENGTH,\n  LIST_CHAINS,'),
+    ],
+  },
+  {
+    what: 'a head is not checked',
+    layout: 'split',
+    mutations: [split('if (head >= size) return VQ_BROKEN_ID;', '')],
+  },
+  {
+    what: 'an id is not checked',
+    layout: 'packed',
+    mutations: [packed('if (id >= load<u32>(queue, VQ_SIZE)) return VQ_BROKEN_ID;', '')],
+  },
+  {
+    what: 'a head is taken twice',
+    layout: 'split',
+    mutations: [split('if (load<u32>(idEntry(queue, head), VQ_ID_COUNT) !== 0) return VQ_BROKEN_ID_STATE;', '')],
+  },
+  {
+    what: 'an id is taken twice',
+    layout: 'packed',
+    mutations: [packed('VQ_ID_COUNT) !== 0 ? VQ_BROKEN_ID_STATE : 0;', 'VQ_ID_COUNT) !== 0 ? 0 : 0;')],
+  },
+  {
+    what: 'a place is taken that was not returned',
+    layout: 'packed',
+    mutations: [packed('if (count > free) return VQ_BROKEN_INDEX;', '')],
+  },
+  {
+    what: 'next leads out of the table',
+    layout: 'split',
+    mutations: [split('if (next >= entries) return VQ_BROKEN_NEXT;', '')],
+  },
+  {
+    what: 'the available index jumps',
+    layout: 'split',
+    mutations: [split('if (ready > size) {', 'if (ready > 65535) {')],
+  },
+  {
+    what: 'the used index jumps',
+    layout: 'split',
+    mutations: [splitDriver('if (ready > size) {', 'if (ready > 65535) {')],
+  },
+  ...LAP_FAULTS,
 ];

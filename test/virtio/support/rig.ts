@@ -46,6 +46,8 @@ export interface Rig {
   readonly adding: ChainList;
   readonly taken: ChainList;
   readonly records: number;
+  /** Where the device finds `length` bytes at the driver's address `guest`; undefined when it may not reach them. */
+  addressOf(guest: bigint, length: number): number | undefined;
   /** Names of regions that were written and should not have been. */
   damaged(): string[];
 }
@@ -90,6 +92,13 @@ export function makeRig(rigOptions: RigOptions): Rig {
     adding: createChainList(arena, { name: 'adding', chains: BURST, segments: BURST * 4 }),
     taken: createChainList(arena, { name: 'taken', chains: BURST, segments: size + 3 }),
     records: arena.allocate('records', BURST * 8),
+    addressOf(guest, length) {
+      const at = guest - GUEST_OFFSET;
+      const region = reachable.find(
+        ({ address, bytes: all }) => at >= BigInt(address) && at + BigInt(length) <= BigInt(address + all),
+      );
+      return region === undefined ? undefined : Number(at);
+    },
     damaged: () => [
       ...arena.damaged(),
       ...canaries
