@@ -67,6 +67,8 @@ export { type NetDataPath, NetDevice, type NetDeviceOptions } from './net.ts';
 export { type NetInfo, type NetSettings, readNetInfo } from './net-config.ts';
 export { NET_FEATURE_NAMES, NET_RULES, netHeaderBytes, VIRTIO_NET_F } from './net-features.ts';
 export {
+  attachVirtqueueDevice,
+  attachVirtqueueDriver,
   createVirtqueue,
   createVirtqueueDevice,
   createVirtqueueDriver,

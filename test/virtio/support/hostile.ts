@@ -6,6 +6,7 @@ import {
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_USED,
   VIRTQ_DESC_F_WRITE,
+  VQ_TABLE_SEGMENTS,
 } from '#dist/virtio/layout.js';
 import type { TracedArena } from '../../support/traced.ts';
 import { Reference } from './reference.ts';
@@ -82,7 +83,7 @@ class HostileRun {
       if (!inside(windows, address, bytes)) {
         throw new Error(`${arena.where(site)}: ${kind} of ${bytes} bytes at ${address}, outside the windows`);
       }
-      if (++this.#accesses > ACCESSES * (size + 1) * BURST)
+      if (++this.#accesses > ACCESSES * (size + VQ_TABLE_SEGMENTS) * BURST)
         throw new Error(`${arena.where(site)}: a call does not end`);
       if (!racing || !kind.endsWith('load') || !inside(this.#shared, address, bytes)) return;
       // What was just read, or is just going to be.
@@ -177,7 +178,7 @@ class HostileRun {
   #forge(): void {
     const { buffers, rings } = this.#rig;
     const { size, layout } = this.options;
-    const entries = 1 + this.random.below(size + 2);
+    const entries = 1 + this.random.below(this.#pick(size + 2, this.#rig.device.chainMax + 2));
     const from = this.random.below(entries + 1);
     for (let i = 0; i < entries; i++) {
       const next = layout === 'split' && i + 1 < entries ? VIRTQ_DESC_F_NEXT : 0;
@@ -260,7 +261,7 @@ class HostileRun {
       writable.reduce((sum, { length }) => sum + length, 0),
     );
     const segments = [...readable, ...writable];
-    if (segments.length > this.options.size) throw new Error(`a chain of ${segments.length} segments`);
+    if (segments.length > this.#rig.device.chainMax) throw new Error(`a chain of ${segments.length} segments`);
     for (const { address, length } of segments) {
       if (this.#rig.addressOf(GUEST_OFFSET + BigInt(address), length) === undefined) {
         throw new Error(`segment ${address} of ${length} bytes is outside the regions`);
@@ -347,7 +348,7 @@ class HostileRun {
 
   /** Stops both sides, takes everything back, and starts again. */
   #restart(): void {
-    const { driver, device, records, arena } = this.#rig;
+    const { driver, device, records } = this.#rig;
     for (let n = driver.detach(records, BURST); n > 0; n = driver.detach(records, BURST)) {
       for (const [id] of this.#records(n))
         if (!this.#given.delete(id)) throw new Error(`id ${id} was detached, not given`);
@@ -355,9 +356,8 @@ class HostileRun {
     const { size } = this.options;
     if (this.#given.size > 0 || driver.free() !== size) throw new Error(`${this.#given.size} chains were lost`);
     this.#held.clear();
-    for (const { address, bytes } of this.#shared) arena.u8.fill(0, address, address + bytes);
-    driver.reset();
     device.reset();
+    driver.reset();
     this.#reference.reset();
     const state = [driver.free(), device.free(), driver.broken(), device.broken()];
     if (state.join() !== [size, size, 0, 0].join()) throw new Error(`after a reset: ${state.join()}`);

@@ -46,7 +46,7 @@ export function interleaving(options: RigOptions, module: WebAssembly.Module, to
   const deviceArena = new PausableArena(plain, module, 'device');
   const rig = makeRig({ ...options, arena: driverArena, deviceArena });
   const { driver, device, adding, taken, records, buffers } = rig;
-  const { u32, u8 } = plain;
+  const { u32 } = plain;
   const polledRecords = plain.allocate('polled', BURST * 8);
   const shared = sharedWindows(rig, options);
   for (const arena of [driverArena, deviceArena]) arena.stopsAt = (address, bytes) => inside(shared, address, bytes);
@@ -147,9 +147,8 @@ export function interleaving(options: RigOptions, module: WebAssembly.Module, to
     name: `${options.layout} virtqueue, access by access`,
     steps: total * 30,
     setup({ random }) {
-      for (const { address, bytes } of shared) u8.fill(0, address, address + bytes);
-      driver.reset();
       device.reset();
+      driver.reset();
       bySerial.clear();
       byId.clear();
       Object.assign(drivers, { asleep: false, notified: false });

@@ -184,8 +184,8 @@ class Walk {
   }
 
   #segment(guest: bigint, length: number, writable: boolean): void {
-    const { rig, options } = this.#reference;
-    if (this.segments.length === options.size) this.#fail(VQ_BROKEN_CHAIN);
+    const { rig } = this.#reference;
+    if (this.segments.length === rig.device.chainMax) this.#fail(VQ_BROKEN_CHAIN);
     if (!writable && this.segments.some((segment) => segment.writable)) this.#fail(VQ_BROKEN_ORDER);
     const address = rig.addressOf(guest, length);
     if (address === undefined) this.#fail(VQ_BROKEN_ADDRESS);
@@ -224,12 +224,12 @@ class Walk {
         continue;
       }
       this.#segment(guest, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
-      if (this.segments.length > size) return undefined;
+      if (this.segments.length > rig.device.chainMax) return undefined;
       if (!(flags & VIRTQ_DESC_F_NEXT)) return head;
       // What was one too many is known already when the chain would go on.
       if (link >= table.entries) return this.#fail(VQ_BROKEN_NEXT);
       at = link;
-      if (this.segments.length === size) this.#fail(VQ_BROKEN_CHAIN);
+      if (this.segments.length === rig.device.chainMax) this.#fail(VQ_BROKEN_CHAIN);
     }
   }
 
@@ -250,7 +250,7 @@ class Walk {
         if (this.places > 1) return this.#fail(VQ_BROKEN_INDIRECT);
         const table = this.#table(guest, length, flags);
         if (table === undefined) return undefined;
-        for (let i = 0; i < table.entries && this.segments.length <= size; i++) {
+        for (let i = 0; i < table.entries && this.segments.length <= rig.device.chainMax; i++) {
           const inner = this.#reference.descriptor(table.address, i);
           if (inner.flags & VIRTQ_DESC_F_INDIRECT) return this.#fail(VQ_BROKEN_INDIRECT);
           this.#segment(inner.guest, inner.length, (inner.flags & VIRTQ_DESC_F_WRITE) !== 0);

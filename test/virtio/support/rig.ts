@@ -29,6 +29,8 @@ export interface RigOptions {
   readonly indirect?: number;
   readonly inOrder?: boolean;
   readonly base?: number;
+  /** Names its regions: another for each rig of one arena. */
+  readonly name?: string;
   /** Where it is made: an arena of its own by default. The kernels of the driver's side are this arena's. */
   readonly arena?: Arena;
   /** The same memory, with the kernels of the device's side. */
@@ -55,26 +57,26 @@ export interface Rig {
 export const RIG_BYTES = 2 << 20;
 
 export function makeRig(rigOptions: RigOptions): Rig {
-  const { layout, size, eventIdx = false, indirect = 0, inOrder = false, base } = rigOptions;
+  const { layout, size, eventIdx = false, indirect = 0, inOrder = false, base, name = 'q' } = rigOptions;
   const { arena = testArena(RIG_BYTES, base) } = rigOptions;
   const { deviceArena = arena } = rigOptions;
   const canaries: number[] = [];
   const canary = (): void => {
-    const address = arena.allocate(`canary ${canaries.length}`, CANARY_BYTES);
+    const address = arena.allocate(`${name} canary ${canaries.length}`, CANARY_BYTES);
     arena.u8.fill(CANARY, address, address + CANARY_BYTES);
     canaries.push(address);
   };
   canary();
-  const buffers = arena.allocate('buffers', SLOTS * SLOT_BYTES);
+  const buffers = arena.allocate(`${name} buffers`, SLOTS * SLOT_BYTES);
   canary();
-  const regions = createRegionTable(arena, 'regions');
+  const regions = createRegionTable(arena, `${name} regions`);
   const bytes = virtqueueBytes(layout, size);
   const rings = {
-    descriptors: arena.allocate('descriptors', bytes.descriptors),
-    driverArea: arena.allocate('driver area', bytes.driverArea),
-    deviceArea: arena.allocate('device area', bytes.deviceArea),
+    descriptors: arena.allocate(`${name} descriptors`, bytes.descriptors),
+    driverArea: arena.allocate(`${name} driver area`, bytes.driverArea),
+    deviceArea: arena.allocate(`${name} device area`, bytes.deviceArea),
   };
-  const plain = { name: 'q', layout, size, eventIdx, inOrder, rings };
+  const plain = { name, layout, size, eventIdx, inOrder, rings };
   const options = indirect > 0 ? { ...plain, indirect } : plain;
   const driver = createVirtqueueDriver(arena, { ...options, guestOffset: GUEST_OFFSET });
   const device = createVirtqueueDevice(deviceArena, { ...options, regions });
@@ -89,9 +91,9 @@ export function makeRig(rigOptions: RigOptions): Rig {
     rings,
     regions,
     buffers,
-    adding: createChainList(arena, { name: 'adding', chains: BURST, segments: BURST * 4 }),
-    taken: createChainList(arena, { name: 'taken', chains: BURST, segments: size + 3 }),
-    records: arena.allocate('records', BURST * 8),
+    adding: createChainList(arena, { name: `${name} adding`, chains: BURST, segments: BURST * 4 }),
+    taken: createChainList(arena, { name: `${name} taken`, chains: BURST, segments: device.chainMax + 3 }),
+    records: arena.allocate(`${name} records`, BURST * 8),
     addressOf(guest, length) {
       const at = guest - GUEST_OFFSET;
       const region = reachable.find(

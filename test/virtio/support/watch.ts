@@ -1,5 +1,12 @@
-import { virtqueueBytes } from 'ringway/virtio';
-import { VIRTIO_REGIONS_BYTES, VQ_ID_SHIFT, VQ_IDS } from '#dist/virtio/layout.js';
+import { type ChainList, virtqueueBytes } from 'ringway/virtio';
+import {
+  CHAIN_SHIFT,
+  LIST_FIRST,
+  SEGMENT_SHIFT,
+  VIRTIO_REGIONS_BYTES,
+  VQ_ID_SHIFT,
+  VQ_IDS,
+} from '#dist/virtio/layout.js';
 import { testArena } from '../../support/arena.ts';
 import { TracedArena } from '../../support/traced.ts';
 import { BURST, makeRig, RIG_BYTES, type Rig, type RigOptions, SLOT_BYTES, SLOTS } from './rig.ts';
@@ -21,6 +28,10 @@ export function sharedWindows(rig: Rig, { layout, size }: RigOptions): Window[] 
 }
 
 const stateWindow = (address: number, size: number): Window => ({ address, bytes: VQ_IDS + (size << VQ_ID_SHIFT) });
+const listWindow = ({ address, chains, segments }: ChainList): Window => ({
+  address,
+  bytes: LIST_FIRST + (chains << CHAIN_SHIFT) + (segments << SEGMENT_SHIFT),
+});
 const records = (rig: Rig): Window => ({ address: rig.records, bytes: BURST * 8 });
 
 /** All that the device's kernels may touch. Buffers are among it: what the driver says is a table may lie there. */
@@ -30,7 +41,7 @@ export function deviceWindows(rig: Rig, options: RigOptions): Window[] {
     stateWindow(rig.device.address, options.size),
     { address: rig.regions.address, bytes: VIRTIO_REGIONS_BYTES },
     { address: rig.buffers, bytes: SLOTS * SLOT_BYTES },
-    rig.arena.region('taken'),
+    listWindow(rig.taken),
     records(rig),
   ];
 }
@@ -40,7 +51,7 @@ export function driverWindows(rig: Rig, options: RigOptions): Window[] {
   return [
     ...sharedWindows(rig, options),
     stateWindow(rig.driver.address, options.size),
-    rig.arena.region('adding'),
+    listWindow(rig.adding),
     records(rig),
   ];
 }
