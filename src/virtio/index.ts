@@ -52,6 +52,8 @@ export {
   VIRTIO_F,
 } from './features.ts';
 export { type LegacyQueueLayout, legacyQueueLayout } from './legacy.ts';
+export { type MockAnswer, type MockChain, MockDevice, type MockDeviceOptions } from './mock-device.ts';
+export { MockDriver, type MockDriverOptions, type MockUsed } from './mock-driver.ts';
 export {
   DRIVER_RING_FEATURES,
   type DriverQueue,

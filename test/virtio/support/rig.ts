@@ -2,15 +2,13 @@ import type { Arena } from 'ringway/memory';
 import {
   type ChainList,
   createChainList,
-  createRegionTable,
-  createVirtqueueDevice,
-  createVirtqueueDriver,
+  MockDevice,
+  MockDriver,
   type RegionTable,
   type VirtqueueDevice,
   type VirtqueueDriver,
   type VirtqueueLayout,
   type VirtqueueRings,
-  virtqueueBytes,
 } from 'ringway/virtio';
 import { testArena } from '../../support/arena.ts';
 
@@ -40,6 +38,8 @@ export interface RigOptions {
 /** A queue with both sides in one arena, the driver's buffers, and canaries on both sides of what the device may reach. */
 export interface Rig {
   readonly arena: Arena;
+  readonly mockDriver: MockDriver;
+  readonly mockDevice: MockDevice;
   readonly driver: VirtqueueDriver;
   readonly device: VirtqueueDevice;
   readonly rings: VirtqueueRings;
@@ -67,36 +67,37 @@ export function makeRig(rigOptions: RigOptions): Rig {
     canaries.push(address);
   };
   canary();
-  const buffers = arena.allocate(`${name} buffers`, SLOTS * SLOT_BYTES);
-  canary();
-  const regions = createRegionTable(arena, `${name} regions`);
-  const bytes = virtqueueBytes(layout, size);
-  const rings = {
-    descriptors: arena.allocate(`${name} descriptors`, bytes.descriptors),
-    driverArea: arena.allocate(`${name} driver area`, bytes.driverArea),
-    deviceArea: arena.allocate(`${name} device area`, bytes.deviceArea),
-  };
-  const plain = { name, layout, size, eventIdx, inOrder, rings };
+  const plain = { name, layout, size, eventIdx, inOrder };
   const options = indirect > 0 ? { ...plain, indirect } : plain;
-  const driver = createVirtqueueDriver(arena, { ...options, guestOffset: GUEST_OFFSET });
-  const device = createVirtqueueDevice(deviceArena, { ...options, regions });
+  const mockDriver = new MockDriver(arena, {
+    ...options,
+    buffers: SLOTS,
+    bufferBytes: SLOT_BYTES,
+    guestOffset: GUEST_OFFSET,
+  });
   canary();
-  const { tables } = driver;
-  const reachable = [{ address: buffers, bytes: SLOTS * SLOT_BYTES }, ...(tables === undefined ? [] : [tables])];
-  regions.set(reachable.map((region) => ({ guest: GUEST_OFFSET + BigInt(region.address), ...region })));
+  const { rings, queue: driver } = mockDriver;
+  // The ring is not among what the device may reach by address: what lies there is no buffer.
+  const inRing = Object.values(rings);
+  const regions = mockDriver.regions.filter(({ address }) => !inRing.includes(address));
+  const mockDevice = new MockDevice(deviceArena, { ...options, rings, regions });
+  canary();
   return {
     arena,
+    mockDriver,
+    mockDevice,
     driver,
-    device,
+    device: mockDevice.queue,
     rings,
-    regions,
-    buffers,
+    regions: mockDevice.regions,
+    buffers: mockDriver.buffers.address,
     adding: createChainList(arena, { name: `${name} adding`, chains: BURST, segments: BURST * 4 }),
-    taken: createChainList(arena, { name: `${name} taken`, chains: BURST, segments: device.chainMax + 3 }),
+    // So little room that some chains have to wait.
+    taken: createChainList(arena, { name: `${name} taking`, chains: BURST, segments: mockDevice.queue.chainMax + 3 }),
     records: arena.allocate(`${name} records`, BURST * 8),
     addressOf(guest, length) {
       const at = guest - GUEST_OFFSET;
-      const region = reachable.find(
+      const region = regions.find(
         ({ address, bytes: all }) => at >= BigInt(address) && at + BigInt(length) <= BigInt(address + all),
       );
       return region === undefined ? undefined : Number(at);
