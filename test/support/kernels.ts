@@ -36,6 +36,14 @@ function entrySource(folders: readonly string[]): string {
   return [...lines, `export { ${names.filter(Boolean).join(', ')} };`].join('\n');
 }
 
+/**
+ * Makes the changes to the sources that they name, and forgets the result.
+ * @throws Error when one has no place there, or several.
+ */
+export function tryMutations(mutations: readonly Mutation[]): void {
+  for (const { file } of mutations) mutate(file, readFileSync(join('src', file), 'utf8'), mutations);
+}
+
 function mutate(file: string, text: string, mutations: readonly Mutation[]): string {
   let changed = text;
   for (const { from, to } of mutations.filter((mutation) => mutation.file === file)) {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { compileTraced } from '../support/kernels.ts';
+import { compileTraced, tryMutations } from '../support/kernels.ts';
 import { hostileOptions, runHostile, searchFaults } from './support/hostile.ts';
-import { HOSTILE_FAULTS } from './support/planted.ts';
+import { HOSTILE_FAULTS, ORDER_FAULTS } from './support/planted.ts';
 
 test.each([
   ['split', 1],
@@ -15,6 +15,10 @@ test.each([
   let broken = 0;
   for (let seed = 0; seed < 30; seed++) broken += runHostile(hostileOptions(layout, size, seed), seed, 300).broken;
   expect(broken).toBeGreaterThan(60);
+});
+
+test('every planted fault has its place in the sources', () => {
+  for (const { mutations } of [...HOSTILE_FAULTS, ...ORDER_FAULTS]) tryMutations(mutations);
 });
 
 // The others are in the deep tests.

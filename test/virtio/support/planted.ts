@@ -161,8 +161,8 @@ export const HOSTILE_FAULTS: readonly Planted[] = [
     chain('if (!writable && writables > 0)', 'if (count > 65535)'),
   ]),
   ...same('a chain has no end', [
-    chain('if (count === load<u32>(queue, VQ_SIZE))', 'if (count === 0xffffffff)'),
-    split('const budget = load<u32>(queue, VQ_SIZE);', 'const budget: u32 = 0xffffffff;'),
+    chain('if (count === load<u32>(queue, VQ_CHAIN_MAX))', 'if (count === 0xffffffff)'),
+    split('const budget = load<u32>(queue, VQ_CHAIN_MAX);', 'const budget: u32 = 0xffffffff;'),
   ]),
   ...same('tables are taken that were not negotiated', [
     chain('if (!hasFeature(queue, VQ_F_INDIRECT_DESC) || flags', 'if (flags'),
