@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { checkKernel } from './check-kernel.mjs';
 import { inlineKernel } from './inline-kernel.mjs';
+import { traceKernel } from './trace-kernel.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const stamp = join(root, 'dist/.built');
@@ -90,6 +91,8 @@ export async function build({ force = false } = {}) {
     const problems = checkKernel(readFileSync(join(root, 'dist', file)), sources);
     if (problems.length > 0) throw new Error(`dist/${file}: ${problems.join('; ')}`);
   }
+  const debug = readFileSync(join(root, 'dist/kernel.debug.wasm'));
+  writeFileSync(join(root, 'dist/kernel.traced.wasm'), await traceKernel(debug, tools.asc));
   const cli = join(root, 'dist/cli/main.js');
   if (existsSync(cli)) chmodSync(cli, 0o755);
   writeFileSync(stamp, '');

@@ -1,7 +1,6 @@
 // A second pass over the kernel that asc made: V8 calls every WebAssembly function that is left as one, and in a burst's
 // loop a call costs as much as a small function's work. asc itself inlines less than half as much.
-import { createRequire } from 'node:module';
-import { pathToFileURL } from 'node:url';
+import { loadBinaryen, setKernelFeatures } from './binaryen.mjs';
 
 /**
  * Size in Binaryen's nodes up to which a function is inlined wherever it is called: large enough for the look-ups in the
@@ -15,18 +14,9 @@ const INLINE_MAX = 100;
  * @param asc path of asc, whose own Binaryen does it.
  */
 export async function inlineKernel(bytes, asc) {
-  const { default: binaryen } = await import(pathToFileURL(createRequire(asc).resolve('binaryen')).href);
-  const { Features } = binaryen;
+  const binaryen = await loadBinaryen(asc);
   const module = binaryen.readBinary(bytes);
-  module.setFeatures(
-    Features.Atomics |
-      Features.BulkMemory |
-      Features.BulkMemoryOpt |
-      Features.MutableGlobals |
-      Features.NontrappingFPToInt |
-      Features.SIMD128 |
-      Features.SignExt,
-  );
+  setKernelFeatures(binaryen, module);
   binaryen.setOptimizeLevel(3);
   binaryen.setShrinkLevel(0);
   binaryen.setDebugInfo(true);

@@ -40,6 +40,7 @@ test('the tarball holds what runs, and nothing else', () => {
   const built = run('find', ['.', '-type', 'f'], installed).trim().split('\n');
   expect(built).toContain('./dist/kernel.wasm');
   expect(built).toContain('./dist/kernel.debug.wasm');
+  expect(built).not.toContain('./dist/kernel.traced.wasm');
   expect(
     built.filter(
       (path) => !/^\.\/(dist|examples|docs)\/|^\.\/(package\.json|README\.md|LICENSE|CHANGELOG\.md)$/.test(path),

@@ -21,11 +21,11 @@ import {
   VQ_BROKEN_INDIRECT,
   VQ_BROKEN_LENGTH,
   VQ_BROKEN_ORDER,
+  VQ_CHAIN_MAX,
   VQ_F_INDIRECT_DESC,
   VQ_FREE,
   VQ_ID_COUNT,
   VQ_REGIONS,
-  VQ_SIZE,
 } from './layout.ts';
 import { hasFeature, idEntry } from './state.kernel.ts';
 import { translate } from './translate.kernel.ts';
@@ -55,8 +55,8 @@ export function addSegment(queue: u32, list: u32, chain: u32, guest: u64, length
   const readables = load<u32>(chain, CHAIN_READABLE);
   const writables = load<u32>(chain, CHAIN_WRITABLE);
   const count = readables + writables;
-  // 2.6.5.2: no chain is longer than the queue. This is what ends the walk over a loop.
-  if (count === load<u32>(queue, VQ_SIZE)) return VQ_BROKEN_CHAIN;
+  // 2.6.5.2: no chain is longer than the queue, or what we bear with in its place. This ends the walk over a loop.
+  if (count === load<u32>(queue, VQ_CHAIN_MAX)) return VQ_BROKEN_CHAIN;
   // 2.6.4.2, 2.7.17: what the device writes comes last.
   if (!writable && writables > 0) return VQ_BROKEN_ORDER;
   const address = translate(load<u32>(queue, VQ_REGIONS), guest, length);

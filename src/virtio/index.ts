@@ -52,6 +52,8 @@ export {
   VIRTIO_F,
 } from './features.ts';
 export { type LegacyQueueLayout, legacyQueueLayout } from './legacy.ts';
+export { type MockAnswer, type MockChain, MockDevice, type MockDeviceOptions } from './mock-device.ts';
+export { MockDriver, type MockDriverOptions, type MockUsed } from './mock-driver.ts';
 export {
   DRIVER_RING_FEATURES,
   type DriverQueue,
@@ -67,6 +69,8 @@ export { type NetDataPath, NetDevice, type NetDeviceOptions } from './net.ts';
 export { type NetInfo, type NetSettings, readNetInfo } from './net-config.ts';
 export { NET_FEATURE_NAMES, NET_RULES, netHeaderBytes, VIRTIO_NET_F } from './net-features.ts';
 export {
+  attachVirtqueueDevice,
+  attachVirtqueueDriver,
   createVirtqueue,
   createVirtqueueDevice,
   createVirtqueueDriver,
@@ -75,6 +79,7 @@ export {
   type VirtqueueOptions,
   type VirtqueueSide,
 } from './queue.ts';
+export { type RawDescriptor, type RawRing, rawRing } from './raw.ts';
 export { createRegionTable, type GuestRegion, type RegionTable } from './regions.ts';
 export { type VirtqueueLayout, type VirtqueueRings, virtqueueBytes } from './rings.ts';
 export { type QueueSetup, VIRTIO_STATUS, type VirtioTransport } from './transport.ts';

@@ -113,8 +113,17 @@ export const VQ_ORDER: u32 = 92;
 /** Driver, IN_ORDER: the last id of the used batch that is being polled, plus 1, and its length; 0 between batches. */
 export const VQ_BATCH: u32 = 96;
 export const VQ_BATCH_WRITTEN: u32 = 100;
+/** Device: segments of a chain at most: VQ_SIZE, or, with INDIRECT_DESC, VQ_TABLE_SEGMENTS when that is more. */
+export const VQ_CHAIN_MAX: u32 = 104;
 /** The id entries, VQ_SIZE of them. */
 export const VQ_IDS: u32 = 128;
+
+/**
+ * Segments that a chain through a table may have however small the queue is. 2.6.5.3.1 forbids a chain longer than the
+ * queue, and Linux drivers make them all the same: a packet of 17 pages, its head and its header, 19 in all, goes into a
+ * table on a queue of 16. The bound is what such a chain needs with room to spare, and ends every walk.
+ */
+export const VQ_TABLE_SEGMENTS: u32 = 64;
 
 /** VIRTIO_F_RING_EVENT_IDX was negotiated (6, bit 29). */
 export const VQ_F_EVENT_IDX: u32 = 1;
@@ -144,7 +153,7 @@ export const VQ_BROKEN_INDEX: u32 = 1;
 export const VQ_BROKEN_ID: u32 = 2;
 /** The device got an id that it holds already, or the driver one that is not out. */
 export const VQ_BROKEN_ID_STATE: u32 = 3;
-/** A chain of more than VQ_SIZE buffers, as a loop is (2.6.5.2). */
+/** A chain of more than VQ_CHAIN_MAX buffers, as a loop is (2.6.5.2). */
 export const VQ_BROKEN_CHAIN: u32 = 4;
 /** A `next` outside the table (2.6.5). */
 export const VQ_BROKEN_NEXT: u32 = 5;

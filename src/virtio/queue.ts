@@ -1,10 +1,12 @@
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
+import { notificationData, readBase, writeBase } from './base.ts';
 import type { ChainList } from './chain-list.ts';
 import {
   VIRTQ_DESC_SHIFT,
   VQ_BROKEN,
   VQ_BROKEN_COUNT,
+  VQ_CHAIN_MAX,
   VQ_DESCRIPTORS,
   VQ_F_DRIVER,
   VQ_F_EVENT_IDX,
@@ -23,6 +25,7 @@ import {
   VQ_REGIONS,
   VQ_SIZE,
   VQ_TABLE_ENTRIES,
+  VQ_TABLE_SEGMENTS,
   VQ_TABLES,
 } from './layout.ts';
 import type { RegionTable } from './regions.ts';
@@ -63,8 +66,22 @@ export interface VirtqueueSide {
   brokenCount(): number;
   /** Descriptors that no chain uses (driver), or room for what was not taken yet (device). */
   free(): number;
-  /** As before the first buffer. A driver has taken everything back with `detach`; both sides reset, or none. */
+  /**
+   * As before the first buffer, for a reset of the device or of this queue alone (RING_RESET, virtio 1.2, 2.6.1). First the
+   * device resets and touches the ring no more; then the driver, which has taken everything back with `detach`, resets and
+   * zeroes the ring.
+   */
   reset(): void;
+  /**
+   * Where this side goes on, as vhost-user's VRING_BASE has it. Split: the available index. Packed: bits 0-14 the next
+   * available place, 15 its wrap counter, 16-30 the next used place, 31 its wrap counter.
+   */
+  base(): number;
+  /**
+   * Goes on from `base` in a ring that was used before, with nothing taken. When split, the used index is the ring's.
+   * @throws RingwayError `BAD_ARGUMENT` for a base that this queue cannot have, or, for a driver, with chains out.
+   */
+  start(base: number): void;
 }
 
 /** The driver's side: adds chains, polls used ones. */
@@ -77,10 +94,14 @@ export interface VirtqueueDriver extends VirtqueueSide {
   poll(target: number, max: number): number;
   /** As `poll`, for chains that a stopped device will not return. */
   detach(target: number, max: number): number;
+  /** What notifies the device of queue `index` (0 to 65535) when VIRTIO_F_NOTIFICATION_DATA was negotiated (2.9): a u32. */
+  notificationData(index: number): number;
 }
 
 /** The device's side: takes available chains, returns used ones. */
 export interface VirtqueueDevice extends VirtqueueSide {
+  /** Segments of a chain at most: a list that takes has room for so many. */
+  readonly chainMax: number;
   /** Takes up to `max` chains into the list; returns how many. */
   take(list: ChainList, max: number): number;
   /** Returns the chains of `n` records of 8 bytes at `used`: id, bytes written. Returns `n`, or 0 when broken. */
@@ -129,20 +150,19 @@ function kernelsOf(arena: Arena, layout: VirtqueueLayout) {
   };
 }
 
-/** Makes the state of one side and what both sides can do. */
-function createSide(arena: Arena, options: VirtqueueOptions, rings: VirtqueueRings, driver: boolean): VirtqueueSide {
+/** Makes the state of one side. Returns its address. */
+function createState(arena: Arena, options: VirtqueueOptions, rings: VirtqueueRings, driver: boolean): number {
   const { name, layout, size, eventIdx = false, indirect = 0, inOrder = false } = options;
   checkRings(arena, name, layout, size, rings);
   if (indirect !== 0 && !(Number.isInteger(indirect) && indirect >= 2 && indirect <= size)) {
     throw new RingwayError('BAD_ARGUMENT', `${name}: indirect=${indirect}, must be a whole number from 2 to ${size}`);
   }
   const address = arena.allocate(`${name} ${driver ? 'driver' : 'device'}`, VQ_IDS + (size << VQ_ID_SHIFT));
-  const { u32 } = arena;
   const set = (offset: number, value: number): void => {
-    u32[(address + offset) >>> 2] = value;
+    arena.u32[(address + offset) >>> 2] = value;
   };
-  const get = (offset: number): number => u32[(address + offset) >>> 2] ?? 0;
   set(VQ_SIZE, size);
+  set(VQ_CHAIN_MAX, indirect > 0 ? Math.max(size, VQ_TABLE_SEGMENTS) : size);
   set(VQ_DESCRIPTORS, rings.descriptors);
   set(VQ_OWN_AREA, driver ? rings.driverArea : rings.deviceArea);
   set(VQ_PEER_AREA, driver ? rings.deviceArea : rings.driverArea);
@@ -159,9 +179,29 @@ function createSide(arena: Arena, options: VirtqueueOptions, rings: VirtqueueRin
       (layout === 'packed' ? VQ_F_PACKED : 0) |
       (driver ? VQ_F_DRIVER : 0),
   );
+  kernelsOf(arena, layout).reset(address);
+  return address;
+}
+
+/** What both sides can do, over the state at `address`. */
+function attachSide(arena: Arena, address: number, driver: boolean) {
+  const get = (offset: number): number => arena.u32[(address + offset) >>> 2] ?? 0;
+  const region = arena.regions().find((each) => each.address === address);
+  const features = get(VQ_FEATURES);
+  const kind = driver ? 'driver' : 'device';
+  if (!region?.name.endsWith(` ${kind}`) || ((features & VQ_F_DRIVER) !== 0) !== driver) {
+    throw new RingwayError('BAD_ARGUMENT', `virtio: no ${kind}'s side of a virtqueue at ${address}`);
+  }
+  const layout: VirtqueueLayout = (features & VQ_F_PACKED) !== 0 ? 'packed' : 'split';
   const kernels = kernelsOf(arena, layout);
-  kernels.reset(address);
-  return {
+  const size = get(VQ_SIZE);
+  const [own, peer] = [get(VQ_OWN_AREA), get(VQ_PEER_AREA)];
+  const rings: VirtqueueRings = {
+    descriptors: get(VQ_DESCRIPTORS),
+    driverArea: driver ? own : peer,
+    deviceArea: driver ? peer : own,
+  };
+  const side: VirtqueueSide = {
     address,
     rings,
     needsNotify: () => kernels.needsNotify(address) !== 0,
@@ -170,6 +210,61 @@ function createSide(arena: Arena, options: VirtqueueOptions, rings: VirtqueueRin
     brokenCount: () => get(VQ_BROKEN_COUNT),
     free: () => get(VQ_FREE),
     reset: () => kernels.reset(address),
+    base: () => readBase(arena, address),
+    start(base) {
+      kernels.reset(address);
+      writeBase(arena, address, region.name, base);
+    },
+  };
+  return { side, name: region.name, layout, size, kernels, get };
+}
+
+/**
+ * The driver's side whose state is at `address`, made in any thread: one thread at a time uses it.
+ * @throws RingwayError `BAD_ARGUMENT` when there is none.
+ */
+export function attachVirtqueueDriver(arena: Arena, address: number): VirtqueueDriver {
+  const { side, layout, size, kernels, get } = attachSide(arena, address, true);
+  const { add, poll, detach, reset } = kernels;
+  const bytes = virtqueueBytes(layout, size);
+  const parts = Object.keys(bytes) as (keyof VirtqueueRings)[];
+  const tables = { address: get(VQ_TABLES), bytes: (size * get(VQ_TABLE_ENTRIES)) << VIRTQ_DESC_SHIFT };
+  return {
+    ...side,
+    tables: tables.address === 0 ? undefined : tables,
+    add: (list, n) => add(address, list.address, Math.min(n, list.chains)),
+    poll: (target, max) => poll(address, target, max),
+    detach: (target, max) => detach(address, target, max),
+    reset() {
+      // A packed ring that still held used descriptors would look returned (2.7.1); a split one's indexes start at 0.
+      for (const part of parts) arena.u8.fill(0, side.rings[part], side.rings[part] + bytes[part]);
+      reset(address);
+    },
+    notificationData: (index) => notificationData(arena, address, index),
+  };
+}
+
+/**
+ * The device's side whose state is at `address`, made in any thread: one thread at a time uses it.
+ * @throws RingwayError `BAD_ARGUMENT` when there is none.
+ */
+export function attachVirtqueueDevice(arena: Arena, address: number): VirtqueueDevice {
+  const { side, name, kernels, get } = attachSide(arena, address, false);
+  const { take, giveBack } = kernels;
+  const chainMax = get(VQ_CHAIN_MAX);
+  return {
+    ...side,
+    chainMax,
+    take(list, max) {
+      if (list.segments < chainMax) {
+        throw new RingwayError(
+          'BAD_ARGUMENT',
+          `${name}: a list of ${list.segments} segments, needs ${chainMax}: a chain may have so many`,
+        );
+      }
+      return take(address, list.address, max);
+    },
+    return: (used, n) => giveBack(address, used, n),
   };
 }
 
@@ -182,23 +277,15 @@ export function createVirtqueueDriver(
   arena: Arena,
   options: VirtqueueOptions & { readonly rings: VirtqueueRings; readonly guestOffset?: bigint },
 ): VirtqueueDriver {
-  const { name, layout, size, rings, indirect = 0, guestOffset = 0n } = options;
-  const side = createSide(arena, options, rings, true);
-  const { address } = side;
-  const { add, poll, detach } = kernelsOf(arena, layout);
-  const bytes = (size * indirect) << VIRTQ_DESC_SHIFT;
-  const tables = indirect > 0 ? { address: arena.allocate(`${name} tables`, bytes), bytes } : undefined;
-  arena.u32[(address + VQ_TABLES) >>> 2] = tables?.address ?? 0;
+  const { name, size, rings, indirect = 0, guestOffset = 0n } = options;
+  const address = createState(arena, options, rings, true);
+  if (indirect > 0) {
+    arena.u32[(address + VQ_TABLES) >>> 2] = arena.allocate(`${name} tables`, (size * indirect) << VIRTQ_DESC_SHIFT);
+  }
   arena.u32[(address + VQ_TABLE_ENTRIES) >>> 2] = indirect;
   const words = [Number(guestOffset & 0xffff_ffffn), Number((guestOffset >> 32n) & 0xffff_ffffn)];
   arena.u32.set(words, (address + VQ_GUEST_OFFSET) >>> 2);
-  return {
-    ...side,
-    tables,
-    add: (list, n) => add(address, list.address, Math.min(n, list.chains)),
-    poll: (target, max) => poll(address, target, max),
-    detach: (target, max) => detach(address, target, max),
-  };
+  return attachVirtqueueDriver(arena, address);
 }
 
 /**
@@ -209,24 +296,9 @@ export function createVirtqueueDevice(
   arena: Arena,
   options: VirtqueueOptions & { readonly rings: VirtqueueRings; readonly regions: RegionTable },
 ): VirtqueueDevice {
-  const { name, layout, size, rings, regions } = options;
-  const side = createSide(arena, options, rings, false);
-  const { address } = side;
-  const { take, giveBack } = kernelsOf(arena, layout);
-  arena.u32[(address + VQ_REGIONS) >>> 2] = regions.address;
-  return {
-    ...side,
-    take(list, max) {
-      if (list.segments < size) {
-        throw new RingwayError(
-          'BAD_ARGUMENT',
-          `${name}: a list of ${list.segments} segments, needs ${size}: a chain may have so many`,
-        );
-      }
-      return take(address, list.address, max);
-    },
-    return: (used, n) => giveBack(address, used, n),
-  };
+  const address = createState(arena, options, options.rings, false);
+  arena.u32[(address + VQ_REGIONS) >>> 2] = options.regions.address;
+  return attachVirtqueueDevice(arena, address);
 }
 
 /**

@@ -27,6 +27,7 @@ import {
   VQ_BROKEN_ID_STATE,
   VQ_BROKEN_INDEX,
   VQ_BROKEN_NEXT,
+  VQ_CHAIN_MAX,
   VQ_DESCRIPTORS,
   VQ_F_IN_ORDER,
   VQ_FREE,
@@ -55,7 +56,7 @@ function walkTable(
   rest: u64,
   nested: bool,
 ): u32 {
-  const budget = load<u32>(queue, VQ_SIZE);
+  const budget = load<u32>(queue, VQ_CHAIN_MAX);
   for (let i: u32 = 0; i < budget; i++) {
     const length = <u32>rest;
     const flags = <u32>(rest >> 32) & 0xffff;

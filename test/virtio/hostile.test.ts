@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
-import { runHostile } from './support/hostile.ts';
+import { compileTraced, tryMutations } from '../support/kernels.ts';
+import { hostileOptions, runHostile, searchFaults } from './support/hostile.ts';
+import { HOSTILE_FAULTS, ORDER_FAULTS } from './support/planted.ts';
 
 test.each([
   ['split', 1],
@@ -12,13 +13,18 @@ test.each([
   ['packed', 100],
 ] as const)('%s, %i descriptors: a peer that writes anything breaks the queue, and nothing else', (layout, size) => {
   let broken = 0;
-  for (let seed = 0; seed < 20; seed++) {
-    const indirect = size >= 3 && seed % 4 < 2 ? 3 : 0;
-    broken += runHostile(
-      { layout, size, indirect, eventIdx: seed % 2 === 1, inOrder: seed % 3 === 1 },
-      new Random(seed),
-      300,
-    );
-  }
-  expect(broken).toBeGreaterThan(20);
+  for (let seed = 0; seed < 30; seed++) broken += runHostile(hostileOptions(layout, size, seed), seed, 300).broken;
+  expect(broken).toBeGreaterThan(60);
+});
+
+test('every planted fault has its place in the sources', () => {
+  for (const { mutations } of [...HOSTILE_FAULTS, ...ORDER_FAULTS]) tryMutations(mutations);
+});
+
+// The others are in the deep tests.
+test.each(
+  HOSTILE_FAULTS.filter((_, index) => index % 4 === 0).map((fault) => [fault.layout, fault.what, fault] as const),
+)('%s: it is found when %s', async (layout, _, { mutations }) => {
+  const module = await compileTraced({ folders: ['virtio'], mutations });
+  expect(() => searchFaults(layout, module)).toThrow(/^seed \d+/);
 });

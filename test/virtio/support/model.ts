@@ -1,7 +1,7 @@
 import type { Segment } from 'ringway/virtio';
 import { expect } from 'vitest';
 import type { Random } from '#dist/util/random.js';
-import { BURST, makeRig, type RigOptions, SLOT_BYTES, SLOTS } from './rig.ts';
+import { BURST, makeRig, type Rig, type RigOptions, SLOT_BYTES, SLOTS } from './rig.ts';
 
 interface Sent {
   readonly serial: number;
@@ -20,8 +20,13 @@ const payload = (serial: number, at: number, back: boolean): number => (serial *
  * Random adds, takes, completions (in any order, unless IN_ORDER) and polls, against lists of what should be where. `hold`
  * keeps the first chain with the device until the end, however often the ring goes round.
  */
-export function runModel(options: RigOptions, random: Random, steps: number, hold = false): number {
-  const rig = makeRig(options);
+export function runModel(
+  options: RigOptions,
+  random: Random,
+  steps: number,
+  hold = false,
+  rig: Rig = makeRig(options),
+): number {
   const { arena, driver, device, adding, taken, records } = rig;
   const { u8, u32 } = arena;
   const { size, indirect = 0, inOrder = false } = options;

@@ -2,8 +2,8 @@ import type { Arena } from 'ringway/memory';
 import {
   type ChainList,
   createChainList,
-  createRegionTable,
-  createVirtqueue,
+  MockDevice,
+  MockDriver,
   type RegionTable,
   type VirtqueueDevice,
   type VirtqueueDriver,
@@ -27,11 +27,19 @@ export interface RigOptions {
   readonly indirect?: number;
   readonly inOrder?: boolean;
   readonly base?: number;
+  /** Names its regions: another for each rig of one arena. */
+  readonly name?: string;
+  /** Where it is made: an arena of its own by default. The kernels of the driver's side are this arena's. */
+  readonly arena?: Arena;
+  /** The same memory, with the kernels of the device's side. */
+  readonly deviceArena?: Arena;
 }
 
 /** A queue with both sides in one arena, the driver's buffers, and canaries on both sides of what the device may reach. */
 export interface Rig {
   readonly arena: Arena;
+  readonly mockDriver: MockDriver;
+  readonly mockDevice: MockDevice;
   readonly driver: VirtqueueDriver;
   readonly device: VirtqueueDevice;
   readonly rings: VirtqueueRings;
@@ -40,43 +48,60 @@ export interface Rig {
   readonly adding: ChainList;
   readonly taken: ChainList;
   readonly records: number;
+  /** Where the device finds `length` bytes at the driver's address `guest`; undefined when it may not reach them. */
+  addressOf(guest: bigint, length: number): number | undefined;
   /** Names of regions that were written and should not have been. */
   damaged(): string[];
 }
 
-export function makeRig({
-  layout,
-  size,
-  eventIdx = false,
-  indirect = 0,
-  inOrder = false,
-  base = 65536,
-}: RigOptions): Rig {
-  const arena = testArena(2 << 20, base);
+export const RIG_BYTES = 2 << 20;
+
+export function makeRig(rigOptions: RigOptions): Rig {
+  const { layout, size, eventIdx = false, indirect = 0, inOrder = false, base, name = 'q' } = rigOptions;
+  const { arena = testArena(RIG_BYTES, base) } = rigOptions;
+  const { deviceArena = arena } = rigOptions;
   const canaries: number[] = [];
   const canary = (): void => {
-    const address = arena.allocate(`canary ${canaries.length}`, CANARY_BYTES);
+    const address = arena.allocate(`${name} canary ${canaries.length}`, CANARY_BYTES);
     arena.u8.fill(CANARY, address, address + CANARY_BYTES);
     canaries.push(address);
   };
   canary();
-  const buffers = arena.allocate('buffers', SLOTS * SLOT_BYTES);
+  const plain = { name, layout, size, eventIdx, inOrder };
+  const options = indirect > 0 ? { ...plain, indirect } : plain;
+  const mockDriver = new MockDriver(arena, {
+    ...options,
+    buffers: SLOTS,
+    bufferBytes: SLOT_BYTES,
+    guestOffset: GUEST_OFFSET,
+  });
   canary();
-  const regions = createRegionTable(arena, 'regions');
-  const options = { name: 'q', layout, size, eventIdx, inOrder, regions, guestOffset: GUEST_OFFSET };
-  const queue = createVirtqueue(arena, indirect > 0 ? { ...options, indirect } : options);
+  const { rings, queue: driver } = mockDriver;
+  // The ring is not among what the device may reach by address: what lies there is no buffer.
+  const inRing = Object.values(rings);
+  const regions = mockDriver.regions.filter(({ address }) => !inRing.includes(address));
+  const mockDevice = new MockDevice(deviceArena, { ...options, rings, regions });
   canary();
-  const { tables } = queue.driver;
-  const reachable = [{ address: buffers, bytes: SLOTS * SLOT_BYTES }, ...(tables === undefined ? [] : [tables])];
-  regions.set(reachable.map((region) => ({ guest: GUEST_OFFSET + BigInt(region.address), ...region })));
   return {
     arena,
-    ...queue,
-    regions,
-    buffers,
-    adding: createChainList(arena, { name: 'adding', chains: BURST, segments: BURST * 4 }),
-    taken: createChainList(arena, { name: 'taken', chains: BURST, segments: size + 3 }),
-    records: arena.allocate('records', BURST * 8),
+    mockDriver,
+    mockDevice,
+    driver,
+    device: mockDevice.queue,
+    rings,
+    regions: mockDevice.regions,
+    buffers: mockDriver.buffers.address,
+    adding: createChainList(arena, { name: `${name} adding`, chains: BURST, segments: BURST * 4 }),
+    // So little room that some chains have to wait.
+    taken: createChainList(arena, { name: `${name} taking`, chains: BURST, segments: mockDevice.queue.chainMax + 3 }),
+    records: arena.allocate(`${name} records`, BURST * 8),
+    addressOf(guest, length) {
+      const at = guest - GUEST_OFFSET;
+      const region = regions.find(
+        ({ address, bytes: all }) => at >= BigInt(address) && at + BigInt(length) <= BigInt(address + all),
+      );
+      return region === undefined ? undefined : Number(at);
+    },
     damaged: () => [
       ...arena.damaged(),
       ...canaries

@@ -20,8 +20,8 @@ export function ringSimulation(
   total = 12,
 ): Simulation {
   const size = SIZES[layout];
-  const { arena, driver, device, adding, taken, records, rings, buffers } = makeRig({ layout, size });
-  const { u32, u8 } = arena;
+  const { arena, driver, device, adding, taken, records, buffers } = makeRig({ layout, size });
+  const { u32 } = arena;
   const exports = arena.kernels<Record<string, RingSteps[keyof RingSteps]>>();
   const prefix = layout === 'split' ? 'virtioSplit' : 'virtioPacked';
   const real = {
@@ -98,11 +98,8 @@ export function ringSimulation(
     name: `${layout} virtqueue`,
     steps: total * 4,
     setup({ random }) {
-      u8.fill(0, rings.descriptors, rings.descriptors + size * 16);
-      u8.fill(0, rings.driverArea, rings.driverArea + 4);
-      u8.fill(0, rings.deviceArea, rings.deviceArea + 4);
-      driver.reset();
       device.reset();
+      driver.reset();
       serialOf.clear();
       returned.clear();
       published = 0;

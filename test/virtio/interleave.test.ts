@@ -1,0 +1,34 @@
+import { beforeAll, expect, test } from 'vitest';
+import { compileTraced } from '../support/kernels.ts';
+import { expectFound, explorePlanted } from '../support/planted.ts';
+import { INTERLEAVED, interleaving } from './support/interleave.ts';
+import { LAP_FAULTS, ORDER_FAULTS } from './support/planted.ts';
+
+let module: WebAssembly.Module;
+beforeAll(async () => {
+  module = await compileTraced({ folders: ['virtio'], pausable: true });
+});
+
+test.each(INTERLEAVED)('%j: whatever the order of accesses, chains come and go whole', (options) => {
+  // Each chain needs over ten accesses to what is shared.
+  expect(interleaving(options, module).explore(600)).toBeGreaterThan(600 * 80);
+});
+
+const SIZES = { split: 4, packed: 3 } as const;
+
+test.each(ORDER_FAULTS.map((fault) => [fault.layout, fault.what, fault] as const))(
+  '%s: it is found when %s',
+  async (layout, _, { mutations }) => {
+    const planted = await compileTraced({ folders: ['virtio'], pausable: true, mutations });
+    const simulation = interleaving({ layout, size: SIZES[layout], eventIdx: true }, planted);
+    expectFound(explorePlanted(simulation, 200), /took what|broken|came back|both sleep|unreachable/);
+  },
+);
+
+test.each(LAP_FAULTS.map((fault) => [fault.layout, fault.what, fault] as const))(
+  '%s: it is found when %s',
+  async (layout, _, { mutations }) => {
+    const planted = await compileTraced({ folders: ['virtio'], pausable: true, mutations });
+    expect(() => interleaving({ layout, size: SIZES[layout] }, planted).explore(1)).toThrow(/seed 0/);
+  },
+);
