@@ -94,7 +94,7 @@ steering:
     action: {port: x, lcore: 3}
 `;
   expect(errorsOf(text, ['ports.in.pth=3', 'prts.in=3', 'ports.inn.path=x'])).toEqual([
-    'dir/t.yaml:4:8 ports.in.type: "captur" is not a type of port; use capture, generator, null or module; did you mean "capture"?',
+    'dir/t.yaml:4:8 ports.in.type: "captur" is not a type of port; use capture, generator, guest, null or module; did you mean "capture"?',
     expect.stringMatching(/^dir\/t.yaml:7:5 ports.out.speeed: is not a key of a capture port; did you mean "speed"\?$/),
     'dir/t.yaml:8:5 ports.out.speed: "quick" is not a speed; use recorded, full, or a factor such as 2x',
     'dir/t.yaml:11:5 ports.gen.flows: 0 is not a number of flows; use a whole number from 1 to 65536',
@@ -124,7 +124,7 @@ test.each([
   ['a port that is nothing', 'version: 1\nports: {a: }', /ports.a: nothing is not a port/],
   ['a bad port name', 'version: 1\nports: {1a: {type: null}}', /ports.1a: "1a" is not a port name; use a letter/],
   ['a capture of nothing', 'version: 1\nports: {a: {type: capture}}', /ports.a: has neither path nor write/],
-  ['queues', 'version: 1\nports: {a: {type: null, queues: 2}}', /queues: 2 is not .*only a generator/],
+  ['queues', 'version: 1\nports: {a: {type: null, queues: 2}}', /queues: 2 is not .*only generators and guests/],
   ['no routerMac', `${SMALLEST}switch: {routes: [{prefix: ::/0, port: in}]}`, /switch.routerMac: is missing and there/],
   ['a broadcast station', `${SMALLEST}switch: {routerMac: "ff:ff:ff:ff:ff:ff"}`, /routerMac: "ff:.*use a unicast one/],
   ['both kinds of VLAN', `version: 1\nports: {a: {type: null, vlan: {access: 1, trunk: all}}}`, /has access and trunk/],
