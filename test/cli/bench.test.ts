@@ -37,5 +37,5 @@ test('rows are printed as JSON, and the lock is given back', async () => {
 });
 
 test('a name that is none is refused with those there are', async () => {
-  await expect(run('pols')).rejects.toThrow('bench: no "pols"; there are: ring, pool, tso, forward, replay, memory');
+  await expect(run('pols')).rejects.toThrow('bench: no "pols"; there are: ring, pool, tso, block, forward, replay');
 });
