@@ -37,8 +37,6 @@ import {
 import {
   driverDetach as virtioNetDriverDetach,
   driverReceive as virtioNetDriverReceive,
-  driverReclaim as virtioNetDriverReclaim,
-  driverRefill as virtioNetDriverRefill,
   driverSend as virtioNetDriverSend,
 } from './virtio/net-driver.kernel.ts';
 import {
@@ -99,8 +97,6 @@ export {
   virtioNetDeviceSend,
   virtioNetDriverDetach,
   virtioNetDriverReceive,
-  virtioNetDriverReclaim,
-  virtioNetDriverRefill,
   virtioNetDriverSend,
   virtioNetFilter,
   virtioNetSteer,

@@ -107,30 +107,17 @@ export function holdId(queue: u32, id: u32, count: u32, writable: u32): void {
   store<u64>(idEntry(queue, id), ((<u64>writable) << 32) | count, VQ_ID_COUNT);
 }
 
-/**
- * A whole chain of one segment, in one go: most are. Returns 0, VQ_BROKEN_ADDRESS or NO_ROOM; the id is not held yet.
- */
-export function addSimpleChain(
-  queue: u32,
-  list: u32,
-  index: u32,
-  id: u32,
-  guest: u64,
-  length: u32,
-  writable: u32,
-): u32 {
-  const address = translate(load<u32>(queue, VQ_REGIONS), guest, length);
-  if (address === 0) return VQ_BROKEN_ADDRESS;
-  const used = load<u32>(list, LIST_SEGMENTS_USED);
-  if (used === load<u32>(list, LIST_SEGMENTS)) return NO_ROOM;
-  const segment = load<u32>(list, LIST_SEGMENTS_ADDRESS) + (used << SEGMENT_SHIFT);
+/** Address of the list's first free segment. */
+export function freeSegment(list: u32): u32 {
+  return load<u32>(list, LIST_SEGMENTS_ADDRESS) + (load<u32>(list, LIST_SEGMENTS_USED) << SEGMENT_SHIFT);
+}
+
+/** Writes a whole chain of one segment: most are. */
+export function writeSimpleChain(chain: u32, segment: u32, id: u32, address: u32, length: u32, writable: u32): void {
   store<u64>(segment, ((<u64>length) << 32) | address, SEGMENT_ADDRESS);
-  store<u32>(list, used + 1, LIST_SEGMENTS_USED);
-  const chain = chainAt(list, index);
   store<u64>(chain, ((<u64>segment) << 32) | id, CHAIN_ID);
   // One of the two kinds is there: 1 segment or none, `length` bytes or none, in the upper half when writable.
   const shift: u64 = writable << 5;
   store<u64>(chain, (<u64>1) << shift, CHAIN_READABLE);
   store<u64>(chain, (<u64>length) << shift, CHAIN_READABLE_BYTES);
-  return 0;
 }

@@ -8,6 +8,7 @@ import {
   SEGMENT_LENGTH,
   SEGMENT_SHIFT,
   USED_ID,
+  USED_SHIFT,
   VIRTQ_DESC_ADDR,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
@@ -116,7 +117,7 @@ export function acceptUsed(queue: u32, id: u32, written: u32, target: u32): u32 
 
 /**
  * IN_ORDER: a used element stands for all chains up to the one under `id` (2.6.9, 2.7.8). Returns false when it breaks
- * the queue; else `closeOldest` gives these chains one by one.
+ * the queue; else `closeBatch` gives these chains.
  */
 export function openBatch(queue: u32, id: u32, written: u32): bool {
   if (checkUsed(queue, id, written) === 0) return false;
@@ -126,20 +127,30 @@ export function openBatch(queue: u32, id: u32, written: u32): bool {
 }
 
 /**
- * IN_ORDER: frees the oldest chain, which is of the open batch, and writes its record to `target`. All before the last
- * were used in full. Returns the ring's descriptors that the chain used.
+ * IN_ORDER: frees the oldest chains, up to `max` and as far as the open batch goes, and writes their records to `target`.
+ * All before its last were used in full. Returns how many.
  */
-export function closeOldest(queue: u32, target: u32): u32 {
-  const id = load<u32>(queue, VQ_ORDER);
-  const entry = idEntry(queue, id);
-  const count = load<u32>(entry, VQ_ID_COUNT);
-  let written = load<u32>(entry, VQ_ID_WRITABLE);
-  if (id + 1 === load<u32>(queue, VQ_BATCH)) {
-    written = load<u32>(queue, VQ_BATCH_WRITTEN);
-    store<u32>(queue, 0, VQ_BATCH);
+export function closeBatch(queue: u32, target: u32, max: u32): u32 {
+  const last = load<u32>(queue, VQ_BATCH) - 1;
+  let id = load<u32>(queue, VQ_ORDER);
+  let free = load<u32>(queue, VQ_FREE);
+  let n: u32 = 0;
+  while (n < max) {
+    const entry = idEntry(queue, id);
+    const out = load<u64>(entry, VQ_ID_COUNT);
+    assert(<u32>out > 0);
+    const isLast = id === last;
+    store<u32>(entry, 0, VQ_ID_COUNT);
+    free += <u32>out;
+    writeRecord(target + (n << USED_SHIFT), id, isLast ? load<u32>(queue, VQ_BATCH_WRITTEN) : <u32>(out >> 32));
+    id = load<u32>(idEntry(queue, load<u32>(entry, VQ_ID_LAST)), VQ_ID_NEXT);
+    n++;
+    if (isLast) {
+      store<u32>(queue, 0, VQ_BATCH);
+      break;
+    }
   }
-  store<u32>(queue, load<u32>(idEntry(queue, load<u32>(entry, VQ_ID_LAST)), VQ_ID_NEXT), VQ_ORDER);
-  release(queue, id);
-  writeRecord(target, id, written);
-  return count;
+  store<u32>(queue, id, VQ_ORDER);
+  store<u32>(queue, free, VQ_FREE);
+  return n;
 }

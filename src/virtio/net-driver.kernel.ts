@@ -83,15 +83,24 @@ function writeSegment(segment: u32, address: u32, length: u32): void {
 
 // ---------------------------------------------------------------- what the device takes
 
-/** Frees the packets that the device has sent. */
-export function driverReclaim(netq: u32): void {
-  const records = load<u32>(netq, NETQ_RECORDS);
+/** Frees the packets of `n` records: those of neighboring ids, as most are, in one go. */
+function freeRecords(netq: u32, records: u32, n: u32): void {
   const cache = load<u32>(netq, NETQ_CACHE);
+  for (let i: u32 = 0; i < n; ) {
+    const first = load<u32>(records + (i << USED_SHIFT), USED_ID);
+    let run: u32 = 1;
+    while (i + run < n && load<u32>(records + ((i + run) << USED_SHIFT), USED_ID) === first + run) run++;
+    free(cache, slotOf(netq, first), run);
+    i += run;
+  }
+}
+
+/** Frees the packets that the device has sent. */
+function reclaim(netq: u32): void {
+  const records = load<u32>(netq, NETQ_RECORDS);
   while (true) {
     const n = pollAny(load<u32>(netq, NETQ_QUEUE), records, NETQ_CHAINS);
-    for (let i: u32 = 0; i < n; i++) {
-      free(cache, slotOf(netq, load<u32>(records + (i << USED_SHIFT), USED_ID)), 1);
-    }
+    freeRecords(netq, records, n);
     if (n < NETQ_CHAINS) return;
   }
 }
@@ -178,18 +187,26 @@ function isTooLong(netq: u32, slot: u32): bool {
  * The rest stay the caller's. Driver only.
  */
 export function driverSend(netq: u32, slots: u32, count: u32): u32 {
-  driverReclaim(netq);
-  if (isBroken(load<u32>(netq, NETQ_QUEUE))) return 0;
+  const queue = load<u32>(netq, NETQ_QUEUE);
+  // Rarely, and then much at once: what the device has just written is still in its cache, and it writes there again.
+  if (load<u32>(queue, VQ_FREE) <= load<u32>(queue, VQ_SIZE) >> 2) reclaim(netq);
   let done: u32 = 0;
-  while (done < count) {
+  let reclaimed = false;
+  while (done < count && !isBroken(queue)) {
     const slot = slots + (done << SLOT_SHIFT);
     const n = addPackets(netq, slot, min(count - done, BURST_MAX));
     done += n;
     if (n > 0) continue;
-    if (!isTooLong(netq, slot)) break;
-    countNet(netq, NETQ_LONG);
-    free(load<u32>(netq, NETQ_CACHE), slot, 1);
-    done++;
+    if (isTooLong(netq, slot)) {
+      countNet(netq, NETQ_LONG);
+      free(load<u32>(netq, NETQ_CACHE), slot, 1);
+      done++;
+    } else if (reclaimed) {
+      break;
+    } else {
+      reclaim(netq);
+      reclaimed = true;
+    }
   }
   return done;
 }
@@ -200,7 +217,7 @@ export function driverSend(netq: u32, slots: u32, count: u32): u32 {
  * Gives the device empty buffers, one a chain, when `wanted` (1 to 32) are missing, or all are. A frame starts where frames
  * start, with its header in the headroom before it.
  */
-export function driverRefill(netq: u32, wanted: u32): void {
+function driverRefill(netq: u32, wanted: u32): void {
   const queue = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
@@ -317,20 +334,17 @@ export function driverReceive(netq: u32, slots: u32, max: u32): u32 {
     n += acceptBuffer(netq, slots + (n << SLOT_SHIFT), out, load<u32>(record, USED_LENGTH));
   }
   // By the burst while frames come; when none do, the device may be waiting for the last few buffers.
-  driverRefill(netq, used === 0 ? 1 : min(max, BURST_MAX));
+  driverRefill(netq, used === 0 ? 1 : BURST_MAX);
   return n;
 }
 
 /** Frees every packet and buffer that a device, which is stopped, still has. Driver only. */
 export function driverDetach(netq: u32): void {
   const records = load<u32>(netq, NETQ_RECORDS);
-  const cache = load<u32>(netq, NETQ_CACHE);
   if (load<u32>(netq, NETQ_MERGE_LEFT) > 0) dropMerge(netq);
   while (true) {
     const n = detach(load<u32>(netq, NETQ_QUEUE), records, NETQ_CHAINS);
     if (n === 0) return;
-    for (let i: u32 = 0; i < n; i++) {
-      free(cache, slotOf(netq, load<u32>(records + (i << USED_SHIFT), USED_ID)), 1);
-    }
+    freeRecords(netq, records, n);
   }
 }

@@ -1,21 +1,28 @@
-import { chainAt } from './chain.kernel.ts';
-import { acceptUsed, closeOldest, directCount, fillDescriptor, fillTable, openBatch, outId } from './driver.kernel.ts';
+import { chainAt, holdId } from './chain.kernel.ts';
+import { acceptUsed, closeBatch, directCount, fillDescriptor, fillTable, openBatch, outId } from './driver.kernel.ts';
 import {
   CHAIN_ID,
   CHAIN_READABLE,
+  CHAIN_SEGMENTS,
   CHAIN_WRITABLE,
+  CHAIN_WRITABLE_BYTES,
   USED_SHIFT,
+  VIRTQ_DESC_ADDR,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_WRITE,
   VIRTQ_DESC_LEN,
+  VIRTQ_DESC_SHIFT,
   VIRTQ_DESC_WORD,
   VQ_BATCH,
+  VQ_DESCRIPTORS,
   VQ_F_IN_ORDER,
   VQ_FREE,
   VQ_FREE_HEAD,
   VQ_GIVE,
   VQ_GIVE_WRAP,
   VQ_GIVEN,
+  VQ_GUEST_OFFSET,
+  VQ_ID_LAST,
   VQ_ID_NEXT,
   VQ_SIZE,
   VQ_TAKE,
@@ -51,11 +58,63 @@ function writeChain(queue: u32, chain: u32, id: u32, count: u32, first: bool): v
   store<u32>(queue, wrap, VQ_GIVE_WRAP);
 }
 
+/**
+ * Writes chains `from` to `n` of the list as long as they have one segment each and find a free descriptor, from VQ_GIVE
+ * on. Returns the first that does not.
+ */
+function writeSimple(queue: u32, list: u32, from: u32, n: u32): u32 {
+  const size = load<u32>(queue, VQ_SIZE);
+  const base = load<u32>(queue, VQ_DESCRIPTORS);
+  const end = min(n, from + load<u32>(queue, VQ_FREE));
+  let place = load<u32>(queue, VQ_GIVE);
+  let wrap = load<u32>(queue, VQ_GIVE_WRAP);
+  let bits = giveBits(queue, wrap);
+  let id = load<u32>(queue, VQ_FREE_HEAD);
+  let i = from;
+  while (i < end) {
+    const chain = chainAt(list, i);
+    // Both counts in one load: the readable one is the lower half.
+    const segments = load<u64>(chain, CHAIN_READABLE);
+    if (<u32>segments + <u32>(segments >> 32) !== 1) break;
+    const entry = idEntry(queue, id);
+    const next = load<u32>(entry, VQ_ID_NEXT);
+    holdId(queue, id, 1, load<u32>(chain, CHAIN_WRITABLE_BYTES));
+    store<u32>(entry, id, VQ_ID_LAST);
+    store<u32>(chain, id, CHAIN_ID);
+    const descriptor = base + (place << VIRTQ_DESC_SHIFT);
+    const segment = load<u64>(load<u32>(chain, CHAIN_SEGMENTS));
+    store<u64>(descriptor, load<u64>(queue, VQ_GUEST_OFFSET) + <u64>(<u32>segment), VIRTQ_DESC_ADDR);
+    const flags: u32 = segments === 1 ? 0 : VIRTQ_DESC_F_WRITE << 16;
+    const word = id | flags | bits;
+    if (i === 0) {
+      hold(queue, place, word);
+      store<u32>(descriptor, <u32>(segment >> 32), VIRTQ_DESC_LEN);
+    } else {
+      store<u64>(descriptor, ((<u64>word) << 32) | (segment >> 32), VIRTQ_DESC_LEN);
+    }
+    id = next;
+    i++;
+    place++;
+    if (place === size) {
+      place = 0;
+      wrap ^= 1;
+      bits = giveBits(queue, wrap);
+    }
+  }
+  store<u32>(queue, id, VQ_FREE_HEAD);
+  store<u32>(queue, place, VQ_GIVE);
+  store<u32>(queue, wrap, VQ_GIVE_WRAP);
+  store<u32>(queue, load<u32>(queue, VQ_FREE) - (i - from), VQ_FREE);
+  return i;
+}
+
 /** Writes up to `n` chains of `list`, and their ids into it; unseen until `publish`. Returns how many fitted. */
 export function writeAvailable(queue: u32, list: u32, n: u32): u32 {
   const free = load<u32>(queue, VQ_FREE);
   let added: u32 = 0;
-  while (added < n) {
+  while (true) {
+    added = writeSimple(queue, list, added, n);
+    if (added === n) break;
     const chain = chainAt(list, added);
     const count = directCount(queue, chain);
     if (count > load<u32>(queue, VQ_FREE)) break;
@@ -92,7 +151,7 @@ export function poll(queue: u32, target: u32, max: u32): u32 {
   let n: u32 = 0;
   while (n < max) {
     const record = target + (n << USED_SHIFT);
-    let count: u32 = 0;
+    const free = load<u32>(queue, VQ_FREE);
     if (!inOrder || load<u32>(queue, VQ_BATCH) === 0) {
       const descriptor = descriptorAt(queue, place);
       // One copy of id and flags; the length is read once, behind it.
@@ -100,16 +159,11 @@ export function poll(queue: u32, target: u32, max: u32): u32 {
       if (!isForUs(word, bits)) break;
       // 2.7.3: without WRITE the length says nothing.
       const written = (word >> 16) & VIRTQ_DESC_F_WRITE ? load<u32>(descriptor, VIRTQ_DESC_LEN) : 0;
-      if (!inOrder) {
-        count = acceptUsed(queue, word & 0xffff, written, record);
-        if (count === 0) break;
-      } else if (!openBatch(queue, word & 0xffff, written)) {
-        break;
-      }
+      const id = word & 0xffff;
+      if (!(inOrder ? openBatch(queue, id, written) : acceptUsed(queue, id, written, record) !== 0)) break;
     }
-    if (inOrder) count = closeOldest(queue, record);
-    n++;
-    place += count;
+    n += inOrder ? closeBatch(queue, record, max - n) : 1;
+    place += load<u32>(queue, VQ_FREE) - free;
     if (place >= size) {
       place -= size;
       wrap ^= 1;

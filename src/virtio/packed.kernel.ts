@@ -1,16 +1,20 @@
 import {
   addSegment,
-  addSimpleChain,
+  chainAt,
   checkNesting,
   closeChain,
+  freeSegment,
   holdId,
   NO_ROOM,
   openChain,
   openTable,
+  writeSimpleChain,
 } from './chain.kernel.ts';
 import {
   LIST_CHAINS,
+  LIST_SEGMENTS,
   LIST_SEGMENTS_USED,
+  SEGMENT_SHIFT,
   USED_ID,
   USED_LENGTH,
   USED_SHIFT,
@@ -23,6 +27,7 @@ import {
   VIRTQ_DESC_LEN,
   VIRTQ_DESC_SHIFT,
   VIRTQ_DESC_WORD,
+  VQ_BROKEN_ADDRESS,
   VQ_BROKEN_CHAIN,
   VQ_BROKEN_ID,
   VQ_BROKEN_ID_STATE,
@@ -39,11 +44,13 @@ import {
   VQ_HELD_WORD,
   VQ_ID_COUNT,
   VQ_ID_WRITABLE,
+  VQ_REGIONS,
   VQ_SIZE,
   VQ_TAKE,
   VQ_TAKE_WRAP,
 } from './layout.ts';
 import { advance, hasFeature, idEntry, isBroken, latch } from './state.kernel.ts';
+import { translate } from './translate.kernel.ts';
 
 /** AVAIL and USED, where they are in a descriptor's word. */
 const TURN_BITS: u32 = (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED) << 16;
@@ -150,7 +157,11 @@ function takeSimple(queue: u32, list: u32, n: u32, limit: u32): u32 {
   let bits = takeBits(queue, wrap);
   // The ring's other places hold chains that were not returned: they cannot be available again.
   const start = n;
-  const end = min(limit, n + load<u32>(queue, VQ_FREE));
+  const used = load<u32>(list, LIST_SEGMENTS_USED);
+  const room = min(load<u32>(queue, VQ_FREE), load<u32>(list, LIST_SEGMENTS) - used);
+  const end = min(limit, n + room);
+  const regions = load<u32>(queue, VQ_REGIONS);
+  let segment = freeSegment(list);
   while (n < end) {
     const descriptor = base + (place << VIRTQ_DESC_SHIFT);
     // The one copy of id and flags; what is read behind it was written before it.
@@ -160,11 +171,14 @@ function takeSimple(queue: u32, list: u32, n: u32, limit: u32): u32 {
     const guest = load<u64>(descriptor, VIRTQ_DESC_ADDR);
     const length = load<u32>(descriptor, VIRTQ_DESC_LEN);
     const writable = (word >> 17) & 1;
-    const code = checkId(queue, id) || addSimpleChain(queue, list, n, id, guest, length, writable);
-    if (code !== 0) {
-      if (code !== NO_ROOM) latch(queue, code);
+    const code = checkId(queue, id);
+    const address = translate(regions, guest, length);
+    if (code !== 0 || address === 0) {
+      latch(queue, code !== 0 ? code : VQ_BROKEN_ADDRESS);
       break;
     }
+    writeSimpleChain(chainAt(list, n), segment, id, address, length, writable);
+    segment += 1 << SEGMENT_SHIFT;
     holdId(queue, id, 1, writable ? length : 0);
     n++;
     place++;
@@ -176,6 +190,7 @@ function takeSimple(queue: u32, list: u32, n: u32, limit: u32): u32 {
   }
   store<u32>(queue, place, VQ_TAKE);
   store<u32>(queue, wrap, VQ_TAKE_WRAP);
+  store<u32>(list, used + n - start, LIST_SEGMENTS_USED);
   store<u32>(queue, load<u32>(queue, VQ_FREE) - (n - start), VQ_FREE);
   return n;
 }

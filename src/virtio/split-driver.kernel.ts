@@ -1,5 +1,5 @@
 import { chainAt } from './chain.kernel.ts';
-import { acceptUsed, closeOldest, directCount, fillDescriptor, fillTable, openBatch, outId } from './driver.kernel.ts';
+import { acceptUsed, closeBatch, directCount, fillDescriptor, fillTable, openBatch, outId } from './driver.kernel.ts';
 import {
   CHAIN_ID,
   CHAIN_READABLE,
@@ -105,12 +105,12 @@ export function poll(queue: u32, target: u32, max: u32): u32 {
       const copy = load<u64>(element, VIRTQ_AREA_RING);
       if (!inOrder) {
         if (acceptUsed(queue, <u32>copy, <u32>(copy >> 32), record) === 0) break;
-      } else if (!openBatch(queue, <u32>copy, <u32>(copy >> 32))) {
-        break;
+        n++;
+        continue;
       }
+      if (!openBatch(queue, <u32>copy, <u32>(copy >> 32))) break;
     }
-    if (inOrder) closeOldest(queue, record);
-    n++;
+    n += closeBatch(queue, record, limit - n);
   }
   // 2.6.9: the index moves by the size of a batch, so no batch reaches past it.
   if (inOrder && n === ready && load<u32>(queue, VQ_BATCH) !== 0) latch(queue, VQ_BROKEN_INDEX);

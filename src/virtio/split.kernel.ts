@@ -1,15 +1,18 @@
 import {
   addSegment,
-  addSimpleChain,
+  chainAt,
   checkNesting,
   closeChain,
+  freeSegment,
   holdId,
   NO_ROOM,
   openChain,
   openTable,
+  writeSimpleChain,
 } from './chain.kernel.ts';
 import {
   LIST_CHAINS,
+  LIST_SEGMENTS,
   LIST_SEGMENTS_USED,
   USED_SHIFT,
   VIRTQ_AREA_IDX,
@@ -22,6 +25,7 @@ import {
   VIRTQ_DESC_LEN,
   VIRTQ_DESC_SHIFT,
   VIRTQ_USED_ENTRY_SHIFT,
+  VQ_BROKEN_ADDRESS,
   VQ_BROKEN_CHAIN,
   VQ_BROKEN_ID,
   VQ_BROKEN_ID_STATE,
@@ -37,10 +41,12 @@ import {
   VQ_ID_WRITABLE,
   VQ_OWN_AREA,
   VQ_PEER_AREA,
+  VQ_REGIONS,
   VQ_SIZE,
   VQ_TAKE,
 } from './layout.ts';
 import { hasFeature, idEntry, isBroken, latch } from './state.kernel.ts';
+import { translate } from './translate.kernel.ts';
 
 /**
  * Walks a chain in a table of `entries`, from the copy of a descriptor (address `guest`, and all behind it in `rest`) on.
@@ -90,8 +96,12 @@ function takeChain(queue: u32, list: u32, index: u32, head: u32): u32 {
   const flags = <u32>(rest >> 32) & 0xffff;
   if (!(flags & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT))) {
     const writable = (flags >> 1) & 1;
-    const code = addSimpleChain(queue, list, index, head, guest, <u32>rest, writable);
-    if (code !== 0) return code;
+    const address = translate(load<u32>(queue, VQ_REGIONS), guest, <u32>rest);
+    if (address === 0) return VQ_BROKEN_ADDRESS;
+    const used = load<u32>(list, LIST_SEGMENTS_USED);
+    if (used === load<u32>(list, LIST_SEGMENTS)) return NO_ROOM;
+    writeSimpleChain(chainAt(list, index), freeSegment(list), head, address, <u32>rest, writable);
+    store<u32>(list, used + 1, LIST_SEGMENTS_USED);
     holdId(queue, head, 1, writable ? <u32>rest : 0);
     store<u32>(queue, load<u32>(queue, VQ_FREE) - 1, VQ_FREE);
     return 0;

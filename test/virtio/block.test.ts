@@ -247,6 +247,30 @@ test('a range has as many sectors as the device says, and no more', async () => 
   expect(edges.map((at) => arena.u8[image + at])).toEqual([1, 0, 0, 1]);
 });
 
+/** A file that counts how often it was made safe, and can fail to be. */
+class WatchedFile extends BlockFile {
+  syncs = 0;
+  fails = false;
+  override sync(): boolean {
+    this.syncs++;
+    return !this.fails && super.sync();
+  }
+}
+
+test('a write is safe when it is done for a driver without FLUSH, and after a flush for the others (5.2.6.2)', async () => {
+  for (const without of [[], [VIRTIO_BLK_F.FLUSH]]) {
+    const file = new WatchedFile(makeFile());
+    const { driver, data, settle } = makeBlockRig({ file, without });
+    await settle(driver.write(0, data, 512));
+    await settle(driver.writeZeroes(0, 1));
+    expect(file.syncs).toBe(without.length * 2);
+    file.fails = true;
+    const request = without.length === 0 ? driver.flush() : driver.write(0, data, 512);
+    await expect(settle(request)).rejects.toThrow(/device answers 1/);
+    file.close();
+  }
+});
+
 test('files that are none are refused', () => {
   expect(() => new BlockFile(join(folder, 'absent'))).toThrow(expect.objectContaining({ code: 'SYSTEM' }));
   expect(() => new BlockFile(makeFile(511))).toThrow(/must be a file of 512 bytes or more/);

@@ -377,3 +377,15 @@ test('one device takes a legacy driver, then a modern one, then a legacy one', (
   }
   expect(arena.regions().length).toBe(regionsBefore);
 });
+
+test('a legacy driver is told of a needed reset once it is there, and never gets bits of later versions', () => {
+  const rig = makeRig();
+  const { device, type, configChanges } = rig;
+  device.writeFeatures(featureMask(A, HIGH, VIRTIO_F.RING_PACKED));
+  device.setLegacyQueue(0, setup(rig, 8).descriptors);
+  device.notify(0);
+  expect([device.live, device.negotiated]).toEqual([true, featureMask(A)]);
+  // 2.1.2: the notification is for after DRIVER_OK.
+  type.session?.needsReset('early');
+  expect([device.readStatus() & NEEDS_RESET, configChanges()]).toEqual([NEEDS_RESET, 0]);
+});
