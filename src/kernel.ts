@@ -1,5 +1,6 @@
 import { fillUdp as guestFillUdp, swap as guestSwap } from './guest/apps.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
+import { drive as labDrive, serve as labServe } from './lab/ring-turn.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
 import {
@@ -31,6 +32,7 @@ import {
 } from './virtio/block.kernel.ts';
 import { filter as virtioNetFilter } from './virtio/filter.kernel.ts';
 import {
+  deviceFlush as virtioNetDeviceFlush,
   deviceReceive as virtioNetDeviceReceive,
   deviceSend as virtioNetDeviceSend,
 } from './virtio/net-device.kernel.ts';
@@ -56,8 +58,10 @@ import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts'
 export {
   guestFillUdp,
   guestSwap,
+  labDrive,
   labPing,
   labPong,
+  labServe,
   memoryFill,
   memoryFrameLength,
   memoryGather,
@@ -93,6 +97,7 @@ export {
   virtioBlockRange,
   virtioBlockServe,
   virtioDriverDetach,
+  virtioNetDeviceFlush,
   virtioNetDeviceReceive,
   virtioNetDeviceSend,
   virtioNetDriverDetach,

@@ -7,7 +7,7 @@ import { requireSys } from '../sys/index.ts';
 import { Histogram } from '../telemetry/histogram.ts';
 import { GO_STOP, LAB_GO, LAB_READY } from './layout.ts';
 import { type Measured, quantilesOf } from './measure.ts';
-import { type NetRole, netTurn } from './net-role.ts';
+import { type NetRole, netTurn, type QueueRole, queueTurn } from './net-role.ts';
 import { median, type Window, WindowRecorder } from './windows.ts';
 
 /** A side of a ring: `burst` is the address of its own slots, `size` how many it moves at once. */
@@ -19,8 +19,8 @@ export interface RingRole {
   readonly size: number;
 }
 
-/** What a thread does: a side of the core distance measurement, of a ring, or of a virtio-net queue. */
-export type BenchRole = { readonly role: 'ping' } | { readonly role: 'pong' } | RingRole | NetRole;
+/** What a thread does: a side of the core distance measurement, of a ring, or of a virtqueue. */
+export type BenchRole = { readonly role: 'ping' } | { readonly role: 'pong' } | RingRole | NetRole | QueueRole;
 
 interface LabKernels {
   labPing(lab: number, from: number, rounds: number): number;
@@ -118,13 +118,14 @@ function playPop(ring: Ring, burst: number, size: number): SideResult {
   }
 }
 
-function playNet(net: NetRole): SideResult {
-  const turn = netTurn(arena, net);
+function playTurns(turn: () => number): SideResult {
   const recorder = new WindowRecorder();
   let moved = 0;
   for (let turns = 1; ; turns++) {
-    moved += turn();
-    if (turns % TURNS !== 0) continue;
+    const n = turn();
+    moved += n;
+    // A poll that found nothing looks at the clock, as an lcore does: it is not back at the queue at once.
+    if (n > 0 && turns % TURNS !== 0) continue;
     recorder.add(moved);
     moved = 0;
     if (stopped()) return { windows: recorder.windows.slice(WARM_UP_WINDOWS), quantiles: quantilesOf(new Histogram()) };
@@ -134,7 +135,8 @@ function playNet(net: NetRole): SideResult {
 function play(): unknown {
   if (role.role === 'ping') return playPing();
   if (role.role === 'pong') return playPong();
-  if (role.role === 'net') return playNet(role);
+  if (role.role === 'net') return playTurns(netTurn(arena, role));
+  if (role.role === 'queue') return playTurns(queueTurn(arena, role));
   const ring = (role.kind === 'spsc' ? attachSpscRing : attachMpscRing)(arena, role.ring);
   return role.role === 'push' ? playPush(ring, role.burst, role.size) : playPop(ring, role.burst, role.size);
 }

@@ -17,6 +17,24 @@ export interface NetRole {
   readonly length: number;
 }
 
+/** A side of a virtqueue whose buffers nobody looks at: what the ring itself costs. */
+export interface QueueRole {
+  readonly role: 'queue';
+  readonly side: 'drive' | 'serve';
+  /** Addresses of the queue's side, of a chain list, and of 64 records. */
+  readonly queue: number;
+  readonly list: number;
+  readonly records: number;
+  readonly size: number;
+}
+
+/** What a turn of the role does; it returns how many chains moved. */
+export function queueTurn(arena: Arena, { side, queue, list, records, size }: QueueRole): () => number {
+  type Turn = (queue: number, list: number, records: number, n: number) => number;
+  const { labDrive, labServe } = arena.kernels<{ labDrive: Turn; labServe: Turn }>();
+  return side === 'drive' ? () => labDrive(queue, list, records, size) : () => labServe(queue, list, records, size);
+}
+
 interface FillKernels {
   guestFillUdp(
     slots: number,

@@ -2,12 +2,15 @@ import { createGuest, GUEST_FEATURES } from '../guest/create.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
 import { createPool } from '../memory/pool.ts';
 import { buildFrame } from '../packet/builder.ts';
+import { createChainList } from '../virtio/chain-list.ts';
 import { featureMask, VIRTIO_F } from '../virtio/features.ts';
 import { NET_OFFLOAD_FEATURES } from '../virtio/net-features.ts';
+import { createVirtqueue } from '../virtio/queue.ts';
+import { createRegionTable } from '../virtio/regions.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
 import type { BenchRole, SideResult } from './bench-worker.ts';
 import { measure } from './measure.ts';
-import { type NetRole, netTurn } from './net-role.ts';
+import { type NetRole, netTurn, type QueueRole, queueTurn } from './net-role.ts';
 import { NOT_WANTED, type PeerFigure, type Peers } from './peers.ts';
 import { type Figure, type Row, rowOf } from './row.ts';
 import { runTestpmd } from './testpmd.ts';
@@ -21,19 +24,51 @@ const QUEUE_SIZE = 256;
 const FRAME_BYTES = 60;
 const HOST_BUFFERS = 4096;
 const ARENA_BYTES = 24 << 20;
-const UNIT = 'Mpackets/s';
+const UNIT = 'M/s';
 
-type Direction = 'guest to host' | 'host to guest';
+/** Frames one way or the other; or buffers that nobody looks at. */
+type Direction = 'guest to host' | 'host to guest' | 'rings alone';
 type Case = { readonly layout: VirtqueueLayout; readonly direction: Direction; readonly size: number };
 
 /** A queue between a driver and a device that both have IN_ORDER and give and take `size` at once. */
 interface Setup {
-  readonly sender: NetRole;
-  readonly receiver: NetRole;
+  readonly sender: NetRole | QueueRole;
+  readonly receiver: NetRole | QueueRole;
   readonly arena: Arena;
 }
 
-function setUp({ layout, direction, size }: Case): Setup {
+function setUpRing({ layout, size }: Case): Setup {
+  const arena = createArena({ bytes: 1 << 20 });
+  const buffers = arena.allocate('buffers', 2048);
+  const regions = createRegionTable(arena, 'regions');
+  regions.set([{ guest: BigInt(buffers), bytes: 2048, address: buffers }]);
+  const { driver, device } = createVirtqueue(arena, { name: 'q', layout, size: QUEUE_SIZE, inOrder: true, regions });
+  const list = createChainList(arena, { name: 'added', chains: 64, segments: 64 });
+  const taken = createChainList(arena, { name: 'taken', chains: 64, segments: QUEUE_SIZE });
+  for (let i = 0; i < size; i++) list.push([{ address: buffers, length: 64 }], []);
+  const role = (side: QueueRole['side'], queue: number, chains: number): QueueRole => ({
+    role: 'queue',
+    side,
+    queue,
+    list: chains,
+    records: arena.allocate(`records ${side}`, 512),
+    size,
+  });
+  return {
+    arena,
+    sender: role('drive', driver.address, list.address),
+    receiver: role('serve', device.address, taken.address),
+  };
+}
+
+function setUp(one: Case): Setup {
+  return one.direction === 'rings alone' ? setUpRing(one) : setUpFrames(one);
+}
+
+const turnOf = (arena: Arena, role: NetRole | QueueRole): (() => number) =>
+  role.role === 'net' ? netTurn(arena, role) : queueTurn(arena, role);
+
+function setUpFrames({ layout, direction, size }: Case): Setup {
   const packed = layout === 'packed' ? [VIRTIO_F.RING_PACKED] : [];
   const features =
     featureMask(VIRTIO_F.VERSION_1, VIRTIO_F.IN_ORDER, ...packed) | (GUEST_FEATURES & ~NET_OFFLOAD_FEATURES);
@@ -87,8 +122,8 @@ const rateOf = (value: number | null): number | null => (value === null ? null :
 function oneCore(one: Case): Figure {
   const setup = setUp(one);
   const { arena } = setup;
-  const send = netTurn(arena, setup.sender);
-  const receive = netTurn(arena, setup.receiver);
+  const send = turnOf(arena, setup.sender);
+  const receive = turnOf(arena, setup.receiver);
   // A driver that receives gives its buffers first.
   receive();
   const measured = measure(one.size, () => {
@@ -142,13 +177,14 @@ async function beside(layout: VirtqueueLayout, direction: Direction, peers: Peer
 }
 
 /**
- * Virtqueues of virtio-net: frames of 64 bytes on the wire made, sent, copied across and freed. Packed beside split, with
- * IN_ORDER and the same batches on both sides; and both beside DPDK's vhost. Samples are a burst's way on one core.
+ * Virtqueues: the rings alone, with buffers that nobody looks at; and those of virtio-net, frames of 64 bytes on the wire
+ * made, sent, copied across and freed. Packed beside split, with IN_ORDER and the same batches on both sides; and both
+ * beside DPDK's vhost. Samples are a burst's way on one core.
  */
 export async function benchVirtqueue(peers: Peers): Promise<Row[]> {
   const rows: Row[] = [];
   const directions: Direction[] = ['guest to host', 'host to guest'];
-  for (const direction of directions) {
+  for (const direction of ['rings alone', ...directions] as const) {
     for (const size of BATCHES) rows.push(...(await layouts(direction, size)));
   }
   for (const layout of ['packed', 'split'] as const) {

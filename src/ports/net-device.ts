@@ -110,6 +110,10 @@ class Sender {
   report(): void {
     for (const report of this.#reports) report();
   }
+
+  close(): void {
+    for (const queue of this.#queues) queue.detach();
+  }
 }
 
 /** The port that is a network device: what its driver transmits arrives, what is sent goes to its receive queues. */
@@ -133,6 +137,10 @@ export function netDevicePort(context: PortContext, share: NetDeviceShare): Port
       report();
       return { done: false };
     },
-    close: report,
+    close() {
+      report();
+      receive.detach();
+      sender?.close();
+    },
   };
 }

@@ -219,6 +219,12 @@ export const NETQ_BAD: u32 = 32;
 export const NETQ_LONG: u32 = 36;
 /** Frames dropped: the pool was exhausted. */
 export const NETQ_EMPTY: u32 = 40;
+/** Device, sending: chains of the list that were taken, and the next of them; the ones before it are used. */
+export const NETQ_TAKEN: u32 = 104;
+export const NETQ_NEXT: u32 = 108;
+/** Device, receiving: records that were not returned yet, and polls in a row that found nothing. */
+export const NETQ_PENDING: u32 = 112;
+export const NETQ_EMPTY_POLLS: u32 = 116;
 /** Driver: buffers of a merged frame that are still to come, its last buffer so far, and its slot (16 bytes). */
 export const NETQ_MERGE_LEFT: u32 = 44;
 export const NETQ_MERGE_LAST: u32 = 48;

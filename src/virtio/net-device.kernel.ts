@@ -30,14 +30,18 @@ import {
   NETQ_CACHE,
   NETQ_CHAINS,
   NETQ_EMPTY,
+  NETQ_EMPTY_POLLS,
   NETQ_F_MRG_RXBUF,
   NETQ_FEATURES,
   NETQ_HEADER,
   NETQ_HEADER_BYTES,
   NETQ_LIST,
   NETQ_LONG,
+  NETQ_NEXT,
+  NETQ_PENDING,
   NETQ_QUEUE,
   NETQ_RECORDS,
+  NETQ_TAKEN,
   SEGMENT_ADDRESS,
   SEGMENT_LENGTH,
   SEGMENT_SHIFT,
@@ -45,6 +49,7 @@ import {
 } from './layout.ts';
 import { acceptOffload, countNet, writeHeader } from './net-header.kernel.ts';
 import { putBack, returnAny, takeAny } from './side.kernel.ts';
+import { isBroken } from './state.kernel.ts';
 
 function writeRecord(records: u32, i: u32, id: u32, written: u32): void {
   store<u64>(records + (i << USED_SHIFT), ((<u64>written) << 32) | id);
@@ -110,16 +115,39 @@ function receiveFrame(netq: u32, chain: u32, slot: u32): u32 {
   return copyAny(netq, chain, slot);
 }
 
+/** Records that are returned at once, and polls that find nothing before fewer are. */
+const RETURN_AT: u32 = 32;
+const IDLE_POLLS: u32 = 8;
+
+/** Returns what was received: all bytes of it are copied. */
+function flushReceived(netq: u32): void {
+  returnAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_RECORDS), load<u32>(netq, NETQ_PENDING));
+  store<u32>(netq, 0, NETQ_PENDING);
+  store<u32>(netq, 0, NETQ_EMPTY_POLLS);
+}
+
+/** A poll found nothing: soon the driver should have back what it may be waiting for. */
+function receivedNothing(netq: u32): void {
+  if (load<u32>(netq, NETQ_PENDING) === 0) return;
+  const polls = load<u32>(netq, NETQ_EMPTY_POLLS) + 1;
+  store<u32>(netq, polls, NETQ_EMPTY_POLLS);
+  if (polls === IDLE_POLLS) flushReceived(netq);
+}
+
 /**
- * Takes up to `max` (1 to 32) frames that the driver sends, as packets to `slots`. Returns how many. Device only.
+ * Takes up to `max` (1 to 32) frames that the driver sends, as packets to `slots`. Returns how many. Chains go back by
+ * the burst, or when the queue is idle: where the driver is writing, the device had better not write too. Device only.
  */
 export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
-  const queue = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
-  const records = load<u32>(netq, NETQ_RECORDS);
-  const taken = takeAny(queue, list, min(max, BURST_MAX));
-  if (taken === 0) return 0;
+  const taken = takeAny(load<u32>(netq, NETQ_QUEUE), list, min(max, BURST_MAX));
+  if (taken === 0) {
+    receivedNothing(netq);
+    return 0;
+  }
   const cache = load<u32>(netq, NETQ_CACHE);
+  const pending = load<u32>(netq, NETQ_PENDING);
+  const records = load<u32>(netq, NETQ_RECORDS) + (pending << USED_SHIFT);
   let ready = alloc(cache, slots, taken);
   let n: u32 = 0;
   for (let i: u32 = 0; i < taken; i++) {
@@ -138,8 +166,8 @@ export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
     }
   }
   if (ready > n) free(cache, slots + (n << SLOT_SHIFT), ready - n);
-  // Every byte is copied: the driver may have them all back, in the order in which they came.
-  returnAny(queue, records, taken);
+  store<u32>(netq, pending + taken, NETQ_PENDING);
+  if (pending + taken >= RETURN_AT) flushReceived(netq);
   return n;
 }
 
@@ -201,26 +229,45 @@ function sendSimple(netq: u32, slot: u32, chain: u32, frame: u32): void {
   copyBytes(target + headerBytes, load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET), frame);
 }
 
+/** Gives up the chains that were taken ahead. */
+function putBackTaken(netq: u32): void {
+  const list = load<u32>(netq, NETQ_LIST);
+  putBack(load<u32>(netq, NETQ_QUEUE), list, load<u32>(netq, NETQ_NEXT), load<u32>(netq, NETQ_TAKEN));
+  store<u64>(netq, 0, NETQ_TAKEN);
+}
+
+/** Sees to it that a chain is there to be used. Returns the list's chains; NETQ_NEXT is less when there is one. */
+function takeAhead(netq: u32): u32 {
+  const taken = load<u32>(netq, NETQ_TAKEN);
+  if (load<u32>(netq, NETQ_NEXT) < taken) return taken;
+  // A whole burst, however few packets there are: what is read now is not read while the device writes beside it.
+  const fresh = takeAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_LIST), BURST_MAX);
+  store<u32>(netq, fresh, NETQ_TAKEN);
+  store<u32>(netq, 0, NETQ_NEXT);
+  return fresh;
+}
+
 /**
  * Sends packets that fit one chain each, until one does not, or the chains end. Returns how many are dealt with. Those
  * that no chain can hold are dropped.
  */
 function sendBurst(netq: u32, slots: u32, count: u32): u32 {
-  const queue = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
   const records = load<u32>(netq, NETQ_RECORDS);
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
-  const taken = takeAny(queue, list, count);
+  const taken = takeAhead(netq);
+  let next = load<u32>(netq, NETQ_NEXT);
   let used: u32 = 0;
   let done: u32 = 0;
-  while (done < count && used < taken) {
+  while (done < count && next < taken) {
     const slot = slots + (done << SLOT_SHIFT);
-    const chain = chainAt(list, used);
+    const chain = chainAt(list, next);
     const frame = frameLength(slot);
     if (roomOf(chain) >= headerBytes + frame) {
       sendSimple(netq, slot, chain, frame);
       writeRecord(records, used++, load<u32>(chain, CHAIN_ID), headerBytes + frame);
+      next++;
     } else if (merges) {
       break;
     } else {
@@ -228,8 +275,8 @@ function sendBurst(netq: u32, slots: u32, count: u32): u32 {
     }
     done++;
   }
-  if (used < taken) putBack(queue, list, used, taken);
-  returnAny(queue, records, used);
+  store<u32>(netq, next, NETQ_NEXT);
+  returnAny(load<u32>(netq, NETQ_QUEUE), records, used);
   return done;
 }
 
@@ -241,6 +288,7 @@ function sendMerged(netq: u32, slot: u32): u32 {
   const queue = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
   const records = load<u32>(netq, NETQ_RECORDS);
+  putBackTaken(netq);
   const taken = takeAny(queue, list, NETQ_CHAINS);
   const bytes = load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot);
   let used: u32 = 0;
@@ -273,8 +321,9 @@ function sendMerged(netq: u32, slot: u32): u32 {
  * the caller's: the driver has given too few buffers. Device only.
  */
 export function deviceSend(netq: u32, slots: u32, count: u32): u32 {
+  const queue = load<u32>(netq, NETQ_QUEUE);
   let done: u32 = 0;
-  while (done < count) {
+  while (done < count && !isBroken(queue)) {
     const n = sendBurst(netq, slots + (done << SLOT_SHIFT), count - done);
     done += n;
     if (n > 0) continue;
@@ -284,4 +333,13 @@ export function deviceSend(netq: u32, slots: u32, count: u32): u32 {
   }
   free(load<u32>(netq, NETQ_CACHE), slots, done);
   return done;
+}
+
+/**
+ * Gives back what the queue holds back: chains that were received from, and those that were taken ahead to send to. Call
+ * it before the queue is stopped. Device only.
+ */
+export function deviceFlush(netq: u32): void {
+  flushReceived(netq);
+  putBackTaken(netq);
 }

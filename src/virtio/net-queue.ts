@@ -55,11 +55,15 @@ export interface NetQueue {
   /** Takes the first of `count` (1 to 32) packets at `slots`; returns how many. The rest stay the caller's. */
   send(slots: number, count: number): number;
   drops(): NetQueueDrops;
-  /** Driver: frees what the device, which is stopped, still has. Device: nothing. */
+  /**
+   * Ends it. Driver: frees what the device, which is stopped, still has. Device: gives back the chains that it holds,
+   * before the queue is stopped.
+   */
   detach(): void;
 }
 
 interface NetKernels {
+  virtioNetDeviceFlush(netq: number): void;
   virtioNetDeviceReceive(netq: number, slots: number, max: number): number;
   virtioNetDeviceSend(netq: number, slots: number, count: number): number;
   virtioNetDriverReceive(netq: number, slots: number, max: number): number;
@@ -129,6 +133,6 @@ export function attachNetQueue(arena: Arena, address: number, cache: number): Ne
     receive: (slots, max) => k.virtioNetDeviceReceive(address, slots, max),
     send: (slots, count) => k.virtioNetDeviceSend(address, slots, count),
     drops,
-    detach: () => {},
+    detach: () => k.virtioNetDeviceFlush(address),
   };
 }
