@@ -13,6 +13,8 @@ import {
 } from './events.mjs';
 
 const QUEUE_SIZE = 32;
+/** A chain that comes in a table may have more segments than the queue has descriptors. */
+const SEGMENTS = 64;
 
 /** A touch screen. The old one knows one finger; the new one offers MULTI_TOUCH. */
 export class InputDevice {
@@ -37,7 +39,7 @@ export class InputDevice {
     this.features = multiTouch ? featureMask(VIRTIO_INPUT_F.MULTI_TOUCH) : 0n;
     this.#arena = arena;
     this.#compatible = compatible;
-    this.#list = createChainList(arena, { name: 'input chains', chains: QUEUE_SIZE, segments: QUEUE_SIZE });
+    this.#list = createChainList(arena, { name: 'input chains', chains: QUEUE_SIZE, segments: SEGMENTS });
     this.#records = arena.allocate('input records', QUEUE_SIZE * 8);
   }
 
