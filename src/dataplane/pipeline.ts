@@ -154,7 +154,8 @@ export class Pipeline implements LcoreTask {
     return {
       count: (address + OUTPUT_COUNT) >>> 2,
       slots: address + OUTPUT_SLOTS,
-      incoming: attachMpscRing(this.#arena, wire.txRing),
+      // With one lcore nobody else sends there.
+      ...(this.#data.lcores.length > 1 ? { incoming: attachMpscRing(this.#arena, wire.txRing) } : {}),
       send(slots, n) {
         let done = 0;
         while (done < n) {

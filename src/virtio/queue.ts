@@ -94,7 +94,7 @@ export interface VirtqueueDriver extends VirtqueueSide {
   poll(target: number, max: number): number;
   /** As `poll`, for chains that a stopped device will not return. */
   detach(target: number, max: number): number;
-  /** What notifies the device of queue `index` (0 to 65535) when VIRTIO_F_NOTIFICATION_DATA was negotiated (2.9): a u32. */
+  /** What notifies the device of queue `index` (0 to 65535) when VIRTIO_F_NOTIFICATION_DATA was negotiated (2.7.23): a u32. */
   notificationData(index: number): number;
 }
 
