@@ -9,6 +9,11 @@ const HOSTS = Array.from({ length: 8 }, (_, index) => ({
   ip: `192.0.2.${index + 16}`,
   ip6: `2001:db8::${(index + 16).toString(16)}`,
 }));
+/** The guests of the example, which answer. */
+const GUESTS = [
+  { mac: '02:00:5e:00:02:01', ip: '192.0.2.101', ip6: '2001:db8::101' },
+  { mac: '02:00:5e:00:02:02', ip: '192.0.2.102', ip6: '2001:db8::102' },
+];
 const SERVER = { ip: '203.0.113.80', ip6: '2001:db8:80::80' };
 /** 2026-01-01 00:00:00 UTC. */
 const START_SECONDS = 1767225600;
@@ -121,6 +126,20 @@ function announce(ms, host) {
   });
 }
 
+/** Asks a guest for its MAC, pings it, and sends it something to echo (RFC 862). The answers are the guest's. */
+function visit(ms, host, guest, sequence) {
+  const request = { senderMac: host.mac, senderIp: host.ip, targetMac: '00:00:00:00:00:00', targetIp: guest.ip };
+  at(ms, { ethernet: ethernet(host, BROADCAST), arp: { operation: 1, ...request } });
+  const payload = Uint8Array.from({ length: 48 }, (_, index) => index);
+  const there = { ethernet: ethernet(host, guest) };
+  const ipv4 = { source: host.ip, destination: guest.ip };
+  const ipv6 = { source: host.ip6, destination: guest.ip6 };
+  at(ms + 10, { ...there, ipv4, icmp: { type: 8, identifier: 0x4321, sequence }, payload });
+  at(ms + 20, { ...there, ipv6, icmpv6: { type: 128, identifier: 0x4321, sequence }, payload });
+  const udp = { sourcePort: 41000 + sequence, destinationPort: 7 };
+  at(ms + 30, { ...there, ipv4, udp, payload: text('anybody home?') });
+}
+
 for (const [index, host] of HOSTS.entries()) {
   const begin = index * 120;
   arp(begin, host);
@@ -129,6 +148,7 @@ for (const [index, host] of HOSTS.entries()) {
   dns(begin + 60, host, index + 1);
   http(begin + 100, host, 50000 + index, 3, index % 2 === 0 ? 4 : 6);
   ping(begin + 900, host, index + 100);
+  for (const guest of GUESTS) visit(begin + 300, host, guest, index);
 }
 
 frames.sort((a, b) => a.ms - b.ms);

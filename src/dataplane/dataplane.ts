@@ -160,7 +160,7 @@ class Dataplane implements RunningDataplane {
 
   /** True when no source is left that could send for ever. */
   #onlyFinite(): boolean {
-    return this.#ports.all().every(({ share }) => share.finite || share.rxQueues === 0);
+    return this.#ports.all().every(({ share }) => share.finite || share.rxQueues === 0 || share.passive === true);
   }
 
   #updateLoads(): void {

@@ -103,7 +103,8 @@ export const guestPort: PortType<GuestConfig> = {
         ...(idle === undefined ? {} : { idle }),
       };
       const set = (_: string, value: unknown): void => guest.net.setLink(value === 'up');
-      return { data, rxQueues: config.queues, pausable: false, finite: false, thread, set };
+      const passive = config.app.kind !== 'source';
+      return { data, rxQueues: config.queues, pausable: false, finite: false, passive, thread, set };
     } catch (error) {
       for (const region of added()) arena.release(region);
       throw error;

@@ -77,6 +77,8 @@ export interface PortShare {
   readonly pausable: boolean;
   /** True when its input ends by itself. */
   readonly finite: boolean;
+  /** Sends in answer only: a run that ends with its inputs does not wait for this one. */
+  readonly passive?: boolean;
   readonly thread?: PortThread;
   /** Changes a setting that is the control thread's to change, by its name in the configuration. */
   readonly set?: (name: string, value: unknown) => void;

@@ -41,7 +41,7 @@ function finish(child: ChildProcess): Promise<Result> {
 const ringway = (...args: string[]): Promise<Result> => finish(start(args));
 
 test('check says ok, or all that is wrong, with 2', async () => {
-  expect(await ringway('check', 'examples/edge.yaml')).toEqual({ code: 0, out: 'ok: 6 ports, 2 lcores\n', err: '' });
+  expect(await ringway('check', 'examples/edge.yaml')).toEqual({ code: 0, out: 'ok: 8 ports, 2 lcores\n', err: '' });
   expect(await ringway('check', 'examples/replay.yaml', '--set', 'ports.in.pth=x', '--set', 'lcores=0')).toEqual({
     code: 2,
     out: '',
