@@ -1,4 +1,5 @@
 import { fillUdp as guestFillUdp, swap as guestSwap } from './guest/apps.kernel.ts';
+import { checked as labChecked, unchecked as labUnchecked } from './lab/address.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
 import { drive as labDrive, serve as labServe } from './lab/ring-turn.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
@@ -58,10 +59,12 @@ import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts'
 export {
   guestFillUdp,
   guestSwap,
+  labChecked,
   labDrive,
   labPing,
   labPong,
   labServe,
+  labUnchecked,
   memoryFill,
   memoryFrameLength,
   memoryGather,

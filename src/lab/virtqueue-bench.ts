@@ -8,6 +8,7 @@ import { NET_OFFLOAD_FEATURES } from '../virtio/net-features.ts';
 import { createVirtqueue } from '../virtio/queue.ts';
 import { createRegionTable } from '../virtio/regions.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
+import { addressCheck } from './address-bench.ts';
 import type { BenchRole, SideResult } from './bench-worker.ts';
 import { measure } from './measure.ts';
 import { type NetRole, netTurn, type QueueRole, queueTurn } from './net-role.ts';
@@ -187,6 +188,8 @@ export async function benchVirtqueue(peers: Peers): Promise<Row[]> {
   for (const direction of ['rings alone', ...directions] as const) {
     for (const size of BATCHES) rows.push(...(await layouts(direction, size)));
   }
+  const frame = oneCore({ layout: 'packed', direction: 'guest to host', size: 32 }).value;
+  if (frame !== null) rows.push(addressCheck(1000 / frame));
   for (const layout of ['packed', 'split'] as const) {
     for (const direction of directions) rows.push(await beside(layout, direction, peers));
   }
