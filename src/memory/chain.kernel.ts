@@ -6,16 +6,20 @@ import {
   BUFFER_NEXT,
   BUFFER_OFFSET,
   BUFFER_REFERENCES,
+  BUFFER_SECONDS,
+  BUFFER_STATE,
   BUFFER_TOTAL,
   CACHE_ALLOC_SLOW_HIGH_ORDER,
   SEGMENTS_MAX,
   SLOT_BUFFER,
   SLOT_FLAG_CHAINED,
+  SLOT_FLAG_SHARED,
   SLOT_FLAGS,
+  SLOT_FLOW,
   SLOT_LENGTH,
   SLOT_OFFSET,
 } from './layout.ts';
-import { allocBuffer, free } from './pool.kernel.ts';
+import { alloc, allocBuffer, free } from './pool.kernel.ts';
 
 /** Bytes of the frame at `slot`, all buffers together. */
 export function frameLength(slot: u32): u32 {
@@ -70,23 +74,39 @@ export function fill(cache: u32, slot: u32, source: u32, length: u32): u32 {
   return 0;
 }
 
-/**
- * Makes at `target`, which is empty, a packet with the bytes of the one at `source`, in buffers of its own. Returns 1; or 0
- * when the pool is exhausted: the target is freed then.
- */
-export function copyPacket(cache: u32, target: u32, source: u32): u32 {
+/** Appends the bytes of the packet at `source` to the empty one at `target`. Returns 0 when the pool is exhausted. */
+function appendAll(cache: u32, target: u32, source: u32): u32 {
   let buffer = load<u32>(source, SLOT_BUFFER);
   let last = load<u32>(target, SLOT_BUFFER);
-  const chained = load<u8>(source, SLOT_FLAGS) & SLOT_FLAG_CHAINED;
   last = append(cache, target, last, buffer + load<u16>(source, SLOT_OFFSET), load<u16>(source, SLOT_LENGTH));
-  for (let i: u32 = 1; chained && last !== 0 && i < SEGMENTS_MAX; i++) {
+  if (!(load<u8>(source, SLOT_FLAGS) & SLOT_FLAG_CHAINED)) return last;
+  for (let i: u32 = 1; last !== 0 && i < SEGMENTS_MAX; i++) {
     buffer = load<u32>(buffer, BUFFER_NEXT);
-    if (buffer === 0) return 1;
+    if (buffer === 0) break;
     last = append(cache, target, last, buffer + load<u16>(buffer, BUFFER_OFFSET), load<u16>(buffer, BUFFER_LENGTH));
   }
-  if (last !== 0) return 1;
-  free(cache, target, 1);
-  return 0;
+  return last;
+}
+
+/**
+ * Makes at `target` a packet that is the same as the one at `source`, in buffers of its own, with the frame where frames
+ * start. Returns 0 when the pool is exhausted.
+ */
+export function clone(cache: u32, source: u32, target: u32): u32 {
+  if (alloc(cache, target, 1) === 0) return 0;
+  if (appendAll(cache, target, source) === 0) {
+    free(cache, target, 1);
+    return 0;
+  }
+  const from = load<u32>(source, SLOT_BUFFER);
+  const to = load<u32>(target, SLOT_BUFFER);
+  memory.copy(to + BUFFER_SECONDS, from + BUFFER_SECONDS, BUFFER_STATE - BUFFER_SECONDS);
+  const chained = load<u8>(target, SLOT_FLAGS) & <u8>SLOT_FLAG_CHAINED;
+  const kept = load<u8>(source, SLOT_FLAGS) & ~(<u8>(SLOT_FLAG_CHAINED | SLOT_FLAG_SHARED));
+  // Flow, port and event at once, then the flags among them.
+  store<u64>(target, load<u64>(source, SLOT_FLOW), SLOT_FLOW);
+  store<u8>(target, kept | chained, SLOT_FLAGS);
+  return 1;
 }
 
 /** Copies at most `max` bytes of the frame at `slot` to `target`. Returns how many. */

@@ -1,11 +1,9 @@
 import { LCORE_CACHE, LCORE_COUNTERS } from '../lcore/layout.ts';
-import { fill, gather } from '../memory/chain.kernel.ts';
+import { clone } from '../memory/chain.kernel.ts';
 import {
   BUFFER_CSUM_START,
   BUFFER_DATA_MIN,
   BUFFER_HEADER_LENGTH,
-  BUFFER_SECONDS,
-  BUFFER_STATE,
   BUFFER_TOTAL,
   BUFFER_WIRE_LENGTH,
   SLOT_BUFFER,
@@ -14,13 +12,12 @@ import {
   SLOT_FLAG_SHARED,
   SLOT_FLAG_TIMED,
   SLOT_FLAGS,
-  SLOT_FLOW,
   SLOT_LENGTH,
   SLOT_OFFSET,
   SLOT_PORT,
   SLOT_SHIFT,
 } from '../memory/layout.ts';
-import { alloc, free, share } from '../memory/pool.kernel.ts';
+import { free, share } from '../memory/pool.kernel.ts';
 import { frameAddress } from '../packet/headers.kernel.ts';
 import { add, countDrop } from '../telemetry/counters.kernel.ts';
 import {
@@ -40,7 +37,6 @@ import {
   PATH_COPY,
   PATH_LCORE,
   PATH_OUTPUTS,
-  PATH_SCRATCH,
   PATH_SWITCH,
   PORT_ENTRY_SHIFT,
   PORT_MIRROR_TX,
@@ -51,8 +47,6 @@ import {
   SWITCH_PORTS,
 } from './layout.ts';
 
-/** Bytes of PATH_SCRATCH: SEGMENTS_MAX * BUFFER_FRAME_MAX. */
-const FRAME_MAX: u32 = 263424;
 /** 802.1Q's tag protocol identifier, as stored from a little-endian register. */
 const TPID_8021Q: u16 = 0x0081;
 const TAG_BYTES: u16 = 4;
@@ -67,7 +61,8 @@ export function countersOf(path: u32, port: u32): u32 {
   return load<u32>(load<u32>(path, PATH_LCORE), LCORE_COUNTERS) + (port << COUNTER_SHIFT);
 }
 
-function cacheOf(path: u32): u32 {
+/** Address of this lcore's buffer cache. */
+export function cacheOf(path: u32): u32 {
   return load<u32>(load<u32>(path, PATH_LCORE), LCORE_CACHE);
 }
 
@@ -121,27 +116,6 @@ export function emit(path: u32, slot: u32, port: u32): void {
 }
 
 /**
- * Makes at `target` a packet with the same bytes as the one at `slot`, in buffers of its own.
- * Returns 0 when the pool is exhausted.
- */
-export function clone(path: u32, slot: u32, target: u32): u32 {
-  const cache = cacheOf(path);
-  if (alloc(cache, target, 1) === 0) return 0;
-  const scratch = load<u32>(path, PATH_SCRATCH);
-  const length = gather(slot, scratch, FRAME_MAX);
-  if (fill(cache, target, scratch, length) === 0) return 0;
-  const from = load<u32>(slot, SLOT_BUFFER);
-  const to = load<u32>(target, SLOT_BUFFER);
-  memory.copy(to + BUFFER_SECONDS, from + BUFFER_SECONDS, BUFFER_STATE - BUFFER_SECONDS);
-  const chained = load<u8>(target, SLOT_FLAGS) & <u8>SLOT_FLAG_CHAINED;
-  const kept = load<u8>(slot, SLOT_FLAGS) & ~(<u8>(SLOT_FLAG_CHAINED | SLOT_FLAG_SHARED));
-  // Flow, port and event at once, then the flags among them.
-  store<u64>(target, load<u64>(slot, SLOT_FLOW), SLOT_FLOW);
-  store<u8>(target, kept | chained, SLOT_FLAGS);
-  return 1;
-}
-
-/**
  * Makes the packet at `slot` one that may be written and has room for a VLAN tag in front: a copy takes its place when
  * others hold its buffers. Returns 0 when there is no buffer for that; the packet is dropped then.
  */
@@ -149,7 +123,7 @@ export function makeWritable(path: u32, slot: u32): u32 {
   const hasRoom = load<u16>(slot, SLOT_OFFSET) >= BUFFER_DATA_MIN + TAG_BYTES;
   if (hasRoom && (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_SHARED) === 0) return 1;
   const copy = path + PATH_COPY;
-  if (clone(path, slot, copy) === 0) {
+  if (clone(cacheOf(path), slot, copy) === 0) {
     drop(path, slot, load<u8>(slot, SLOT_PORT), DROP_POOL_EMPTY);
     return 0;
   }

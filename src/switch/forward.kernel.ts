@@ -1,4 +1,5 @@
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
+import { clone } from '../memory/chain.kernel.ts';
 import { SLOT_LENGTH, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
 import { share } from '../memory/pool.kernel.ts';
 import { frameAddress } from '../packet/headers.kernel.ts';
@@ -16,7 +17,7 @@ import {
   DROP_VLAN,
 } from '../telemetry/layout.ts';
 import {
-  clone,
+  cacheOf,
   countersOf,
   drop,
   emit,
@@ -136,7 +137,7 @@ function flood(path: u32, slot: u32, from: u32, vlan: u32, tagged: bool): void {
         return;
       }
       v128.store(other, v128.load(slot));
-    } else if (clone(path, slot, other) === 0) {
+    } else if (clone(cacheOf(path), slot, other) === 0) {
       countDrop(counters, DROP_POOL_EMPTY, changed);
       changed = 0;
     }

@@ -132,8 +132,6 @@ export const PATH_LCORE: u32 = 4;
 export const PATH_OUTPUTS: u32 = 8;
 /** Address of 16 bytes of storm window a port. */
 export const PATH_STORMS: u32 = 12;
-/** Room for the largest frame, to copy chains. */
-export const PATH_SCRATCH: u32 = 16;
 /** Address of RULES_MAX u64: how often each rule matched here. */
 export const PATH_RULE_HITS: u32 = 20;
 /** Counters, u64 each. */

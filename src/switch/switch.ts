@@ -1,5 +1,4 @@
 import type { Arena } from '../memory/arena.ts';
-import { BUFFER_FRAME_MAX, SEGMENTS_MAX } from '../memory/layout.ts';
 import { readCounter } from '../telemetry/counters.ts';
 import { PORT_NONE } from '../telemetry/layout.ts';
 import type { SwitchSnapshot } from '../telemetry/snapshot.ts';
@@ -17,7 +16,6 @@ import {
   PATH_MOVED,
   PATH_OUTPUTS,
   PATH_RULE_HITS,
-  PATH_SCRATCH,
   PATH_STORMS,
   PATH_SWITCH,
   PORT_ABSENT,
@@ -88,15 +86,8 @@ function macBuckets(macs: number): number {
 }
 
 function pathBytes(ports: number, lcores: number): number {
-  // Words, a storm window a port, hits a rule, outputs to ports and lcores, room for the largest frame.
-  return (
-    PATH_BYTES +
-    (ports << STORM_SHIFT) +
-    RULES_MAX * 8 +
-    (ports + lcores) * OUTPUT_BYTES +
-    SEGMENTS_MAX * BUFFER_FRAME_MAX +
-    128
-  );
+  // Words, a storm window a port, hits a rule, outputs to ports and lcores.
+  return PATH_BYTES + (ports << STORM_SHIFT) + RULES_MAX * 8 + (ports + lcores) * OUTPUT_BYTES + 128;
 }
 
 function sharedBytes({ ports, macs }: SwitchOptions): number {
@@ -160,7 +151,6 @@ export class Switch {
       [PATH_STORMS, storms],
       [PATH_RULE_HITS, hits],
       [PATH_OUTPUTS, outputs],
-      [PATH_SCRATCH, outputs + (ports + lcores) * OUTPUT_BYTES],
     ];
     for (const [offset, value] of words) this.#arena.u32[(path + offset) >>> 2] = value;
     return path;

@@ -1,4 +1,4 @@
-import { copyPacket, frameLength } from '../memory/chain.kernel.ts';
+import { clone, frameLength } from '../memory/chain.kernel.ts';
 import {
   BUFFER_CSUM_OFFSET,
   BUFFER_CSUM_START,
@@ -9,8 +9,6 @@ import {
   BUFFER_NEXT,
   BUFFER_OFFSET,
   BUFFER_REFERENCES,
-  BUFFER_SECONDS,
-  BUFFER_STATE,
   BUFFER_TOTAL,
   BURST_MAX,
   SEGMENTS_MAX,
@@ -111,14 +109,9 @@ function makeRoom(netq: u32, slot: u32): u32 {
   if (!shared && load<u16>(slot, SLOT_OFFSET) >= BUFFER_DATA_MIN + load<u32>(netq, NETQ_HEADER_BYTES)) return 1;
   const cache = load<u32>(netq, NETQ_CACHE);
   const copy = netq + NETQ_FRESH;
-  if (alloc(cache, copy, 1) === 0 || copyPacket(cache, copy, slot) === 0) return 0;
-  const from = load<u32>(slot, SLOT_BUFFER);
-  memory.copy(load<u32>(copy, SLOT_BUFFER) + BUFFER_SECONDS, from + BUFFER_SECONDS, BUFFER_STATE - BUFFER_SECONDS);
-  const chained = load<u8>(copy, SLOT_FLAGS) & <u8>SLOT_FLAG_CHAINED;
-  const kept = load<u8>(slot, SLOT_FLAGS) & ~(<u8>(SLOT_FLAG_CHAINED | SLOT_FLAG_SHARED));
+  if (clone(cache, slot, copy) === 0) return 0;
   free(cache, slot, 1);
   v128.store(slot, v128.load(copy));
-  store<u8>(slot, kept | chained, SLOT_FLAGS);
   return 1;
 }
 
