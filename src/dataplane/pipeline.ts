@@ -27,6 +27,10 @@ interface Exit {
   send(slots: number, n: number): number;
   /** Packets of other lcores for a port that this one serves. */
   readonly incoming?: Ring;
+  /** Its peer may stop to take packets for good. */
+  readonly untrusted: boolean;
+  /** Polls in a row in which it took nothing of what waits. */
+  stalls: number;
 }
 
 /**
@@ -34,6 +38,8 @@ interface Exit {
  * still fits.
  */
 const CONGESTED = OUTPUT_SIZE - 3 * BURST_MAX;
+/** Polls, a millisecond or so, that sources wait for a peer who takes nothing; then what does not fit is dropped. */
+const PATIENCE = 1000;
 
 /**
  * What one lcore does: receives from the queues it serves, switches, sends. A poll runs each packet to completion,
@@ -68,7 +74,7 @@ export class Pipeline implements LcoreTask {
     this.#input = attachMpscRing(context.arena, inputRings[context.index] ?? 0);
     // None to itself: the switch goes on with packets that a rule steers to the lcore they are on.
     inputRings.forEach((address, lcore) => {
-      if (lcore !== context.index) this.#setExit(ports + lcore, this.#ringExit(ports + lcore, address, lcore));
+      if (lcore !== context.index) this.#setExit(ports + lcore, this.#ringExit(ports + lcore, address, lcore, false));
     });
   }
 
@@ -114,7 +120,8 @@ export class Pipeline implements LcoreTask {
         this.#arena.u8.copyWithin(exit.slots, from, from + (left << SLOT_SHIFT));
       }
       u32[exit.count] = left;
-      if (left > CONGESTED) congested = true;
+      exit.stalls = sent > 0 ? 0 : exit.stalls + 1;
+      if (left > CONGESTED && !(exit.untrusted && exit.stalls > PATIENCE)) congested = true;
     }
     this.#congested = congested;
     return taken;
@@ -130,7 +137,7 @@ export class Pipeline implements LcoreTask {
   }
 
   /** An output whose packets another lcore takes over, through its ring. */
-  #ringExit(output: number, ringAddress: number, lcore: number): Exit {
+  #ringExit(output: number, ringAddress: number, lcore: number, untrusted: boolean): Exit {
     const ring = attachMpscRing(this.#arena, ringAddress);
     const { i32 } = this.#arena;
     const words = this.#data.lcores[lcore] ?? 0;
@@ -140,6 +147,8 @@ export class Pipeline implements LcoreTask {
     return {
       count: (address + OUTPUT_COUNT) >>> 2,
       slots: address + OUTPUT_SLOTS,
+      untrusted,
+      stalls: 0,
       send(slots, n) {
         const sent = ring.push(slots, n);
         if (sent > 0) ringDoorbell(i32, doorbell, parked);
@@ -154,6 +163,8 @@ export class Pipeline implements LcoreTask {
     return {
       count: (address + OUTPUT_COUNT) >>> 2,
       slots: address + OUTPUT_SLOTS,
+      untrusted: wire.untrusted,
+      stalls: 0,
       // With one lcore nobody else sends there.
       ...(this.#data.lcores.length > 1 ? { incoming: attachMpscRing(this.#arena, wire.txRing) } : {}),
       send(slots, n) {
@@ -217,7 +228,7 @@ export class Pipeline implements LcoreTask {
     this.#queues.push(...attached);
     const sender = attached.find(({ queue }) => queue === 0);
     if (sender !== undefined) this.#setExit(wire.index, this.#portExit(wire, sender.port));
-    else this.#setExit(wire.index, this.#ringExit(wire.index, wire.txRing, wire.queueLcores[0] ?? 0));
+    else this.#setExit(wire.index, this.#ringExit(wire.index, wire.txRing, wire.queueLcores[0] ?? 0, wire.untrusted));
     this.#listSources();
   }
 

@@ -123,6 +123,7 @@ export class PortTable {
       type: config.type,
       data: share.data,
       pausable: share.pausable,
+      untrusted: share.untrusted ?? false,
       queueLcores,
       txRing: txRing.address,
       fault: { loss, duplicate, reorder, corrupt, delay, seed },

@@ -11,6 +11,8 @@ export interface PortWire {
   /** For `attach`. */
   readonly data: unknown;
   readonly pausable: boolean;
+  /** As `PortShare.untrusted`. */
+  readonly untrusted: boolean;
   /** The lcore that serves each receive queue; the first one also sends. */
   readonly queueLcores: readonly number[];
   /** Address of the ring through which other lcores reach the sender. */

@@ -104,7 +104,16 @@ export const guestPort: PortType<GuestConfig> = {
       };
       const set = (_: string, value: unknown): void => guest.net.setLink(value === 'up');
       const passive = config.app.kind !== 'source';
-      return { data, rxQueues: config.queues, pausable: false, finite: false, passive, thread, set };
+      return {
+        data,
+        rxQueues: config.queues,
+        pausable: false,
+        finite: false,
+        passive,
+        untrusted: true,
+        thread,
+        set,
+      };
     } catch (error) {
       for (const region of added()) arena.release(region);
       throw error;

@@ -50,6 +50,12 @@ function dropReporter(queue: NetQueue, report: (reason: number, n: number) => vo
   };
 }
 
+/** What is wrong with a queue of the driver, for people. */
+function describeFault(name: string, queue: NetQueue): string | undefined {
+  const fault = queue.fault();
+  return fault === undefined ? undefined : `the driver broke its ${name}, which stands still: ${fault}`;
+}
+
 /** Sends to the driver's receive queues: all of them, since one lcore sends for a port. */
 class Sender {
   readonly #context: PortContext;
@@ -111,6 +117,11 @@ class Sender {
     for (const report of this.#reports) report();
   }
 
+  fault(): string | undefined {
+    const faults = this.#queues.map((queue, index) => describeFault(`receive queue ${index}`, queue));
+    return faults.find((fault) => fault !== undefined);
+  }
+
   close(): void {
     for (const queue of this.#queues) queue.detach();
   }
@@ -135,7 +146,8 @@ export function netDevicePort(context: PortContext, share: NetDeviceShare): Port
     txBurst: (slots, count) => sender?.send(slots, count) ?? 0,
     info() {
       report();
-      return { done: false };
+      const fault = describeFault(`transmit queue ${queue}`, receive) ?? sender?.fault();
+      return fault === undefined ? { done: false } : { done: false, fault };
     },
     close() {
       report();

@@ -79,6 +79,8 @@ export interface PortShare {
   readonly finite: boolean;
   /** Sends in answer only: a run that ends with its inputs does not wait for this one. */
   readonly passive?: boolean;
+  /** The other side may stop to take packets for good, as a guest may: sources that can wait do not wait for it long. */
+  readonly untrusted?: boolean;
   readonly thread?: PortThread;
   /** Changes a setting that is the control thread's to change, by its name in the configuration. */
   readonly set?: (name: string, value: unknown) => void;

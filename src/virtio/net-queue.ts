@@ -1,6 +1,7 @@
 import type { Arena } from '../memory/arena.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
 import { RingwayError } from '../util/errors.ts';
+import { brokenRuleText } from './broken.ts';
 import { createChainList } from './chain-list.ts';
 import {
   NETQ_BAD,
@@ -18,6 +19,7 @@ import {
   NETQ_RECORDS,
   NETQ_SLOTS,
   USED_SHIFT,
+  VQ_BROKEN,
   VQ_F_DRIVER,
   VQ_FEATURES,
   VQ_SIZE,
@@ -55,6 +57,8 @@ export interface NetQueue {
   /** Takes the first of `count` (1 to 32) packets at `slots`; returns how many. The rest stay the caller's. */
   send(slots: number, count: number): number;
   drops(): NetQueueDrops;
+  /** The rule that the peer broke, in words: the queue stands still until it is reset. Undefined while it behaves. */
+  fault(): string | undefined;
   /**
    * Ends it. Driver: frees what the device, which is stopped, still has. Device: gives back the chains that it holds,
    * before the queue is stopped.
@@ -118,6 +122,7 @@ export function attachNetQueue(arena: Arena, address: number, cache: number): Ne
   u32[(address + NETQ_CACHE) >>> 2] = cache;
   const k = arena.kernels<NetKernels>();
   const drops = (): NetQueueDrops => ({ bad: get(NETQ_BAD), long: get(NETQ_LONG), empty: get(NETQ_EMPTY) });
+  const fault = (): string | undefined => brokenRuleText(u32[(queue + VQ_BROKEN) >>> 2] ?? 0);
   // Closures of their own for each side, so that their calls stay monomorphic.
   if ((u32[(queue + VQ_FEATURES) >>> 2] ?? 0) & VQ_F_DRIVER) {
     return {
@@ -125,6 +130,7 @@ export function attachNetQueue(arena: Arena, address: number, cache: number): Ne
       receive: (slots, max) => k.virtioNetDriverReceive(address, slots, max),
       send: (slots, count) => k.virtioNetDriverSend(address, slots, count),
       drops,
+      fault,
       detach: () => k.virtioNetDriverDetach(address),
     };
   }
@@ -133,6 +139,7 @@ export function attachNetQueue(arena: Arena, address: number, cache: number): Ne
     receive: (slots, max) => k.virtioNetDeviceReceive(address, slots, max),
     send: (slots, count) => k.virtioNetDeviceSend(address, slots, count),
     drops,
+    fault,
     detach: () => k.virtioNetDeviceFlush(address),
   };
 }
