@@ -7,9 +7,9 @@ const LAYOUTS: readonly VirtqueueLayout[] = ['split', 'packed'];
 const HEADER = 12;
 const plain = new Uint8Array(HEADER);
 const join = (...parts: readonly Uint8Array[]): Uint8Array => Uint8Array.from(parts.flatMap((part) => [...part]));
-const message = (frame: Uint8Array, header = plain): Uint8Array => join(header, frame);
+const message = (frame: Uint8Array, header: Uint8Array = plain): Uint8Array => join(header, frame);
 /** `bytes` in pieces of these lengths, and the rest. */
-function cut(bytes: Uint8Array, lengths: readonly number[]): Uint8Array[] {
+function cut(bytes: Uint8Array, lengths: readonly number[]): readonly Uint8Array[] {
   let at = 0;
   const pieces = lengths.map((length) => {
     at += length;
@@ -121,8 +121,8 @@ test.each(shaped)('%s, tables of %i: a frame arrives whole with %s', (layout, in
 function refuse(layout: VirtqueueLayout, module?: WebAssembly.Module): void {
   const side = new DeviceSide({ layout, size: 32, module });
   const good = frameOf(60);
-  const long = (length: number): Uint8Array[] => cut(message(frameOf(length)), Array(16).fill(4096));
-  const bad: readonly Uint8Array[][] = [
+  const long = (length: number): readonly Uint8Array[] => cut(message(frameOf(length)), Array(16).fill(4096));
+  const bad: readonly (readonly Uint8Array[])[] = [
     [plain.subarray(0, 1)],
     [plain.subarray(0, 11)],
     [plain],

@@ -83,9 +83,8 @@ abstract class Side {
       const slot = this.slots + (i << SLOT_SHIFT);
       this.arena.u8.set(frame, this.#scratch);
       if (this.kernels.poolAlloc(this.cache, slot, 1) === 0) return i;
-      if (this.kernels.memoryFill(this.cache, slot, this.#scratch, frame.length) === 1) continue;
-      this.kernels.poolFree(this.cache, slot, 1);
-      return i;
+      // When the pool runs dry, what there was of the packet is freed.
+      if (this.kernels.memoryFill(this.cache, slot, this.#scratch, frame.length) === 0) return i;
     }
     return frames.length;
   }
