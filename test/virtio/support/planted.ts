@@ -134,13 +134,22 @@ export const ORDER_FAULTS: readonly Planted[] = [
   },
 ];
 
-/** Faults that any schedule shows that goes round the ring. */
+/** Faults that any schedule shows that goes round the ring. On one side: two that forget it agree with each other. */
 export const LAP_FAULTS: readonly Planted[] = [
   {
-    // On one side: two that forget it agree with each other.
-    what: 'the driver does not toggle its wrap counter',
+    what: 'the driver does not toggle its wrap counter where it gives',
     layout: 'packed',
-    mutations: [packedDriver('wrap ^= 1;\n      bits', 'bits')],
+    mutations: [packedDriver('wrap ^= 1;\n      bits = giveBits', 'bits = giveBits')],
+  },
+  {
+    what: 'the driver does not toggle its wrap counter where it takes',
+    layout: 'packed',
+    mutations: [packedDriver('wrap ^= 1;\n      bits = takeBits', 'bits = takeBits')],
+  },
+  {
+    what: 'the device does not toggle its wrap counter where it takes',
+    layout: 'packed',
+    mutations: [packed('wrap ^= 1;\n      bits = takeBits', 'bits = takeBits')],
   },
 ];
 
@@ -188,11 +197,19 @@ export const HOSTILE_FAULTS: readonly Planted[] = [
     layout: 'packed',
     mutations: [
       packed(
-        'if (code !== NO_ROOM) latch(queue, code);\n      break;\n    }\n    holdId(queue, id, 1, writable ? length : 0);',
-        'if (code !== NO_ROOM) latch(queue, code);\n      break;\n    }\n    store<u32>(load<u32>(chainAt(list, n), CHAIN_SEGMENTS), load<u32>(descriptor, VIRTQ_DESC_LEN), SEGMENT_LENGTH);\n    holdId(queue, id, 1, writable ? length : 0);',
+        'writeSimpleChain(chainAt(list, n), segment, id, address, length, writable);',
+        'writeSimpleChain(chainAt(list, n), segment, id, address, load<u32>(descriptor, VIRTQ_DESC_LEN), writable);',
       ),
-      packed('  addSimpleChain,\n', '  addSimpleChain,\n  chainAt,\n'),
-      packed('import {\n  LIST_CHAINS,', 'import {\n  CHAIN_SEGMENTS,\n  SEGMENT_LENGTH,\n  LIST_CHAINS,'),
+    ],
+  },
+  {
+    what: 'the word of a descriptor is read again after its check',
+    layout: 'packed',
+    mutations: [
+      packed(
+        'const code = checkId(queue, id);\n    const address',
+        'const code = checkId(queue, load<u32>(descriptor, VIRTQ_DESC_WORD) & 0xffff);\n    const address',
+      ),
     ],
   },
   {
@@ -220,6 +237,19 @@ export const HOSTILE_FAULTS: readonly Planted[] = [
     layout: 'packed',
     mutations: [packed('if (count > free) return VQ_BROKEN_INDEX;', '')],
   },
+  {
+    what: 'a place of a simple chain is taken that was not returned',
+    layout: 'packed',
+    mutations: [
+      packed(
+        'const room = min(load<u32>(queue, VQ_FREE), load<u32>(list, LIST_SEGMENTS) - used);',
+        'const room = load<u32>(list, LIST_SEGMENTS) - used;',
+      ),
+    ],
+  },
+  ...same('a batch does not end at its last', [
+    driver('store<u32>(queue, 0, VQ_BATCH);\n      break;', 'store<u32>(queue, 0, VQ_BATCH);'),
+  ]),
   {
     what: 'next leads out of the table',
     layout: 'split',
