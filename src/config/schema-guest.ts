@@ -19,7 +19,6 @@ const app = z
     error: ({ input }) =>
       `${show(input)} is nothing that a guest does; use stack, sink or forward, or {to: ADDRESS} for one that sends`,
   })
-  .transform((input) => (typeof input === 'string' ? { kind: input } : { kind: 'source' as const, ...input }))
   .meta({
     description:
       'stack: answer ARP, neighbor discovery, ping and UDP echo, take TCP. sink: drop. forward: send back. Or {to, size, flows, rate, limit}: send UDP.',
@@ -35,7 +34,7 @@ export const guest = mapping('a guest port', {
   mac: z.exactOptional(mac('Address of the guest; made of its name when left out.', true)),
   ipv4: z.exactOptional(address(4, 'IPv4 address of the guest.')),
   ipv6: z.exactOptional(address(6, 'IPv6 address of the guest, beside the link-local one of its MAC.')),
-  app: app.default({ kind: 'stack' }),
+  app: app.default('stack'),
   mtu: whole('an MTU', 68, 65_535, 'MTU that the device tells the guest.').default(1500),
   mergeable: truth('VIRTIO_NET_F_MRG_RXBUF.').default(true),
   eventIdx: truth('VIRTIO_F_EVENT_IDX.').default(true),

@@ -59,8 +59,9 @@ class Guest implements LcoreTask {
     }));
     this.#stack = new Stack(wire.addresses, wire.seed);
     const { app } = wire;
-    if (app.kind === 'source') this.#source = new Source(arena, wire.addresses, app, wire.scratch);
-    this.#work = { stack: this.#answer, source: this.#answer, forward: this.#forward, sink: this.#drop }[app.kind];
+    if (typeof app === 'object') this.#source = new Source(arena, wire.addresses, app, wire.scratch);
+    const kind = typeof app === 'object' ? 'stack' : app;
+    this.#work = { stack: this.#answer, forward: this.#forward, sink: this.#drop }[kind];
   }
 
   poll(): number {

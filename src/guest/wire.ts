@@ -1,19 +1,14 @@
 import type { StackAddresses } from './stack.ts';
 
-/** What a guest does with what it receives. */
-export type GuestApp =
-  /** Answers ARP, neighbor discovery, ping, UDP echo, and takes TCP. */
-  | { readonly kind: 'stack' }
-  /** Throws everything away. */
-  | { readonly kind: 'sink' }
-  /** Sends every frame back with its MAC addresses exchanged. */
-  | { readonly kind: 'forward' }
-  /** Sends UDP to an address that it asks for; and answers as a stack does. */
-  | GuestSource;
+/**
+ * What a guest does with what it receives. `stack`: answers ARP, neighbor discovery, ping and UDP echo, and takes TCP.
+ * `sink`: throws everything away. `forward`: sends every frame back with its MAC addresses exchanged. A source sends UDP to
+ * an address whose MAC it asks for, and answers as a stack does.
+ */
+export type GuestApp = 'stack' | 'sink' | 'forward' | GuestSource;
 
 /** A guest that sends. */
 export interface GuestSource {
-  readonly kind: 'source';
   /** IPv4 or IPv6 address to send to. */
   readonly to: string;
   /** Frame bytes without FCS, 60 to 1,514. */

@@ -83,7 +83,7 @@ function setUpFrames({ layout, direction, size }: Case): Setup {
     offered: features,
     supported: features,
     addresses: { mac: 0x02_00_00_00_00_01, ipv6: [] },
-    app: { kind: 'sink' },
+    app: 'sink',
     seed: 1,
   });
   const frame = buildFrame({

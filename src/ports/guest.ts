@@ -103,7 +103,7 @@ export const guestPort: PortType<GuestConfig> = {
         ...(idle === undefined ? {} : { idle }),
       };
       const set = (_: string, value: unknown): void => guest.net.setLink(value === 'up');
-      const passive = config.app.kind !== 'source';
+      const passive = typeof config.app === 'string';
       return {
         data,
         rxQueues: config.queues,

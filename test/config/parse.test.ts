@@ -61,6 +61,8 @@ test('the examples are accepted', () => {
     'red',
     'blue',
     'uplink',
+    'vm1',
+    'vm2',
     'monitor',
   ]);
   expect(loadConfig('examples/replay.yaml', { set: ['ports.in.path=x.pcap'] }).ports[0]).toMatchObject({

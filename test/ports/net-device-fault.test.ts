@@ -21,7 +21,7 @@ test.each(['split', 'packed'] as const)(
       offered: features,
       supported: features,
       addresses: { mac: 2, ipv6: [] },
-      app: { kind: 'sink' },
+      app: 'sink',
       seed: 1,
     });
     const share = shareNetDevice(arena, 'vm', guest.pairs, guest.net.control.address);

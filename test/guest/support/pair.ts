@@ -76,7 +76,7 @@ export class Pair {
       offered,
       supported,
       addresses: { mac: 0x02_00_00_00_00_01, ipv6: [] },
-      app: { kind: 'sink' },
+      app: 'sink',
       seed: 1,
     });
     const [device] = guest.pairs;
