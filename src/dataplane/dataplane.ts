@@ -274,19 +274,25 @@ class Dataplane implements RunningDataplane {
       const { wire } = port;
       try {
         await this.#tellAll({ kind: 'add', port: wire });
-        await this.#startThread(port);
       } catch (error) {
         await this.#tellAll({ kind: 'remove', index: wire.index });
         this.#ports.release(name);
         throw error;
       }
       this.#machine.switch.addPort(wire.index, config);
+      // Last: what a guest sends first is for a switch that knows its port.
+      try {
+        await this.#startThread(port);
+      } catch (error) {
+        await this.#removePort(name);
+        throw error;
+      }
     });
   }
 
   deletePort(name: string): Promise<void> {
     return this.#change(async () => {
-      const { wire } = this.#ports.get(name);
+      this.#ports.get(name);
       const route = this.#config.switch.routes.find(({ port }) => port === name);
       if (route !== undefined) {
         throw new RingwayError(
@@ -294,18 +300,23 @@ class Dataplane implements RunningDataplane {
           `port ${name}: the route ${route.prefix} leads there, and routes stay while it runs`,
         );
       }
-      // First nobody sends to it any more, then it is closed: no packet is left where nobody looks.
-      this.#machine.switch.removePort(wire.index);
-      await this.#tellAll({ kind: 'detach', index: wire.index });
-      try {
-        await this.#tellAll({ kind: 'remove', index: wire.index });
-        await this.#stopThread(name);
-      } finally {
-        this.#rules.forgetPort(name);
-        this.#ports.release(name);
-        this.#tracers.delete(wire.index);
-      }
+      await this.#removePort(name);
     });
+  }
+
+  /** First nobody sends to it any more, then it is closed: no packet is left where nobody looks. */
+  async #removePort(name: string): Promise<void> {
+    const { index } = this.#ports.get(name).wire;
+    this.#machine.switch.removePort(index);
+    await this.#tellAll({ kind: 'detach', index });
+    try {
+      await this.#tellAll({ kind: 'remove', index });
+      await this.#stopThread(name);
+    } finally {
+      this.#rules.forgetPort(name);
+      this.#ports.release(name);
+      this.#tracers.delete(index);
+    }
   }
 
   addSteering(source: unknown): Promise<number> {

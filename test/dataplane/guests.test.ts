@@ -66,6 +66,8 @@ test('a guest comes and goes ten times while others talk, and leaves nothing', a
   for (let i = 0; i < 10; i++) {
     await dataplane.addPort('c', { ...MORE, app: { to: '10.0.0.2', rate: '2kpps' } });
     await grows(() => received('c'));
+    // The switch knew the port when its guest asked for the first time.
+    expect(port('c')?.drops).not.toHaveProperty('vlan');
     await dataplane.deletePort('c');
     await grows(() => received('b'));
   }
