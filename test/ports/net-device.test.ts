@@ -39,7 +39,7 @@ function makeDevice(layout: 'split' | 'packed') {
     offered: features,
     supported: features,
     addresses: { mac: 0x02_00_00_00_00_01, ipv6: [] },
-    app: { kind: 'sink' },
+    app: 'sink',
     seed: 1,
   });
   expect(guest.features & features).toBe(features);
