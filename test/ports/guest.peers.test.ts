@@ -99,7 +99,8 @@ async function converse(name: string): Promise<string> {
   const writer = new CaptureWriter(input);
   const frames = GUESTS.flatMap(framesFor);
   // Apart, as each question comes after the answer to the one before.
-  for (const [i, frame] of frames.entries()) writer.write(frame, { seconds: 1, nanoseconds: i * 20_000_000 });
+  for (const [i, frame] of frames.entries())
+    writer.write(frame, { seconds: 1 + Math.floor(i / 16), nanoseconds: (i % 16) * 60_000_000 });
   writer.close();
   const all = folder.path(name);
   const guest = ({ mac, v4, v6, name: layout }: Guest) => ({
