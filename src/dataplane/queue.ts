@@ -11,7 +11,7 @@ import type { Port, PortContext, PortType } from '../ports/port.ts';
 import { tappedPort } from '../ports/tap.ts';
 import { tracedPort } from '../ports/tracer.ts';
 import { addCounter, portCounters } from '../telemetry/counters.ts';
-import { COUNTER_DROPS, COUNTER_RX_PACKETS, COUNTER_TX_PACKETS } from '../telemetry/layout.ts';
+import { COUNTER_DROPS, COUNTER_RX_PACKETS, COUNTER_TX_BYTES, COUNTER_TX_PACKETS } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { PipelineData, PortWire, TraceEvent } from './wire.ts';
 
@@ -78,8 +78,9 @@ export async function attachQueue(
       addCounter(arena, counters + COUNTER_RX_PACKETS, n);
       addCounter(arena, counters + COUNTER_DROPS + reason * 8, n);
     },
-    lost(reason, n) {
+    lost(reason, n, bytes = 0) {
       addCounter(arena, counters + COUNTER_TX_PACKETS, -n);
+      addCounter(arena, counters + COUNTER_TX_BYTES, -bytes);
       addCounter(arena, counters + COUNTER_DROPS + reason * 8, n);
     },
   };

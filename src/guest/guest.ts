@@ -43,6 +43,8 @@ class Guest implements LcoreTask {
   readonly #source: Source | undefined;
   /** Word indexes of the lcore's time. */
   readonly #seconds: number;
+  /** Frames that the device did not take: it was behind. */
+  #dropped = 0;
   /** Does with `n` packets at `slots` what the guest does. */
   readonly #work: (pair: Pair, slots: number, n: number) => void;
 
@@ -92,6 +94,7 @@ class Guest implements LcoreTask {
   /** Sends, and drops what the device does not take: it is behind. */
   #send(pair: Pair, slots: number, n: number): void {
     const sent = pair.send.send(slots, n);
+    this.#dropped += n - sent;
     if (sent < n) this.#kernels.poolFree(this.#wire.cache, slots + (sent << SLOT_SHIFT), n - sent);
   }
 
@@ -160,7 +163,13 @@ class Guest implements LcoreTask {
   /** Says what the stack has counted. */
   handle(): unknown {
     const { counters, tcp } = this.#stack;
-    return { ...counters, received: tcp.received, opened: tcp.opened, sent: this.#source?.sent ?? 0 };
+    return {
+      ...counters,
+      received: tcp.received,
+      opened: tcp.opened,
+      sent: this.#source?.sent ?? 0,
+      dropped: this.#dropped,
+    };
   }
 
   stop(): unknown {

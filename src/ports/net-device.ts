@@ -24,6 +24,7 @@ export interface NetDeviceShare {
 }
 
 interface NetDeviceKernels extends PoolKernels {
+  telemetryBurstBytes(slots: number, count: number): number;
   virtioNetFilter(state: number, slots: number, n: number): number;
   virtioNetSteer(state: number, slots: number, n: number, queues: number, work: number): void;
 }
@@ -109,8 +110,9 @@ class Sender {
   }
 
   #drop(slots: number, n: number, reason: number): void {
+    const bytes = this.#kernels.telemetryBurstBytes(slots, n);
     this.#kernels.poolFree(this.#context.cache, slots, n);
-    this.#context.lost(reason, n);
+    this.#context.lost(reason, n, bytes);
   }
 
   report(): void {

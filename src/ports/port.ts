@@ -14,8 +14,11 @@ export interface PortContext {
   readonly cache: number;
   /** Counts `n` packets that arrived and were refused for a reason (`telemetry/layout.ts`, DROP_…). */
   refuse(reason: number, n: number): void;
-  /** Counts `n` packets that `txBurst` took and that could not be sent after all: dropped, no longer sent. */
-  lost(reason: number, n: number): void;
+  /**
+   * Counts `n` packets, of `bytes` in all when that is known, that `txBurst` took and that could not be sent after all:
+   * dropped, no longer sent.
+   */
+  lost(reason: number, n: number, bytes?: number): void;
 }
 
 /** How a port is doing. */

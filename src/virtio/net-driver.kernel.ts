@@ -207,7 +207,7 @@ export function driverSend(netq: u32, slots: u32, count: u32): u32 {
 // ---------------------------------------------------------------- what the device gives
 
 /**
- * Gives the device empty buffers, one a chain, when `wanted` (1 to 32) are missing, or all are. A frame starts where frames
+ * Gives the device empty buffers, one a chain, when `wanted` (1 to 32) or half of them are missing. A frame starts where frames
  * start, with its header in the headroom before it.
  */
 function driverRefill(netq: u32, wanted: u32): void {
@@ -216,7 +216,7 @@ function driverRefill(netq: u32, wanted: u32): void {
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const cache = load<u32>(netq, NETQ_CACHE);
   const fresh = netq + NETQ_FRESH;
-  const least = min(wanted, load<u32>(queue, VQ_SIZE));
+  const least = min(wanted, max(load<u32>(queue, VQ_SIZE) >> 1, 1));
   while (load<u32>(queue, VQ_FREE) >= least && !isBroken(queue)) {
     const n = alloc(cache, fresh, min(load<u32>(queue, VQ_FREE), BURST_MAX));
     if (n === 0) return;

@@ -35,6 +35,7 @@ afterEach(async () => {
 const port = (name: string) => dataplane.snapshot().ports.find((candidate) => candidate.name === name);
 const received = (name: string): number => port(name)?.rxPackets ?? 0;
 const sent = (name: string): number => port(name)?.txPackets ?? 0;
+const sentBytes = (): number => port('b')?.txBytes ?? 0;
 const linkDown = (): number => port('b')?.drops['link-down'] ?? 0;
 
 /** Waits until `read` gives `more` more than now. */
@@ -49,10 +50,12 @@ test('two guests of two queue pairs talk, and nothing passes a link that is down
   await grows(linkDown);
   // What was on its way has arrived by now.
   const before = [received('b'), sent('b')] as const;
+  const bytes = sentBytes();
   await grows(linkDown, 500);
   expect(received('b')).toBe(before[0]);
   // A burst is counted as sent, and then not: a snapshot may come between.
   expect(Math.abs(sent('b') - before[1])).toBeLessThanOrEqual(32);
+  expect(Math.abs(sentBytes() - bytes)).toBeLessThanOrEqual(32 * 1514);
   await dataplane.set('ports.b.link', 'up');
   await grows(() => received('b'), 500);
   const down = linkDown();
