@@ -1,6 +1,8 @@
 // What the test build of the kernels exports beside `kernel.ts`: the steps that the simulator interleaves, and those of
 // the switch that tests call from several threads.
 
+import { beginMigration as eventdevBeginMigration } from './eventdev/move.kernel.ts';
+import { flowHash as eventdevFlowHash } from './eventdev/output.kernel.ts';
 import {
   recycleAdvance as poolRecycleAdvance,
   recycleClaim as poolRecycleClaim,
@@ -36,6 +38,8 @@ import { publish as virtioSplitPublish, writeUsed as virtioSplitWriteUsed } from
 import { writeAvailable as virtioSplitWriteAvailable } from './virtio/split-driver.kernel.ts';
 
 export {
+  eventdevBeginMigration,
+  eventdevFlowHash,
   poolRecycleAdvance,
   poolRecycleClaim,
   poolRecyclePublish,

@@ -1,3 +1,6 @@
+import { maintain as eventdevMaintain } from './eventdev/background.kernel.ts';
+import { dequeue as eventdevDequeue } from './eventdev/dequeue.kernel.ts';
+import { enqueue as eventdevEnqueue } from './eventdev/enqueue.kernel.ts';
 import { fillUdp as guestFillUdp, swap as guestSwap } from './guest/apps.kernel.ts';
 import { checked as labChecked, unchecked as labUnchecked } from './lab/address.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
@@ -57,6 +60,9 @@ import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 
 export {
+  eventdevDequeue,
+  eventdevEnqueue,
+  eventdevMaintain,
   guestFillUdp,
   guestSwap,
   labChecked,

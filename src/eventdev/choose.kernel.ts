@@ -1,0 +1,174 @@
+import { SLOT_EVENT } from '../memory/layout.ts';
+import { MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
+import {
+  EVDEV_BLOCKS,
+  EVDEV_HASH_BITS,
+  EVDEV_PORTS,
+  EVDEV_QUEUE_ENTRIES,
+  EVENT_QUEUE_MASK,
+  EVENT_TAG_SHIFT,
+  EVPORT_DEVICE,
+  EVPORT_ID,
+  EVPORT_IMMIGRATION_LOAD,
+  EVPORT_LOAD,
+  EVPORT_LOADS,
+  EVPORT_MOVING_COUNT,
+  EVPORT_MOVING_FLOWS,
+  EVPORT_MOVING_TARGETS,
+  EVPORT_NEXT_MIGRATION,
+  EVPORT_NOW,
+  EVPORT_PAUSED_EVENTS,
+  EVPORT_RANDOM,
+  EVPORT_RING,
+  EVPORT_SAMPLE_COUNTS,
+  EVPORT_SAMPLE_FLOWS,
+  EVPORT_SAMPLE_START,
+  EVPORT_STATE,
+  EVQUEUE_LINKS,
+  EVQUEUE_SCHEDULE,
+  EVQUEUE_SHIFT,
+  FLOW_QUEUE_SHIFT,
+  FLOWS_PER_MIGRATION,
+  LOAD_MAX,
+  MIGRATION_IDLE,
+  MIGRATION_INTERVAL_NS,
+  REBALANCE_MIN,
+  SAMPLE_EVENTS,
+  SCHEDULE_PARALLEL,
+  SOURCE_LOAD_MIN,
+  TARGET_LOAD_MAX,
+} from './layout.ts';
+import { beginMigration } from './move.kernel.ts';
+import { atomicFlow, findFlow, flowHash, ownerOf } from './output.kernel.ts';
+
+/** Half to one and a half of the interval, so that ports do not all think at once and choose the same target. */
+function nextInterval(port: u32): u32 {
+  // xorshift32 (Marsaglia, "Xorshift RNGs", 2003).
+  let x = load<u32>(port, EVPORT_RANDOM);
+  x ^= x << 13;
+  x ^= x >> 17;
+  x ^= x << 5;
+  store<u32>(port, x, EVPORT_RANDOM);
+  return MIGRATION_INTERVAL_NS / 2 + (x % MIGRATION_INTERVAL_NS);
+}
+
+/** Reads the loads of all ports, with those of flows on their way to them. Returns false when none could take more. */
+function readLoads(port: u32, device: u32): bool {
+  const ports = load<u32>(device, EVDEV_PORTS);
+  let anyBelow = false;
+  for (let i: u32 = 0; i < ports; i++) {
+    const other = load<u32>(device + (i << 2), EVDEV_BLOCKS);
+    const all = atomic.load<u32>(other, EVPORT_LOAD) + atomic.load<u32>(other, EVPORT_IMMIGRATION_LOAD);
+    const its = min(all, LOAD_MAX);
+    if (its < TARGET_LOAD_MAX) anyBelow = true;
+    store<u32>(port + EVPORT_LOADS + (i << 2), its);
+  }
+  return anyBelow;
+}
+
+/**
+ * Lists the flows of the last SAMPLE_EVENTS events dequeued, and how many each had. They are still in the ring, behind
+ * its tail: a ring has that many places more than there are credits. Returns how many flows.
+ */
+function readSample(port: u32, device: u32): u32 {
+  const ring = load<u32>(port, EVPORT_RING);
+  const size = load<u32>(ring, MPSC_SIZE);
+  const slots = ring + MPSC_RUNS + (size << 2);
+  const tail = load<u32>(ring, MPSC_TAIL);
+  const bits = load<u32>(device, EVDEV_HASH_BITS);
+  const flows = port + EVPORT_SAMPLE_FLOWS;
+  const counts = port + EVPORT_SAMPLE_COUNTS;
+  let n: u32 = 0;
+  for (let i: u32 = 1; i <= SAMPLE_EVENTS; i++) {
+    const slot = slots + (((tail - i) & (size - 1)) << 4);
+    const event: u32 = load<u16>(slot, SLOT_EVENT);
+    const queue = event & EVENT_QUEUE_MASK;
+    const schedule = load<u32>(device + EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT), EVQUEUE_SCHEDULE);
+    const flow =
+      schedule === SCHEDULE_PARALLEL
+        ? (queue << FLOW_QUEUE_SHIFT) | flowHash(event >> EVENT_TAG_SHIFT, bits)
+        : atomicFlow(slot, bits);
+    const at = findFlow(flows, n, flow);
+    if (at === n) {
+      store<u32>(flows + (n << 2), flow);
+      store<u32>(counts + (n << 2), 0);
+      n++;
+    }
+    store<u32>(counts + (at << 2), load<u32>(counts + (at << 2)) + 1);
+  }
+  return n;
+}
+
+function serves(device: u32, port: u32, flow: u32): bool {
+  const links = device + EVDEV_QUEUE_ENTRIES + EVQUEUE_LINKS + ((flow >> FLOW_QUEUE_SHIFT) << EVQUEUE_SHIFT);
+  return ((load<u32>(links + ((port >> 5) << 2)) >> (port & 31)) & 1) !== 0;
+}
+
+/** The port other than `self` that serves `flow` and has the lowest load; PORTS when none does. */
+function lightestTarget(port: u32, device: u32, self: u32, flow: u32): u32 {
+  const ports = load<u32>(device, EVDEV_PORTS);
+  let best = ports;
+  let lowest: u32 = LOAD_MAX + 1;
+  for (let i: u32 = 0; i < ports; i++) {
+    const its = load<u32>(port + EVPORT_LOADS + (i << 2));
+    if (i === self || its >= lowest || !serves(device, i, flow)) continue;
+    best = i;
+    lowest = its;
+  }
+  return best;
+}
+
+/** Chooses one more flow, of `flows` in the sample, to move: what leaves its target with the lowest load. Returns false when none should. */
+function chooseOne(port: u32, device: u32, flows: u32): bool {
+  const self = load<u32>(port, EVPORT_ID);
+  const loads = port + EVPORT_LOADS;
+  const source = load<u32>(loads + (self << 2));
+  if (source < SOURCE_LOAD_MIN) return false;
+  const moving = load<u32>(port, EVPORT_MOVING_COUNT);
+  let bestLoad: u32 = LOAD_MAX + 1;
+  let bestFlow: u32 = 0;
+  let bestTarget: u32 = 0;
+  let bestShare: u32 = 0;
+  for (let i: u32 = 0; i < flows; i++) {
+    const flow = load<u32>(port + EVPORT_SAMPLE_FLOWS + (i << 2));
+    if (findFlow(port + EVPORT_MOVING_FLOWS, moving, flow) < moving) continue;
+    // What came before a move may still be in the sample.
+    if (ownerOf(device, flow) !== self) continue;
+    const to = lightestTarget(port, device, self, flow);
+    if (to === load<u32>(device, EVDEV_PORTS)) continue;
+    const target = load<u32>(loads + (to << 2));
+    const share = (source * load<u32>(port + EVPORT_SAMPLE_COUNTS + (i << 2))) / SAMPLE_EVENTS;
+    const after = target + share;
+    if (target > TARGET_LOAD_MAX || source < target + REBALANCE_MIN || after > source || after >= bestLoad) continue;
+    bestLoad = after;
+    bestFlow = flow;
+    bestTarget = to;
+    bestShare = share;
+  }
+  if (bestLoad > LOAD_MAX) return false;
+  store<u32>(loads + (self << 2), source - bestShare);
+  store<u32>(loads + (bestTarget << 2), bestLoad);
+  store<u32>(port + EVPORT_MOVING_FLOWS + (moving << 2), bestFlow);
+  store<u32>(port + EVPORT_MOVING_TARGETS + (moving << 2), bestTarget);
+  store<u32>(port, moving + 1, EVPORT_MOVING_COUNT);
+  atomic.add<u32>(load<u32>(device + (bestTarget << 2), EVDEV_BLOCKS), bestShare, EVPORT_IMMIGRATION_LOAD);
+  return true;
+}
+
+/** Begins to move flows when it is time to, and when there are flows and ports that it would help. */
+export function considerMigration(port: u32): void {
+  const now = load<u64>(port, EVPORT_NOW);
+  if (now < load<u64>(port, EVPORT_NEXT_MIGRATION)) return;
+  const device = load<u32>(port, EVPORT_DEVICE);
+  const tail = load<u32>(load<u32>(port, EVPORT_RING), MPSC_TAIL);
+  if (load<u32>(device, EVDEV_PORTS) === 1 || tail - load<u32>(port, EVPORT_SAMPLE_START) < SAMPLE_EVENTS) return;
+  if (load<u32>(port, EVPORT_PAUSED_EVENTS) > 0) return;
+  store<u64>(port, now + nextInterval(port), EVPORT_NEXT_MIGRATION);
+  if (load<u32>(port, EVPORT_STATE) !== MIGRATION_IDLE) return;
+  if (load<u32>(port, EVPORT_LOAD) < SOURCE_LOAD_MIN || !readLoads(port, device)) return;
+  const flows = readSample(port, device);
+  // A port's only flow would take its load along.
+  if (flows < 2) return;
+  for (let i: u32 = 0; i < FLOWS_PER_MIGRATION; i++) if (!chooseOne(port, device, flows)) break;
+  if (load<u32>(port, EVPORT_MOVING_COUNT) > 0) beginMigration(port);
+}

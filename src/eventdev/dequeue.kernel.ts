@@ -1,0 +1,80 @@
+import { SLOT_EVENT } from '../memory/layout.ts';
+import { MPSC_SIZE } from '../ring/layout.ts';
+import { popClaim, popPublish, popRead } from '../ring/mpsc.kernel.ts';
+import { background, needsBackground } from './background.kernel.ts';
+import { giveCredits } from './credits.kernel.ts';
+import {
+  EVENT_QUEUE_MASK,
+  EVPORT_BUSY,
+  EVPORT_DEQUEUE_DEPTH,
+  EVPORT_DEQUEUED,
+  EVPORT_DEVICE,
+  EVPORT_IMPLICIT_RELEASE,
+  EVPORT_OPS,
+  EVPORT_PENDING,
+  EVPORT_QUEUE_DEQUEUED,
+  EVPORT_RING,
+  EVPORT_STATE,
+  EVPORT_TIMED,
+  MIGRATION_DRAINING,
+  MIGRATION_FINISHING,
+  MIGRATION_PAUSING,
+  NEEDS_TIME,
+} from './layout.ts';
+import { turnBusy, turnIdle } from './load.kernel.ts';
+import { stashMoving } from './move.kernel.ts';
+import { flushOutputs } from './output.kernel.ts';
+import { count, isOneRun, runEnd } from './runs.kernel.ts';
+
+/** With implicit release, the events of the last dequeue that are left are finished now. */
+function releaseLast(port: u32): void {
+  const pending = load<u32>(port, EVPORT_PENDING);
+  if (pending === 0 || load<u32>(port, EVPORT_IMPLICIT_RELEASE) === 0) return;
+  giveCredits(port, load<u32>(port, EVPORT_DEVICE), pending);
+  store<u32>(port, 0, EVPORT_PENDING);
+}
+
+function countQueues(port: u32, slots: u32, end: u32): void {
+  const one = isOneRun(slots, end);
+  while (slots < end) {
+    const next = one ? end : runEnd(slots, end);
+    const queue = load<u16>(slots, SLOT_EVENT) & EVENT_QUEUE_MASK;
+    count(port + EVPORT_QUEUE_DEQUEUED + (queue << 3), (next - slots) >> 4);
+    slots = next;
+  }
+}
+
+/**
+ * Moves up to `limit` events (EVPORT_DEQUEUE_DEPTH at most) to `target`. Returns how many, or NEEDS_TIME. With implicit
+ * release, what the application still held of the last dequeue is released first.
+ */
+export function dequeue(port: u32, target: u32, limit: u32): u32 {
+  releaseLast(port);
+  if (needsBackground(port) && !background(port)) return NEEDS_TIME;
+  const ring = load<u32>(port, EVPORT_RING);
+  const state = load<u32>(port, EVPORT_STATE);
+  // A port that waits for its application to finish what it holds takes on nothing new, and is not idle for that.
+  const waits = state === MIGRATION_FINISHING;
+  limit = waits ? 0 : min(limit, load<u32>(port, EVPORT_DEQUEUE_DEPTH));
+  const found = limit === 0 ? 0 : popClaim(ring, load<u32>(ring, MPSC_SIZE), limit);
+  if (limit > 0 && found > 0 !== (load<u32>(port, EVPORT_BUSY) !== 0)) {
+    if (load<u32>(port, EVPORT_TIMED) === 0) return NEEDS_TIME;
+    if (found > 0) turnBusy(port);
+    else turnIdle(port);
+  }
+  store<u32>(port, 0, EVPORT_TIMED);
+  store<u32>(port, load<u32>(port, EVPORT_OPS) + found + 1, EVPORT_OPS);
+  if (found === 0) {
+    // A port without work can afford to send short bursts.
+    flushOutputs(port);
+    return 0;
+  }
+  popRead(ring, load<u32>(ring, MPSC_SIZE), target, found);
+  popPublish(ring, found);
+  const n = state === MIGRATION_PAUSING || state === MIGRATION_DRAINING ? stashMoving(port, target, found) : found;
+  if (n === 0) return 0;
+  store<u32>(port, load<u32>(port, EVPORT_PENDING) + n, EVPORT_PENDING);
+  count(port + EVPORT_DEQUEUED, n);
+  countQueues(port, target, target + (n << 4));
+  return n;
+}

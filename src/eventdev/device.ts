@@ -1,0 +1,363 @@
+import type { Arena } from '../memory/arena.ts';
+import { SLOT_SHIFT } from '../memory/layout.ts';
+import { MPSC_HEAD, MPSC_READABLE, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
+import { attachMpscRing, mpscRingBytes } from '../ring/ring.ts';
+import { alignUp, nextPowerOfTwo } from '../util/bits.ts';
+import { RingwayError } from '../util/errors.ts';
+import { Random } from '../util/random.ts';
+import {
+  CREDITS_MAX,
+  EVDEV_BLOCKS,
+  EVDEV_BYTES,
+  EVDEV_CONTROLS,
+  EVDEV_CREDITS,
+  EVDEV_EPOCH,
+  EVDEV_HASH_BITS,
+  EVDEV_ON_LOAN,
+  EVDEV_PORTS,
+  EVDEV_QUEUE_ENTRIES,
+  EVDEV_QUEUES,
+  EVDEV_RINGS,
+  EVDEV_RUNNING,
+  EVDEV_TABLES,
+  EVOUTPUT_SHIFT,
+  EVPORT_CONTROL,
+  EVPORT_CREDITS,
+  EVPORT_DEQUEUE_DEPTH,
+  EVPORT_DEVICE,
+  EVPORT_ENQUEUE_DEPTH,
+  EVPORT_ID,
+  EVPORT_IMMIGRATION_LOAD,
+  EVPORT_IMPLICIT_RELEASE,
+  EVPORT_LAST_BACKGROUND,
+  EVPORT_LOAD,
+  EVPORT_MOVING_FLOWS,
+  EVPORT_OUTPUT_COUNTS,
+  EVPORT_OUTPUTS,
+  EVPORT_PAUSED,
+  EVPORT_PAUSED_EVENTS,
+  EVPORT_RANDOM,
+  EVPORT_RING,
+  EVPORT_STASH,
+  EVPORT_STASHED,
+  EVPORT_THRESHOLD,
+  EVQUEUE_LINKS,
+  EVQUEUE_ONLY,
+  EVQUEUE_SCHEDULE,
+  EVQUEUE_SHIFT,
+  SAMPLE_EVENTS,
+  SCHEDULE_ATOMIC,
+  SCHEDULE_PARALLEL,
+  SCHEDULE_SINGLE_LINK,
+} from './layout.ts';
+import { type CheckedOptions, checkOptions, type EventDeviceOptions, type EventPortOptions } from './options.ts';
+import { EventXstats } from './xstats.ts';
+
+const SCHEDULE_WORDS = {
+  atomic: SCHEDULE_ATOMIC,
+  parallel: SCHEDULE_PARALLEL,
+  'single-link': SCHEDULE_SINGLE_LINK,
+} as const;
+/** Messages that one other port may have on their way to a port. */
+const CONTROL_PER_PORT = 4;
+
+/** Sizes that follow from the options. */
+interface Sizes {
+  readonly credits: number;
+  readonly ringSlots: number;
+  readonly controlSlots: number;
+  /** Where a port's parts begin, from its block on. */
+  readonly paused: number;
+  readonly stash: number;
+  readonly ring: number;
+  readonly control: number;
+  readonly portBytes: number;
+  readonly tableBytes: number;
+}
+
+function sizesOf({ ports, queues, newEventsLimit, flowHashBits }: CheckedOptions): Sizes {
+  const credits = Math.max(newEventsLimit, ports.length * CREDITS_MAX);
+  // Places for all events there can be, and behind the tail for the sample.
+  const ringSlots = nextPowerOfTwo(credits + SAMPLE_EVENTS);
+  const controlSlots = nextPowerOfTwo(Math.max(2, (ports.length - 1) * CONTROL_PER_PORT));
+  const paused = alignUp(EVPORT_OUTPUTS + (ports.length << EVOUTPUT_SHIFT), 128);
+  const stash = paused + (credits << SLOT_SHIFT);
+  const ring = alignUp(stash + (credits << SLOT_SHIFT), 128);
+  const control = alignUp(ring + mpscRingBytes(ringSlots), 128);
+  const portBytes = alignUp(control + mpscRingBytes(controlSlots), 256);
+  return {
+    credits,
+    ringSlots,
+    controlSlots,
+    paused,
+    stash,
+    ring,
+    control,
+    portBytes,
+    tableBytes: queues.length << flowHashBits,
+  };
+}
+
+/** Bytes that a device's regions take in an arena, alignment and guards included. */
+export function eventDeviceBytes(options: EventDeviceOptions): number {
+  const checked = checkOptions(options);
+  const { portBytes, tableBytes } = sizesOf(checked);
+  return EVDEV_BYTES + tableBytes + portBytes * checked.ports.length + 3 * 256;
+}
+
+/** An event device: queues, and ports that serve them. Made with `createEventDevice`; only its thread configures it. */
+export class EventDevice {
+  readonly #arena: Arena;
+  readonly #options: CheckedOptions;
+  readonly #sizes: Sizes;
+  /** For each queue, the ports linked to it. */
+  readonly #links: Set<number>[];
+  /** Address of the device's words. */
+  readonly address: number;
+  /** Statistics by name. */
+  readonly xstats: EventXstats;
+
+  constructor(arena: Arena, options: CheckedOptions) {
+    const { name, ports, queues } = options;
+    this.#arena = arena;
+    this.#options = options;
+    this.#sizes = sizesOf(options);
+    this.#links = queues.map(() => new Set());
+    this.address = arena.allocate(name, EVDEV_BYTES);
+    try {
+      this.#write(EVDEV_TABLES, arena.allocate(`${name} tables`, this.#sizes.tableBytes));
+      this.#write(EVDEV_BLOCKS, arena.allocate(`${name} ports`, this.#sizes.portBytes * ports.length, 256));
+    } catch (error) {
+      this.#releaseRegions();
+      throw error;
+    }
+    this.#writeDevice();
+    for (const [id, port] of ports.entries()) this.#writePort(id, port);
+    this.xstats = new EventXstats(arena, this.address);
+  }
+
+  /** Number of ports. */
+  get ports(): number {
+    return this.#options.ports.length;
+  }
+
+  /** Number of queues. */
+  get queues(): number {
+    return this.#options.queues.length;
+  }
+
+  /** Credits in all: events that may be in the device at once. */
+  get credits(): number {
+    return this.#sizes.credits;
+  }
+
+  /** True between `start` and `stop`. */
+  get running(): boolean {
+    return this.#read(EVDEV_RUNNING) === 1;
+  }
+
+  /** What port `id` is made of, defaults filled in. @throws RingwayError `BAD_ARGUMENT` when there is no such port. */
+  portOptions(id: number): Required<EventPortOptions> {
+    this.#checkIndex('port', id, this.ports);
+    return this.#options.ports[id] as Required<EventPortOptions>;
+  }
+
+  /** The ports linked to `queue`, in ascending order. */
+  links(queue: number): number[] {
+    this.#checkIndex('queue', queue, this.queues);
+    return [...(this.#links[queue] as Set<number>)].sort((a, b) => a - b);
+  }
+
+  /**
+   * Lets `port` serve `queue`; once is enough. Before `start` only.
+   * @throws RingwayError `BAD_ARGUMENT` when there is no such port or queue, or a single-link queue has its port already;
+   *   `BUSY` after `start`.
+   */
+  link(port: number, queue: number): void {
+    const linked = this.#linksToChange(port, queue);
+    const [first] = linked;
+    if (this.#options.queues[queue]?.schedule === 'single-link' && first !== undefined && first !== port) {
+      throw this.#error('BAD_ARGUMENT', `queue ${queue} is single-link and linked to port ${first}; unlink that first`);
+    }
+    linked.add(port);
+  }
+
+  /** Undoes `link`. Returns false when `port` was not linked to `queue`. @throws RingwayError as `link`. */
+  unlink(port: number, queue: number): boolean {
+    return this.#linksToChange(port, queue).delete(port);
+  }
+
+  /**
+   * Gives each flow an owner, and lets ports be attached. Links are fixed from now on.
+   * @throws RingwayError `BUSY` when it is started, `BAD_ARGUMENT` when a queue has no port.
+   */
+  start(): void {
+    if (this.running) throw this.#error('BUSY', 'it is started already');
+    const bare = this.#links.findIndex((linked) => linked.size === 0);
+    if (bare >= 0) throw this.#error('BAD_ARGUMENT', `queue ${bare} has no port; link one to it`);
+    const random = new Random(this.#options.seed);
+    for (const queue of this.#links.keys()) this.#writeQueue(queue, random);
+    for (let id = 0; id < this.ports; id++) this.#resetPort(id, random);
+    Atomics.store(this.#arena.u32, (this.address + EVDEV_ON_LOAN) >>> 2, 0);
+    Atomics.store(this.#arena.u32, (this.address + EVDEV_RUNNING) >>> 2, 1);
+  }
+
+  /**
+   * Stops the device: nobody may use its ports any more. Hands out every event that is in it, wherever it waits.
+   * @param flush is called with the address of each event's slot, which is valid until it returns.
+   * @throws RingwayError `BUSY` when it is not started.
+   */
+  stop(flush?: (slot: number) => void): void {
+    if (!this.running) throw this.#error('BUSY', 'it is not started');
+    Atomics.store(this.#arena.u32, (this.address + EVDEV_RUNNING) >>> 2, 0);
+    for (let id = 0; id < this.ports; id++) {
+      for (const slot of this.#waiting(id)) flush?.(slot);
+    }
+  }
+
+  /** Gives its regions back to the arena. @throws RingwayError `BUSY` when it is started. */
+  close(): void {
+    if (this.running) throw this.#error('BUSY', 'it is started; call stop() first');
+    this.#releaseRegions();
+  }
+
+  /** Address of port `id`, for `attachEventPort`. @throws RingwayError `BAD_ARGUMENT` when there is no such port. */
+  portAddress(id: number): number {
+    this.#checkIndex('port', id, this.ports);
+    return this.#read(EVDEV_BLOCKS + id * 4);
+  }
+
+  /** Slots of every event that waits in port `id`: stashed, in its ring, paused, in its output buffers; each place in order. */
+  *#waiting(id: number): Generator<number> {
+    const { u32 } = this.#arena;
+    const block = this.portAddress(id);
+    const word = (offset: number): number => u32[(block + offset) >>> 2] ?? 0;
+    const run = function* (first: number, count: number): Generator<number> {
+      for (let i = 0; i < count; i++) yield first + (i << SLOT_SHIFT);
+    };
+    yield* run(word(EVPORT_STASH), word(EVPORT_STASHED));
+    const ring = attachMpscRing(this.#arena, word(EVPORT_RING));
+    // Its end is free when nothing is stashed: takes one event at a time.
+    while (ring.pop(word(EVPORT_STASH), 1) === 1) yield word(EVPORT_STASH);
+    yield* run(word(EVPORT_PAUSED), word(EVPORT_PAUSED_EVENTS));
+    for (let to = 0; to < this.ports; to++) {
+      yield* run(block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT), word(EVPORT_OUTPUT_COUNTS + to * 4));
+    }
+  }
+
+  #writeDevice(): void {
+    const { ports, queues, flowHashBits } = this.#options;
+    this.#write(EVDEV_PORTS, ports.length);
+    this.#write(EVDEV_QUEUES, queues.length);
+    this.#write(EVDEV_HASH_BITS, flowHashBits);
+    this.#write(EVDEV_CREDITS, this.#sizes.credits);
+    this.#write(EVDEV_EPOCH, Math.floor((performance.timeOrigin + performance.now()) / 1000));
+  }
+
+  #writePort(id: number, options: Required<EventPortOptions>): void {
+    const { paused, stash, ring, control, ringSlots, controlSlots, portBytes } = this.#sizes;
+    const block = this.#read(EVDEV_BLOCKS) + id * portBytes;
+    const { u32 } = this.#arena;
+    const write = (offset: number, value: number): void => {
+      u32[(block + offset) >>> 2] = value;
+    };
+    write(EVPORT_DEVICE, this.address);
+    write(EVPORT_ID, id);
+    write(EVPORT_RING, block + ring);
+    write(EVPORT_CONTROL, block + control);
+    write(EVPORT_PAUSED, block + paused);
+    write(EVPORT_STASH, block + stash);
+    write(EVPORT_IMPLICIT_RELEASE, options.implicitRelease ? 1 : 0);
+    write(EVPORT_THRESHOLD, options.newEventThreshold);
+    write(EVPORT_ENQUEUE_DEPTH, options.enqueueDepth);
+    write(EVPORT_DEQUEUE_DEPTH, options.dequeueDepth);
+    write(ring + MPSC_SIZE, ringSlots);
+    write(control + MPSC_SIZE, controlSlots);
+    this.#write(EVDEV_BLOCKS + id * 4, block);
+    this.#write(EVDEV_RINGS + id * 4, block + ring);
+    this.#write(EVDEV_CONTROLS + id * 4, block + control);
+  }
+
+  /** Random owners among the ports that serve the queue. */
+  #writeQueue(queue: number, random: Random): void {
+    const { queues, flowHashBits } = this.#options;
+    const linked = this.links(queue);
+    const entry = EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT);
+    this.#write(entry + EVQUEUE_SCHEDULE, SCHEDULE_WORDS[queues[queue]?.schedule ?? 'atomic']);
+    this.#write(entry + EVQUEUE_ONLY, linked.length === 1 ? (linked[0] as number) + 1 : 0);
+    for (const half of [0, 1]) {
+      const bits = linked.filter((port) => port >>> 5 === half).reduce((mask, port) => mask + 2 ** (port & 31), 0);
+      this.#write(entry + EVQUEUE_LINKS + half * 4, bits);
+    }
+    const table = this.#read(EVDEV_TABLES) + (queue << flowHashBits);
+    for (let flow = 0; flow < 1 << flowHashBits; flow++) {
+      this.#arena.u8[table + flow] = linked[random.below(linked.length)] as number;
+    }
+  }
+
+  /** What a run of the device leaves in a port's words: everything but the statistics. */
+  #resetPort(id: number, random: Random): void {
+    const { u32 } = this.#arena;
+    const block = this.portAddress(id);
+    const { ring, control, ringSlots, controlSlots } = this.#sizes;
+    const clear = (from: number, to: number): void => {
+      u32.fill(0, (block + from) >>> 2, (block + to) >>> 2);
+    };
+    const kept = [EVPORT_IMPLICIT_RELEASE, EVPORT_THRESHOLD, EVPORT_ENQUEUE_DEPTH, EVPORT_DEQUEUE_DEPTH];
+    const values = [...kept, EVPORT_PAUSED, EVPORT_STASH].map((offset) => [offset, u32[(block + offset) >>> 2] ?? 0]);
+    clear(EVPORT_CREDITS, EVPORT_LOAD);
+    for (const [offset = 0, value = 0] of values) u32[(block + offset) >>> 2] = value;
+    clear(EVPORT_LOAD, EVPORT_IMMIGRATION_LOAD + 4);
+    clear(EVPORT_LAST_BACKGROUND, EVPORT_MOVING_FLOWS);
+    clear(EVPORT_OUTPUT_COUNTS, EVPORT_OUTPUTS);
+    for (const [at, slots] of [
+      [ring, ringSlots],
+      [control, controlSlots],
+    ] as const) {
+      clear(at + MPSC_HEAD, at + MPSC_SIZE);
+      clear(at + MPSC_TAIL, at + MPSC_READABLE + 4);
+      clear(at + MPSC_RUNS, at + MPSC_RUNS + slots * 4);
+    }
+    u32[(block + EVPORT_RANDOM) >>> 2] = random.next() | 1;
+  }
+
+  #linksToChange(port: number, queue: number): Set<number> {
+    this.#checkIndex('port', port, this.ports);
+    this.#checkIndex('queue', queue, this.queues);
+    if (this.running) throw this.#error('BUSY', 'links are fixed while it is started; call stop() first');
+    return this.#links[queue] as Set<number>;
+  }
+
+  #checkIndex(what: string, index: number, count: number): void {
+    if (Number.isInteger(index) && index >= 0 && index < count) return;
+    throw this.#error('BAD_ARGUMENT', `${what} ${index}, must be a whole number from 0 to ${count - 1}`);
+  }
+
+  #error(code: 'BAD_ARGUMENT' | 'BUSY', text: string): RingwayError {
+    return new RingwayError(code, `event device ${this.#options.name}: ${text}`);
+  }
+
+  #releaseRegions(): void {
+    const names = new Set(this.#arena.regions().map((region) => region.name));
+    for (const suffix of ['', ' tables', ' ports']) {
+      const name = this.#options.name + suffix;
+      if (names.has(name)) this.#arena.release(name);
+    }
+  }
+
+  #read(offset: number): number {
+    return this.#arena.u32[(this.address + offset) >>> 2] ?? 0;
+  }
+
+  #write(offset: number, value: number): void {
+    this.#arena.u32[(this.address + offset) >>> 2] = value;
+  }
+}
+
+/**
+ * Makes an event device. Link ports to its queues, start it, and attach to its ports from the threads that use them.
+ * @throws RingwayError `BAD_ARGUMENT` naming the field, `ARENA_FULL` when it does not fit.
+ */
+export function createEventDevice(arena: Arena, options: EventDeviceOptions): EventDevice {
+  return new EventDevice(arena, checkOptions(options));
+}

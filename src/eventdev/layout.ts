@@ -1,0 +1,209 @@
+/**
+ * The event view of a slot, and where the words of an event device lie. In bytes; `README.md` draws it.
+ *
+ * A slot (`memory/layout.ts`) is an event too: its first eight bytes are the application's, SLOT_FLOW is the flow id,
+ * and SLOT_EVENT, 16 bits, says where it goes:
+ *
+ *     bits  0 to  3   queue
+ *     bits  4 and 5   operation: OP_NEW, OP_FORWARD, OP_RELEASE
+ *     bits  6 to 15   the application's, of atomic and single-link queues; a parallel queue writes its pseudo-flow there
+ */
+
+// ---------------------------------------------------------------- event
+
+/** The queue that the event goes to, or came from. */
+export const EVENT_QUEUE_MASK: u32 = 15;
+export const EVENT_OP_SHIFT: u32 = 4;
+export const EVENT_OP_MASK: u32 = 3;
+export const EVENT_TAG_SHIFT: u32 = 6;
+export const EVENT_TAG_MASK: u32 = 1023;
+/** Queue and operation. */
+export const EVENT_RUN_MASK: u32 = 63;
+/** As RTE_EVENT_OP_NEW, _FORWARD and _RELEASE (DPDK lib/eventdev/rte_eventdev.h). */
+export const OP_NEW: u32 = 0;
+export const OP_FORWARD: u32 = 1;
+export const OP_RELEASE: u32 = 2;
+
+// ---------------------------------------------------------------- limits and intervals: those of DPDK's drivers/event/dsw
+
+export const PORTS_MAX: u32 = 64;
+export const QUEUES_MAX: u32 = 16;
+export const IN_FLIGHT_MAX: u32 = 16384;
+export const DEPTH_MAX: u32 = 128;
+/** Events that wait for one destination: 2^5. */
+export const OUTPUT_SHIFT: u32 = 5;
+export const OUTPUT_MAX: u32 = 32;
+/** Credits that a port borrows at least, and keeps when it gives some back. */
+export const CREDITS_MIN: u32 = 64;
+/** Credits above which a port gives some back. */
+export const CREDITS_MAX: u32 = 128;
+/** Operations between two background runs; a call counts one, and one for each event. */
+export const BACKGROUND_OPS: u32 = 128;
+/** Events of the sample that the choice of a flow is made from. */
+export const SAMPLE_EVENTS: u32 = 128;
+export const FLOWS_PER_MIGRATION: u32 = 8;
+/** Pseudo-flows of a parallel queue: EVENT_TAG_MASK + 1. */
+export const PARALLEL_FLOWS: u32 = 1024;
+/** Mean time between two thoughts of moving flows; each is half to one and a half of it away. */
+export const MIGRATION_INTERVAL_NS: u32 = 1000000;
+export const LOAD_INTERVAL_NS: u32 = 250000;
+/** A port that is always busy. */
+export const LOAD_MAX: u32 = 32767;
+/** 70 %, 95 % and 3 % of LOAD_MAX. */
+export const SOURCE_LOAD_MIN: u32 = 22936;
+export const TARGET_LOAD_MAX: u32 = 31128;
+export const REBALANCE_MIN: u32 = 983;
+
+// ---------------------------------------------------------------- device
+
+export const SCHEDULE_ATOMIC: u32 = 0;
+export const SCHEDULE_PARALLEL: u32 = 1;
+export const SCHEDULE_SINGLE_LINK: u32 = 2;
+
+export const EVDEV_PORTS: u32 = 0;
+export const EVDEV_QUEUES: u32 = 4;
+/** Bits of a flow hash: 13 or 15. */
+export const EVDEV_HASH_BITS: u32 = 8;
+/** Credits in all. */
+export const EVDEV_CREDITS: u32 = 12;
+/** The tables: for each queue, 2^bits bytes, each the port that owns a flow hash. */
+export const EVDEV_TABLES: u32 = 16;
+/** What time is counted from, in seconds since 1970. */
+export const EVDEV_EPOCH: u32 = 20;
+/** 1 between start and stop. */
+export const EVDEV_RUNNING: u32 = 24;
+/** QUEUES_MAX entries. */
+export const EVDEV_QUEUE_ENTRIES: u32 = 64;
+export const EVQUEUE_SHIFT: u32 = 4;
+export const EVQUEUE_SCHEDULE: u32 = 0;
+/** One more than the only port that is linked; 0 when there are several. */
+export const EVQUEUE_ONLY: u32 = 4;
+/** Bit n % 32 of word n / 32: port n is linked. */
+export const EVQUEUE_LINKS: u32 = 8;
+/** u32 each, by port: its block, its event ring, its control ring. Written before start, then only read. */
+export const EVDEV_BLOCKS: u32 = 320;
+export const EVDEV_RINGS: u32 = 576;
+export const EVDEV_CONTROLS: u32 = 832;
+/** Credits that ports have borrowed: in events on their way, and in the ports' own stocks. Everybody adds to it. */
+export const EVDEV_ON_LOAN: u32 = 1152;
+export const EVDEV_BYTES: u32 = 1280;
+
+// ---------------------------------------------------------------- port
+
+/** The first lines are the port's own. */
+export const EVPORT_DEVICE: u32 = 0;
+export const EVPORT_ID: u32 = 4;
+export const EVPORT_RING: u32 = 8;
+export const EVPORT_CONTROL: u32 = 12;
+/** Borrowed credits that no event has. */
+export const EVPORT_CREDITS: u32 = 16;
+/** Events that the application holds: dequeued, and neither forwarded nor released. */
+export const EVPORT_PENDING: u32 = 20;
+/** Operations since the last background run. */
+export const EVPORT_OPS: u32 = 24;
+/** MIGRATION_…. */
+export const EVPORT_STATE: u32 = 28;
+/** Flows in EVPORT_PAUSED_FLOWS, and events at EVPORT_PAUSED. */
+export const EVPORT_PAUSED_COUNT: u32 = 32;
+export const EVPORT_PAUSED_EVENTS: u32 = 36;
+/** Events at the start of the stash. */
+export const EVPORT_STASHED: u32 = 40;
+/** Confirmations of the last request. */
+export const EVPORT_CONFIRMED: u32 = 44;
+/** 1 when EVPORT_NOW was written for this call. */
+export const EVPORT_TIMED: u32 = 48;
+/** 1 from the first dequeue that found events to the next that found none. */
+export const EVPORT_BUSY: u32 = 52;
+/** The time: u64 nanoseconds since EVDEV_EPOCH, as the others below. */
+export const EVPORT_NOW: u32 = 56;
+export const EVPORT_IMPLICIT_RELEASE: u32 = 64;
+/** Credits on loan above which new events are refused. */
+export const EVPORT_THRESHOLD: u32 = 68;
+export const EVPORT_ENQUEUE_DEPTH: u32 = 72;
+export const EVPORT_DEQUEUE_DEPTH: u32 = 76;
+/** The pseudo-flow of the next event to a parallel queue. */
+export const EVPORT_NEXT_PARALLEL: u32 = 80;
+/** Addresses of the buffers of paused events and of the stash, EVDEV_CREDITS slots each. */
+export const EVPORT_PAUSED: u32 = 84;
+export const EVPORT_STASH: u32 = 88;
+/** Tail of the ring at which the sample begins. */
+export const EVPORT_SAMPLE_START: u32 = 92;
+/** State of the generator that jitters the interval. Never 0. */
+export const EVPORT_RANDOM: u32 = 96;
+/** Flows in EVPORT_MOVING_FLOWS. */
+export const EVPORT_MOVING_COUNT: u32 = 100;
+/** Head of the ring up to which moving flows may have events in it. */
+export const EVPORT_DRAIN_TO: u32 = 104;
+export const EVPORT_BUSY_START: u32 = 112;
+/** Busy nanoseconds of this period. */
+export const EVPORT_BUSY_NS: u32 = 120;
+export const EVPORT_PERIOD_START: u32 = 128;
+export const EVPORT_NEXT_LOAD: u32 = 136;
+export const EVPORT_NEXT_MIGRATION: u32 = 144;
+export const EVPORT_MIGRATION_START: u32 = 152;
+
+/** Load, 0 to LOAD_MAX, and the load of flows on their way here: others read the one and add to the other. */
+export const EVPORT_LOAD: u32 = 256;
+export const EVPORT_IMMIGRATION_LOAD: u32 = 260;
+
+/** Counters, u64 each. */
+export const EVPORT_NEW_ENQUEUED: u32 = 384;
+export const EVPORT_FORWARD_ENQUEUED: u32 = 392;
+export const EVPORT_RELEASE_ENQUEUED: u32 = 400;
+export const EVPORT_DEQUEUED: u32 = 408;
+export const EVPORT_EMIGRATIONS: u32 = 416;
+export const EVPORT_EMIGRATION_NS: u32 = 424;
+export const EVPORT_IMMIGRATIONS: u32 = 432;
+export const EVPORT_TOTAL_BUSY_NS: u32 = 440;
+/** Events to a queue that there is not, or with an operation that there is not. */
+export const EVPORT_DROPPED: u32 = 448;
+/** By queue, u64 each. */
+export const EVPORT_QUEUE_ENQUEUED: u32 = 512;
+export const EVPORT_QUEUE_DEQUEUED: u32 = 640;
+/** End of what a reset of the statistics clears, from EVPORT_NEW_ENQUEUED on. */
+export const EVPORT_COUNTERS_END: u32 = 768;
+/** When the background last ran. */
+export const EVPORT_LAST_BACKGROUND: u32 = 768;
+
+/** The flows that this port is moving, and where to: u32 each. Read by others from a request to its confirmation. */
+export const EVPORT_MOVING_FLOWS: u32 = 832;
+export const EVPORT_MOVING_TARGETS: u32 = 864;
+/** The message being sent, and the one received: a slot each. */
+export const EVPORT_MESSAGE: u32 = 896;
+export const EVPORT_RECEIVED: u32 = 912;
+/** Flows that senders must hold back: u32 each, PORTS_MAX * FLOWS_PER_MIGRATION at most; one may be there twice. */
+export const EVPORT_PAUSED_FLOWS: u32 = 1024;
+/** Scratch of the choice: distinct flows of the sample, how often each, loads by port. */
+export const EVPORT_SAMPLE_FLOWS: u32 = 3072;
+export const EVPORT_SAMPLE_COUNTS: u32 = 3584;
+export const EVPORT_LOADS: u32 = 4096;
+/** By destination: events that wait (u32), and OUTPUT_MAX slots. */
+export const EVPORT_OUTPUT_COUNTS: u32 = 4352;
+export const EVPORT_OUTPUTS: u32 = 4608;
+/** Bytes of one destination's: OUTPUT_MAX slots, 2^9. */
+export const EVOUTPUT_SHIFT: u32 = 9;
+
+/** A flow in these lists: the queue in the upper half, the flow hash in the lower. */
+export const FLOW_QUEUE_SHIFT: u32 = 16;
+export const FLOW_HASH_MASK: u32 = 65535;
+
+/** States of a port that moves flows away. */
+export const MIGRATION_IDLE: u32 = 0;
+/** Waits until the application has finished the events it holds. */
+export const MIGRATION_FINISHING: u32 = 1;
+/** Waits until everybody holds the flows back. */
+export const MIGRATION_PAUSING: u32 = 2;
+/** Waits until all that was sent here before is readable. */
+export const MIGRATION_DRAINING: u32 = 3;
+/** Waits until everybody sends to the new owner. */
+export const MIGRATION_UNPAUSING: u32 = 4;
+
+/** A control message is a slot: what, and from which port. Its flows are in that port's block. */
+export const CONTROL_TYPE: u32 = 0;
+export const CONTROL_PORT: u32 = 4;
+export const CONTROL_PAUSE: u32 = 1;
+export const CONTROL_UNPAUSE: u32 = 2;
+export const CONTROL_CONFIRM: u32 = 3;
+
+/** Returned instead of a count: write EVPORT_NOW, set EVPORT_TIMED, call again. Nothing has happened. */
+export const NEEDS_TIME: u32 = 0x40000000;

@@ -1,0 +1,105 @@
+import { RingwayError } from '../util/errors.ts';
+import { DEPTH_MAX, IN_FLIGHT_MAX, PORTS_MAX, QUEUES_MAX } from './layout.ts';
+
+/**
+ * How events of a queue are handed out: each flow to one port at a time and in order (`atomic`), to any port
+ * (`parallel`), or all to one port in order (`single-link`).
+ */
+export type Schedule = 'atomic' | 'parallel' | 'single-link';
+
+/** What a queue is made of. */
+export interface EventQueueOptions {
+  readonly schedule: Schedule;
+}
+
+/** What a port is made of. */
+export interface EventPortOptions {
+  /** New events are refused while more credits than this are on loan: 1 to the device's `newEventsLimit`, the default. */
+  readonly newEventThreshold?: number;
+  /** Events that one call enqueues or dequeues at most: 1 to 128, 32 by default. */
+  readonly enqueueDepth?: number;
+  readonly dequeueDepth?: number;
+  /** A dequeue releases what is left of the one before (the default). Otherwise the application releases each event. */
+  readonly implicitRelease?: boolean;
+}
+
+/** What an event device is made of. */
+export interface EventDeviceOptions {
+  /** Prefix of the names of its regions: 1 to 40 bytes. */
+  readonly name: string;
+  /** How many ports, 1 to 64, or one entry for each. */
+  readonly ports: number | readonly EventPortOptions[];
+  /** 1 to 16 queues, numbered in this order. */
+  readonly queues: readonly EventQueueOptions[];
+  /**
+   * Events that may be in the device at once: 1 to 16,384, 4,096 by default. Where 128 for each port are more, the
+   * credits are as many, since ports keep up to 128 in stock.
+   */
+  readonly newEventsLimit?: number;
+  /** Flow ids are folded to so many bits: 13 (the default; finds imbalances faster) or 15. */
+  readonly flowHashBits?: 13 | 15;
+  /** Of the random first owners of flows. 1 by default. */
+  readonly seed?: number;
+}
+
+/** The same with every default filled in. */
+export interface CheckedOptions {
+  readonly name: string;
+  readonly ports: readonly Required<EventPortOptions>[];
+  readonly queues: readonly EventQueueOptions[];
+  readonly newEventsLimit: number;
+  readonly flowHashBits: number;
+  readonly seed: number;
+}
+
+const SCHEDULES: readonly Schedule[] = ['atomic', 'parallel', 'single-link'];
+const LIMIT_DEFAULT = 4096;
+const DEPTH_DEFAULT = 32;
+
+function whole(name: string, field: string, value: number, least: number, most: number): number {
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new RingwayError('BAD_ARGUMENT', `${name}: ${field}=${value}, must be a whole number from ${least} to ${most}`);
+}
+
+function checkPort(name: string, at: string, options: EventPortOptions, limit: number): Required<EventPortOptions> {
+  const { newEventThreshold = limit, enqueueDepth = DEPTH_DEFAULT, dequeueDepth = DEPTH_DEFAULT } = options;
+  return {
+    newEventThreshold: whole(name, `${at}.newEventThreshold`, newEventThreshold, 1, limit),
+    enqueueDepth: whole(name, `${at}.enqueueDepth`, enqueueDepth, 1, DEPTH_MAX),
+    dequeueDepth: whole(name, `${at}.dequeueDepth`, dequeueDepth, 1, DEPTH_MAX),
+    implicitRelease: options.implicitRelease ?? true,
+  };
+}
+
+/**
+ * Checks what a device is made of, and fills in the defaults.
+ * @throws RingwayError `BAD_ARGUMENT` naming the field.
+ */
+export function checkOptions(options: EventDeviceOptions): CheckedOptions {
+  const { name, ports, queues, newEventsLimit = LIMIT_DEFAULT, flowHashBits = 13, seed = 1 } = options;
+  const limit = whole(name, 'newEventsLimit', newEventsLimit, 1, IN_FLIGHT_MAX);
+  if (flowHashBits !== 13 && flowHashBits !== 15) {
+    throw new RingwayError('BAD_ARGUMENT', `${name}: flowHashBits=${flowHashBits}, must be 13 or 15`);
+  }
+  whole(name, 'seed', seed, 0, 2 ** 32 - 1);
+  const count = typeof ports === 'number' ? ports : ports.length;
+  whole(name, 'ports', count, 1, PORTS_MAX);
+  whole(name, 'queues.length', queues.length, 1, QUEUES_MAX);
+  for (const [index, { schedule }] of queues.entries()) {
+    if (!SCHEDULES.includes(schedule)) {
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        `${name}: queues[${index}].schedule=${JSON.stringify(schedule)}, must be one of ${SCHEDULES.join(', ')}`,
+      );
+    }
+  }
+  const list = typeof ports === 'number' ? new Array<EventPortOptions>(ports).fill({}) : ports;
+  return {
+    name,
+    ports: list.map((port, index) => checkPort(name, `ports[${index}]`, port, limit)),
+    queues,
+    newEventsLimit: limit,
+    flowHashBits,
+    seed,
+  };
+}

@@ -1,0 +1,115 @@
+import { SLOT_EVENT, SLOT_FLOW } from '../memory/layout.ts';
+import { push } from '../ring/mpsc.kernel.ts';
+import {
+  EVDEV_HASH_BITS,
+  EVDEV_PORTS,
+  EVDEV_RINGS,
+  EVDEV_TABLES,
+  EVENT_QUEUE_MASK,
+  EVOUTPUT_SHIFT,
+  EVPORT_DEVICE,
+  EVPORT_OUTPUT_COUNTS,
+  EVPORT_OUTPUTS,
+  EVPORT_PAUSED,
+  EVPORT_PAUSED_COUNT,
+  EVPORT_PAUSED_EVENTS,
+  EVPORT_PAUSED_FLOWS,
+  FLOW_QUEUE_SHIFT,
+  OUTPUT_MAX,
+} from './layout.ts';
+
+/** The flow id, all 32 bits of it, folded to `bits` bits (11 or more). */
+export function flowHash(flow: u32, bits: u32): u32 {
+  return (flow ^ (flow >> bits) ^ (flow >> (bits << 1))) & ((1 << bits) - 1);
+}
+
+/** The flow, as lists have it, of an event of an atomic queue. */
+export function atomicFlow(slot: u32, bits: u32): u32 {
+  const queue = load<u16>(slot, SLOT_EVENT) & EVENT_QUEUE_MASK;
+  return (queue << FLOW_QUEUE_SHIFT) | flowHash(load<u32>(slot, SLOT_FLOW), bits);
+}
+
+/** Where `flow` is in a list, or `count` when it is not. */
+export function findFlow(list: u32, count: u32, flow: u32): u32 {
+  for (let i: u32 = 0; i < count; i++) if (load<u32>(list + (i << 2)) === flow) return i;
+  return count;
+}
+
+/** Puts `count` slots into the event ring of port `to`. */
+export function sendTo(device: u32, to: u32, slots: u32, count: u32): void {
+  const sent = push(load<u32>(device + (to << 2), EVDEV_RINGS), slots, count);
+  // Each event has a credit, and each ring has a place for every credit there is.
+  assert(sent === count);
+}
+
+/** Adds an event to the output buffer of port `to`, and sends that when it is full. */
+export function buffer(port: u32, device: u32, to: u32, slot: u32): void {
+  const counted = port + (to << 2);
+  const n = load<u32>(counted, EVPORT_OUTPUT_COUNTS);
+  const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
+  v128.store(output + (n << 4), v128.load(slot));
+  if (n + 1 === OUTPUT_MAX) {
+    sendTo(device, to, output, OUTPUT_MAX);
+    store<u32>(counted, 0, EVPORT_OUTPUT_COUNTS);
+  } else {
+    store<u32>(counted, n + 1, EVPORT_OUTPUT_COUNTS);
+  }
+}
+
+/** Sends what waits in the output buffers. */
+export function flushOutputs(port: u32): void {
+  const device = load<u32>(port, EVPORT_DEVICE);
+  const ports = load<u32>(device, EVDEV_PORTS);
+  for (let to: u32 = 0; to < ports; to++) {
+    const counted = port + (to << 2);
+    const n = load<u32>(counted, EVPORT_OUTPUT_COUNTS);
+    if (n === 0) continue;
+    sendTo(device, to, port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT), n);
+    store<u32>(counted, 0, EVPORT_OUTPUT_COUNTS);
+  }
+}
+
+/** The port that owns `flow`. */
+export function ownerOf(device: u32, flow: u32): u32 {
+  const bits = load<u32>(device, EVDEV_HASH_BITS);
+  const table = load<u32>(device, EVDEV_TABLES) + ((flow >> FLOW_QUEUE_SHIFT) << bits);
+  return load<u8>(table + (flow & ((1 << bits) - 1)));
+}
+
+/** True when the port must hold events of `flow` back. */
+export function isPaused(port: u32, flow: u32): bool {
+  const count = load<u32>(port, EVPORT_PAUSED_COUNT);
+  return findFlow(port + EVPORT_PAUSED_FLOWS, count, flow) < count;
+}
+
+/** Sends an event of an atomic queue on, or keeps it while its flow is paused. */
+export function bufferOrPause(port: u32, device: u32, slot: u32): void {
+  const flow = atomicFlow(slot, load<u32>(device, EVDEV_HASH_BITS));
+  if (!isPaused(port, flow)) {
+    buffer(port, device, ownerOf(device, flow), slot);
+    return;
+  }
+  const held = load<u32>(port, EVPORT_PAUSED_EVENTS);
+  v128.store(load<u32>(port, EVPORT_PAUSED) + (held << 4), v128.load(slot));
+  store<u32>(port, held + 1, EVPORT_PAUSED_EVENTS);
+}
+
+/** Sends on, in their order, the kept events whose flows are no longer paused. */
+export function releasePaused(port: u32): void {
+  const device = load<u32>(port, EVPORT_DEVICE);
+  const bits = load<u32>(device, EVDEV_HASH_BITS);
+  const held = load<u32>(port, EVPORT_PAUSED_EVENTS);
+  const events = load<u32>(port, EVPORT_PAUSED);
+  let kept: u32 = 0;
+  for (let i: u32 = 0; i < held; i++) {
+    const slot = events + (i << 4);
+    const flow = atomicFlow(slot, bits);
+    if (isPaused(port, flow)) {
+      v128.store(events + (kept << 4), v128.load(slot));
+      kept++;
+    } else {
+      buffer(port, device, ownerOf(device, flow), slot);
+    }
+  }
+  store<u32>(port, kept, EVPORT_PAUSED_EVENTS);
+}

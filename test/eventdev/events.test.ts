@@ -1,0 +1,256 @@
+import { EVENT_OP, readEvent, writeEvent } from 'ringway/eventdev';
+import { expect, test } from 'vitest';
+import { testArena } from '../support/arena.ts';
+import { eventBench, type TestEvent } from '../support/event-bench.ts';
+
+const { NEW: OP_NEW, FORWARD: OP_FORWARD, RELEASE: OP_RELEASE } = EVENT_OP;
+const ATOMIC = { schedule: 'atomic' } as const;
+const fresh = (n: number, queue = 0, flow = (i: number): number => i): TestEvent[] =>
+  Array.from({ length: n }, (_, id) => ({ queue, flow: flow(id), op: OP_NEW, id }));
+const loan = (bench: { device: { xstats: { get(name: string): number } } }): number =>
+  bench.device.xstats.get('dev_credits_on_loan');
+
+test('an event arrives as it was sent, behind a flush', () => {
+  const bench = eventBench({ ports: 1, queues: [ATOMIC] });
+  const { arena, slots } = bench;
+  arena.u32.set([0x11223344, 0x55667788], slots >>> 2);
+  writeEvent(arena, slots, { queue: 0, flow: 0xfedcba98, op: OP_NEW, tag: 777 });
+  expect(bench.ports[0]?.enqueue(slots, 1)).toBe(1);
+  expect(bench.get(0)).toEqual([]);
+  expect(bench.get(0)).toHaveLength(1);
+  expect([...arena.u32.subarray(slots >>> 2, (slots >>> 2) + 2)]).toEqual([0x11223344, 0x55667788]);
+  expect(readEvent(arena, slots)).toEqual({ queue: 0, flow: 0xfedcba98, op: OP_NEW, tag: 777 });
+});
+
+test('1000 forwards need one credit', () => {
+  const bench = eventBench({ ports: 1, queues: [ATOMIC], newEventsLimit: 1 });
+  bench.put(0, fresh(1));
+  const before = loan(bench);
+  for (let i = 0; i < 1000; i++) {
+    bench.flush();
+    expect(bench.get(0)).toHaveLength(1);
+    expect(bench.put(0, [{ queue: 0, flow: i, op: OP_FORWARD }])).toBe(1);
+  }
+  expect(loan(bench)).toBe(before);
+  expect(bench.device.xstats.get('port_0_forward_enqueued')).toBe(1000);
+});
+
+test('bursts are split by queue, and each port gets the queues it serves', () => {
+  const bench = eventBench({ ports: 3, queues: [ATOMIC, ATOMIC, { schedule: 'single-link' }] }, [[0], [1], [2]]);
+  bench.put(
+    0,
+    Array.from({ length: 30 }, (_, id) => ({ queue: id % 3, flow: id, op: OP_NEW, id })),
+  );
+  bench.flush();
+  for (const port of [0, 1, 2]) {
+    expect(bench.get(port).map(({ id }) => id)).toEqual(Array.from({ length: 10 }, (_, i) => i * 3 + port));
+    expect(bench.device.xstats.get(`port_${port}_queue_${port}_dequeued`)).toBe(10);
+    expect(bench.device.xstats.get(`port_0_queue_${port}_enqueued`)).toBe(10);
+  }
+});
+
+test('a flow stays at its port, flows spread over all of them', () => {
+  const bench = eventBench({ ports: 4, queues: [ATOMIC] });
+  const seen = new Map<number, number>();
+  const counts = [0, 0, 0, 0];
+  for (let round = 0; round < 40; round++) {
+    bench.put(
+      0,
+      fresh(32, 0, (i) => (round % 20) * 32 + i),
+    );
+    bench.flush();
+    for (let port = 0; port < 4; port++) {
+      for (const { flow } of bench.get(port)) {
+        expect(seen.get(flow) ?? port).toBe(port);
+        seen.set(flow, port);
+        counts[port] = (counts[port] ?? 0) + 1;
+      }
+    }
+  }
+  expect(seen.size).toBe(640);
+  for (const count of counts) expect(count).toBeGreaterThan(200);
+});
+
+test('a parallel queue spreads one flow over all ports, and leaves its flow id', () => {
+  const bench = eventBench({ ports: 4, queues: [{ schedule: 'parallel' }] });
+  const counts = [0, 0, 0, 0];
+  for (let round = 0; round < 32; round++) {
+    bench.put(
+      1,
+      fresh(32, 0, () => 99),
+    );
+    bench.flush();
+    for (let port = 0; port < 4; port++) {
+      const got = bench.get(port);
+      expect(got.every(({ flow }) => flow === 99)).toBe(true);
+      counts[port] = (counts[port] ?? 0) + got.length;
+    }
+  }
+  expect(counts.reduce((sum, n) => sum + n, 0)).toBe(1024);
+  for (const count of counts) expect(count).toBeGreaterThan(150);
+});
+
+test('order within a port is that of the enqueues, over many output buffers', () => {
+  const bench = eventBench({ ports: 2, queues: [ATOMIC] }, [[1]]);
+  let sent = 0;
+  let got = 0;
+  for (let round = 0; round < 200; round++) {
+    const n = 1 + ((round * 7) % 32);
+    expect(
+      bench.put(
+        0,
+        Array.from({ length: n }, () => ({ queue: 0, flow: round, op: OP_NEW, id: sent++ })),
+      ),
+    ).toBe(n);
+    for (const { id } of bench.get(1)) expect(id).toBe(got++);
+  }
+  bench.flush();
+  for (let burst = bench.get(1); burst.length > 0; burst = bench.get(1))
+    for (const { id } of burst) expect(id).toBe(got++);
+  expect(got).toBe(sent);
+});
+
+test('without implicit release, credits come back with each release only', () => {
+  const ports = [{ implicitRelease: false, newEventThreshold: 256 }];
+  const bench = eventBench({ ports, queues: [ATOMIC], newEventsLimit: 256 });
+  let taken = 0;
+  for (let n = 32; n === 32; taken += n) n = bench.put(0, fresh(32));
+  expect(taken).toBe(256);
+  bench.flush();
+  for (let i = 0; i < 16; i++) bench.get(0);
+  expect(bench.device.xstats.get('port_0_pending_releases')).toBe(256);
+  expect(bench.put(0, fresh(1))).toBe(0);
+  const release = { queue: 0, flow: 0, op: OP_RELEASE };
+  expect(bench.put(0, [release])).toBe(1);
+  expect(bench.device.xstats.get('port_0_pending_releases')).toBe(255);
+  expect(bench.device.xstats.get('port_0_inflight_credits')).toBe(1);
+  expect(bench.put(0, fresh(1))).toBe(1);
+});
+
+test('with it, the next dequeue gives them back', () => {
+  const bench = eventBench({ ports: 1, queues: [ATOMIC] });
+  for (let i = 0; i < 8; i++) bench.put(0, fresh(32));
+  expect(loan(bench)).toBe(256);
+  bench.flush();
+  for (let i = 0; i < 8; i++) expect(bench.get(0)).toHaveLength(32);
+  bench.get(0);
+  expect(loan(bench)).toBe(bench.device.xstats.get('port_0_inflight_credits'));
+  expect(loan(bench)).toBeLessThanOrEqual(128);
+});
+
+test('a stray release and a forward of nothing neither make nor lose credits', () => {
+  const bench = eventBench({ ports: 1, queues: [ATOMIC] });
+  expect(bench.put(0, [{ queue: 0, flow: 1, op: OP_RELEASE }])).toBe(1);
+  expect([loan(bench), bench.device.xstats.get('port_0_inflight_credits')]).toEqual([0, 0]);
+  expect(bench.put(0, [{ queue: 0, flow: 1, op: OP_FORWARD }])).toBe(1);
+  expect([loan(bench), bench.device.xstats.get('port_0_inflight_credits')]).toEqual([64, 63]);
+});
+
+test('events to a queue or with an operation that there is not are counted as dropped', () => {
+  const bench = eventBench({ ports: 1, queues: [ATOMIC] });
+  expect(bench.put(0, [...fresh(2), { queue: 9, flow: 1, op: OP_NEW }, { queue: 0, flow: 1, op: 3 }])).toBe(4);
+  expect(bench.device.xstats.get('port_0_dropped')).toBe(2);
+  bench.flush();
+  expect(bench.get(0)).toHaveLength(2);
+  // A forward to nowhere ends the event.
+  expect(bench.put(0, [{ queue: 9, flow: 1, op: OP_FORWARD }])).toBe(1);
+  expect(bench.device.xstats.get('port_0_dropped')).toBe(3);
+  expect(bench.device.xstats.get('port_0_pending_releases')).toBe(1);
+  bench.get(0);
+  expect(loan(bench)).toBe(bench.device.xstats.get('port_0_inflight_credits'));
+});
+
+test('new events over a port’s threshold are refused with their whole burst, forwards pass', () => {
+  const bench = eventBench({ ports: [{ newEventThreshold: 63 }, {}], queues: [ATOMIC] }, [[0]]);
+  expect(bench.put(0, fresh(1))).toBe(1);
+  expect(bench.put(0, fresh(1))).toBe(0);
+  bench.flush();
+  expect(bench.get(0)).toHaveLength(1);
+  const forward = { queue: 0, flow: 1, op: OP_FORWARD };
+  expect(bench.put(0, [forward, ...fresh(1)])).toBe(0);
+  expect(bench.device.xstats.get('port_0_pending_releases')).toBe(1);
+  expect(bench.put(0, [forward])).toBe(1);
+  expect(bench.put(1, fresh(1))).toBe(1);
+});
+
+test('a burst longer than the depth is cut, and costs what it takes', () => {
+  const bench = eventBench({ ports: [{ enqueueDepth: 4, dequeueDepth: 3 }], queues: [ATOMIC] });
+  expect(bench.put(0, fresh(100))).toBe(4);
+  bench.flush();
+  expect(bench.get(0)).toHaveLength(3);
+  expect(bench.get(0)).toHaveLength(1);
+  bench.get(0);
+  expect(loan(bench)).toBe(bench.device.xstats.get('port_0_inflight_credits'));
+});
+
+test('a flow whose port does not dequeue blocks no other', () => {
+  const bench = eventBench({ ports: 2, queues: [ATOMIC] });
+  bench.put(0, fresh(32));
+  bench.flush();
+  const first = bench.get(1).length;
+  expect(first).toBeGreaterThan(0);
+  for (let i = 0; i < 20; i++) {
+    bench.put(1, fresh(32));
+    bench.flush();
+    expect(bench.get(1)).toHaveLength(first);
+  }
+});
+
+test('a busy loop of single events sends what is buffered after 128 operations at the latest', () => {
+  const bench = eventBench({ ports: 2, queues: [ATOMIC] }, [[1]]);
+  let calls = 0;
+  for (bench.put(0, fresh(1)); bench.get(1).length === 0; calls++) bench.ports[0]?.maintain();
+  expect(calls).toBeLessThanOrEqual(128);
+  expect(calls).toBeGreaterThan(100);
+  expect(bench.device.xstats.get('port_0_last_bg')).toBeGreaterThan(0);
+});
+
+test('stop hands out each event wherever it waits, and a start after it has all credits', () => {
+  const bench = eventBench({ ports: 2, queues: [ATOMIC], newEventsLimit: 512 });
+  for (let round = 0; round < 2; round++) {
+    const ids: number[] = [];
+    bench.put(0, fresh(32));
+    bench.flush();
+    bench.put(
+      1,
+      fresh(20).map((event) => ({ ...event, id: 100 + (event.id ?? 0) })),
+    );
+    bench.device.stop((slot) => ids.push(bench.arena.u32[slot >>> 2] ?? 0));
+    expect(ids.sort((a, b) => a - b)).toEqual([
+      ...Array.from({ length: 32 }, (_, i) => i),
+      ...Array.from({ length: 20 }, (_, i) => 100 + i),
+    ]);
+    bench.device.start();
+    expect([loan(bench), bench.device.xstats.get('port_0_inflight_credits')]).toEqual([0, 0]);
+  }
+});
+
+test('statistics have DPDK’s names, are reset, and unknown ones are refused with the nearest', () => {
+  const bench = eventBench({ ports: 2, queues: [ATOMIC, ATOMIC] });
+  const names = bench.device.xstats.names();
+  expect(names).toHaveLength(1 + 2 * (14 + 2 * 2));
+  expect(names).toContain('port_1_queue_1_dequeued');
+  bench.put(0, fresh(5));
+  expect(bench.device.xstats.all()).toMatchObject({ port_0_new_enqueued: 5, port_0_queue_0_enqueued: 5 });
+  bench.device.xstats.reset();
+  expect(bench.device.xstats.all()).toMatchObject({ port_0_new_enqueued: 0, dev_credits_on_loan: 64 });
+  expect(() => bench.device.xstats.get('port_0_dequeud')).toThrow(/did you mean port_0_dequeued/);
+});
+
+test('releases are not counted as enqueued to a queue', () => {
+  const bench = eventBench({ ports: 1, queues: [ATOMIC] });
+  bench.put(0, [...fresh(1), { queue: 0, flow: 0, op: OP_RELEASE }]);
+  expect(bench.device.xstats.all()).toMatchObject({ port_0_queue_0_enqueued: 1, port_0_release_enqueued: 1 });
+});
+
+test('all 32 bits of a flow id count', () => {
+  const { eventdevFlowHash } = testArena().kernels<{ eventdevFlowHash(flow: number, bits: number): number }>();
+  for (const bits of [13, 15]) {
+    const zero = eventdevFlowHash(0, bits);
+    for (let bit = 0; bit < 32; bit++) {
+      const hash = eventdevFlowHash(2 ** bit, bits);
+      expect(hash).not.toBe(zero);
+      expect(hash).toBeLessThan(2 ** bits);
+    }
+  }
+});
