@@ -1,7 +1,9 @@
 import { MPSC_HEAD, MPSC_TAIL } from '../ring/layout.ts';
 import { considerMigration } from './choose.kernel.ts';
+import { giveStock } from './credits.kernel.ts';
 import {
   BACKGROUND_OPS,
+  EVPORT_BUSY,
   EVPORT_CONTROL,
   EVPORT_LAST_BACKGROUND,
   EVPORT_NOW,
@@ -41,6 +43,7 @@ export function background(port: u32): bool {
     store<u64>(port, load<u64>(port, EVPORT_NOW), EVPORT_LAST_BACKGROUND);
     flushOutputs(port);
     updateLoad(port);
+    if (load<u32>(port, EVPORT_BUSY) === 0) giveStock(port);
     considerMigration(port);
   }
   return true;

@@ -1,4 +1,4 @@
-import { CREDITS_MAX, CREDITS_MIN, EVDEV_CREDITS, EVDEV_ON_LOAN, EVPORT_CREDITS } from './layout.ts';
+import { CREDITS_MAX, CREDITS_MIN, EVDEV_CREDITS, EVDEV_ON_LOAN, EVPORT_CREDITS, EVPORT_DEVICE } from './layout.ts';
 
 /** Takes `wanted` credits from the port's stock, borrowing when it is too small. Returns false, taking none, when the pool is. */
 export function takeCredits(port: u32, device: u32, wanted: u32): bool {
@@ -26,4 +26,12 @@ export function giveCredits(port: u32, device: u32, credits: u32): void {
     stock = CREDITS_MIN;
   }
   store<u32>(port, stock, EVPORT_CREDITS);
+}
+
+/** Puts the whole stock back: those of idle ports would keep the loan over other ports' thresholds for ever. */
+export function giveStock(port: u32): void {
+  const stock = load<u32>(port, EVPORT_CREDITS);
+  if (stock === 0) return;
+  store<u32>(port, 0, EVPORT_CREDITS);
+  atomic.sub<u32>(load<u32>(port, EVPORT_DEVICE), stock, EVDEV_ON_LOAN);
 }

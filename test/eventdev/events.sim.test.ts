@@ -1,0 +1,48 @@
+import { expect, test } from 'vitest';
+import { Arena } from '#dist/memory/arena.js';
+import { testArena } from '../support/arena.ts';
+import { EventSimulation } from '../support/event-scenario.ts';
+import { compileTraced, type Mutation } from '../support/kernels.ts';
+import { expectFound, explorePlanted } from '../support/planted.ts';
+
+test.each([
+  [2, 400],
+  [3, 300],
+  [4, 150],
+  [8, 40],
+])('%i ports: flows stay atomic and in order, credits and events are kept, moves end', (ports, schedules) => {
+  const bench = new EventSimulation({ ports, events: 20 });
+  bench.simulation.explore(schedules);
+  expect(bench.migrations).toBeGreaterThan(schedules * 2);
+});
+
+/** An arena over the kernels of the sources, changed by `mutations`. */
+async function mutant(mutations: readonly Mutation[]): Promise<Arena> {
+  const module = await compileTraced({ folders: ['eventdev', 'ring'], mutations });
+  const arena = testArena();
+  const { exports } = new WebAssembly.Instance(module, { env: { memory: arena.handle.memory, access() {} } });
+  return new (class extends Arena {
+    override kernels<K>(): K {
+      return exports as K;
+    }
+  })(arena.handle);
+}
+
+const file = 'eventdev/move.kernel.ts';
+test.each<[string, Mutation, number, RegExp]>([
+  [
+    'a port with paused events moves flows all the same',
+    { file, from: 'if (load<u32>(port, EVPORT_PAUSED_EVENTS) > 0) {', to: 'if (false) {' },
+    300,
+    /came instead of/,
+  ],
+  [
+    'a pause is confirmed before the output buffers are sent',
+    { file, from: '    flushOutputs(port);\n    pauseFlows(port, from);', to: '    pauseFlows(port, from);' },
+    300,
+    /came instead of|is at ports/,
+  ],
+])('it is found when %s', async (_, mutation, budget, reason) => {
+  const bench = new EventSimulation({ ports: 3, events: 20, arena: await mutant([mutation]) });
+  expectFound(explorePlanted(bench.simulation, budget), reason);
+});

@@ -1,0 +1,292 @@
+import { createEventDevice, EVENT_OP, type EventDevice, type EventKernels, writeEvent } from 'ringway/eventdev';
+import type { Arena } from 'ringway/memory';
+import * as layout from '#dist/eventdev/layout.js';
+import { MPSC_HEAD, MPSC_TAIL } from '#dist/ring/layout.js';
+import { type Actor, IDLE, type Scenario, Simulation, type World } from '#dist/sim/index.js';
+import { testArena } from './arena.ts';
+import { readTestEvent, type TestEvent } from './event-bench.ts';
+
+/** The two stages that every event passes. */
+const STAGES = 2;
+const FLOWS = 6;
+const BURST = 4;
+/** Virtual time runs faster for the ports than for the scheduler, so that their periods end within a schedule. */
+const TIME_FACTOR = 2000;
+
+interface SimKernels extends EventKernels {
+  eventdevBeginMigration(port: number): void;
+  eventdevFlowHash(flow: number, bits: number): number;
+}
+
+/** What the events of one schedule went through. */
+interface Ledger {
+  /** Next number of each flow, at its source and at each stage. */
+  sent: number[];
+  next: number[][];
+  /** The port whose application holds an event of the flow, by stage; -1 when none does. */
+  holder: number[][];
+  /** Events in the device or held: each has a credit. */
+  live: number;
+  finished: number;
+  migrations: number;
+}
+
+export interface EventScenarioOptions {
+  readonly ports: number;
+  /** Events of each flow. */
+  readonly events: number;
+  readonly arena?: Arena;
+}
+
+/** One port's application, and the thread it runs in. */
+class PortActor {
+  readonly #bench: EventSimulation;
+  readonly #world: World;
+  readonly #ledger: Ledger;
+  readonly #id: number;
+  readonly #port: number;
+  readonly #slots: number;
+  #held: TestEvent[] = [];
+
+  constructor(bench: EventSimulation, world: World, ledger: Ledger, id: number) {
+    this.#bench = bench;
+    this.#world = world;
+    this.#ledger = ledger;
+    this.#id = id;
+    this.#port = bench.device.portAddress(id);
+    this.#slots = bench.slots + id * 64 * 16;
+  }
+
+  /** One kernel call; the time is told when it asks. */
+  #call(kernel: () => number): number {
+    const { u32 } = this.#bench.arena;
+    for (let n = kernel(); ; n = kernel()) {
+      if (n !== layout.NEEDS_TIME) return n;
+      u32[(this.#port + layout.EVPORT_NOW) >>> 2] = this.#world.now * TIME_FACTOR;
+      u32[(this.#port + layout.EVPORT_TIMED) >>> 2] = 1;
+    }
+  }
+
+  #enqueue(events: readonly TestEvent[]): number {
+    const { arena, kernels } = this.#bench;
+    for (const [i, event] of events.entries()) {
+      arena.u32[(this.#slots + i * 16) >>> 2] = event.id ?? 0;
+      writeEvent(arena, this.#slots + i * 16, event);
+    }
+    return this.#call(() => kernels.eventdevEnqueue(this.#port, this.#slots, events.length));
+  }
+
+  /** The application is done with the first `n` events it holds. */
+  #finish(n: number): void {
+    for (const { queue, flow } of this.#held.splice(0, n)) {
+      const [stage = []] = [this.#ledger.holder[queue]];
+      if (!this.#held.some((event) => event.queue === queue && event.flow === flow)) stage[flow] = -1;
+    }
+  }
+
+  #dequeue(): number {
+    const { arena, kernels } = this.#bench;
+    const { holder, next } = this.#ledger;
+    const max = 1 + this.#world.random.below(BURST);
+    const n = this.#call(() => kernels.eventdevDequeue(this.#port, this.#slots, max));
+    for (let i = 0; i < n; i++) {
+      const event = readTestEvent(arena, this.#slots + i * 16);
+      const { queue, flow, id } = event;
+      const its = holder[queue]?.[flow] ?? -1;
+      if (its >= 0 && its !== this.#id)
+        throw new Error(`flow ${flow} of queue ${queue} is at ports ${its} and ${this.#id}`);
+      const expected = next[queue]?.[flow];
+      if (id !== expected) throw new Error(`event ${id} of flow ${flow}, queue ${queue}, came instead of ${expected}`);
+      (holder[queue] as number[])[flow] = this.#id;
+      (next[queue] as number[])[flow] = id + 1;
+      this.#held.push(event);
+    }
+    return n;
+  }
+
+  /** Sends the first events it holds to the next stage, or ends them. */
+  #pass(): void {
+    const n = 1 + this.#world.random.below(this.#held.length);
+    const events = this.#held.slice(0, n).map((event) => ({
+      ...event,
+      queue: Math.min(event.queue + 1, STAGES - 1),
+      op: event.queue === STAGES - 1 ? EVENT_OP.RELEASE : EVENT_OP.FORWARD,
+    }));
+    this.#finish(n);
+    if (this.#enqueue(events) !== n) throw new Error(`forwards were refused`);
+    const released = events.filter(({ op }) => op === EVENT_OP.RELEASE).length;
+    this.#ledger.live -= released;
+    this.#ledger.finished += released;
+  }
+
+  /** New events of the flows whose source this port is. Returns how many. */
+  #produce(): number {
+    const { options } = this.#bench;
+    const { sent } = this.#ledger;
+    const events: TestEvent[] = [];
+    for (let flow = this.#id; flow < FLOWS; flow += options.ports) {
+      for (let k = this.#world.random.below(3); k > 0 && (sent[flow] ?? 0) < options.events; k--) {
+        events.push({ queue: 0, flow, op: EVENT_OP.NEW, id: sent[flow] as number });
+        sent[flow] = (sent[flow] as number) + 1;
+      }
+    }
+    if (events.length === 0) return 0;
+    const n = this.#enqueue(events);
+    if (n === 0) for (const { flow } of events) sent[flow] = (sent[flow] as number) - 1;
+    this.#ledger.live += n;
+    return n;
+  }
+
+  /** Begins to move some flows that the port owns, to anywhere. */
+  #migrate(): boolean {
+    const { arena, kernels, options } = this.#bench;
+    const { u32 } = arena;
+    const word = (offset: number): number => (this.#port + offset) >>> 2;
+    if (u32[word(layout.EVPORT_STATE)] !== layout.MIGRATION_IDLE || u32[word(layout.EVPORT_PAUSED_EVENTS)] !== 0)
+      return false;
+    let n = 0;
+    for (let queue = 0; queue < STAGES; queue++) {
+      for (let flow = 0; flow < FLOWS; flow++) {
+        if (this.#bench.owner(queue, flow) !== this.#id || this.#world.random.below(2) === 0 || n === 8) continue;
+        const to = (this.#id + 1 + this.#world.random.below(options.ports - 1)) % options.ports;
+        u32[word(layout.EVPORT_MOVING_FLOWS) + n] =
+          (queue << layout.FLOW_QUEUE_SHIFT) | (this.#bench.hashes[flow] as number);
+        u32[word(layout.EVPORT_MOVING_TARGETS) + n] = to;
+        n++;
+      }
+    }
+    if (n === 0) return false;
+    u32[word(layout.EVPORT_MOVING_COUNT)] = n;
+    kernels.eventdevBeginMigration(this.#port);
+    this.#ledger.migrations++;
+    return true;
+  }
+
+  *run(): Actor {
+    const { random } = this.#world;
+    const { kernels } = this.#bench;
+    while (!this.#bench.over(this.#ledger)) {
+      const choice = random.below(10);
+      if (this.#held.length > 0 && choice < 5) {
+        this.#pass();
+        yield 'passes on';
+      } else if (this.#held.length === 0 && choice < 6) {
+        yield this.#dequeue() > 0 ? 'dequeues' : IDLE;
+      } else if (choice === 6) {
+        yield this.#produce() > 0 ? 'produces' : IDLE;
+      } else if (choice === 7 && this.#ledger.finished < this.#bench.total) {
+        yield this.#migrate() ? 'begins to move flows' : IDLE;
+      } else if (choice === 8) {
+        this.#call(() => kernels.eventdevEnqueue(this.#port, this.#slots, 0));
+        yield 'flushes';
+      } else if (random.below(8) === 0) {
+        yield 10 * (1 + random.below(200));
+      } else {
+        this.#call(() => kernels.eventdevMaintain(this.#port));
+        yield 'maintains';
+      }
+    }
+  }
+}
+
+/** Two atomic stages over some ports, their flows moved all the time. */
+export class EventSimulation {
+  readonly arena: Arena;
+  readonly device: EventDevice;
+  readonly kernels: SimKernels;
+  readonly slots: number;
+  readonly hashes: readonly number[];
+  readonly options: EventScenarioOptions;
+  readonly total: number;
+  readonly simulation: Simulation;
+  /** Migrations begun in all schedules. */
+  migrations = 0;
+
+  constructor(options: EventScenarioOptions) {
+    const { ports, events, arena = testArena() } = options;
+    this.options = options;
+    this.arena = arena;
+    this.total = FLOWS * events;
+    this.kernels = arena.kernels<SimKernels>();
+    this.device = createEventDevice(arena, {
+      name: 'events',
+      ports: new Array(ports).fill({ implicitRelease: false }),
+      queues: new Array(STAGES).fill({ schedule: 'atomic' }),
+      newEventsLimit: 200,
+    });
+    for (let port = 0; port < ports; port++) for (let queue = 0; queue < STAGES; queue++) this.device.link(port, queue);
+    this.slots = arena.allocate('slots', ports * 64 * 16);
+    this.hashes = Array.from({ length: FLOWS }, (_, flow) => this.kernels.eventdevFlowHash(flow, 13));
+    this.simulation = new Simulation({
+      name: `events over ${ports} ports`,
+      steps: this.total * 12,
+      setup: (world) => this.#setup(world),
+    });
+  }
+
+  owner(queue: number, flow: number): number {
+    const tables = this.arena.u32[(this.device.address + layout.EVDEV_TABLES) >>> 2] as number;
+    return this.arena.u8[tables + (queue << 13) + (this.hashes[flow] as number)] as number;
+  }
+
+  /** All events are through, and no port waits for another. */
+  over({ finished }: Ledger): boolean {
+    if (finished < this.total) return false;
+    for (let id = 0; id < this.options.ports; id++) {
+      const block = this.device.portAddress(id);
+      const control = this.#word(block + layout.EVPORT_CONTROL);
+      if (this.#word(block + layout.EVPORT_STATE) !== layout.MIGRATION_IDLE) return false;
+      if (this.#word(control + MPSC_HEAD) !== this.#word(control + MPSC_TAIL)) return false;
+    }
+    return true;
+  }
+
+  #word(address: number): number {
+    return this.arena.u32[address >>> 2] as number;
+  }
+
+  #setup(world: World): Scenario {
+    const { ports } = this.options;
+    if (this.device.running) this.device.stop();
+    this.device.start();
+    const per = <T>(make: () => T): T[] => Array.from({ length: FLOWS }, make);
+    const ledger: Ledger = {
+      sent: per(() => 0),
+      next: Array.from({ length: STAGES }, () => per(() => 0)),
+      holder: Array.from({ length: STAGES }, () => per(() => -1)),
+      live: 0,
+      finished: 0,
+      migrations: 0,
+    };
+    const actors: Record<string, Actor> = {};
+    for (let id = 0; id < ports; id++) actors[`port ${id}`] = new PortActor(this, world, ledger, id).run();
+    return { actors, invariant: () => this.#invariant(ledger), finish: () => this.#finish(ledger) };
+  }
+
+  #invariant({ live }: Ledger): void {
+    let stock = 0;
+    for (let id = 0; id < this.options.ports; id++)
+      stock += this.#word(this.device.portAddress(id) + layout.EVPORT_CREDITS);
+    const loan = this.#word(this.device.address + layout.EVDEV_ON_LOAN);
+    if (loan !== stock + live) throw new Error(`${loan} credits on loan, ${stock} in stock and ${live} in events`);
+  }
+
+  #finish({ next, live, migrations }: Ledger): void {
+    this.migrations += migrations;
+    for (const stage of next) {
+      for (const count of stage) if (count !== this.options.events) throw new Error(`${count} events came through`);
+    }
+    if (live !== 0) throw new Error(`${live} events are left`);
+    for (let id = 0; id < this.options.ports; id++) {
+      const block = this.device.portAddress(id);
+      const left = [
+        layout.EVPORT_PAUSED_COUNT,
+        layout.EVPORT_PAUSED_EVENTS,
+        layout.EVPORT_STASHED,
+        layout.EVPORT_PENDING,
+      ];
+      if (left.some((offset) => this.#word(block + offset) !== 0)) throw new Error(`port ${id} holds something back`);
+    }
+    if (this.arena.damaged().length > 0) throw new Error('guard words were overwritten');
+  }
+}
