@@ -1,5 +1,5 @@
 import { SLOT_EVENT } from '../memory/layout.ts';
-import { MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
+import { MPSC_RUNS, MPSC_SIZE } from '../ring/layout.ts';
 import {
   EVDEV_BLOCKS,
   EVDEV_HASH_BITS,
@@ -24,6 +24,7 @@ import {
   EVPORT_SAMPLE_FLOWS,
   EVPORT_SAMPLE_START,
   EVPORT_STATE,
+  EVPORT_TAIL,
   EVQUEUE_LINKS,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
@@ -68,13 +69,13 @@ function readLoads(port: u32, device: u32): bool {
 
 /**
  * Lists the flows of the last SAMPLE_EVENTS events dequeued, and how many each had. They are still in the ring, behind
- * its tail: a ring has that many places more than there are credits. Returns how many flows.
+ * its tail: a ring has that many places more than there are credits, and senders find credits, not places. Returns how many flows.
  */
 function readSample(port: u32, device: u32): u32 {
   const ring = load<u32>(port, EVPORT_RING);
   const size = load<u32>(ring, MPSC_SIZE);
   const slots = ring + MPSC_RUNS + (size << 2);
-  const tail = load<u32>(ring, MPSC_TAIL);
+  const tail = load<u32>(port, EVPORT_TAIL);
   const bits = load<u32>(device, EVDEV_HASH_BITS);
   const flows = port + EVPORT_SAMPLE_FLOWS;
   const counts = port + EVPORT_SAMPLE_COUNTS;
@@ -160,7 +161,7 @@ export function considerMigration(port: u32): void {
   const now = load<u64>(port, EVPORT_NOW);
   if (now < load<u64>(port, EVPORT_NEXT_MIGRATION)) return;
   const device = load<u32>(port, EVPORT_DEVICE);
-  const tail = load<u32>(load<u32>(port, EVPORT_RING), MPSC_TAIL);
+  const tail = load<u32>(port, EVPORT_TAIL);
   if (load<u32>(device, EVDEV_PORTS) === 1 || tail - load<u32>(port, EVPORT_SAMPLE_START) < SAMPLE_EVENTS) return;
   if (load<u32>(port, EVPORT_PAUSED_EVENTS) > 0) return;
   store<u64>(port, now + nextInterval(port), EVPORT_NEXT_MIGRATION);

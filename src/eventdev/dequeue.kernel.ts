@@ -1,6 +1,7 @@
 import { SLOT_EVENT } from '../memory/layout.ts';
-import { MPSC_SIZE } from '../ring/layout.ts';
-import { popClaim, popPublish, popRead } from '../ring/mpsc.kernel.ts';
+import { copySlotsOut } from '../ring/copy.kernel.ts';
+import { MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
+import { claimFrom } from '../ring/mpsc.kernel.ts';
 import { background, needsBackground } from './background.kernel.ts';
 import { giveCredits } from './credits.kernel.ts';
 import {
@@ -15,11 +16,13 @@ import {
   EVPORT_QUEUE_DEQUEUED,
   EVPORT_RING,
   EVPORT_STATE,
+  EVPORT_TAIL,
   EVPORT_TIMED,
   MIGRATION_DRAINING,
   MIGRATION_FINISHING,
   MIGRATION_PAUSING,
   NEEDS_TIME,
+  TAIL_LAG,
 } from './layout.ts';
 import { turnBusy, turnIdle } from './load.kernel.ts';
 import { stashMoving } from './move.kernel.ts';
@@ -32,6 +35,15 @@ function releaseLast(port: u32): void {
   if (pending === 0 || load<u32>(port, EVPORT_IMPLICIT_RELEASE) === 0) return;
   giveCredits(port, load<u32>(port, EVPORT_DEVICE), pending);
   store<u32>(port, 0, EVPORT_PENDING);
+}
+
+/** Copies the `n` slots at the ring's tail to `target`, and moves the tail on. */
+function readSlots(port: u32, ring: u32, size: u32, tail: u32, target: u32, n: u32): void {
+  const slots = ring + MPSC_RUNS + (size << 2);
+  if (n === 1) v128.store(target, v128.load(slots + ((tail & (size - 1)) << 4)));
+  else copySlotsOut(slots, size, tail, target, n);
+  store<u32>(port, tail + n, EVPORT_TAIL);
+  if (tail + n - load<u32>(ring, MPSC_TAIL) >= TAIL_LAG) atomic.store<u32>(ring, tail + n, MPSC_TAIL);
 }
 
 function countQueues(port: u32, slots: u32, end: u32): void {
@@ -56,7 +68,9 @@ export function dequeue(port: u32, target: u32, limit: u32): u32 {
   // A port that waits for its application to finish what it holds takes on nothing new, and is not idle for that.
   const waits = state === MIGRATION_FINISHING;
   limit = waits ? 0 : min(limit, load<u32>(port, EVPORT_DEQUEUE_DEPTH));
-  const found = limit === 0 ? 0 : popClaim(ring, load<u32>(ring, MPSC_SIZE), limit);
+  const size = load<u32>(ring, MPSC_SIZE);
+  const tail = load<u32>(port, EVPORT_TAIL);
+  const found = limit === 0 ? 0 : claimFrom(ring, size, tail, limit);
   if (limit > 0 && found > 0 !== (load<u32>(port, EVPORT_BUSY) !== 0)) {
     if (load<u32>(port, EVPORT_TIMED) === 0) return NEEDS_TIME;
     if (found > 0) turnBusy(port);
@@ -69,8 +83,7 @@ export function dequeue(port: u32, target: u32, limit: u32): u32 {
     flushOutputs(port);
     return 0;
   }
-  popRead(ring, load<u32>(ring, MPSC_SIZE), target, found);
-  popPublish(ring, found);
+  readSlots(port, ring, size, tail, target, found);
   const n = state === MIGRATION_PAUSING || state === MIGRATION_DRAINING ? stashMoving(port, target, found) : found;
   if (n === 0) return 0;
   store<u32>(port, load<u32>(port, EVPORT_PENDING) + n, EVPORT_PENDING);

@@ -40,6 +40,7 @@ import {
   EVPORT_RING,
   EVPORT_STASH,
   EVPORT_STASHED,
+  EVPORT_TAIL,
   EVPORT_THRESHOLD,
   EVQUEUE_LINKS,
   EVQUEUE_ONLY,
@@ -77,7 +78,7 @@ interface Sizes {
 
 function sizesOf({ ports, queues, newEventsLimit, flowHashBits }: CheckedOptions): Sizes {
   const credits = Math.max(newEventsLimit, ports.length * CREDITS_MAX);
-  // Places for all events there can be, and behind the tail for the sample.
+  // Places for all events there can be, and behind the tail for the sample and for what TAIL_LAG hides.
   const ringSlots = nextPowerOfTwo(credits + SAMPLE_EVENTS);
   const controlSlots = nextPowerOfTwo(Math.max(2, (ports.length - 1) * CONTROL_PER_PORT));
   const paused = alignUp(EVPORT_OUTPUTS + (ports.length << EVOUTPUT_SHIFT), 128);
@@ -236,6 +237,7 @@ export class EventDevice {
       for (let i = 0; i < count; i++) yield first + (i << SLOT_SHIFT);
     };
     yield* run(word(EVPORT_STASH), word(EVPORT_STASHED));
+    Atomics.store(u32, (word(EVPORT_RING) + MPSC_TAIL) >>> 2, word(EVPORT_TAIL));
     const ring = attachMpscRing(this.#arena, word(EVPORT_RING));
     // Its end is free when nothing is stashed: takes one event at a time.
     while (ring.pop(word(EVPORT_STASH), 1) === 1) yield word(EVPORT_STASH);

@@ -92,6 +92,10 @@ function bufferAll(port: u32, device: u32, to: u32, slots: u32, end: u32): void 
     }
   }
   const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
+  if (end - slots === 16) {
+    buffer(port, device, to, slots);
+    return;
+  }
   for (; slots < end; slots += 16) {
     v128.store(output + (n << 4), v128.load(slots));
     n++;

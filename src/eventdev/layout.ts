@@ -41,6 +41,8 @@ export const CREDITS_MAX: u32 = 128;
 export const BACKGROUND_OPS: u32 = 128;
 /** Events of the sample that the choice of a flow is made from. */
 export const SAMPLE_EVENTS: u32 = 128;
+/** Slots that a port has dequeued when it tells senders; fewer than SAMPLE_EVENTS, the places that a ring has to spare. */
+export const TAIL_LAG: u32 = 32;
 export const FLOWS_PER_MIGRATION: u32 = 8;
 /** Pseudo-flows of a parallel queue: EVENT_TAG_MASK + 1. */
 export const PARALLEL_FLOWS: u32 = 1024;
@@ -141,6 +143,9 @@ export const EVPORT_PERIOD_START: u32 = 128;
 export const EVPORT_NEXT_LOAD: u32 = 136;
 export const EVPORT_NEXT_MIGRATION: u32 = 144;
 export const EVPORT_MIGRATION_START: u32 = 152;
+
+/** The ring's tail. Senders see it up to TAIL_LAG slots late: a ring has places to spare, and an atomic store is slow. */
+export const EVPORT_TAIL: u32 = 160;
 
 /** Load, 0 to LOAD_MAX, and the load of flows on their way here: others read the one and add to the other. */
 export const EVPORT_LOAD: u32 = 256;

@@ -1,5 +1,5 @@
 import { MPSC_HEAD, MPSC_READABLE, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
-import { pop, popClaim, push } from '../ring/mpsc.kernel.ts';
+import { claimFrom, pop, push } from '../ring/mpsc.kernel.ts';
 import {
   CONTROL_CONFIRM,
   CONTROL_PAUSE,
@@ -37,6 +37,7 @@ import {
   EVPORT_STASH,
   EVPORT_STASHED,
   EVPORT_STATE,
+  EVPORT_TAIL,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
   FLOW_HASH_MASK,
@@ -111,7 +112,7 @@ function countMoved(port: u32, flows: u32): void {
 function endMigration(port: u32): void {
   store<u32>(port, 0, EVPORT_MOVING_COUNT);
   store<u32>(port, MIGRATION_IDLE, EVPORT_STATE);
-  store<u32>(port, load<u32>(load<u32>(port, EVPORT_RING), MPSC_TAIL), EVPORT_SAMPLE_START);
+  store<u32>(port, load<u32>(port, EVPORT_TAIL), EVPORT_SAMPLE_START);
 }
 
 /** Moves the flows of parallel queues, whose events have no order: a new owner is all it takes. */
@@ -196,7 +197,7 @@ function takeMoving(port: u32, device: u32): u32 {
   const bits = load<u32>(device, EVDEV_HASH_BITS);
   const size = load<u32>(ring, MPSC_SIZE);
   const slots = ring + MPSC_RUNS + (size << 2);
-  const tail = load<u32>(ring, MPSC_TAIL);
+  const tail = load<u32>(port, EVPORT_TAIL);
   let from = load<u32>(ring, MPSC_READABLE);
   let to = from;
   let taken = load<u32>(port, EVPORT_STASH) + (load<u32>(device, EVDEV_CREDITS) << 4);
@@ -211,6 +212,7 @@ function takeMoving(port: u32, device: u32): u32 {
       if (to !== from) v128.store(slots + ((to & (size - 1)) << 4), v128.load(slot));
     }
   }
+  store<u32>(port, to, EVPORT_TAIL);
   atomic.store<u32>(ring, to, MPSC_TAIL);
   return taken;
 }
@@ -229,7 +231,7 @@ function forwardMoving(port: u32, device: u32, slots: u32, end: u32): void {
 export function tryMove(port: u32): void {
   const ring = load<u32>(port, EVPORT_RING);
   const size = load<u32>(ring, MPSC_SIZE);
-  popClaim(ring, size, size);
+  claimFrom(ring, size, load<u32>(port, EVPORT_TAIL), size);
   // A sender that stands still between claiming places and publishing them hides what others put behind it.
   if (<i32>(load<u32>(ring, MPSC_READABLE) - load<u32>(port, EVPORT_DRAIN_TO)) < 0) return;
   const device = load<u32>(port, EVPORT_DEVICE);

@@ -57,9 +57,8 @@ export function push(ring: u32, source: u32, count: u32): u32 {
   }
 }
 
-/** Returns how many of `max` slots the consumer may read. */
-export function popClaim(ring: u32, size: u32, max: u32): u32 {
-  const tail = load<u32>(ring, MPSC_TAIL);
+/** Returns how many of `max` slots from `tail` on the consumer, who has read all before, may read. */
+export function claimFrom(ring: u32, size: u32, tail: u32, max: u32): u32 {
   let readable = load<u32>(ring, MPSC_READABLE);
   while (readable - tail < max) {
     const run = runAddress(ring, size, readable);
@@ -71,6 +70,11 @@ export function popClaim(ring: u32, size: u32, max: u32): u32 {
   }
   store<u32>(ring, readable, MPSC_READABLE);
   return min(max, readable - tail);
+}
+
+/** Returns how many of `max` slots the consumer may read. */
+export function popClaim(ring: u32, size: u32, max: u32): u32 {
+  return claimFrom(ring, size, load<u32>(ring, MPSC_TAIL), max);
 }
 
 export function popRead(ring: u32, size: u32, target: u32, n: u32): void {
