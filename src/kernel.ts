@@ -1,6 +1,7 @@
 import { maintain as eventdevMaintain } from './eventdev/background.kernel.ts';
 import { dequeue as eventdevDequeue } from './eventdev/dequeue.kernel.ts';
 import { enqueue as eventdevEnqueue } from './eventdev/enqueue.kernel.ts';
+import { dequeueOne as eventdevDequeueOne, enqueueOne as eventdevEnqueueOne } from './eventdev/single.kernel.ts';
 import { fillUdp as guestFillUdp, swap as guestSwap } from './guest/apps.kernel.ts';
 import { checked as labChecked, unchecked as labUnchecked } from './lab/address.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
@@ -61,7 +62,9 @@ import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts'
 
 export {
   eventdevDequeue,
+  eventdevDequeueOne,
   eventdevEnqueue,
+  eventdevEnqueueOne,
   eventdevMaintain,
   guestFillUdp,
   guestSwap,

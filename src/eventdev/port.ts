@@ -13,7 +13,9 @@ import {
 /** The kernels of the event device, for callers that run whole loops in WebAssembly or simulate. */
 export interface EventKernels {
   eventdevEnqueue(port: number, slots: number, count: number): number;
+  eventdevEnqueueOne(port: number, slot: number): number;
   eventdevDequeue(port: number, slots: number, limit: number): number;
+  eventdevDequeueOne(port: number, slot: number): number;
   eventdevMaintain(port: number): number;
 }
 
@@ -58,7 +60,8 @@ export function portClock(arena: Arena, address: number): () => void {
  * @throws RingwayError `BUSY` when it is not.
  */
 export function attachEventPort(arena: Arena, address: number): EventPort {
-  const { eventdevEnqueue, eventdevDequeue, eventdevMaintain } = arena.kernels<EventKernels>();
+  const { eventdevEnqueue, eventdevEnqueueOne, eventdevDequeue, eventdevDequeueOne, eventdevMaintain } =
+    arena.kernels<EventKernels>();
   const id = arena.u32[(address + EVPORT_ID) >>> 2] ?? 0;
   const device = arena.u32[(address + EVPORT_DEVICE) >>> 2] ?? 0;
   if (Atomics.load(arena.u32, (device + EVDEV_RUNNING) >>> 2) === 0) {
@@ -69,7 +72,7 @@ export function attachEventPort(arena: Arena, address: number): EventPort {
     address,
     id,
     dequeue(slots, max) {
-      let n = eventdevDequeue(address, slots, max);
+      let n = max === 1 ? eventdevDequeueOne(address, slots) : eventdevDequeue(address, slots, max);
       while (n === NEEDS_TIME) {
         tellTime();
         n = eventdevDequeue(address, slots, max);
@@ -77,7 +80,7 @@ export function attachEventPort(arena: Arena, address: number): EventPort {
       return n;
     },
     enqueue(slots, count) {
-      let n = eventdevEnqueue(address, slots, count);
+      let n = count === 1 ? eventdevEnqueueOne(address, slots) : eventdevEnqueue(address, slots, count);
       while (n === NEEDS_TIME) {
         tellTime();
         n = eventdevEnqueue(address, slots, count);

@@ -73,7 +73,11 @@ class PortActor {
       arena.u32[(this.#slots + i * 16) >>> 2] = event.id ?? 0;
       writeEvent(arena, this.#slots + i * 16, event);
     }
-    return this.#call(() => kernels.eventdevEnqueue(this.#port, this.#slots, events.length));
+    return this.#call(() =>
+      events.length === 1
+        ? kernels.eventdevEnqueueOne(this.#port, this.#slots)
+        : kernels.eventdevEnqueue(this.#port, this.#slots, events.length),
+    );
   }
 
   /** The application is done with the first `n` events it holds. */
@@ -88,7 +92,11 @@ class PortActor {
     const { arena, kernels } = this.#bench;
     const { holder, next } = this.#ledger;
     const max = 1 + this.#world.random.below(BURST);
-    const n = this.#call(() => kernels.eventdevDequeue(this.#port, this.#slots, max));
+    const n = this.#call(() =>
+      max === 1
+        ? kernels.eventdevDequeueOne(this.#port, this.#slots)
+        : kernels.eventdevDequeue(this.#port, this.#slots, max),
+    );
     for (let i = 0; i < n; i++) {
       const event = readTestEvent(arena, this.#slots + i * 16);
       const { queue, flow, id } = event;

@@ -1,0 +1,140 @@
+import fc from 'fast-check';
+import { EVENT_OP, type EventPortOptions, type Schedule } from 'ringway/eventdev';
+import { expect, test } from 'vitest';
+import { testArena } from '../support/arena.ts';
+import { type EventBench, eventBench, type TestEvent } from '../support/event-bench.ts';
+
+interface Setup {
+  readonly ports: EventPortOptions[];
+  readonly queues: { schedule: Schedule; links: number[] }[];
+}
+
+/** A call, with numbers that choose among what is possible at the time. */
+type Call = readonly ['new' | 'pass' | 'get' | 'flush' | 'maintain', number, number];
+
+const setups: fc.Arbitrary<Setup> = fc
+  .array(fc.record({ implicitRelease: fc.boolean(), dequeueDepth: fc.integer({ min: 1, max: 128 }) }), {
+    minLength: 1,
+    maxLength: 4,
+  })
+  .chain((ports) => {
+    const links = fc.uniqueArray(fc.nat(ports.length - 1), { minLength: 1 });
+    const queue = fc
+      .tuple(fc.constantFrom<Schedule>('atomic', 'parallel', 'single-link'), links)
+      .map(([schedule, linked]) => ({ schedule, links: schedule === 'single-link' ? linked.slice(0, 1) : linked }));
+    return fc.record({ ports: fc.constant(ports), queues: fc.array(queue, { minLength: 1, maxLength: 4 }) });
+  });
+const calls = fc.array(
+  fc.tuple(fc.constantFrom<Call[0]>('new', 'new', 'pass', 'get', 'get', 'flush', 'maintain'), fc.nat(), fc.nat(40)),
+  { minLength: 20, maxLength: 200 },
+);
+
+/** What a device should do, in maps and lists. */
+class Model {
+  readonly #setup: Setup;
+  readonly #bench: EventBench;
+  /** Events in the device, by number. */
+  readonly #inside = new Map<number, TestEvent>();
+  /** Per sender, queue and flow: numbers in the order sent. Of single-link and atomic queues. */
+  readonly #order = new Map<string, number[]>();
+  readonly #sender = new Map<number, number>();
+  readonly #held: TestEvent[][];
+  #next = 0;
+
+  constructor(setup: Setup) {
+    this.#setup = setup;
+    this.#held = setup.ports.map(() => []);
+    const queues = setup.queues.map(({ schedule }) => ({ schedule }));
+    const links = setup.queues.map((queue) => queue.links);
+    this.#bench = eventBench({ ports: setup.ports, queues, newEventsLimit: 300 }, links, testArena());
+  }
+
+  #send(port: number, events: TestEvent[]): void {
+    const n = this.#bench.put(port, events);
+    expect([0, Math.min(events.length, 32)]).toContain(n);
+    for (const event of events.slice(0, n)) {
+      if (event.op !== EVENT_OP.NEW) this.#held[port]?.shift();
+      if (event.op === EVENT_OP.RELEASE) continue;
+      const id = event.id as number;
+      this.#inside.set(id, event);
+      this.#sender.set(id, port);
+      const key = `${port} ${event.queue} ${event.flow}`;
+      this.#order.set(key, [...(this.#order.get(key) ?? []), id]);
+    }
+  }
+
+  #receive(port: number, max: number): void {
+    const { implicitRelease = true, dequeueDepth = 32 } = this.#setup.ports[port] ?? {};
+    const got = this.#bench.get(port, max);
+    if (implicitRelease) (this.#held[port] as TestEvent[]).length = 0;
+    expect(got.length).toBeLessThanOrEqual(Math.min(max, dequeueDepth));
+    for (const event of got) {
+      const id = event.id as number;
+      expect(event).toEqual({ ...this.#inside.get(id) });
+      this.#inside.delete(id);
+      const queue = this.#setup.queues[event.queue];
+      expect(queue?.links).toContain(port);
+      if (queue?.schedule !== 'parallel') {
+        expect(this.#order.get(`${this.#sender.get(id)} ${event.queue} ${event.flow}`)?.shift()).toBe(id);
+      }
+      this.#held[port]?.push(event);
+    }
+  }
+
+  call([what, choice, n]: Call): void {
+    const port = choice % this.#setup.ports.length;
+    const queueOf = (i: number): number => (choice + i) % this.#setup.queues.length;
+    if (what === 'new') {
+      const fresh = (_: unknown, i: number) => ({
+        queue: queueOf(i),
+        flow: (choice * i) % 50,
+        op: EVENT_OP.NEW,
+        id: this.#next++,
+      });
+      this.#send(port, Array.from({ length: n }, fresh));
+    } else if (what === 'pass') {
+      const passed = (this.#held[port] as TestEvent[]).slice(0, n);
+      this.#send(
+        port,
+        passed.map((event, i) =>
+          (choice + i) % 3 === 0
+            ? { ...event, op: EVENT_OP.RELEASE }
+            : { ...event, op: EVENT_OP.FORWARD, queue: queueOf(i), id: this.#next++ },
+        ),
+      );
+    } else if (what === 'get') this.#receive(port, n);
+    else if (what === 'flush') this.#bench.ports[port]?.enqueue(0, 0);
+    else this.#bench.ports[port]?.maintain();
+    this.check();
+  }
+
+  /** Credits on loan are the ports' stocks, the events inside and those held. */
+  check(): void {
+    const stats = this.#bench.device.xstats.all();
+    const stock = this.#held.reduce((sum, _, port) => sum + (stats[`port_${port}_inflight_credits`] ?? 0), 0);
+    const held = this.#held.reduce((sum, events) => sum + events.length, 0);
+    expect(stats.dev_credits_on_loan).toBe(stock + held + this.#inside.size);
+    for (const [port, events] of this.#held.entries())
+      expect(stats[`port_${port}_pending_releases`]).toBe(events.length);
+  }
+
+  /** Stops the device: what is inside comes out, and nothing else. */
+  end(): void {
+    this.#bench.device.stop((slot) => {
+      expect(this.#inside.delete(this.#bench.arena.u32[slot >>> 2] ?? -1)).toBe(true);
+    });
+    expect(this.#inside.size).toBe(0);
+    expect(this.#bench.arena.damaged()).toEqual([]);
+  }
+}
+
+test('a device does what a model of maps and lists does, with any queues, links and calls', () => {
+  fc.assert(
+    fc.property(setups, calls, (setup, list) => {
+      const model = new Model(setup);
+      for (const call of list) model.call(call);
+      model.end();
+    }),
+    { numRuns: 60 },
+  );
+});
