@@ -27,7 +27,7 @@ import {
 import { turnBusy, turnIdle } from './load.kernel.ts';
 import { stashMoving } from './move.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
-import { count, isOneRun, runEnd } from './runs.kernel.ts';
+import { count, isOneRun } from './runs.kernel.ts';
 
 /** With implicit release, the events of the last dequeue that are left are finished now. */
 function releaseLast(port: u32): void {
@@ -49,7 +49,7 @@ function readSlots(port: u32, ring: u32, size: u32, tail: u32, target: u32, n: u
 function countQueues(port: u32, slots: u32, end: u32): void {
   const one = isOneRun(slots, end);
   while (slots < end) {
-    const next = one ? end : runEnd(slots, end);
+    const next = one ? end : slots + 16;
     const queue = load<u16>(slots, SLOT_EVENT) & EVENT_QUEUE_MASK;
     count(port + EVPORT_QUEUE_DEQUEUED + (queue << 3), (next - slots) >> 4);
     slots = next;

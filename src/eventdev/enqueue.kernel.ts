@@ -41,7 +41,7 @@ import {
   SCHEDULE_PARALLEL,
 } from './layout.ts';
 import { buffer, bufferOrPause, flowHash, flushOutputs, sendTo } from './output.kernel.ts';
-import { count, isOneRun, runEnd } from './runs.kernel.ts';
+import { count, isOneRun } from './runs.kernel.ts';
 
 /** What a run of an operation that was checked adds to a tally: `n` in the byte of new, forwarded or released events. */
 function tallyOf(device: u32, event: u32, n: u32): u32 {
@@ -92,10 +92,6 @@ function bufferAll(port: u32, device: u32, to: u32, slots: u32, end: u32): void 
     }
   }
   const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
-  if (end - slots === 16) {
-    buffer(port, device, to, slots);
-    return;
-  }
   for (; slots < end; slots += 16) {
     v128.store(output + (n << 4), v128.load(slots));
     n++;
@@ -122,7 +118,7 @@ function bufferRun(port: u32, device: u32, queue: u32, slots: u32, end: u32): vo
   count(port + EVPORT_QUEUE_ENQUEUED + (queue << 3), (end - slots) >> 4);
   const entry = device + EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT);
   const only = load<u32>(entry, EVQUEUE_ONLY);
-  if (only !== 0) {
+  if (only !== 0 && end - slots > 16) {
     bufferAll(port, device, only - 1, slots, end);
     return;
   }
@@ -141,13 +137,15 @@ function bufferRun(port: u32, device: u32, queue: u32, slots: u32, end: u32): vo
   }
 }
 
+/** Sends the events of a burst on, as one run, or each on its own: mixed bursts have no runs worth looking for. */
 function bufferBurst(port: u32, device: u32, slots: u32, end: u32, one: bool): void {
+  const queues = load<u32>(device, EVDEV_QUEUES);
   while (slots < end) {
-    const next = one ? end : runEnd(slots, end);
+    const next = one ? end : slots + 16;
     const event: u32 = load<u16>(slots, SLOT_EVENT);
     const queue = event & EVENT_QUEUE_MASK;
     const op = (event >> EVENT_OP_SHIFT) & EVENT_OP_MASK;
-    if (op <= OP_FORWARD && queue < load<u32>(device, EVDEV_QUEUES)) bufferRun(port, device, queue, slots, next);
+    if (op <= OP_FORWARD && queue < queues) bufferRun(port, device, queue, slots, next);
     else if (op !== OP_RELEASE) count(port + EVPORT_DROPPED, (next - slots) >> 4);
     slots = next;
   }

@@ -17,7 +17,6 @@ import {
   FLOW_QUEUE_SHIFT,
   OUTPUT_MAX,
 } from './layout.ts';
-import { copyFresh } from './runs.kernel.ts';
 
 /** The flow id, all 32 bits of it, folded to `bits` bits (11 or more). */
 export function flowHash(flow: u32, bits: u32): u32 {
@@ -48,7 +47,7 @@ export function buffer(port: u32, device: u32, to: u32, slot: u32): void {
   const counted = port + (to << 2);
   const n = load<u32>(counted, EVPORT_OUTPUT_COUNTS);
   const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
-  copyFresh(output + (n << 4), slot);
+  v128.store(output + (n << 4), v128.load(slot));
   if (n + 1 === OUTPUT_MAX) {
     sendTo(device, to, output, OUTPUT_MAX);
     store<u32>(counted, 0, EVPORT_OUTPUT_COUNTS);
