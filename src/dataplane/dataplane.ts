@@ -311,8 +311,9 @@ class Dataplane implements RunningDataplane {
     await this.#tellAll({ kind: 'detach', index });
     try {
       await this.#tellAll({ kind: 'remove', index });
-      await this.#stopThread(name);
     } finally {
+      // Before its memory is given back, whatever became of the rest.
+      await this.#stopThread(name);
       this.#rules.forgetPort(name);
       this.#ports.release(name);
       this.#tracers.delete(index);
