@@ -30,8 +30,7 @@ export const PORTS_MAX: u32 = 64;
 export const QUEUES_MAX: u32 = 16;
 export const IN_FLIGHT_MAX: u32 = 16384;
 export const DEPTH_MAX: u32 = 128;
-/** Events that wait for one destination: 2^5. */
-export const OUTPUT_SHIFT: u32 = 5;
+/** Events that wait for one destination. */
 export const OUTPUT_MAX: u32 = 32;
 /** Credits that a port borrows at least, and keeps when it gives some back. */
 export const CREDITS_MIN: u32 = 64;

@@ -19,7 +19,8 @@ import { formatIpv4, formatIpv6, formatMac, parseIpv4, parseIpv6 } from '../util
 import type { StackAddresses } from './stack.ts';
 import { type GuestSource, SOURCE_PORT } from './wire.ts';
 
-interface SourceKernels {
+/** What makes the frames of a source. */
+export interface SourceKernels {
   guestFillUdp(
     slots: number,
     n: number,

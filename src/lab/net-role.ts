@@ -1,3 +1,4 @@
+import type { SourceKernels } from '../guest/source.ts';
 import type { Arena } from '../memory/arena.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
@@ -35,24 +36,12 @@ export function queueTurn(arena: Arena, { side, queue, list, records, size }: Qu
   return side === 'drive' ? () => labDrive(queue, list, records, size) : () => labServe(queue, list, records, size);
 }
 
-interface FillKernels {
-  guestFillUdp(
-    slots: number,
-    n: number,
-    template: number,
-    length: number,
-    udpAt: number,
-    first: number,
-    flows: number,
-  ): void;
-}
-
 /** Where UDP begins behind Ethernet and IPv4. */
 const UDP_AT = 34;
 
 /** What a turn of the role does; it returns how many packets moved. */
 export function netTurn(arena: Arena, role: NetRole): () => number {
-  const { poolAlloc, poolFree, guestFillUdp } = arena.kernels<PoolKernels & FillKernels>();
+  const { poolAlloc, poolFree, guestFillUdp } = arena.kernels<PoolKernels & SourceKernels>();
   const { netq, cache, burst, size, template, length } = role;
   const queue = attachNetQueue(arena, netq, cache);
   if (role.side === 'receive') {

@@ -124,7 +124,7 @@ export const TOEPLITZ_KEY_BYTES: u32 = 40;
 
 /**
  * What a packet asks to be done before a wire can carry it, and what a port's other side does itself: a mask with bit N
- * for gso_type N, as in virtio's net queues (NETQ_OFFLOAD_…).
+ * for gso_type N.
  */
 export const OFFLOAD_CSUM: u32 = 1;
 export const OFFLOAD_TSO4: u32 = 2;

@@ -209,7 +209,7 @@ export const NETQ_CACHE: u32 = 12;
 export const NETQ_HEADER_BYTES: u32 = 16;
 /** NETQ_F_… */
 export const NETQ_FEATURES: u32 = 20;
-/** What the sender may leave to the receiver: NETQ_OFFLOAD_CSUM, and bit N for gso_type N. */
+/** What the sender may leave to the receiver: OFFLOAD_… of `packet/layout.ts`. */
 export const NETQ_OFFLOADS: u32 = 24;
 /** Driver: address of a slot for each id: the packet or the empty buffer that is out under it. */
 export const NETQ_SLOTS: u32 = 28;
@@ -241,24 +241,12 @@ export const NETQ_CHAINS: u32 = 64;
 /** VIRTIO_NET_F_MRG_RXBUF was negotiated: a frame may take several receive chains (5.1.6.4). */
 export const NETQ_F_MRG_RXBUF: u32 = 1;
 
-export const NETQ_OFFLOAD_CSUM: u32 = 1;
-/** Bit N for gso_type N: VIRTIO_NET_HDR_GSO_TCPV4 1, TCPV6 4, UDP_L4 5. */
-export const NETQ_OFFLOAD_TSO4: u32 = 2;
-export const NETQ_OFFLOAD_TSO6: u32 = 16;
-export const NETQ_OFFLOAD_USO: u32 = 32;
-/** Bit of NETQ_OFFLOADS for VIRTIO_NET_HDR_GSO_ECN. */
-export const NETQ_OFFLOAD_ECN: u32 = 128;
-
 /** struct virtio_net_hdr (5.1.6), little endian; what a slot's buffer keeps from BUFFER_OFFLOAD_FLAGS on has this form. */
 export const NET_HDR_FLAGS: u32 = 0;
 export const NET_HDR_CSUM_OFFSET: u32 = 8;
 export const NET_HDR_NUM_BUFFERS: u32 = 10;
 /** With HASH_REPORT (virtio 1.2): hash u32, report u16, padding u16. */
 export const NET_HDR_HASH_VALUE: u32 = 12;
-export const VIRTIO_NET_HDR_F_NEEDS_CSUM: u32 = 1;
-export const VIRTIO_NET_HDR_F_DATA_VALID: u32 = 2;
-/** gso_type: 1 TCPV4, 3 UDP, 4 TCPV6 (5.1.6), 5 UDP_L4 (1.2); with this bit, TCP has ECN set. */
-export const VIRTIO_NET_HDR_GSO_ECN: u32 = 128;
 /** An Ethernet header (14 bytes) is the least; 5.1.6.3.1: 65,550 bytes is the longest frame. */
 export const NET_FRAME_MIN: u32 = 14;
 export const NET_FRAME_MAX: u32 = 65550;

@@ -1,11 +1,5 @@
+import { OFFLOAD_CSUM, OFFLOAD_ECN, OFFLOAD_TSO4, OFFLOAD_TSO6, OFFLOAD_USO } from '../packet/layout.ts';
 import { type FeatureNames, type FeatureRule, featureMask, hasFeature, VIRTIO_F } from './features.ts';
-import {
-  NETQ_OFFLOAD_CSUM,
-  NETQ_OFFLOAD_ECN,
-  NETQ_OFFLOAD_TSO4,
-  NETQ_OFFLOAD_TSO6,
-  NETQ_OFFLOAD_USO,
-} from './layout.ts';
 
 /**
  * Feature bits of the network device, by the name behind `VIRTIO_NET_F_` (virtio 1.1, 5.1.3; 53 to 60 virtio 1.2 and 1.3,
@@ -100,29 +94,29 @@ export function netHeaderBytes(features: bigint): 10 | 12 | 20 {
   return hasFeature(features, VIRTIO_F.VERSION_1) || hasFeature(features, F.MRG_RXBUF) ? 12 : 10;
 }
 
-/** What each feature lets the sender leave to do: bits of NETQ_OFFLOADS, which are the bits of gso_type (5.1.6). */
+/** What each feature lets the sender leave to do: OFFLOAD_…, which are the bits of gso_type (5.1.6). */
 const TO_DEVICE: readonly (readonly [feature: number, offload: number])[] = [
-  [F.CSUM, NETQ_OFFLOAD_CSUM],
-  [F.HOST_TSO4, NETQ_OFFLOAD_TSO4],
-  [F.HOST_TSO6, NETQ_OFFLOAD_TSO6],
-  [F.HOST_USO, NETQ_OFFLOAD_USO],
-  [F.HOST_ECN, NETQ_OFFLOAD_ECN],
+  [F.CSUM, OFFLOAD_CSUM],
+  [F.HOST_TSO4, OFFLOAD_TSO4],
+  [F.HOST_TSO6, OFFLOAD_TSO6],
+  [F.HOST_USO, OFFLOAD_USO],
+  [F.HOST_ECN, OFFLOAD_ECN],
 ];
 const TO_DRIVER: readonly (readonly [feature: number, offload: number])[] = [
-  [F.GUEST_CSUM, NETQ_OFFLOAD_CSUM],
-  [F.GUEST_TSO4, NETQ_OFFLOAD_TSO4],
-  [F.GUEST_TSO6, NETQ_OFFLOAD_TSO6],
-  [F.GUEST_USO4, NETQ_OFFLOAD_USO],
-  [F.GUEST_ECN, NETQ_OFFLOAD_ECN],
+  [F.GUEST_CSUM, OFFLOAD_CSUM],
+  [F.GUEST_TSO4, OFFLOAD_TSO4],
+  [F.GUEST_TSO6, OFFLOAD_TSO6],
+  [F.GUEST_USO4, OFFLOAD_USO],
+  [F.GUEST_ECN, OFFLOAD_ECN],
 ];
 
-/** What a driver may leave to do in what it transmits, or a device in what the driver receives: NETQ_OFFLOAD_…. */
+/** What a driver may leave to do in what it transmits, or a device in what the driver receives: OFFLOAD_…. */
 export function netOffloads(features: bigint, direction: 'transmit' | 'receive'): number {
   const table = direction === 'transmit' ? TO_DEVICE : TO_DRIVER;
   const mask = table.reduce((sum, [feature, offload]) => sum | (hasFeature(features, feature) ? offload : 0), 0);
   // Its two versions are one to us.
   const isWhole = direction === 'transmit' || hasFeature(features, F.GUEST_USO6);
-  return isWhole ? mask : mask & ~NETQ_OFFLOAD_USO;
+  return isWhole ? mask : mask & ~OFFLOAD_USO;
 }
 
 /** The offloads that our net queues and what is around them can do, on either side. */

@@ -1,11 +1,15 @@
 import {
   BUFFER_OFFLOAD_FLAGS,
+  GSO_ECN,
+  HDR_DATA_VALID,
+  HDR_NEEDS_CSUM,
   SLOT_BUFFER,
   SLOT_EVENT,
   SLOT_FLAG_OFFLOAD,
   SLOT_FLAGS,
   SLOT_FLOW,
 } from '../memory/layout.ts';
+import { OFFLOAD_CSUM, OFFLOAD_ECN } from '../packet/layout.ts';
 import {
   NET_HDR_CSUM_OFFSET,
   NET_HDR_FLAGS,
@@ -13,9 +17,6 @@ import {
   NET_HDR_NUM_BUFFERS,
   NETQ_HEADER_BYTES,
   NETQ_OFFLOADS,
-  VIRTIO_NET_HDR_F_DATA_VALID,
-  VIRTIO_NET_HDR_F_NEEDS_CSUM,
-  VIRTIO_NET_HDR_GSO_ECN,
 } from './layout.ts';
 
 /** Counts one more in the counter of the net queue. */
@@ -26,14 +27,14 @@ export function countNet(netq: u32, counter: u32): void {
 /** True when a frame of `length` bytes may ask for what its header says, which was copied to these two words. */
 function isAllowed(offloads: u32, words: u64, csumOffset: u32, length: u32): bool {
   const gso = (<u32>words >> 8) & 0xff;
-  const needsCsum = (<u32>words & VIRTIO_NET_HDR_F_NEEDS_CSUM) !== 0;
+  const needsCsum = (<u32>words & HDR_NEEDS_CSUM) !== 0;
   // 5.1.6.2.1: only what was negotiated, and csum_start and csum_offset lie in the frame.
-  if (needsCsum && !(offloads & 1)) return false;
+  if (needsCsum && !(offloads & OFFLOAD_CSUM)) return false;
   if (needsCsum && <u32>(words >> 48) + csumOffset + 2 > length) return false;
   if (gso === 0) return true;
-  const kind = gso & ~VIRTIO_NET_HDR_GSO_ECN;
+  const kind = gso & ~GSO_ECN;
   if (kind === 0 || kind > 5 || !((offloads >> kind) & 1)) return false;
-  if (gso & VIRTIO_NET_HDR_GSO_ECN && !(offloads & VIRTIO_NET_HDR_GSO_ECN)) return false;
+  if (gso & GSO_ECN && !(offloads & OFFLOAD_ECN)) return false;
   // 5.1.6.2.1: a segment's checksum is always left to do, and it has a size.
   return needsCsum && ((words >> 32) & 0xffff) !== 0;
 }
@@ -49,7 +50,7 @@ export function acceptOffload(netq: u32, slot: u32, header: u32, length: u32): u
   const csumOffset = <u32>load<u16>(header, NET_HDR_CSUM_OFFSET);
   if (!isAllowed(load<u32>(netq, NETQ_OFFLOADS), words, csumOffset, length)) return 0;
   // The data is valid, and nothing is left to do: a slot without offloads says the same.
-  if ((words & 0xffff) === VIRTIO_NET_HDR_F_DATA_VALID) return 1;
+  if ((words & 0xffff) === HDR_DATA_VALID) return 1;
   const kept = load<u32>(slot, SLOT_BUFFER) + BUFFER_OFFLOAD_FLAGS;
   store<u64>(kept, words);
   store<u16>(kept, <u16>csumOffset, NET_HDR_CSUM_OFFSET);

@@ -35,7 +35,7 @@ export interface NetQueueOptions {
   readonly headerBytes: 10 | 12 | 20;
   /** VIRTIO_NET_F_MRG_RXBUF was negotiated. */
   readonly mergeable: boolean;
-  /** What the sender of this queue's frames may leave to do: NETQ_OFFLOAD_CSUM, and bit N for gso_type N. */
+  /** What the sender of this queue's frames may leave to do: OFFLOAD_… of `packet/layout.ts`. */
   readonly offloads: number;
 }
 

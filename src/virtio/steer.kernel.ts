@@ -8,6 +8,7 @@ import {
   NET_CONTROL_PAIRS,
   NET_CONTROL_RSS,
   STEER_COUNTS,
+  STEER_QUEUES_MAX,
   STEER_RESULTS,
   STEER_SLOTS,
 } from './layout.ts';
@@ -38,7 +39,7 @@ function classify(state: u32, slots: u32, n: u32, queues: u32, work: u32): void 
  * of `work`. The hash of each, and what it is of, are in its slot for VIRTIO_NET_F_HASH_REPORT.
  */
 export function steer(state: u32, slots: u32, n: u32, queues: u32, work: u32): void {
-  assert(n <= BURST_MAX);
+  assert(n <= BURST_MAX && queues <= STEER_QUEUES_MAX);
   classify(state, slots, n, queues, work);
   const results = work + STEER_RESULTS;
   let done: u32 = 0;

@@ -1,9 +1,8 @@
 import { createPool, type PoolKernels } from 'ringway/memory';
 import { createRegionTable, createVirtqueueDevice, MockDriver, type VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { BUFFER_OFFLOAD_FLAGS, SLOT_FLAG_OFFLOAD, SLOT_FLAGS } from '#dist/memory/layout.js';
+import { BUFFER_OFFLOAD_FLAGS, HDR_NEEDS_CSUM, SLOT_FLAG_OFFLOAD, SLOT_FLAGS } from '#dist/memory/layout.js';
 import { Random } from '#dist/util/random.js';
-import { VIRTIO_NET_HDR_F_NEEDS_CSUM } from '#dist/virtio/layout.js';
 import { attachNetQueue, createNetQueue } from '#dist/virtio/net-queue.js';
 import { testArena } from '../support/arena.ts';
 import { compileTraced } from '../support/kernels.ts';
@@ -70,7 +69,7 @@ function race(layout: VirtqueueLayout, module?: WebAssembly.Module): void {
       const kept = (arena.u32[slot >>> 2] as number) + BUFFER_OFFLOAD_FLAGS;
       const header = new DataView(arena.handle.memory.buffer, kept, HEADER);
       const [flags, gso, gsoSize] = [header.getUint8(0), header.getUint8(1), header.getUint16(4, true)];
-      if (flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+      if (flags & HDR_NEEDS_CSUM) {
         const end = header.getUint16(6, true) + header.getUint16(8, true) + 2;
         expect(end).toBeLessThanOrEqual(kernels.memoryFrameLength(slot));
       }
