@@ -77,7 +77,8 @@ function traceFunction(where, body, sites, branches) {
   const lines = body.flatMap((line, index) => {
     if (ACCESS.test(line)) return traceAccess(line, addAccess, temporary);
     if (/^memory\.(copy|fill)/.test(line)) return traceBulk(line, addAccess, temporary);
-    if (line === 'atomic.fence' || line.startsWith('memory.size')) return [line];
+    // Neither reads nor writes: memory.atomic.notify looks at an address only to find who sleeps there.
+    if (/^(atomic\.fence|memory\.size|memory\.atomic\.notify)/.test(line)) return [line];
     if (MEMORY.test(line)) throw new Error(`${where}: cannot trace ${line}`);
     // Those of assertions, which trap, and of constants are not taken on purpose.
     const decided = body[index + 1] === 'unreachable' || /^i32\.const/.test(body[index - 1]);

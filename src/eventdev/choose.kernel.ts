@@ -1,6 +1,8 @@
 import { SLOT_EVENT } from '../memory/layout.ts';
 import { MPSC_RUNS, MPSC_SIZE } from '../ring/layout.ts';
 import {
+  BELL_PARKED,
+  EVDEV_BELLS,
   EVDEV_BLOCKS,
   EVDEV_HASH_BITS,
   EVDEV_PORTS,
@@ -15,6 +17,7 @@ import {
   EVPORT_MOVING_COUNT,
   EVPORT_MOVING_FLOWS,
   EVPORT_MOVING_TARGETS,
+  EVPORT_NEXT_LOAD,
   EVPORT_NEXT_MIGRATION,
   EVPORT_NOW,
   EVPORT_PAUSED_EVENTS,
@@ -30,6 +33,7 @@ import {
   EVQUEUE_SHIFT,
   FLOW_QUEUE_SHIFT,
   FLOWS_PER_MIGRATION,
+  LOAD_INTERVAL_NS,
   LOAD_MAX,
   MIGRATION_IDLE,
   MIGRATION_INTERVAL_NS,
@@ -53,13 +57,23 @@ function nextInterval(port: u32): u32 {
   return MIGRATION_INTERVAL_NS / 2 + (x % MIGRATION_INTERVAL_NS);
 }
 
+/** The load of port `id`. Of one that sleeps, what its estimate would have come down to meanwhile. */
+function loadOf(device: u32, id: u32, now: u64): u32 {
+  const port = load<u32>(device + (id << 2), EVDEV_BLOCKS);
+  const its = atomic.load<u32>(port, EVPORT_LOAD);
+  const due = load<u64>(port, EVPORT_NEXT_LOAD);
+  if (now <= due || atomic.load<u32>(load<u32>(device + (id << 2), EVDEV_BELLS), BELL_PARKED) === 0) return its;
+  return its >> <u32>min<u64>((now - due) / LOAD_INTERVAL_NS, 31);
+}
+
 /** Reads the loads of all ports, with those of flows on their way to them. Returns false when none could take more. */
 function readLoads(port: u32, device: u32): bool {
   const ports = load<u32>(device, EVDEV_PORTS);
+  const now = load<u64>(port, EVPORT_NOW);
   let anyBelow = false;
   for (let i: u32 = 0; i < ports; i++) {
     const other = load<u32>(device + (i << 2), EVDEV_BLOCKS);
-    const all = atomic.load<u32>(other, EVPORT_LOAD) + atomic.load<u32>(other, EVPORT_IMMIGRATION_LOAD);
+    const all = loadOf(device, i, now) + atomic.load<u32>(other, EVPORT_IMMIGRATION_LOAD);
     const its = min(all, LOAD_MAX);
     if (its < TARGET_LOAD_MAX) anyBelow = true;
     store<u32>(port + EVPORT_LOADS + (i << 2), its);

@@ -7,6 +7,7 @@ import { RingwayError } from '../util/errors.ts';
 import { Random } from '../util/random.ts';
 import {
   CREDITS_MAX,
+  EVDEV_BELLS,
   EVDEV_BLOCKS,
   EVDEV_BYTES,
   EVDEV_CONTROLS,
@@ -21,6 +22,7 @@ import {
   EVDEV_RUNNING,
   EVDEV_TABLES,
   EVOUTPUT_SHIFT,
+  EVPORT_BELL,
   EVPORT_CONTROL,
   EVPORT_CREDITS,
   EVPORT_DEQUEUE_DEPTH,
@@ -278,6 +280,7 @@ export class EventDevice {
     this.#write(EVDEV_BLOCKS + id * 4, block);
     this.#write(EVDEV_RINGS + id * 4, block + ring);
     this.#write(EVDEV_CONTROLS + id * 4, block + control);
+    this.#write(EVDEV_BELLS + id * 4, block + EVPORT_BELL);
   }
 
   /** Random owners among the ports that serve the queue. */

@@ -35,5 +35,5 @@
 export { createEventDevice, EventDevice, eventDeviceBytes } from './device.ts';
 export { EVENT_OP, type Event, readEvent, writeEvent } from './event.ts';
 export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Schedule } from './options.ts';
-export { attachEventPort, type EventKernels, type EventPort } from './port.ts';
+export { attachEventPort, type EventKernels, type EventPort, type EventPortAttachOptions } from './port.ts';
 export { EventXstats } from './xstats.ts';

@@ -87,7 +87,14 @@ export const EVDEV_RINGS: u32 = 576;
 export const EVDEV_CONTROLS: u32 = 832;
 /** Credits that ports have borrowed: in events on their way, and in the ports' own stocks. Everybody adds to it. */
 export const EVDEV_ON_LOAN: u32 = 1152;
-export const EVDEV_BYTES: u32 = 1280;
+/** u32 each, by port: the address of its bell. Written when a port is attached. */
+export const EVDEV_BELLS: u32 = 1280;
+export const EVDEV_BYTES: u32 = 1536;
+
+/** A bell: two words. Not 0: there is something for its port, or its lcore. Set by anybody, cleared by the one who sleeps on it. */
+export const BELL_RUNG: u32 = 0;
+/** 1 while its owner sleeps, or is about to. */
+export const BELL_PARKED: u32 = 4;
 
 // ---------------------------------------------------------------- port
 
@@ -149,6 +156,9 @@ export const EVPORT_TAIL: u32 = 160;
 /** Load, 0 to LOAD_MAX, and the load of flows on their way here: others read the one and add to the other. */
 export const EVPORT_LOAD: u32 = 256;
 export const EVPORT_IMMIGRATION_LOAD: u32 = 260;
+
+/** The port's own bell. A port that an lcore polls has the lcore's. */
+export const EVPORT_BELL: u32 = 320;
 
 /** Counters, u64 each. */
 export const EVPORT_NEW_ENQUEUED: u32 = 384;

@@ -49,7 +49,7 @@ import {
   MIGRATION_UNPAUSING,
   SCHEDULE_PARALLEL,
 } from './layout.ts';
-import { atomicFlow, findFlow, flushOutputs, releasePaused, sendTo } from './output.kernel.ts';
+import { atomicFlow, findFlow, flushOutputs, releasePaused, sendTo, wake } from './output.kernel.ts';
 import { count } from './runs.kernel.ts';
 
 function tell(port: u32, to: u32, type: u32): void {
@@ -60,6 +60,7 @@ function tell(port: u32, to: u32, type: u32): void {
   const sent = push(load<u32>(device + (to << 2), EVDEV_CONTROLS), message, 1);
   // A port has one request and one confirmation at most on their way to each other one; the ring holds four of each.
   assert(sent === 1);
+  wake(device, to);
 }
 
 function tellAll(port: u32, type: u32): void {

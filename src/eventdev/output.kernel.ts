@@ -1,6 +1,9 @@
 import { SLOT_EVENT, SLOT_FLOW } from '../memory/layout.ts';
 import { push } from '../ring/mpsc.kernel.ts';
 import {
+  BELL_PARKED,
+  BELL_RUNG,
+  EVDEV_BELLS,
   EVDEV_HASH_BITS,
   EVDEV_PORTS,
   EVDEV_RINGS,
@@ -35,11 +38,20 @@ export function findFlow(list: u32, count: u32, flow: u32): u32 {
   return count;
 }
 
+/** Wakes the thread of port `to` when it sleeps. What it is to find is published. */
+export function wake(device: u32, to: u32): void {
+  const bell = load<u32>(device + (to << 2), EVDEV_BELLS);
+  if (atomic.load<u32>(bell, BELL_PARKED) === 0) return;
+  atomic.store<u32>(bell, 1, BELL_RUNG);
+  atomic.notify(bell + BELL_RUNG, -1);
+}
+
 /** Puts `count` slots into the event ring of port `to`. */
 export function sendTo(device: u32, to: u32, slots: u32, count: u32): void {
   const sent = push(load<u32>(device + (to << 2), EVDEV_RINGS), slots, count);
   // Each event has a credit, and each ring has a place for every credit there is.
   assert(sent === count);
+  wake(device, to);
 }
 
 /** Adds an event to the output buffer of port `to`, and sends that when it is full. */

@@ -1,8 +1,11 @@
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
 import {
+  BELL_RUNG,
+  EVDEV_BELLS,
   EVDEV_EPOCH,
   EVDEV_RUNNING,
+  EVPORT_BELL,
   EVPORT_DEVICE,
   EVPORT_ID,
   EVPORT_NOW,
@@ -17,19 +20,25 @@ export interface EventKernels {
   eventdevDequeue(port: number, slots: number, limit: number): number;
   eventdevDequeueOne(port: number, slot: number): number;
   eventdevMaintain(port: number): number;
+  eventdevPark(port: number): number;
+  eventdevUnpark(port: number): void;
 }
 
 /**
  * A port, used by one thread. It must not be left alone for long: each call also does a step of what ports owe each
- * other, and moving a flow waits for all of them.
+ * other, and moving a flow waits for all of them. A thread that has nothing to do sleeps in `dequeue` or `waitAsync`:
+ * what the others want of it wakes it.
  */
 export interface EventPort {
   /** Address of the port; what another thread needs to attach to it. */
   readonly address: number;
   /** Its number, from 0. */
   readonly id: number;
-  /** Copies at most `max` events to address `slots`; returns how many (0 to `max`). */
-  dequeue(slots: number, max: number): number;
+  /**
+   * Copies at most `max` events to address `slots`; returns how many (0 to `max`). When there are none it blocks the
+   * thread for up to `timeoutMs` milliseconds, 0 by default, until there are.
+   */
+  dequeue(slots: number, max: number, timeoutMs?: number): number;
   /**
    * Takes `count` events at address `slots` into the device, and returns how many: the first `enqueueDepth` at most, or
    * none when new ones among them find no credits. With `count` 0 what the port still buffers is sent.
@@ -37,6 +46,21 @@ export interface EventPort {
   enqueue(slots: number, count: number): number;
   /** Does the port's share of background work, for a thread that has no events at the time. */
   maintain(): void;
+  /**
+   * Waits until a call would find something, `timeoutMs` milliseconds at most, while the thread's event loop goes on: true
+   * at once when there is something, and a promise otherwise. No call to the port before it is settled. As all waits of
+   * its kind it does not keep a process alive.
+   */
+  waitAsync(timeoutMs: number): true | Promise<boolean>;
+}
+
+/** What a port is attached with. */
+export interface EventPortAttachOptions {
+  /**
+   * Address of the two words that wake its thread (u32 each: rung, parked), for threads that sleep on words of their own.
+   * They set the second to 1 before they sleep, and look once more, so that no event is missed.
+   */
+  readonly bell?: number;
 }
 
 /** Writes the time for one call of a port's kernels. */
@@ -55,29 +79,59 @@ export function portClock(arena: Arena, address: number): () => void {
   };
 }
 
+/** Atomics.waitAsync as Node has it from 16 on; the ECMAScript 2023 library does not know it. */
+type WaitAsync = (words: Int32Array, index: number, value: number, timeoutMs: number) => AsyncWait;
+type AsyncWait =
+  | { readonly async: false; readonly value: 'not-equal' | 'timed-out' }
+  | { readonly async: true; readonly value: Promise<'ok' | 'timed-out'> };
+const { waitAsync: waitOn } = Atomics as unknown as { readonly waitAsync: WaitAsync };
+
 /**
  * The port at `address` (`EventDevice.portAddress`), in this or another thread than its device's. Its device is started.
  * @throws RingwayError `BUSY` when it is not.
  */
-export function attachEventPort(arena: Arena, address: number): EventPort {
-  const { eventdevEnqueue, eventdevEnqueueOne, eventdevDequeue, eventdevDequeueOne, eventdevMaintain } =
-    arena.kernels<EventKernels>();
-  const id = arena.u32[(address + EVPORT_ID) >>> 2] ?? 0;
-  const device = arena.u32[(address + EVPORT_DEVICE) >>> 2] ?? 0;
-  if (Atomics.load(arena.u32, (device + EVDEV_RUNNING) >>> 2) === 0) {
+export function attachEventPort(arena: Arena, address: number, options: EventPortAttachOptions = {}): EventPort {
+  const kernels = arena.kernels<EventKernels>();
+  const { eventdevEnqueue, eventdevEnqueueOne, eventdevDequeue, eventdevDequeueOne, eventdevMaintain } = kernels;
+  const { u32, i32 } = arena;
+  const id = u32[(address + EVPORT_ID) >>> 2] ?? 0;
+  const device = u32[(address + EVPORT_DEVICE) >>> 2] ?? 0;
+  if (Atomics.load(u32, (device + EVDEV_RUNNING) >>> 2) === 0) {
     throw new RingwayError('BUSY', `event port ${id} at ${address}: its device is not started; call start() first`);
   }
+  const { bell = address + EVPORT_BELL } = options;
+  Atomics.store(u32, (device + EVDEV_BELLS + id * 4) >>> 2, bell);
+  const rung = (bell + BELL_RUNG) >>> 2;
   const tellTime = portClock(arena, address);
+
+  const dequeueNow = (slots: number, max: number): number => {
+    let n = max === 1 ? eventdevDequeueOne(address, slots) : eventdevDequeue(address, slots, max);
+    while (n === NEEDS_TIME) {
+      tellTime();
+      n = eventdevDequeue(address, slots, max);
+    }
+    return n;
+  };
+
+  const dequeueLater = (slots: number, max: number, timeoutMs: number): number => {
+    const deadline = performance.now() + timeoutMs;
+    for (let left = timeoutMs; left > 0; left = deadline - performance.now()) {
+      if (kernels.eventdevPark(address) === 1) {
+        Atomics.wait(i32, rung, 0, left);
+        kernels.eventdevUnpark(address);
+      }
+      const n = dequeueNow(slots, max);
+      if (n > 0) return n;
+    }
+    return 0;
+  };
+
   return {
     address,
     id,
-    dequeue(slots, max) {
-      let n = max === 1 ? eventdevDequeueOne(address, slots) : eventdevDequeue(address, slots, max);
-      while (n === NEEDS_TIME) {
-        tellTime();
-        n = eventdevDequeue(address, slots, max);
-      }
-      return n;
+    dequeue(slots, max, timeoutMs = 0) {
+      const n = dequeueNow(slots, max);
+      return n > 0 || timeoutMs === 0 ? n : dequeueLater(slots, max, timeoutMs);
     },
     enqueue(slots, count) {
       let n = count === 1 ? eventdevEnqueueOne(address, slots) : eventdevEnqueue(address, slots, count);
@@ -91,6 +145,15 @@ export function attachEventPort(arena: Arena, address: number): EventPort {
       if (eventdevMaintain(address) !== NEEDS_TIME) return;
       tellTime();
       eventdevMaintain(address);
+    },
+    waitAsync(timeoutMs) {
+      if (kernels.eventdevPark(address) === 0) return true;
+      const wait = waitOn(i32, rung, 0, timeoutMs);
+      const wakeUp = (how: string): boolean => {
+        kernels.eventdevUnpark(address);
+        return how !== 'timed-out';
+      };
+      return wait.async ? wait.value.then(wakeUp) : wakeUp(wait.value) || Promise.resolve(false);
     },
   };
 }

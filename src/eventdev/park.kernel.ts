@@ -1,0 +1,57 @@
+import { MPSC_HEAD, MPSC_READABLE, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
+import { giveStock } from './credits.kernel.ts';
+import {
+  BELL_PARKED,
+  BELL_RUNG,
+  EVDEV_BELLS,
+  EVPORT_BUSY,
+  EVPORT_CONTROL,
+  EVPORT_DEVICE,
+  EVPORT_ID,
+  EVPORT_PENDING,
+  EVPORT_RING,
+  EVPORT_STATE,
+  EVPORT_TAIL,
+  MIGRATION_DRAINING,
+  MIGRATION_FINISHING,
+} from './layout.ts';
+import { flushOutputs } from './output.kernel.ts';
+
+/** True when a call would find something: events, a message, a step of a migration, the end of a busy time. */
+function isReady(port: u32): bool {
+  if (load<u32>(port, EVPORT_BUSY) !== 0) return true;
+  const ring = load<u32>(port, EVPORT_RING);
+  const readable = load<u32>(ring, MPSC_READABLE);
+  if (readable !== load<u32>(port, EVPORT_TAIL)) return true;
+  const place = readable & (load<u32>(ring, MPSC_SIZE) - 1);
+  if (atomic.load<u32>(ring + MPSC_RUNS + (place << 2)) !== 0) return true;
+  const control = load<u32>(port, EVPORT_CONTROL);
+  if (atomic.load<u32>(control, MPSC_HEAD) !== load<u32>(control, MPSC_TAIL)) return true;
+  const state = load<u32>(port, EVPORT_STATE);
+  return state === MIGRATION_DRAINING || (state === MIGRATION_FINISHING && load<u32>(port, EVPORT_PENDING) === 0);
+}
+
+/**
+ * Prepares to sleep on the port's bell: sends what is buffered, gives credits back, and lets senders ring. Returns 1;
+ * or 0, when there is something to do instead. Whoever wakes up calls `unpark`.
+ */
+export function park(port: u32): u32 {
+  if (isReady(port)) return 0;
+  flushOutputs(port);
+  giveStock(port);
+  const device = load<u32>(port, EVPORT_DEVICE);
+  const bell = load<u32>(device + (load<u32>(port, EVPORT_ID) << 2), EVDEV_BELLS);
+  atomic.store<u32>(bell, 1, BELL_PARKED);
+  // Whoever published something after this look sees that the port is parked.
+  if (!isReady(port)) return 1;
+  atomic.store<u32>(bell, 0, BELL_PARKED);
+  return 0;
+}
+
+/** The thread is awake: nobody needs to ring. */
+export function unpark(port: u32): void {
+  const device = load<u32>(port, EVPORT_DEVICE);
+  const bell = load<u32>(device + (load<u32>(port, EVPORT_ID) << 2), EVDEV_BELLS);
+  atomic.store<u32>(bell, 0, BELL_PARKED);
+  atomic.store<u32>(bell, 0, BELL_RUNG);
+}
