@@ -1,11 +1,9 @@
-import { SLOT_EVENT } from '../memory/layout.ts';
 import { copySlotsOut } from '../ring/copy.kernel.ts';
 import { MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
 import { claimFrom } from '../ring/mpsc.kernel.ts';
 import { background, needsBackground } from './background.kernel.ts';
 import { giveCredits } from './credits.kernel.ts';
 import {
-  EVENT_QUEUE_MASK,
   EVPORT_BUSY,
   EVPORT_DEQUEUE_DEPTH,
   EVPORT_DEQUEUED,
@@ -15,6 +13,7 @@ import {
   EVPORT_PENDING,
   EVPORT_QUEUE_DEQUEUED,
   EVPORT_RING,
+  EVPORT_SCRATCH,
   EVPORT_STATE,
   EVPORT_TAIL,
   EVPORT_TIMED,
@@ -27,7 +26,7 @@ import {
 import { turnBusy, turnIdle } from './load.kernel.ts';
 import { stashMoving } from './move.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
-import { count, isOneRun } from './runs.kernel.ts';
+import { count, countQueues } from './runs.kernel.ts';
 
 /** With implicit release, the events of the last dequeue that are left are finished now. */
 function releaseLast(port: u32): void {
@@ -44,16 +43,6 @@ function readSlots(port: u32, ring: u32, size: u32, tail: u32, target: u32, n: u
   else copySlotsOut(slots, size, tail, target, n);
   store<u32>(port, tail + n, EVPORT_TAIL);
   if (tail + n - load<u32>(ring, MPSC_TAIL) >= TAIL_LAG) atomic.store<u32>(ring, tail + n, MPSC_TAIL);
-}
-
-function countQueues(port: u32, slots: u32, end: u32): void {
-  const one = isOneRun(slots, end);
-  while (slots < end) {
-    const next = one ? end : slots + 16;
-    const queue = load<u16>(slots, SLOT_EVENT) & EVENT_QUEUE_MASK;
-    count(port + EVPORT_QUEUE_DEQUEUED + (queue << 3), (next - slots) >> 4);
-    slots = next;
-  }
 }
 
 /**
@@ -88,6 +77,12 @@ export function dequeue(port: u32, target: u32, limit: u32): u32 {
   if (n === 0) return 0;
   store<u32>(port, load<u32>(port, EVPORT_PENDING) + n, EVPORT_PENDING);
   count(port + EVPORT_DEQUEUED, n);
-  countQueues(port, target, target + (n << 4));
+  countQueues(
+    port + EVPORT_QUEUE_DEQUEUED,
+    load<u32>(port, EVPORT_DEVICE),
+    target,
+    target + (n << 4),
+    port + EVPORT_SCRATCH,
+  );
   return n;
 }

@@ -7,20 +7,24 @@ import { RingwayError } from '../util/errors.ts';
 import { Random } from '../util/random.ts';
 import {
   CREDITS_MAX,
+  EVDEV_ALL_DIRECT,
   EVDEV_BELLS,
   EVDEV_BLOCKS,
   EVDEV_BYTES,
   EVDEV_CONTROLS,
   EVDEV_CREDITS,
+  EVDEV_DIRECT,
   EVDEV_EPOCH,
   EVDEV_HASH_BITS,
   EVDEV_ON_LOAN,
+  EVDEV_ONES,
   EVDEV_PORTS,
   EVDEV_QUEUE_ENTRIES,
   EVDEV_QUEUES,
   EVDEV_RINGS,
   EVDEV_RUNNING,
   EVDEV_TABLES,
+  EVENT_OP_SHIFT,
   EVOUTPUT_SHIFT,
   EVPORT_BELL,
   EVPORT_CONTROL,
@@ -34,7 +38,7 @@ import {
   EVPORT_LAST_BACKGROUND,
   EVPORT_LOAD,
   EVPORT_MOVING_FLOWS,
-  EVPORT_OUTPUT_COUNTS,
+  EVPORT_OUTPUT_ENDS,
   EVPORT_OUTPUTS,
   EVPORT_PAUSED,
   EVPORT_PAUSED_EVENTS,
@@ -48,6 +52,9 @@ import {
   EVQUEUE_ONLY,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
+  OP_FORWARD,
+  OP_NEW,
+  QUEUES_MAX,
   SAMPLE_EVENTS,
   SCHEDULE_ATOMIC,
   SCHEDULE_PARALLEL,
@@ -87,7 +94,8 @@ function sizesOf({ ports, queues, newEventsLimit, flowHashBits }: CheckedOptions
   const stash = paused + (credits << SLOT_SHIFT);
   const ring = alignUp(stash + (credits << SLOT_SHIFT), 128);
   const control = alignUp(ring + mpscRingBytes(ringSlots), 128);
-  const portBytes = alignUp(control + mpscRingBytes(controlSlots), 256);
+  // Output buffers are aligned to their size.
+  const portBytes = alignUp(control + mpscRingBytes(controlSlots), 1 << EVOUTPUT_SHIFT);
   return {
     credits,
     ringSlots,
@@ -105,7 +113,7 @@ function sizesOf({ ports, queues, newEventsLimit, flowHashBits }: CheckedOptions
 export function eventDeviceBytes(options: EventDeviceOptions): number {
   const checked = checkOptions(options);
   const { portBytes, tableBytes } = sizesOf(checked);
-  return EVDEV_BYTES + tableBytes + portBytes * checked.ports.length + 3 * 256;
+  return EVDEV_BYTES + tableBytes + portBytes * checked.ports.length + 2 * 256 + (1 << EVOUTPUT_SHIFT);
 }
 
 /** An event device: queues, and ports that serve them. Made with `createEventDevice`; only its thread configures it. */
@@ -129,7 +137,10 @@ export class EventDevice {
     this.address = arena.allocate(name, EVDEV_BYTES);
     try {
       this.#write(EVDEV_TABLES, arena.allocate(`${name} tables`, this.#sizes.tableBytes));
-      this.#write(EVDEV_BLOCKS, arena.allocate(`${name} ports`, this.#sizes.portBytes * ports.length, 256));
+      this.#write(
+        EVDEV_BLOCKS,
+        arena.allocate(`${name} ports`, this.#sizes.portBytes * ports.length, 1 << EVOUTPUT_SHIFT),
+      );
     } catch (error) {
       this.#releaseRegions();
       throw error;
@@ -200,6 +211,7 @@ export class EventDevice {
     if (bare >= 0) throw this.#error('BAD_ARGUMENT', `queue ${bare} has no port; link one to it`);
     const random = new Random(this.#options.seed);
     for (const queue of this.#links.keys()) this.#writeQueue(queue, random);
+    this.#writeDirect();
     for (let id = 0; id < this.ports; id++) this.#resetPort(id, random);
     Atomics.store(this.#arena.u32, (this.address + EVDEV_ON_LOAN) >>> 2, 0);
     Atomics.store(this.#arena.u32, (this.address + EVDEV_RUNNING) >>> 2, 1);
@@ -245,7 +257,8 @@ export class EventDevice {
     while (ring.pop(word(EVPORT_STASH), 1) === 1) yield word(EVPORT_STASH);
     yield* run(word(EVPORT_PAUSED), word(EVPORT_PAUSED_EVENTS));
     for (let to = 0; to < this.ports; to++) {
-      yield* run(block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT), word(EVPORT_OUTPUT_COUNTS + to * 4));
+      const output = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
+      yield* run(output, (word(EVPORT_OUTPUT_ENDS + to * 4) - output) >>> SLOT_SHIFT);
     }
   }
 
@@ -255,6 +268,9 @@ export class EventDevice {
     this.#write(EVDEV_QUEUES, queues.length);
     this.#write(EVDEV_HASH_BITS, flowHashBits);
     this.#write(EVDEV_CREDITS, this.#sizes.credits);
+    for (let queue = 0; queue < QUEUES_MAX; queue++) {
+      this.#arena.u8[this.address + EVDEV_ONES + queue * 16 + queue] = 1;
+    }
     this.#write(EVDEV_EPOCH, Math.floor((performance.timeOrigin + performance.now()) / 1000));
   }
 
@@ -300,6 +316,19 @@ export class EventDevice {
     }
   }
 
+  /** New and forwarded events of queues that keep a flow together need nothing but the table. */
+  #writeDirect(): void {
+    const words = [0, 0];
+    for (const [queue, { schedule }] of this.#options.queues.entries()) {
+      for (const op of schedule === 'parallel' ? [] : [OP_NEW, OP_FORWARD]) {
+        const bit = queue | (op << EVENT_OP_SHIFT);
+        words[bit >>> 5] = ((words[bit >>> 5] ?? 0) | (1 << (bit & 31))) >>> 0;
+      }
+    }
+    this.#arena.u32.set(words, (this.address + EVDEV_DIRECT) >>> 2);
+    this.#write(EVDEV_ALL_DIRECT, this.#options.queues.some(({ schedule }) => schedule === 'parallel') ? 0 : 1);
+  }
+
   /** What a run of the device leaves in a port's words: everything but the statistics. */
   #resetPort(id: number, random: Random): void {
     const { u32 } = this.#arena;
@@ -314,7 +343,9 @@ export class EventDevice {
     for (const [offset = 0, value = 0] of values) u32[(block + offset) >>> 2] = value;
     clear(EVPORT_LOAD, EVPORT_IMMIGRATION_LOAD + 4);
     clear(EVPORT_LAST_BACKGROUND, EVPORT_MOVING_FLOWS);
-    clear(EVPORT_OUTPUT_COUNTS, EVPORT_OUTPUTS);
+    for (let to = 0; to < this.ports; to++) {
+      u32[(block + EVPORT_OUTPUT_ENDS + to * 4) >>> 2] = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
+    }
     for (const [at, slots] of [
       [ring, ringSlots],
       [control, controlSlots],

@@ -89,7 +89,13 @@ export const EVDEV_CONTROLS: u32 = 832;
 export const EVDEV_ON_LOAN: u32 = 1152;
 /** u32 each, by port: the address of its bell. Written when a port is attached. */
 export const EVDEV_BELLS: u32 = 1280;
-export const EVDEV_BYTES: u32 = 1536;
+/** u64: bit n is set when events whose queue and operation (EVENT_RUN_MASK) are n go to the table's owner at once. */
+export const EVDEV_DIRECT: u32 = 1536;
+/** 1 when new and forwarded events of all queues do. */
+export const EVDEV_ALL_DIRECT: u32 = 1544;
+/** By queue, 16 bytes each: 1 in the byte of that number, to count a burst's queues with. */
+export const EVDEV_ONES: u32 = 1600;
+export const EVDEV_BYTES: u32 = 1856;
 
 /** A bell: two words. Not 0: there is something for its port, or its lcore. Set by anybody, cleared by the one who sleeps on it. */
 export const BELL_RUNG: u32 = 0;
@@ -185,17 +191,26 @@ export const EVPORT_MOVING_TARGETS: u32 = 864;
 /** The message being sent, and the one received: a slot each. */
 export const EVPORT_MESSAGE: u32 = 896;
 export const EVPORT_RECEIVED: u32 = 912;
+/** 16 bytes of scratch. */
+export const EVPORT_SCRATCH: u32 = 928;
 /** Flows that senders must hold back: u32 each, PORTS_MAX * FLOWS_PER_MIGRATION at most; one may be there twice. */
 export const EVPORT_PAUSED_FLOWS: u32 = 1024;
 /** Scratch of the choice: distinct flows of the sample, how often each, loads by port. */
 export const EVPORT_SAMPLE_FLOWS: u32 = 3072;
 export const EVPORT_SAMPLE_COUNTS: u32 = 3584;
 export const EVPORT_LOADS: u32 = 4096;
-/** By destination: events that wait (u32), and OUTPUT_MAX slots. */
-export const EVPORT_OUTPUT_COUNTS: u32 = 4352;
-export const EVPORT_OUTPUTS: u32 = 4608;
-/** Bytes of one destination's: OUTPUT_MAX slots, 2^9. */
+/** By event of a burst, a byte each (DEPTH_MAX, and up to 3 that nobody reads): the port that owns its flow, or OWNER_NONE. */
+export const EVPORT_OWNERS: u32 = 4352;
+export const OWNER_NONE: u32 = 255;
+/**
+ * By destination: where the next event that waits for it goes (u32, an address), and OUTPUT_MAX slots. These are aligned
+ * to their size, so that the address says how many wait, and when they are full.
+ */
+export const EVPORT_OUTPUT_ENDS: u32 = 4480;
+export const EVPORT_OUTPUTS: u32 = 5120;
+/** Bytes of one destination's: OUTPUT_MAX slots, 2^9; what of an address lies in them. */
 export const EVOUTPUT_SHIFT: u32 = 9;
+export const EVOUTPUT_MASK: u32 = 511;
 
 /** A flow in these lists: the queue in the upper half, the flow hash in the lower. */
 export const FLOW_QUEUE_SHIFT: u32 = 16;

@@ -9,21 +9,22 @@ import {
   EVDEV_RINGS,
   EVDEV_TABLES,
   EVENT_QUEUE_MASK,
+  EVOUTPUT_MASK,
   EVOUTPUT_SHIFT,
   EVPORT_DEVICE,
-  EVPORT_OUTPUT_COUNTS,
+  EVPORT_OUTPUT_ENDS,
   EVPORT_OUTPUTS,
+  EVPORT_OWNERS,
   EVPORT_PAUSED,
   EVPORT_PAUSED_COUNT,
   EVPORT_PAUSED_EVENTS,
   EVPORT_PAUSED_FLOWS,
   FLOW_QUEUE_SHIFT,
-  OUTPUT_MAX,
 } from './layout.ts';
 
-/** The flow id, all 32 bits of it, folded to `bits` bits (11 or more). */
+/** The flow id, all 32 bits of it, folded to `bits` bits (13 or more; shifts by constants are faster). */
 export function flowHash(flow: u32, bits: u32): u32 {
-  return (flow ^ (flow >> bits) ^ (flow >> (bits << 1))) & ((1 << bits) - 1);
+  return (flow ^ (flow >> 13) ^ (flow >> 26)) & ((1 << bits) - 1);
 }
 
 /** The flow, as lists have it, of an event of an atomic queue. */
@@ -54,17 +55,31 @@ export function sendTo(device: u32, to: u32, slots: u32, count: u32): void {
   wake(device, to);
 }
 
+/** Sends the output buffer of port `to`, which ends at `end`; it has events, and is empty then. */
+function sendOutput(port: u32, device: u32, to: u32, end: u32): void {
+  const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
+  sendTo(device, to, output, (end - output) >> 4);
+  store<u32>(port + (to << 2), output, EVPORT_OUTPUT_ENDS);
+}
+
 /** Adds an event to the output buffer of port `to`, and sends that when it is full. */
 export function buffer(port: u32, device: u32, to: u32, slot: u32): void {
-  const counted = port + (to << 2);
-  const n = load<u32>(counted, EVPORT_OUTPUT_COUNTS);
-  const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
-  v128.store(output + (n << 4), v128.load(slot));
-  if (n + 1 === OUTPUT_MAX) {
-    sendTo(device, to, output, OUTPUT_MAX);
-    store<u32>(counted, 0, EVPORT_OUTPUT_COUNTS);
-  } else {
-    store<u32>(counted, n + 1, EVPORT_OUTPUT_COUNTS);
+  const at = load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS);
+  v128.store(at, v128.load(slot));
+  store<u32>(port + (to << 2), at + 16, EVPORT_OUTPUT_ENDS);
+  if (((at + 16) & EVOUTPUT_MASK) === 0) sendOutput(port, device, to, at + 16);
+}
+
+/** Adds `n` events to the output buffers of the ports in EVPORT_OWNERS, as `buffer` does. None of them is OWNER_NONE. */
+export function bufferOwned(port: u32, device: u32, slots: u32, n: u32): void {
+  const end = slots + (n << 4);
+  for (let owner = port; slots < end; slots += 16) {
+    const to: u32 = load<u8>(owner, EVPORT_OWNERS);
+    const at = load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS);
+    v128.store(at, v128.load(slots));
+    store<u32>(port + (to << 2), at + 16, EVPORT_OUTPUT_ENDS);
+    if (((at + 16) & EVOUTPUT_MASK) === 0) sendOutput(port, device, to, at + 16);
+    owner++;
   }
 }
 
@@ -73,11 +88,8 @@ export function flushOutputs(port: u32): void {
   const device = load<u32>(port, EVPORT_DEVICE);
   const ports = load<u32>(device, EVDEV_PORTS);
   for (let to: u32 = 0; to < ports; to++) {
-    const counted = port + (to << 2);
-    const n = load<u32>(counted, EVPORT_OUTPUT_COUNTS);
-    if (n === 0) continue;
-    sendTo(device, to, port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT), n);
-    store<u32>(counted, 0, EVPORT_OUTPUT_COUNTS);
+    const end = load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS);
+    if ((end & EVOUTPUT_MASK) !== 0) sendOutput(port, device, to, end);
   }
 }
 

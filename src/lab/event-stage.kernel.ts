@@ -1,0 +1,38 @@
+import { dequeue } from '../eventdev/dequeue.kernel.ts';
+import { enqueue } from '../eventdev/enqueue.kernel.ts';
+import { EVENT_OP_SHIFT, EVENT_QUEUE_MASK, NEEDS_TIME, OP_FORWARD } from '../eventdev/layout.ts';
+import { dequeueOne, enqueueOne } from '../eventdev/single.kernel.ts';
+import { SLOT_EVENT, SLOT_FLOW } from '../memory/layout.ts';
+
+/** Makes `n` events at `slots` forwards to the next of `stages` queues; those of the last go to the first. */
+export function advance(slots: u32, n: u32, stages: u32): void {
+  const end = slots + (n << 4);
+  for (; slots < end; slots += 16) {
+    const next = (load<u16>(slots, SLOT_EVENT) & EVENT_QUEUE_MASK) + 1;
+    store<u16>(slots, (next === stages ? 0 : next) | (OP_FORWARD << EVENT_OP_SHIFT), SLOT_EVENT);
+  }
+}
+
+/** Counts each event in the record, 64 bytes, of its stage and flow. */
+export function touch(slots: u32, n: u32, records: u32, flows: u32): void {
+  const end = slots + (n << 4);
+  for (; slots < end; slots += 16) {
+    const stage: u32 = load<u16>(slots, SLOT_EVENT) & EVENT_QUEUE_MASK;
+    const record = records + ((stage * flows + load<u32>(slots, SLOT_FLOW)) << 6);
+    store<u64>(record, load<u64>(record) + 1);
+  }
+}
+
+/**
+ * A turn of a worker that is a kernel: one dequeue, the stage, one enqueue. With `records`, each event's is touched.
+ * Returns how many events it moved; NEEDS_TIME when the dequeue does; and NEEDS_TIME and the number of the events at
+ * `slots` when the enqueue does.
+ */
+export function hop(port: u32, slots: u32, burst: u32, stages: u32, records: u32, flows: u32): u32 {
+  const n = burst === 1 ? dequeueOne(port, slots) : dequeue(port, slots, burst);
+  if (n === 0 || n === NEEDS_TIME) return n;
+  if (records !== 0) touch(slots, n, records, flows);
+  advance(slots, n, stages);
+  const sent = n === 1 ? enqueueOne(port, slots) : enqueue(port, slots, n);
+  return sent === NEEDS_TIME ? NEEDS_TIME + n : n;
+}
