@@ -3,7 +3,11 @@ import { considerMigration } from './choose.kernel.ts';
 import { giveStock } from './credits.kernel.ts';
 import {
   BACKGROUND_OPS,
+  CLOCK_EVERY_MAX,
+  CLOCK_MIN_NS,
   EVPORT_BUSY,
+  EVPORT_CLOCK_EVERY,
+  EVPORT_CLOCK_IN,
   EVPORT_CONTROL,
   EVPORT_LAST_BACKGROUND,
   EVPORT_NOW,
@@ -19,33 +23,58 @@ import { updateLoad } from './load.kernel.ts';
 import { handleControl, pauseEverywhere, tryMove } from './move.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
 
-/** True when a call has more to do than its events: a message, a step of a migration, or the background's turn. */
-export function needsBackground(port: u32): bool {
+/** True when there is a message for the port, or a step that its migration can take. */
+function isCalled(port: u32): bool {
   const control = load<u32>(port, EVPORT_CONTROL);
   const state = load<u32>(port, EVPORT_STATE);
   return (
-    load<u32>(port, EVPORT_OPS) >= BACKGROUND_OPS ||
     atomic.load<u32>(control, MPSC_HEAD) !== load<u32>(control, MPSC_TAIL) ||
     (state === MIGRATION_FINISHING && load<u32>(port, EVPORT_PENDING) === 0) ||
     state === MIGRATION_DRAINING
   );
 }
 
-/** Does it: one message a call. Returns false, with nothing done, when the caller has not told the time. */
+/** True when a call has more to do than its events: a message, a step of a migration, or the background's turn. */
+export function needsBackground(port: u32): bool {
+  return load<u32>(port, EVPORT_OPS) >= BACKGROUND_OPS || isCalled(port);
+}
+
+/**
+ * Which of the next background runs looks at the clock, which costs as much as ten events: each one, unless they follow
+ * each other so fast that every eighth is often enough.
+ */
+function planClock(port: u32): void {
+  const now = load<u64>(port, EVPORT_NOW);
+  const passed = now - load<u64>(port, EVPORT_LAST_BACKGROUND);
+  store<u64>(port, now, EVPORT_LAST_BACKGROUND);
+  const skipped = load<u32>(port, EVPORT_CLOCK_EVERY);
+  const every = passed < CLOCK_MIN_NS ? min(skipped << 1, CLOCK_EVERY_MAX) : passed < 2 * CLOCK_MIN_NS ? skipped : 1;
+  store<u32>(port, every, EVPORT_CLOCK_EVERY);
+  store<u32>(port, every, EVPORT_CLOCK_IN);
+}
+
+/** Does it: one message a call. Returns false, with nothing done, when the caller has not told the time and it is needed. */
 export function background(port: u32): bool {
-  if (load<u32>(port, EVPORT_TIMED) === 0) return false;
-  handleControl(port);
-  const state = load<u32>(port, EVPORT_STATE);
-  if (state === MIGRATION_FINISHING && load<u32>(port, EVPORT_PENDING) === 0) pauseEverywhere(port);
-  else if (state === MIGRATION_DRAINING) tryMove(port);
-  if (load<u32>(port, EVPORT_OPS) >= BACKGROUND_OPS) {
-    store<u32>(port, 0, EVPORT_OPS);
-    store<u64>(port, load<u64>(port, EVPORT_NOW), EVPORT_LAST_BACKGROUND);
-    flushOutputs(port);
-    updateLoad(port);
-    if (load<u32>(port, EVPORT_BUSY) === 0) giveStock(port);
-    considerMigration(port);
+  const isTurn = load<u32>(port, EVPORT_OPS) >= BACKGROUND_OPS;
+  const isTimed = load<u32>(port, EVPORT_TIMED) !== 0;
+  if (!isTimed && (load<u32>(port, EVPORT_CLOCK_IN) <= 1 || isCalled(port))) return false;
+  if (isTimed) {
+    handleControl(port);
+    const state = load<u32>(port, EVPORT_STATE);
+    if (state === MIGRATION_FINISHING && load<u32>(port, EVPORT_PENDING) === 0) pauseEverywhere(port);
+    else if (state === MIGRATION_DRAINING) tryMove(port);
   }
+  if (!isTurn) return true;
+  store<u32>(port, 0, EVPORT_OPS);
+  flushOutputs(port);
+  if (!isTimed) {
+    store<u32>(port, load<u32>(port, EVPORT_CLOCK_IN) - 1, EVPORT_CLOCK_IN);
+    return true;
+  }
+  planClock(port);
+  updateLoad(port);
+  if (load<u32>(port, EVPORT_BUSY) === 0) giveStock(port);
+  considerMigration(port);
   return true;
 }
 

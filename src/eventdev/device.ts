@@ -27,6 +27,7 @@ import {
   EVENT_OP_SHIFT,
   EVOUTPUT_SHIFT,
   EVPORT_BELL,
+  EVPORT_CLOCK_EVERY,
   EVPORT_CONTROL,
   EVPORT_CREDITS,
   EVPORT_DEQUEUE_DEPTH,
@@ -355,6 +356,7 @@ export class EventDevice {
       clear(at + MPSC_RUNS, at + MPSC_RUNS + slots * 4);
     }
     u32[(block + EVPORT_RANDOM) >>> 2] = random.next() | 1;
+    u32[(block + EVPORT_CLOCK_EVERY) >>> 2] = 1;
   }
 
   #linksToChange(port: number, queue: number): Set<number> {

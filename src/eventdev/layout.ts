@@ -38,6 +38,9 @@ export const CREDITS_MIN: u32 = 64;
 export const CREDITS_MAX: u32 = 128;
 /** Operations between two background runs; a call counts one, and one for each event. */
 export const BACKGROUND_OPS: u32 = 128;
+/** Background runs that look at the clock are so far apart, when they can be, and so many at most is one of them. */
+export const CLOCK_MIN_NS: u32 = 10000;
+export const CLOCK_EVERY_MAX: u32 = 8;
 /** Events of the sample that the choice of a flow is made from. */
 export const SAMPLE_EVENTS: u32 = 128;
 /** Slots that a port has dequeued when it tells senders; fewer than SAMPLE_EVENTS, the places that a ring has to spare. */
@@ -158,6 +161,9 @@ export const EVPORT_MIGRATION_START: u32 = 152;
 
 /** The ring's tail. Senders see it up to TAIL_LAG slots late: a ring has places to spare, and an atomic store is slow. */
 export const EVPORT_TAIL: u32 = 160;
+/** Every so many background runs look at the clock, and the next one that does (1 or 0 is the next). */
+export const EVPORT_CLOCK_EVERY: u32 = 164;
+export const EVPORT_CLOCK_IN: u32 = 168;
 
 /** Load, 0 to LOAD_MAX, and the load of flows on their way here: others read the one and add to the other. */
 export const EVPORT_LOAD: u32 = 256;
@@ -183,7 +189,7 @@ export const EVPORT_QUEUE_DEQUEUED: u32 = 640;
 /** End of what a reset of the statistics clears, from EVPORT_NEW_ENQUEUED on. */
 export const EVPORT_COUNTERS_END: u32 = 768;
 /** When the background last ran. */
-export const EVPORT_LAST_BACKGROUND: u32 = 768;
+export const EVPORT_LAST_BACKGROUND: u32 = 776;
 
 /** The flows that this port is moving, and where to: u32 each. Read by others from a request to its confirmation. */
 export const EVPORT_MOVING_FLOWS: u32 = 832;

@@ -79,13 +79,16 @@ export function dequeueOne(port: u32, target: u32): u32 {
   ) {
     return dequeue(port, target, 1);
   }
-  v128.store(target, v128.load(ring + MPSC_RUNS + (size << 2) + ((tail & (size - 1)) << 4)));
+  const slot = ring + MPSC_RUNS + (size << 2) + ((tail & (size - 1)) << 4);
+  // From the ring: what was just stored would have to be waited for.
+  const queue: u32 = load<u16>(slot, SLOT_EVENT) & EVENT_QUEUE_MASK;
+  v128.store(target, v128.load(slot));
   store<u32>(port, tail + 1, EVPORT_TAIL);
   if (tail + 1 - load<u32>(ring, MPSC_TAIL) >= TAIL_LAG) atomic.store<u32>(ring, tail + 1, MPSC_TAIL);
   store<u32>(port, 0, EVPORT_TIMED);
   store<u32>(port, load<u32>(port, EVPORT_OPS) + 2, EVPORT_OPS);
   store<u32>(port, 1, EVPORT_PENDING);
   count(port + EVPORT_DEQUEUED, 1);
-  count(port + EVPORT_QUEUE_DEQUEUED + ((load<u16>(target, SLOT_EVENT) & EVENT_QUEUE_MASK) << 3), 1);
+  count(port + EVPORT_QUEUE_DEQUEUED + (queue << 3), 1);
   return 1;
 }
