@@ -23,6 +23,7 @@ import {
   EVDEV_QUEUES,
   EVDEV_RINGS,
   EVDEV_RUNNING,
+  EVDEV_STRATEGY,
   EVDEV_TABLES,
   EVENT_OP_SHIFT,
   EVOUTPUT_SHIFT,
@@ -59,8 +60,16 @@ import {
   SCHEDULE_ATOMIC,
   SCHEDULE_PARALLEL,
   SCHEDULE_SINGLE_LINK,
+  STRATEGY_FLOW_GROUP,
+  STRATEGY_SINGLE_FLOW,
 } from './layout.ts';
-import { type CheckedOptions, checkOptions, type EventDeviceOptions, type EventPortOptions } from './options.ts';
+import {
+  type CheckedOptions,
+  checkOptions,
+  type EventDeviceOptions,
+  type EventPortOptions,
+  type Migration,
+} from './options.ts';
 import { EventXstats } from './xstats.ts';
 
 const SCHEDULE_WORDS = {
@@ -68,6 +77,7 @@ const SCHEDULE_WORDS = {
   parallel: SCHEDULE_PARALLEL,
   'single-link': SCHEDULE_SINGLE_LINK,
 } as const;
+const STRATEGY_WORDS = { 'flow-group': STRATEGY_FLOW_GROUP, 'single-flow': STRATEGY_SINGLE_FLOW } as const;
 /** Messages that one other port may have on their way to a port. */
 const CONTROL_PER_PORT = 4;
 
@@ -163,6 +173,21 @@ export class EventDevice {
   /** Credits in all: events that may be in the device at once. */
   get credits(): number {
     return this.#sizes.credits;
+  }
+
+  /** Credits on loan above which a port refuses new events, unless its own threshold is lower. */
+  get newEventsLimit(): number {
+    return this.#options.newEventsLimit;
+  }
+
+  /** How busy ports choose what to move. */
+  get migration(): Migration {
+    return this.#options.migration;
+  }
+
+  /** Bits that flow ids are folded to. */
+  get flowHashBits(): 13 | 15 {
+    return this.#options.flowHashBits;
   }
 
   /** True between `start` and `stop`. */
@@ -263,7 +288,8 @@ export class EventDevice {
   }
 
   #writeDevice(): void {
-    const { ports, queues, flowHashBits } = this.#options;
+    const { ports, queues, flowHashBits, migration } = this.#options;
+    this.#write(EVDEV_STRATEGY, STRATEGY_WORDS[migration]);
     this.#write(EVDEV_PORTS, ports.length);
     this.#write(EVDEV_QUEUES, queues.length);
     this.#write(EVDEV_HASH_BITS, flowHashBits);

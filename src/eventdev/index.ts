@@ -34,6 +34,6 @@
 
 export { createEventDevice, EventDevice, eventDeviceBytes } from './device.ts';
 export { EVENT_OP, type Event, readEvent, writeEvent } from './event.ts';
-export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Schedule } from './options.ts';
+export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Migration, Schedule } from './options.ts';
 export { attachEventPort, type EventKernels, type EventPort, type EventPortAttachOptions } from './port.ts';
 export { EventXstats } from './xstats.ts';

@@ -61,6 +61,11 @@ export const SCHEDULE_ATOMIC: u32 = 0;
 export const SCHEDULE_PARALLEL: u32 = 1;
 export const SCHEDULE_SINGLE_LINK: u32 = 2;
 
+/** Up to FLOWS_PER_MIGRATION flows at a time, each to where it leaves the lowest load; flows on their way count. */
+export const STRATEGY_FLOW_GROUP: u32 = 0;
+/** One flow at a time, the smallest of the sample; flows on their way are not known. DPDK's driver as it was in 2018. */
+export const STRATEGY_SINGLE_FLOW: u32 = 1;
+
 export const EVDEV_PORTS: u32 = 0;
 export const EVDEV_QUEUES: u32 = 4;
 /** Bits of a flow hash: 13 or 15. */
@@ -73,6 +78,8 @@ export const EVDEV_TABLES: u32 = 16;
 export const EVDEV_EPOCH: u32 = 20;
 /** 1 between start and stop. */
 export const EVDEV_RUNNING: u32 = 24;
+/** STRATEGY_…: how flows to move are chosen. */
+export const EVDEV_STRATEGY: u32 = 28;
 /** QUEUES_MAX entries. */
 export const EVDEV_QUEUE_ENTRIES: u32 = 64;
 export const EVQUEUE_SHIFT: u32 = 4;

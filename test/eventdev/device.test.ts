@@ -24,6 +24,11 @@ test.each<[string, Partial<EventDeviceOptions>, RegExp]>([
   ['a depth too high', { ports: [{}, { enqueueDepth: 129 }] }, /ports\[1\].enqueueDepth=129/],
   ['a depth of 0', { ports: [{ dequeueDepth: 0 }] }, /ports\[0\].dequeueDepth=0/],
   ['half a port', { ports: 1.5 }, /ports=1.5/],
+  [
+    'an unknown migration',
+    { migration: 'none' as 'single-flow' },
+    /migration="none", must be one of flow-group, single/,
+  ],
   ['14 bits', { flowHashBits: 14 as 13 }, /flowHashBits=14, must be 13 or 15/],
 ])('%s is refused, and takes no memory', (_, part, message) => {
   const arena = testArena();
@@ -44,7 +49,18 @@ test('defaults and bounds are read back', () => {
     implicitRelease: true,
   });
   expect(device.portOptions(1)).toMatchObject({ implicitRelease: false, enqueueDepth: 128 });
+  expect([device.newEventsLimit, device.migration, device.flowHashBits]).toEqual([4096, 'flow-group', 13]);
   expect(() => device.portOptions(2)).toThrow(/port 2, must be a whole number from 0 to 1/);
+});
+
+test('the migration of single flows hashes to 15 bits, unless told otherwise', () => {
+  const read = (part: Partial<EventDeviceOptions>): unknown[] => {
+    const device = createEventDevice(testArena(), { ...GOOD, ...part });
+    return [device.migration, device.flowHashBits];
+  };
+  expect(read({ migration: 'single-flow' })).toEqual(['single-flow', 15]);
+  expect(read({ migration: 'single-flow', flowHashBits: 13 })).toEqual(['single-flow', 13]);
+  expect(read({ migration: 'flow-group', flowHashBits: 15 })).toEqual(['flow-group', 15]);
 });
 
 test('there are credits for every port’s stock', () => {
