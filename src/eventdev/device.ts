@@ -34,11 +34,11 @@ import {
   EVPORT_DEVICE,
   EVPORT_ENQUEUE_DEPTH,
   EVPORT_ID,
-  EVPORT_IMMIGRATION_LOAD,
   EVPORT_IMPLICIT_RELEASE,
   EVPORT_LAST_BACKGROUND,
   EVPORT_LOAD,
   EVPORT_MOVING_FLOWS,
+  EVPORT_NEW_ENQUEUED,
   EVPORT_OUTPUT_ENDS,
   EVPORT_OUTPUTS,
   EVPORT_PAUSED,
@@ -70,6 +70,7 @@ import {
   type EventPortOptions,
   type Migration,
 } from './options.ts';
+import { type MigrationStatus, migrationsOf, type UnattendedPort, unattendedPorts } from './status.ts';
 import { EventXstats } from './xstats.ts';
 
 const SCHEDULE_WORDS = {
@@ -261,6 +262,19 @@ export class EventDevice {
     this.#releaseRegions();
   }
 
+  /**
+   * Ports that some thread attached to and that have not run their background for `overMs` ms (1,000 by default), the
+   * longest first. They hold back events, and whatever moves flows waits for them. None when the device is not started.
+   */
+  unattended(overMs = 1000): UnattendedPort[] {
+    return this.running ? unattendedPorts(this.#arena, this.address, overMs) : [];
+  }
+
+  /** Ports that are moving flows at the moment, and who each waits for. None when the device is not started. */
+  migrations(): MigrationStatus[] {
+    return this.running ? migrationsOf(this.#arena, this.address) : [];
+  }
+
   /** Address of port `id`, for `attachEventPort`. @throws RingwayError `BAD_ARGUMENT` when there is no such port. */
   portAddress(id: number): number {
     this.#checkIndex('port', id, this.ports);
@@ -367,7 +381,7 @@ export class EventDevice {
     const values = [...kept, EVPORT_PAUSED, EVPORT_STASH].map((offset) => [offset, u32[(block + offset) >>> 2] ?? 0]);
     clear(EVPORT_CREDITS, EVPORT_LOAD);
     for (const [offset = 0, value = 0] of values) u32[(block + offset) >>> 2] = value;
-    clear(EVPORT_LOAD, EVPORT_IMMIGRATION_LOAD + 4);
+    clear(EVPORT_LOAD, EVPORT_NEW_ENQUEUED);
     clear(EVPORT_LAST_BACKGROUND, EVPORT_MOVING_FLOWS);
     for (let to = 0; to < this.ports; to++) {
       u32[(block + EVPORT_OUTPUT_ENDS + to * 4) >>> 2] = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);

@@ -36,4 +36,5 @@ export { createEventDevice, EventDevice, eventDeviceBytes } from './device.ts';
 export { EVENT_OP, type Event, readEvent, writeEvent } from './event.ts';
 export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Migration, Schedule } from './options.ts';
 export { attachEventPort, type EventKernels, type EventPort, type EventPortAttachOptions } from './port.ts';
+export type { MigrationStatus, UnattendedPort } from './status.ts';
 export { EventXstats } from './xstats.ts';

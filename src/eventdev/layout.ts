@@ -129,8 +129,6 @@ export const EVPORT_PAUSED_COUNT: u32 = 32;
 export const EVPORT_PAUSED_EVENTS: u32 = 36;
 /** Events at the start of the stash. */
 export const EVPORT_STASHED: u32 = 40;
-/** Confirmations of the last request. */
-export const EVPORT_CONFIRMED: u32 = 44;
 /** 1 when EVPORT_NOW was written for this call. */
 export const EVPORT_TIMED: u32 = 48;
 /** 1 from the first dequeue that found events to the next that found none. */
@@ -169,6 +167,10 @@ export const EVPORT_TAIL: u32 = 160;
 /** Load, 0 to LOAD_MAX, and the load of flows on their way here: others read the one and add to the other. */
 export const EVPORT_LOAD: u32 = 256;
 export const EVPORT_IMMIGRATION_LOAD: u32 = 260;
+/** Bit n % 32 of word n / 32: port n has not confirmed the last request yet. */
+export const EVPORT_WAITS: u32 = 264;
+/** When a thread attached to the port, u64; 0 when none has since the start. */
+export const EVPORT_ATTACHED: u32 = 272;
 
 /** The port's own bell. A port that an lcore polls has the lcore's. */
 export const EVPORT_BELL: u32 = 320;

@@ -13,7 +13,6 @@ import {
   EVDEV_PORTS,
   EVDEV_QUEUE_ENTRIES,
   EVDEV_TABLES,
-  EVPORT_CONFIRMED,
   EVPORT_CONTROL,
   EVPORT_DEVICE,
   EVPORT_DRAIN_TO,
@@ -38,6 +37,7 @@ import {
   EVPORT_STASHED,
   EVPORT_STATE,
   EVPORT_TAIL,
+  EVPORT_WAITS,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
   FLOW_HASH_MASK,
@@ -63,11 +63,21 @@ function tell(port: u32, to: u32, type: u32): void {
   wake(device, to);
 }
 
+/** The word of EVPORT_WAITS that has the bit of port `id`. */
+function waitsWord(port: u32, id: u32): u32 {
+  return port + EVPORT_WAITS + ((id >> 5) << 2);
+}
+
 function tellAll(port: u32, type: u32): void {
-  store<u32>(port, 0, EVPORT_CONFIRMED);
   const ports = load<u32>(load<u32>(port, EVPORT_DEVICE), EVDEV_PORTS);
   const self = load<u32>(port, EVPORT_ID);
-  for (let to: u32 = 0; to < ports; to++) if (to !== self) tell(port, to, type);
+  for (let to: u32 = 0; to < ports; to++) {
+    if (to === self) continue;
+    // Who has not confirmed yet, not only how many: a port that nobody attends to is to be named.
+    const word = waitsWord(port, to);
+    atomic.store<u32>(word, load<u32>(word) | (1 << (to & 31)));
+    tell(port, to, type);
+  }
 }
 
 /** Holds back the flows that port `from` moves, which may be this one. */
@@ -257,11 +267,11 @@ export function tryMove(port: u32): void {
   tellAll(port, CONTROL_UNPAUSE);
 }
 
-function confirmed(port: u32): void {
-  const device = load<u32>(port, EVPORT_DEVICE);
-  const n = load<u32>(port, EVPORT_CONFIRMED) + 1;
-  store<u32>(port, n, EVPORT_CONFIRMED);
-  if (n < load<u32>(device, EVDEV_PORTS) - 1) return;
+/** Port `from` has confirmed the last request: goes on when nobody else is missing. */
+function confirmed(port: u32, from: u32): void {
+  const word = waitsWord(port, from);
+  atomic.store<u32>(word, load<u32>(word) & ~(1 << (from & 31)));
+  if (load<u64>(port, EVPORT_WAITS) !== 0) return;
   if (load<u32>(port, EVPORT_STATE) === MIGRATION_PAUSING) {
     // This port's own events of the flows left its output buffers when it paused them.
     store<u32>(port, atomic.load<u32>(load<u32>(port, EVPORT_RING), MPSC_HEAD), EVPORT_DRAIN_TO);
@@ -289,7 +299,7 @@ export function handleControl(port: u32): void {
   const type = load<u32>(message, CONTROL_TYPE);
   const origin = load<u32>(message, CONTROL_PORT);
   if (type === CONTROL_CONFIRM) {
-    confirmed(port);
+    confirmed(port, origin);
     return;
   }
   const from = load<u32>(load<u32>(port, EVPORT_DEVICE) + (origin << 2), EVDEV_BLOCKS);

@@ -5,6 +5,7 @@ import {
   EVDEV_BELLS,
   EVDEV_EPOCH,
   EVDEV_RUNNING,
+  EVPORT_ATTACHED,
   EVPORT_BELL,
   EVPORT_DEVICE,
   EVPORT_ID,
@@ -12,6 +13,7 @@ import {
   EVPORT_TIMED,
   NEEDS_TIME,
 } from './layout.ts';
+import { deviceNow } from './status.ts';
 
 /** The kernels of the event device, for callers that run whole loops in WebAssembly or simulate. */
 export interface EventKernels {
@@ -103,6 +105,8 @@ export function attachEventPort(arena: Arena, address: number, options: EventPor
   Atomics.store(u32, (device + EVDEV_BELLS + id * 4) >>> 2, bell);
   const rung = (bell + BELL_RUNG) >>> 2;
   const tellTime = portClock(arena, address);
+  const attached = new BigUint64Array(arena.handle.memory.buffer, address + EVPORT_ATTACHED, 1);
+  Atomics.store(attached, 0, BigInt(deviceNow(arena, device)));
 
   const dequeueNow = (slots: number, max: number): number => {
     let n = max === 1 ? eventdevDequeueOne(address, slots) : eventdevDequeue(address, slots, max);
