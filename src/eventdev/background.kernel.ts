@@ -1,6 +1,7 @@
 import { MPSC_HEAD, MPSC_TAIL } from '../ring/layout.ts';
 import { considerMigration } from './choose.kernel.ts';
 import { giveStock } from './credits.kernel.ts';
+import { evacuate } from './evacuate.kernel.ts';
 import {
   BACKGROUND_OPS,
   EVPORT_BUSY,
@@ -44,6 +45,7 @@ export function background(port: u32): bool {
     flushOutputs(port);
     updateLoad(port);
     if (load<u32>(port, EVPORT_BUSY) === 0) giveStock(port);
+    evacuate(port);
     considerMigration(port);
   }
   return true;

@@ -29,7 +29,6 @@ import {
   EVPORT_SAMPLE_START,
   EVPORT_STATE,
   EVPORT_TAIL,
-  EVQUEUE_LINKS,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
   FLOW_QUEUE_SHIFT,
@@ -45,6 +44,7 @@ import {
   STRATEGY_SINGLE_FLOW,
   TARGET_LOAD_MAX,
 } from './layout.ts';
+import { serves } from './links.kernel.ts';
 import { beginMigration } from './move.kernel.ts';
 import { atomicFlow, findFlow, flowHash, ownerOf } from './output.kernel.ts';
 
@@ -72,7 +72,7 @@ function loadOf(device: u32, id: u32, now: u64): u32 {
  * Reads the loads of all ports, with those of flows on their way to them (none are written down with single flows).
  * Returns false when none could take more.
  */
-function readLoads(port: u32, device: u32): bool {
+export function readLoads(port: u32, device: u32): bool {
   const ports = load<u32>(device, EVDEV_PORTS);
   const now = load<u64>(port, EVPORT_NOW);
   let anyBelow = false;
@@ -119,13 +119,8 @@ function readSample(port: u32, device: u32): u32 {
   return n;
 }
 
-function serves(device: u32, port: u32, flow: u32): bool {
-  const links = device + EVDEV_QUEUE_ENTRIES + EVQUEUE_LINKS + ((flow >> FLOW_QUEUE_SHIFT) << EVQUEUE_SHIFT);
-  return ((load<u32>(links + ((port >> 5) << 2)) >> (port & 31)) & 1) !== 0;
-}
-
 /** The port other than `self` that serves `flow` and has the lowest load; PORTS when none does. */
-function lightestTarget(port: u32, device: u32, self: u32, flow: u32): u32 {
+export function lightestTarget(port: u32, device: u32, self: u32, flow: u32): u32 {
   const ports = load<u32>(device, EVDEV_PORTS);
   let best = ports;
   let lowest: u32 = LOAD_MAX + 1;

@@ -49,8 +49,6 @@ import {
   EVPORT_STASHED,
   EVPORT_TAIL,
   EVPORT_THRESHOLD,
-  EVQUEUE_LINKS,
-  EVQUEUE_ONLY,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
   OP_FORWARD,
@@ -63,6 +61,7 @@ import {
   STRATEGY_FLOW_GROUP,
   STRATEGY_SINGLE_FLOW,
 } from './layout.ts';
+import { EventLinks } from './links.ts';
 import {
   type CheckedOptions,
   checkOptions,
@@ -132,19 +131,17 @@ export class EventDevice {
   readonly #arena: Arena;
   readonly #options: CheckedOptions;
   readonly #sizes: Sizes;
-  /** For each queue, the ports linked to it. */
-  readonly #links: Set<number>[];
+  readonly #links: EventLinks;
   /** Address of the device's words. */
   readonly address: number;
   /** Statistics by name. */
   readonly xstats: EventXstats;
 
   constructor(arena: Arena, options: CheckedOptions) {
-    const { name, ports, queues } = options;
+    const { name, ports } = options;
     this.#arena = arena;
     this.#options = options;
     this.#sizes = sizesOf(options);
-    this.#links = queues.map(() => new Set());
     this.address = arena.allocate(name, EVDEV_BYTES);
     try {
       this.#write(EVDEV_TABLES, arena.allocate(`${name} tables`, this.#sizes.tableBytes));
@@ -158,6 +155,7 @@ export class EventDevice {
     }
     this.#writeDevice();
     for (const [id, port] of ports.entries()) this.#writePort(id, port);
+    this.#links = new EventLinks(arena, this.address, options);
     this.xstats = new EventXstats(arena, this.address);
   }
 
@@ -205,38 +203,51 @@ export class EventDevice {
   /** The ports linked to `queue`, in ascending order. */
   links(queue: number): number[] {
     this.#checkIndex('queue', queue, this.queues);
-    return [...(this.#links[queue] as Set<number>)].sort((a, b) => a - b);
+    return this.#links.of(queue);
   }
 
   /**
-   * Lets `port` serve `queue`; once is enough. Before `start` only.
+   * Lets `port` serve `queue`; once is enough. While the device runs, flows may move to it from then on.
    * @throws RingwayError `BAD_ARGUMENT` when there is no such port or queue, or a single-link queue has its port already;
-   *   `BUSY` after `start`.
+   *   `BUSY` for a single-link queue after `start`.
    */
   link(port: number, queue: number): void {
-    const linked = this.#linksToChange(port, queue);
-    const [first] = linked;
-    if (this.#options.queues[queue]?.schedule === 'single-link' && first !== undefined && first !== port) {
-      throw this.#error('BAD_ARGUMENT', `queue ${queue} is single-link and linked to port ${first}; unlink that first`);
-    }
-    linked.add(port);
-  }
-
-  /** Undoes `link`. Returns false when `port` was not linked to `queue`. @throws RingwayError as `link`. */
-  unlink(port: number, queue: number): boolean {
-    return this.#linksToChange(port, queue).delete(port);
+    this.#checkIndex('port', port, this.ports);
+    this.#checkIndex('queue', queue, this.queues);
+    this.#links.link(port, queue);
   }
 
   /**
-   * Gives each flow an owner, and lets ports be attached. Links are fixed from now on.
+   * Undoes `link`, at once, and returns false when `port` was not linked to `queue`. While the device runs, the port then
+   * moves the flows of the queue that it owns to the others: `unsettledFlows` says how many are left. Events of a parallel
+   * queue that are on their way to it by then are still its own.
+   * @throws RingwayError as `link`; `BUSY` for the last port of a queue after `start`.
+   */
+  unlink(port: number, queue: number): boolean {
+    this.#checkIndex('port', port, this.ports);
+    this.#checkIndex('queue', queue, this.queues);
+    return this.#links.unlink(port, queue);
+  }
+
+  /**
+   * Flows that ports still own, or are moving, of queues that were taken from them while the device runs. With 0 all
+   * changes of links are done: events of atomic queues come to linked ports alone. A queue of which one port is left gets
+   * its fast path back by this call.
+   */
+  unsettledFlows(): number {
+    return this.#links.unsettled();
+  }
+
+  /**
+   * Gives each flow an owner, and lets ports be attached.
    * @throws RingwayError `BUSY` when it is started, `BAD_ARGUMENT` when a queue has no port.
    */
   start(): void {
     if (this.running) throw this.#error('BUSY', 'it is started already');
-    const bare = this.#links.findIndex((linked) => linked.size === 0);
+    const bare = this.#options.queues.findIndex((_, queue) => this.#links.of(queue).length === 0);
     if (bare >= 0) throw this.#error('BAD_ARGUMENT', `queue ${bare} has no port; link one to it`);
     const random = new Random(this.#options.seed);
-    for (const queue of this.#links.keys()) this.#writeQueue(queue, random);
+    for (let queue = 0; queue < this.queues; queue++) this.#writeQueue(queue, random);
     this.#writeDirect();
     for (let id = 0; id < this.ports; id++) this.#resetPort(id, random);
     Atomics.store(this.#arena.u32, (this.address + EVDEV_ON_LOAN) >>> 2, 0);
@@ -264,7 +275,8 @@ export class EventDevice {
 
   /**
    * Ports that some thread attached to and that have not run their background for `overMs` ms (1,000 by default), the
-   * longest first. They hold back events, and whatever moves flows waits for them. None when the device is not started.
+   * longest first. They hold back events, and whatever moves flows waits for them. Not those whose thread sleeps on the
+   * port: it wakes when it is wanted. None when the device is not started.
    */
   unattended(overMs = 1000): UnattendedPort[] {
     return this.running ? unattendedPorts(this.#arena, this.address, overMs) : [];
@@ -345,11 +357,7 @@ export class EventDevice {
     const linked = this.links(queue);
     const entry = EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT);
     this.#write(entry + EVQUEUE_SCHEDULE, SCHEDULE_WORDS[queues[queue]?.schedule ?? 'atomic']);
-    this.#write(entry + EVQUEUE_ONLY, linked.length === 1 ? (linked[0] as number) + 1 : 0);
-    for (const half of [0, 1]) {
-      const bits = linked.filter((port) => port >>> 5 === half).reduce((mask, port) => mask + 2 ** (port & 31), 0);
-      this.#write(entry + EVQUEUE_LINKS + half * 4, bits);
-    }
+    this.#links.write(queue);
     const table = this.#read(EVDEV_TABLES) + (queue << flowHashBits);
     for (let flow = 0; flow < 1 << flowHashBits; flow++) {
       this.#arena.u8[table + flow] = linked[random.below(linked.length)] as number;
@@ -395,13 +403,6 @@ export class EventDevice {
       clear(at + MPSC_RUNS, at + MPSC_RUNS + slots * 4);
     }
     u32[(block + EVPORT_RANDOM) >>> 2] = random.next() | 1;
-  }
-
-  #linksToChange(port: number, queue: number): Set<number> {
-    this.#checkIndex('port', port, this.ports);
-    this.#checkIndex('queue', queue, this.queues);
-    if (this.running) throw this.#error('BUSY', 'links are fixed while it is started; call stop() first');
-    return this.#links[queue] as Set<number>;
   }
 
   #checkIndex(what: string, index: number, count: number): void {

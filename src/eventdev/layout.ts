@@ -86,7 +86,7 @@ export const EVQUEUE_SHIFT: u32 = 4;
 export const EVQUEUE_SCHEDULE: u32 = 0;
 /** One more than the only port that is linked; 0 when there are several. */
 export const EVQUEUE_ONLY: u32 = 4;
-/** Bit n % 32 of word n / 32: port n is linked. */
+/** Bit n % 32 of word n / 32: port n is linked. These and EVQUEUE_ONLY may change while the device runs. */
 export const EVQUEUE_LINKS: u32 = 8;
 /** u32 each, by port: its block, its event ring, its control ring. Written before start, then only read. */
 export const EVDEV_BLOCKS: u32 = 320;
@@ -160,6 +160,8 @@ export const EVPORT_PERIOD_START: u32 = 128;
 export const EVPORT_NEXT_LOAD: u32 = 136;
 export const EVPORT_NEXT_MIGRATION: u32 = 144;
 export const EVPORT_MIGRATION_START: u32 = 152;
+/** When the port next looks for flows of queues that it serves no longer without being asked to. */
+export const EVPORT_NEXT_EVACUATION: u32 = 208;
 
 /** The ring's tail. Senders see it up to TAIL_LAG slots late: a ring has places to spare, and an atomic store is slow. */
 export const EVPORT_TAIL: u32 = 160;
@@ -169,6 +171,10 @@ export const EVPORT_LOAD: u32 = 256;
 export const EVPORT_IMMIGRATION_LOAD: u32 = 260;
 /** Bit n % 32 of word n / 32: port n has not confirmed the last request yet. */
 export const EVPORT_WAITS: u32 = 264;
+/** Bit q: queue q was taken from the port while the device runs, so the flows of it that it owns must go. */
+export const EVPORT_UNSERVED: u32 = 280;
+/** 1 when the port has such flows, or may have: it looks for them. Set by anybody. */
+export const EVPORT_EVACUATION: u32 = 284;
 /** When a thread attached to the port, u64; 0 when none has since the start. */
 export const EVPORT_ATTACHED: u32 = 272;
 

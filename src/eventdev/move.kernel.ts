@@ -18,6 +18,7 @@ import {
   EVPORT_DRAIN_TO,
   EVPORT_EMIGRATION_NS,
   EVPORT_EMIGRATIONS,
+  EVPORT_EVACUATION,
   EVPORT_ID,
   EVPORT_IMMIGRATIONS,
   EVPORT_MESSAGE,
@@ -49,7 +50,10 @@ import {
   MIGRATION_UNPAUSING,
   SCHEDULE_PARALLEL,
 } from './layout.ts';
+
+import { serves } from './links.kernel.ts';
 import { atomicFlow, findFlow, flushOutputs, releasePaused, sendTo, wake } from './output.kernel.ts';
+
 import { count } from './runs.kernel.ts';
 
 function tell(port: u32, to: u32, type: u32): void {
@@ -122,7 +126,8 @@ function countMoved(port: u32, flows: u32): void {
 /** Nothing moves any more, and the sample of before says nothing about what is left. */
 function endMigration(port: u32): void {
   store<u32>(port, 0, EVPORT_MOVING_COUNT);
-  store<u32>(port, MIGRATION_IDLE, EVPORT_STATE);
+  // Atomic: who sees the state sees the table.
+  atomic.store<u32>(port, MIGRATION_IDLE, EVPORT_STATE);
   store<u32>(port, load<u32>(port, EVPORT_TAIL), EVPORT_SAMPLE_START);
 }
 
@@ -148,15 +153,35 @@ function moveParallel(port: u32): void {
   if (left < n) countMoved(port, n - left);
 }
 
+/** Leaves out the flows whose targets serve their queue no longer. */
+function dropUnserved(port: u32): void {
+  const device = load<u32>(port, EVPORT_DEVICE);
+  const flows = port + EVPORT_MOVING_FLOWS;
+  const targets = port + EVPORT_MOVING_TARGETS;
+  const n = load<u32>(port, EVPORT_MOVING_COUNT);
+  let left: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const flow = load<u32>(flows + (i << 2));
+    const to = load<u32>(targets + (i << 2));
+    if (!serves(device, to, flow)) continue;
+    store<u32>(flows + (left << 2), flow);
+    store<u32>(targets + (left << 2), to);
+    left++;
+  }
+  store<u32>(port, left, EVPORT_MOVING_COUNT);
+}
+
 /** Begins to move the EVPORT_MOVING_COUNT flows of EVPORT_MOVING_FLOWS. The port is idle in the protocol. */
 export function beginMigration(port: u32): void {
   store<u64>(port, load<u64>(port, EVPORT_NOW), EVPORT_MIGRATION_START);
+  // Before the links are read once more: who unlinks a target sees that flows are on their way there, or is seen here.
+  atomic.store<u32>(port, MIGRATION_FINISHING, EVPORT_STATE);
+  dropUnserved(port);
   moveParallel(port);
   if (load<u32>(port, EVPORT_MOVING_COUNT) === 0) {
     endMigration(port);
     return;
   }
-  store<u32>(port, MIGRATION_FINISHING, EVPORT_STATE);
   if (load<u32>(port, EVPORT_PENDING) === 0) pauseEverywhere(port);
 }
 
@@ -288,7 +313,10 @@ function countImmigrations(port: u32, from: u32): void {
   const self = load<u32>(port, EVPORT_ID);
   const n = load<u32>(from, EVPORT_MOVING_COUNT);
   for (let i: u32 = 0; i < n; i++) {
-    if (load<u32>(from + EVPORT_MOVING_TARGETS + (i << 2)) === self) count(port + EVPORT_IMMIGRATIONS, 1);
+    if (load<u32>(from + EVPORT_MOVING_TARGETS + (i << 2)) !== self) continue;
+    count(port + EVPORT_IMMIGRATIONS, 1);
+    // It may be of a queue that this port serves no longer: it set out before that.
+    atomic.store<u32>(port, 1, EVPORT_EVACUATION);
   }
 }
 

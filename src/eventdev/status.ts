@@ -1,5 +1,7 @@
 import type { Arena } from '../memory/arena.ts';
 import {
+  BELL_PARKED,
+  EVDEV_BELLS,
   EVDEV_BLOCKS,
   EVDEV_EPOCH,
   EVDEV_PORTS,
@@ -53,6 +55,9 @@ function reader(arena: Arena, device: number) {
   return {
     ids: Array.from({ length: u32[(device + EVDEV_PORTS) >>> 2] ?? 0 }, (_, id) => id),
     word: (id: number, offset: number): number => Atomics.load(u32, (block(id) + offset) >>> 2),
+    /** True when its thread sleeps until somebody rings. */
+    parked: (id: number): boolean =>
+      Atomics.load(u32, ((u32[(device + EVDEV_BELLS + id * 4) >>> 2] ?? 0) + BELL_PARKED) >>> 2) === 1,
     /** In one access: of two halves, one could be new and the other old. */
     long: (id: number, offset: number): number => Number(Atomics.load(longs, (block(id) + offset) / 8)),
   };
@@ -60,11 +65,11 @@ function reader(arena: Arena, device: number) {
 
 /** As `EventDevice.unattended`, of a device that is started. */
 export function unattendedPorts(arena: Arena, device: number, overMs: number): UnattendedPort[] {
-  const { ids, long } = reader(arena, device);
+  const { ids, long, parked } = reader(arena, device);
   const now = deviceNow(arena, device);
   return ids
     .map((port) => ({ port, seen: Math.max(long(port, EVPORT_LAST_BACKGROUND), long(port, EVPORT_ATTACHED)) }))
-    .filter(({ seen }) => seen > 0)
+    .filter(({ port, seen }) => seen > 0 && !parked(port))
     .map(({ port, seen }) => ({ port, sinceMs: Math.floor((now - seen) / 1e6) }))
     .filter(({ sinceMs }) => sinceMs >= overMs)
     .sort((a, b) => b.sinceMs - a.sinceMs);

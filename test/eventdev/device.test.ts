@@ -92,16 +92,22 @@ describe('links', () => {
     expect(() => device.unlink(-1, 0)).toThrow(/port -1, must be/);
   });
 
-  test('they are fixed while it is started', () => {
+  test('every queue needs a port; those of single-link queues are fixed while it is started, and the last of others', () => {
     const device = createEventDevice(testArena(), GOOD);
     device.link(0, 0);
     expect(() => device.start()).toThrow(/queue 1 has no port/);
     device.link(0, 1);
     device.start();
-    expect(() => device.link(1, 0)).toThrow(/links are fixed/);
-    expect(() => device.unlink(0, 0)).toThrow(/links are fixed/);
-    device.stop();
+    expect(() => device.link(1, 1)).toThrow(/queue 1 is single-link: its port is fixed/);
+    expect(() => device.unlink(0, 1)).toThrow(/queue 1 is single-link: its port is fixed/);
+    expect(() => device.unlink(0, 0)).toThrow(/port 0 is the last one of queue 0; link another first/);
     device.link(1, 0);
+    expect(device.unlink(0, 0)).toBe(true);
+    expect(() => device.unlink(1, 0)).toThrow(/last one of queue 0/);
+    expect(device.links(0)).toEqual([1]);
+    device.stop();
+    expect(device.unlink(0, 1)).toBe(true);
+    device.link(1, 1);
     device.start();
   });
 });

@@ -60,6 +60,21 @@ test('a port that nobody ever attached to is not unattended', () => {
   });
 });
 
+test('a port whose thread sleeps on it is not unattended, nor just after it woke', async () => {
+  const bench = eventBench({ ports: 2, queues: [ATOMIC] }, [[0]]);
+  const waiting = bench.ports[0]?.waitAsync(60_000);
+  laterBy(3000, () => {
+    expect(bench.device.unattended().map(({ port }) => port)).toEqual([1]);
+  });
+  bench.put(1, [{ queue: 0, flow: 0, op: EVENT_OP.NEW, id: 1 }]);
+  bench.put(1, []);
+  expect(await waiting).toBe(true);
+  laterBy(3000, () => {
+    expect(bench.get(0)).toHaveLength(1);
+    expect(bench.device.unattended().map(({ port }) => port)).toEqual([1]);
+  });
+});
+
 test('a migration says what it waits for, port by port', () => {
   const bench = eventBench({ ports: 4, queues: [ATOMIC] });
   expect(bench.device.migrations()).toEqual([]);
