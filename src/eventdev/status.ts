@@ -6,6 +6,7 @@ import {
   EVDEV_EPOCH,
   EVDEV_PORTS,
   EVPORT_ATTACHED,
+  EVPORT_BELL,
   EVPORT_LAST_BACKGROUND,
   EVPORT_MIGRATION_START,
   EVPORT_MOVING_COUNT,
@@ -55,9 +56,12 @@ function reader(arena: Arena, device: number) {
   return {
     ids: Array.from({ length: u32[(device + EVDEV_PORTS) >>> 2] ?? 0 }, (_, id) => id),
     word: (id: number, offset: number): number => Atomics.load(u32, (block(id) + offset) >>> 2),
-    /** True when its thread sleeps until somebody rings. */
-    parked: (id: number): boolean =>
-      Atomics.load(u32, ((u32[(device + EVDEV_BELLS + id * 4) >>> 2] ?? 0) + BELL_PARKED) >>> 2) === 1,
+    /** True when its thread sleeps until somebody rings. With other processes, ports sleep for a ms only, or died asleep. */
+    parked: (id: number): boolean => {
+      const bell = u32[(device + EVDEV_BELLS + id * 4) >>> 2] ?? 0;
+      if (arena.handle.path !== undefined && bell === block(id) + EVPORT_BELL) return false;
+      return Atomics.load(u32, (bell + BELL_PARKED) >>> 2) === 1;
+    },
     /** In one access: of two halves, one could be new and the other old. */
     long: (id: number, offset: number): number => Number(Atomics.load(longs, (block(id) + offset) / 8)),
   };
