@@ -5,6 +5,7 @@ import { attachMpscRing, mpscRingBytes } from '../ring/ring.ts';
 import { alignUp, nextPowerOfTwo } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import { Random } from '../util/random.ts';
+import { capabilitiesOf, type EventCapabilities } from './capabilities.ts';
 import {
   CREDITS_MAX,
   EVDEV_ALL_DIRECT,
@@ -67,6 +68,7 @@ import {
   checkOptions,
   type EventDeviceOptions,
   type EventPortOptions,
+  type EventQueueOptions,
   type Migration,
 } from './options.ts';
 import { type MigrationStatus, migrationsOf, type UnattendedPort, unattendedPorts } from './status.ts';
@@ -189,6 +191,11 @@ export class EventDevice {
     return this.#options.flowHashBits;
   }
 
+  /** What this device can do. */
+  get capabilities(): EventCapabilities {
+    return capabilitiesOf(this.#arena, this.#options);
+  }
+
   /** True between `start` and `stop`. */
   get running(): boolean {
     return this.#read(EVDEV_RUNNING) === 1;
@@ -198,6 +205,18 @@ export class EventDevice {
   portOptions(id: number): Required<EventPortOptions> {
     this.#checkIndex('port', id, this.ports);
     return this.#options.ports[id] as Required<EventPortOptions>;
+  }
+
+  /** What queue `id` is made of, defaults filled in. @throws RingwayError `BAD_ARGUMENT` when there is no such queue. */
+  queueOptions(id: number): Required<EventQueueOptions> {
+    this.#checkIndex('queue', id, this.queues);
+    return this.#options.queues[id] as Required<EventQueueOptions>;
+  }
+
+  /** The queues that `port` is linked to, in ascending order. */
+  queuesOf(port: number): number[] {
+    this.#checkIndex('port', port, this.ports);
+    return this.#options.queues.flatMap((_, queue) => (this.#links.of(queue).includes(port) ? [queue] : []));
   }
 
   /** The ports linked to `queue`, in ascending order. */

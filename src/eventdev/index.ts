@@ -32,6 +32,7 @@
  * @module
  */
 
+export type { EventCapabilities } from './capabilities.ts';
 export { createEventDevice, EventDevice, eventDeviceBytes } from './device.ts';
 export { EVENT_OP, type Event, readEvent, writeEvent } from './event.ts';
 export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Migration, Schedule } from './options.ts';

@@ -64,6 +64,7 @@ export interface CheckedOptions {
 
 const SCHEDULES: readonly Schedule[] = ['atomic', 'parallel', 'single-link'];
 const MIGRATIONS: readonly Migration[] = ['flow-group', 'single-flow'];
+const NAME_MAX = 40;
 const LIMIT_DEFAULT = 4096;
 const DEPTH_DEFAULT = 32;
 
@@ -90,11 +91,24 @@ function checkPort(name: string, at: string, options: EventPortOptions, limit: n
   };
 }
 
+/** What has no default is there: callers in JavaScript may leave it out. */
+function requireParts({ name, ports, queues }: EventDeviceOptions): void {
+  const bytes = typeof name === 'string' ? Buffer.byteLength(name) : 0;
+  if (bytes < 1 || bytes > NAME_MAX) {
+    throw new RingwayError('BAD_ARGUMENT', `event device: name=${name}, must be 1 to ${NAME_MAX} bytes`);
+  }
+  if (typeof ports !== 'number' && !Array.isArray(ports)) {
+    throw new RingwayError('BAD_ARGUMENT', `${name}: ports=${ports}, must be a whole number or a list`);
+  }
+  if (!Array.isArray(queues)) throw new RingwayError('BAD_ARGUMENT', `${name}: queues=${queues}, must be a list`);
+}
+
 /**
  * Checks what a device is made of, and fills in the defaults.
  * @throws RingwayError `BAD_ARGUMENT` naming the field.
  */
 export function checkOptions(options: EventDeviceOptions): CheckedOptions {
+  requireParts(options);
   const { name, ports, queues, newEventsLimit = LIMIT_DEFAULT, migration = 'flow-group', seed = 1 } = options;
   oneOf(name, 'migration', migration, MIGRATIONS);
   const { flowHashBits = migration === 'single-flow' ? 15 : 13 } = options;

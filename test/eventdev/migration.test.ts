@@ -78,7 +78,7 @@ test('a flow moves with what waits in the ring, in a stash and at other ports, i
   expect(bench.device.xstats.get('port_0_migration_latency')).toBeGreaterThan(0);
 });
 
-test('it waits until the application has finished what it holds, takes nothing on meanwhile, and is not idle', () => {
+test('time that waits for the application to finish is not idle, and takes nothing on', () => {
   const bench = eventBench({ ports: [{ implicitRelease: false }, {}], queues: [ATOMIC] });
   const { move, get, owner } = words(bench);
   const flow = flowOfPort0(bench);
@@ -133,7 +133,7 @@ test('it waits for a sender that stands still in front of others in the ring', (
   expect(got).toEqual([4, 5]);
 });
 
-test('it ends at once when the port keeps paused events', () => {
+test('no reordering when events are paused as flows begin to move: the move ends at once', () => {
   const bench = eventBench({ ports: 2, queues: [ATOMIC] });
   const { move, get, set } = words(bench);
   set(0, layout.EVPORT_PAUSED_EVENTS, 1);
