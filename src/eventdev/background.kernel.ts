@@ -1,6 +1,7 @@
 import { MPSC_HEAD, MPSC_TAIL } from '../ring/layout.ts';
 import { considerMigration } from './choose.kernel.ts';
 import { giveStock } from './credits.kernel.ts';
+import { evacuate } from './evacuate.kernel.ts';
 import {
   BACKGROUND_OPS,
   CLOCK_EVERY_MAX,
@@ -74,6 +75,7 @@ export function background(port: u32): bool {
   planClock(port);
   updateLoad(port);
   if (load<u32>(port, EVPORT_BUSY) === 0) giveStock(port);
+  evacuate(port);
   considerMigration(port);
   return true;
 }

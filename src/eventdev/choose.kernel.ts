@@ -7,6 +7,7 @@ import {
   EVDEV_HASH_BITS,
   EVDEV_PORTS,
   EVDEV_QUEUE_ENTRIES,
+  EVDEV_STRATEGY,
   EVENT_QUEUE_MASK,
   EVENT_TAG_SHIFT,
   EVPORT_DEVICE,
@@ -28,7 +29,6 @@ import {
   EVPORT_SAMPLE_START,
   EVPORT_STATE,
   EVPORT_TAIL,
-  EVQUEUE_LINKS,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
   FLOW_QUEUE_SHIFT,
@@ -41,8 +41,10 @@ import {
   SAMPLE_EVENTS,
   SCHEDULE_PARALLEL,
   SOURCE_LOAD_MIN,
+  STRATEGY_SINGLE_FLOW,
   TARGET_LOAD_MAX,
 } from './layout.ts';
+import { serves } from './links.kernel.ts';
 import { beginMigration } from './move.kernel.ts';
 import { atomicFlow, findFlow, flowHash, ownerOf } from './output.kernel.ts';
 
@@ -66,8 +68,11 @@ function loadOf(device: u32, id: u32, now: u64): u32 {
   return its >> <u32>min<u64>((now - due) / LOAD_INTERVAL_NS, 31);
 }
 
-/** Reads the loads of all ports, with those of flows on their way to them. Returns false when none could take more. */
-function readLoads(port: u32, device: u32): bool {
+/**
+ * Reads the loads of all ports, with those of flows on their way to them (none are written down with single flows).
+ * Returns false when none could take more.
+ */
+export function readLoads(port: u32, device: u32): bool {
   const ports = load<u32>(device, EVDEV_PORTS);
   const now = load<u64>(port, EVPORT_NOW);
   let anyBelow = false;
@@ -114,13 +119,8 @@ function readSample(port: u32, device: u32): u32 {
   return n;
 }
 
-function serves(device: u32, port: u32, flow: u32): bool {
-  const links = device + EVDEV_QUEUE_ENTRIES + EVQUEUE_LINKS + ((flow >> FLOW_QUEUE_SHIFT) << EVQUEUE_SHIFT);
-  return ((load<u32>(links + ((port >> 5) << 2)) >> (port & 31)) & 1) !== 0;
-}
-
 /** The port other than `self` that serves `flow` and has the lowest load; PORTS when none does. */
-function lightestTarget(port: u32, device: u32, self: u32, flow: u32): u32 {
+export function lightestTarget(port: u32, device: u32, self: u32, flow: u32): u32 {
   const ports = load<u32>(device, EVDEV_PORTS);
   let best = ports;
   let lowest: u32 = LOAD_MAX + 1;
@@ -133,14 +133,19 @@ function lightestTarget(port: u32, device: u32, self: u32, flow: u32): u32 {
   return best;
 }
 
-/** Chooses one more flow, of `flows` in the sample, to move: what leaves its target with the lowest load. Returns false when none should. */
+/**
+ * Chooses one more flow, of `flows` in the sample, to move: what leaves its target with the lowest load, or the smallest
+ * flow when they move singly. Returns false when no more should be chosen.
+ */
 function chooseOne(port: u32, device: u32, flows: u32): bool {
   const self = load<u32>(port, EVPORT_ID);
   const loads = port + EVPORT_LOADS;
   const source = load<u32>(loads + (self << 2));
   if (source < SOURCE_LOAD_MIN) return false;
+  const single = load<u32>(device, EVDEV_STRATEGY) === STRATEGY_SINGLE_FLOW;
   const moving = load<u32>(port, EVPORT_MOVING_COUNT);
-  let bestLoad: u32 = LOAD_MAX + 1;
+  let best: u32 = LOAD_MAX + 1;
+  let bestLoad: u32 = 0;
   let bestFlow: u32 = 0;
   let bestTarget: u32 = 0;
   let bestShare: u32 = 0;
@@ -154,18 +159,21 @@ function chooseOne(port: u32, device: u32, flows: u32): bool {
     const target = load<u32>(loads + (to << 2));
     const share = (source * load<u32>(port + EVPORT_SAMPLE_COUNTS + (i << 2))) / SAMPLE_EVENTS;
     const after = target + share;
-    if (target > TARGET_LOAD_MAX || source < target + REBALANCE_MIN || after > source || after >= bestLoad) continue;
+    const cost = single ? share : after;
+    if (target > TARGET_LOAD_MAX || source < target + REBALANCE_MIN || after > source || cost >= best) continue;
+    best = cost;
     bestLoad = after;
     bestFlow = flow;
     bestTarget = to;
     bestShare = share;
   }
-  if (bestLoad > LOAD_MAX) return false;
+  if (best > LOAD_MAX) return false;
   store<u32>(loads + (self << 2), source - bestShare);
   store<u32>(loads + (bestTarget << 2), bestLoad);
   store<u32>(port + EVPORT_MOVING_FLOWS + (moving << 2), bestFlow);
   store<u32>(port + EVPORT_MOVING_TARGETS + (moving << 2), bestTarget);
   store<u32>(port, moving + 1, EVPORT_MOVING_COUNT);
+  if (single) return false;
   atomic.add<u32>(load<u32>(device + (bestTarget << 2), EVDEV_BLOCKS), bestShare, EVPORT_IMMIGRATION_LOAD);
   return true;
 }

@@ -5,6 +5,7 @@ import { attachMpscRing, mpscRingBytes } from '../ring/ring.ts';
 import { alignUp, nextPowerOfTwo } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import { Random } from '../util/random.ts';
+import { capabilitiesOf, type EventCapabilities } from './capabilities.ts';
 import {
   CREDITS_MAX,
   EVDEV_ALL_DIRECT,
@@ -23,6 +24,7 @@ import {
   EVDEV_QUEUES,
   EVDEV_RINGS,
   EVDEV_RUNNING,
+  EVDEV_STRATEGY,
   EVDEV_TABLES,
   EVENT_OP_SHIFT,
   EVOUTPUT_SHIFT,
@@ -34,11 +36,11 @@ import {
   EVPORT_DEVICE,
   EVPORT_ENQUEUE_DEPTH,
   EVPORT_ID,
-  EVPORT_IMMIGRATION_LOAD,
   EVPORT_IMPLICIT_RELEASE,
   EVPORT_LAST_BACKGROUND,
   EVPORT_LOAD,
   EVPORT_MOVING_FLOWS,
+  EVPORT_NEW_ENQUEUED,
   EVPORT_OUTPUT_ENDS,
   EVPORT_OUTPUTS,
   EVPORT_PAUSED,
@@ -49,8 +51,6 @@ import {
   EVPORT_STASHED,
   EVPORT_TAIL,
   EVPORT_THRESHOLD,
-  EVQUEUE_LINKS,
-  EVQUEUE_ONLY,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
   OP_FORWARD,
@@ -60,8 +60,19 @@ import {
   SCHEDULE_ATOMIC,
   SCHEDULE_PARALLEL,
   SCHEDULE_SINGLE_LINK,
+  STRATEGY_FLOW_GROUP,
+  STRATEGY_SINGLE_FLOW,
 } from './layout.ts';
-import { type CheckedOptions, checkOptions, type EventDeviceOptions, type EventPortOptions } from './options.ts';
+import { EventLinks } from './links.ts';
+import {
+  type CheckedOptions,
+  checkOptions,
+  type EventDeviceOptions,
+  type EventPortOptions,
+  type EventQueueOptions,
+  type Migration,
+} from './options.ts';
+import { type MigrationStatus, migrationsOf, type UnattendedPort, unattendedPorts } from './status.ts';
 import { EventXstats } from './xstats.ts';
 
 const SCHEDULE_WORDS = {
@@ -69,6 +80,7 @@ const SCHEDULE_WORDS = {
   parallel: SCHEDULE_PARALLEL,
   'single-link': SCHEDULE_SINGLE_LINK,
 } as const;
+const STRATEGY_WORDS = { 'flow-group': STRATEGY_FLOW_GROUP, 'single-flow': STRATEGY_SINGLE_FLOW } as const;
 /** Messages that one other port may have on their way to a port. */
 const CONTROL_PER_PORT = 4;
 
@@ -122,19 +134,17 @@ export class EventDevice {
   readonly #arena: Arena;
   readonly #options: CheckedOptions;
   readonly #sizes: Sizes;
-  /** For each queue, the ports linked to it. */
-  readonly #links: Set<number>[];
+  readonly #links: EventLinks;
   /** Address of the device's words. */
   readonly address: number;
   /** Statistics by name. */
   readonly xstats: EventXstats;
 
   constructor(arena: Arena, options: CheckedOptions) {
-    const { name, ports, queues } = options;
+    const { name, ports } = options;
     this.#arena = arena;
     this.#options = options;
     this.#sizes = sizesOf(options);
-    this.#links = queues.map(() => new Set());
     this.address = arena.allocate(name, EVDEV_BYTES);
     try {
       this.#write(EVDEV_TABLES, arena.allocate(`${name} tables`, this.#sizes.tableBytes));
@@ -148,6 +158,7 @@ export class EventDevice {
     }
     this.#writeDevice();
     for (const [id, port] of ports.entries()) this.#writePort(id, port);
+    this.#links = new EventLinks(arena, this.address, options);
     this.xstats = new EventXstats(arena, this.address);
   }
 
@@ -166,6 +177,26 @@ export class EventDevice {
     return this.#sizes.credits;
   }
 
+  /** Credits on loan above which a port refuses new events, unless its own threshold is lower. */
+  get newEventsLimit(): number {
+    return this.#options.newEventsLimit;
+  }
+
+  /** How busy ports choose what to move. */
+  get migration(): Migration {
+    return this.#options.migration;
+  }
+
+  /** Bits that flow ids are folded to. */
+  get flowHashBits(): 13 | 15 {
+    return this.#options.flowHashBits;
+  }
+
+  /** What this device can do. */
+  get capabilities(): EventCapabilities {
+    return capabilitiesOf(this.#arena, this.#options);
+  }
+
   /** True between `start` and `stop`. */
   get running(): boolean {
     return this.#read(EVDEV_RUNNING) === 1;
@@ -177,41 +208,66 @@ export class EventDevice {
     return this.#options.ports[id] as Required<EventPortOptions>;
   }
 
+  /** What queue `id` is made of, defaults filled in. @throws RingwayError `BAD_ARGUMENT` when there is no such queue. */
+  queueOptions(id: number): Required<EventQueueOptions> {
+    this.#checkIndex('queue', id, this.queues);
+    return this.#options.queues[id] as Required<EventQueueOptions>;
+  }
+
+  /** The queues that `port` is linked to, in ascending order. */
+  queuesOf(port: number): number[] {
+    this.#checkIndex('port', port, this.ports);
+    return this.#options.queues.flatMap((_, queue) => (this.#links.of(queue).includes(port) ? [queue] : []));
+  }
+
   /** The ports linked to `queue`, in ascending order. */
   links(queue: number): number[] {
     this.#checkIndex('queue', queue, this.queues);
-    return [...(this.#links[queue] as Set<number>)].sort((a, b) => a - b);
+    return this.#links.of(queue);
   }
 
   /**
-   * Lets `port` serve `queue`; once is enough. Before `start` only.
+   * Lets `port` serve `queue`; once is enough. While the device runs, flows may move to it from then on.
    * @throws RingwayError `BAD_ARGUMENT` when there is no such port or queue, or a single-link queue has its port already;
-   *   `BUSY` after `start`.
+   *   `BUSY` for a single-link queue after `start`.
    */
   link(port: number, queue: number): void {
-    const linked = this.#linksToChange(port, queue);
-    const [first] = linked;
-    if (this.#options.queues[queue]?.schedule === 'single-link' && first !== undefined && first !== port) {
-      throw this.#error('BAD_ARGUMENT', `queue ${queue} is single-link and linked to port ${first}; unlink that first`);
-    }
-    linked.add(port);
-  }
-
-  /** Undoes `link`. Returns false when `port` was not linked to `queue`. @throws RingwayError as `link`. */
-  unlink(port: number, queue: number): boolean {
-    return this.#linksToChange(port, queue).delete(port);
+    this.#checkIndex('port', port, this.ports);
+    this.#checkIndex('queue', queue, this.queues);
+    this.#links.link(port, queue);
   }
 
   /**
-   * Gives each flow an owner, and lets ports be attached. Links are fixed from now on.
+   * Undoes `link`, at once, and returns false when `port` was not linked to `queue`. While the device runs, the port then
+   * moves the flows of the queue that it owns to the others: `unsettledFlows` says how many are left. Events of a parallel
+   * queue that are on their way to it by then are still its own.
+   * @throws RingwayError as `link`; `BUSY` for the last port of a queue after `start`.
+   */
+  unlink(port: number, queue: number): boolean {
+    this.#checkIndex('port', port, this.ports);
+    this.#checkIndex('queue', queue, this.queues);
+    return this.#links.unlink(port, queue);
+  }
+
+  /**
+   * Flows that ports still own, or are moving, of queues that were taken from them while the device runs. With 0 all
+   * changes of links are done: events of atomic queues come to linked ports alone. A queue of which one port is left gets
+   * its fast path back by this call.
+   */
+  unsettledFlows(): number {
+    return this.#links.unsettled();
+  }
+
+  /**
+   * Gives each flow an owner, and lets ports be attached.
    * @throws RingwayError `BUSY` when it is started, `BAD_ARGUMENT` when a queue has no port.
    */
   start(): void {
     if (this.running) throw this.#error('BUSY', 'it is started already');
-    const bare = this.#links.findIndex((linked) => linked.size === 0);
+    const bare = this.#options.queues.findIndex((_, queue) => this.#links.of(queue).length === 0);
     if (bare >= 0) throw this.#error('BAD_ARGUMENT', `queue ${bare} has no port; link one to it`);
     const random = new Random(this.#options.seed);
-    for (const queue of this.#links.keys()) this.#writeQueue(queue, random);
+    for (let queue = 0; queue < this.queues; queue++) this.#writeQueue(queue, random);
     this.#writeDirect();
     for (let id = 0; id < this.ports; id++) this.#resetPort(id, random);
     Atomics.store(this.#arena.u32, (this.address + EVDEV_ON_LOAN) >>> 2, 0);
@@ -235,6 +291,20 @@ export class EventDevice {
   close(): void {
     if (this.running) throw this.#error('BUSY', 'it is started; call stop() first');
     this.#releaseRegions();
+  }
+
+  /**
+   * Ports that some thread attached to and that have not run their background for `overMs` ms (1,000 by default), the
+   * longest first. They hold back events, and whatever moves flows waits for them. Not those whose thread sleeps on the
+   * port: it wakes when it is wanted. None when the device is not started.
+   */
+  unattended(overMs = 1000): UnattendedPort[] {
+    return this.running ? unattendedPorts(this.#arena, this.address, overMs) : [];
+  }
+
+  /** Ports that are moving flows at the moment, and who each waits for. None when the device is not started. */
+  migrations(): MigrationStatus[] {
+    return this.running ? migrationsOf(this.#arena, this.address) : [];
   }
 
   /** Address of port `id`, for `attachEventPort`. @throws RingwayError `BAD_ARGUMENT` when there is no such port. */
@@ -264,7 +334,8 @@ export class EventDevice {
   }
 
   #writeDevice(): void {
-    const { ports, queues, flowHashBits } = this.#options;
+    const { ports, queues, flowHashBits, migration } = this.#options;
+    this.#write(EVDEV_STRATEGY, STRATEGY_WORDS[migration]);
     this.#write(EVDEV_PORTS, ports.length);
     this.#write(EVDEV_QUEUES, queues.length);
     this.#write(EVDEV_HASH_BITS, flowHashBits);
@@ -306,11 +377,7 @@ export class EventDevice {
     const linked = this.links(queue);
     const entry = EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT);
     this.#write(entry + EVQUEUE_SCHEDULE, SCHEDULE_WORDS[queues[queue]?.schedule ?? 'atomic']);
-    this.#write(entry + EVQUEUE_ONLY, linked.length === 1 ? (linked[0] as number) + 1 : 0);
-    for (const half of [0, 1]) {
-      const bits = linked.filter((port) => port >>> 5 === half).reduce((mask, port) => mask + 2 ** (port & 31), 0);
-      this.#write(entry + EVQUEUE_LINKS + half * 4, bits);
-    }
+    this.#links.write(queue);
     const table = this.#read(EVDEV_TABLES) + (queue << flowHashBits);
     for (let flow = 0; flow < 1 << flowHashBits; flow++) {
       this.#arena.u8[table + flow] = linked[random.below(linked.length)] as number;
@@ -342,7 +409,7 @@ export class EventDevice {
     const values = [...kept, EVPORT_PAUSED, EVPORT_STASH].map((offset) => [offset, u32[(block + offset) >>> 2] ?? 0]);
     clear(EVPORT_CREDITS, EVPORT_LOAD);
     for (const [offset = 0, value = 0] of values) u32[(block + offset) >>> 2] = value;
-    clear(EVPORT_LOAD, EVPORT_IMMIGRATION_LOAD + 4);
+    clear(EVPORT_LOAD, EVPORT_NEW_ENQUEUED);
     clear(EVPORT_LAST_BACKGROUND, EVPORT_MOVING_FLOWS);
     for (let to = 0; to < this.ports; to++) {
       u32[(block + EVPORT_OUTPUT_ENDS + to * 4) >>> 2] = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
@@ -357,13 +424,6 @@ export class EventDevice {
     }
     u32[(block + EVPORT_RANDOM) >>> 2] = random.next() | 1;
     u32[(block + EVPORT_CLOCK_EVERY) >>> 2] = 1;
-  }
-
-  #linksToChange(port: number, queue: number): Set<number> {
-    this.#checkIndex('port', port, this.ports);
-    this.#checkIndex('queue', queue, this.queues);
-    if (this.running) throw this.#error('BUSY', 'links are fixed while it is started; call stop() first');
-    return this.#links[queue] as Set<number>;
   }
 
   #checkIndex(what: string, index: number, count: number): void {

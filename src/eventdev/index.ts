@@ -32,8 +32,10 @@
  * @module
  */
 
+export type { EventCapabilities } from './capabilities.ts';
 export { createEventDevice, EventDevice, eventDeviceBytes } from './device.ts';
 export { EVENT_OP, type Event, readEvent, writeEvent } from './event.ts';
-export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Schedule } from './options.ts';
+export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Migration, Schedule } from './options.ts';
 export { attachEventPort, type EventKernels, type EventPort, type EventPortAttachOptions } from './port.ts';
+export type { MigrationStatus, UnattendedPort } from './status.ts';
 export { EventXstats } from './xstats.ts';

@@ -64,6 +64,11 @@ export const SCHEDULE_ATOMIC: u32 = 0;
 export const SCHEDULE_PARALLEL: u32 = 1;
 export const SCHEDULE_SINGLE_LINK: u32 = 2;
 
+/** Up to FLOWS_PER_MIGRATION flows at a time, each to where it leaves the lowest load; flows on their way count. */
+export const STRATEGY_FLOW_GROUP: u32 = 0;
+/** One flow at a time, the smallest of the sample; flows on their way are not known. DPDK's driver as it was in 2018. */
+export const STRATEGY_SINGLE_FLOW: u32 = 1;
+
 export const EVDEV_PORTS: u32 = 0;
 export const EVDEV_QUEUES: u32 = 4;
 /** Bits of a flow hash: 13 or 15. */
@@ -76,13 +81,15 @@ export const EVDEV_TABLES: u32 = 16;
 export const EVDEV_EPOCH: u32 = 20;
 /** 1 between start and stop. */
 export const EVDEV_RUNNING: u32 = 24;
+/** STRATEGY_…: how flows to move are chosen. */
+export const EVDEV_STRATEGY: u32 = 28;
 /** QUEUES_MAX entries. */
 export const EVDEV_QUEUE_ENTRIES: u32 = 64;
 export const EVQUEUE_SHIFT: u32 = 4;
 export const EVQUEUE_SCHEDULE: u32 = 0;
 /** One more than the only port that is linked; 0 when there are several. */
 export const EVQUEUE_ONLY: u32 = 4;
-/** Bit n % 32 of word n / 32: port n is linked. */
+/** Bit n % 32 of word n / 32: port n is linked. These and EVQUEUE_ONLY may change while the device runs. */
 export const EVQUEUE_LINKS: u32 = 8;
 /** u32 each, by port: its block, its event ring, its control ring. Written before start, then only read. */
 export const EVDEV_BLOCKS: u32 = 320;
@@ -125,8 +132,6 @@ export const EVPORT_PAUSED_COUNT: u32 = 32;
 export const EVPORT_PAUSED_EVENTS: u32 = 36;
 /** Events at the start of the stash. */
 export const EVPORT_STASHED: u32 = 40;
-/** Confirmations of the last request. */
-export const EVPORT_CONFIRMED: u32 = 44;
 /** 1 when EVPORT_NOW was written for this call. */
 export const EVPORT_TIMED: u32 = 48;
 /** 1 from the first dequeue that found events to the next that found none. */
@@ -158,6 +163,8 @@ export const EVPORT_PERIOD_START: u32 = 128;
 export const EVPORT_NEXT_LOAD: u32 = 136;
 export const EVPORT_NEXT_MIGRATION: u32 = 144;
 export const EVPORT_MIGRATION_START: u32 = 152;
+/** When the port next looks for flows of queues that it serves no longer without being asked to. */
+export const EVPORT_NEXT_EVACUATION: u32 = 208;
 
 /** The ring's tail. Senders see it up to TAIL_LAG slots late: a ring has places to spare, and an atomic store is slow. */
 export const EVPORT_TAIL: u32 = 160;
@@ -168,6 +175,14 @@ export const EVPORT_CLOCK_IN: u32 = 168;
 /** Load, 0 to LOAD_MAX, and the load of flows on their way here: others read the one and add to the other. */
 export const EVPORT_LOAD: u32 = 256;
 export const EVPORT_IMMIGRATION_LOAD: u32 = 260;
+/** Bit n % 32 of word n / 32: port n has not confirmed the last request yet. */
+export const EVPORT_WAITS: u32 = 264;
+/** Bit q: queue q was taken from the port while the device runs, so the flows of it that it owns must go. */
+export const EVPORT_UNSERVED: u32 = 280;
+/** 1 when the port has such flows, or may have: it looks for them. Set by anybody. */
+export const EVPORT_EVACUATION: u32 = 284;
+/** When a thread attached to the port, u64; 0 when none has since the start. */
+export const EVPORT_ATTACHED: u32 = 272;
 
 /** The port's own bell. A port that an lcore polls has the lcore's. */
 export const EVPORT_BELL: u32 = 320;

@@ -13,12 +13,12 @@ import {
   EVDEV_PORTS,
   EVDEV_QUEUE_ENTRIES,
   EVDEV_TABLES,
-  EVPORT_CONFIRMED,
   EVPORT_CONTROL,
   EVPORT_DEVICE,
   EVPORT_DRAIN_TO,
   EVPORT_EMIGRATION_NS,
   EVPORT_EMIGRATIONS,
+  EVPORT_EVACUATION,
   EVPORT_ID,
   EVPORT_IMMIGRATIONS,
   EVPORT_MESSAGE,
@@ -38,6 +38,7 @@ import {
   EVPORT_STASHED,
   EVPORT_STATE,
   EVPORT_TAIL,
+  EVPORT_WAITS,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
   FLOW_HASH_MASK,
@@ -49,7 +50,10 @@ import {
   MIGRATION_UNPAUSING,
   SCHEDULE_PARALLEL,
 } from './layout.ts';
+
+import { serves } from './links.kernel.ts';
 import { atomicFlow, findFlow, flushOutputs, releasePaused, sendTo, wake } from './output.kernel.ts';
+
 import { count } from './runs.kernel.ts';
 
 function tell(port: u32, to: u32, type: u32): void {
@@ -63,11 +67,21 @@ function tell(port: u32, to: u32, type: u32): void {
   wake(device, to);
 }
 
+/** The word of EVPORT_WAITS that has the bit of port `id`. */
+function waitsWord(port: u32, id: u32): u32 {
+  return port + EVPORT_WAITS + ((id >> 5) << 2);
+}
+
 function tellAll(port: u32, type: u32): void {
-  store<u32>(port, 0, EVPORT_CONFIRMED);
   const ports = load<u32>(load<u32>(port, EVPORT_DEVICE), EVDEV_PORTS);
   const self = load<u32>(port, EVPORT_ID);
-  for (let to: u32 = 0; to < ports; to++) if (to !== self) tell(port, to, type);
+  for (let to: u32 = 0; to < ports; to++) {
+    if (to === self) continue;
+    // Who has not confirmed yet, not only how many: a port that nobody attends to is to be named.
+    const word = waitsWord(port, to);
+    atomic.store<u32>(word, load<u32>(word) | (1 << (to & 31)));
+    tell(port, to, type);
+  }
 }
 
 /** Holds back the flows that port `from` moves, which may be this one. */
@@ -112,7 +126,8 @@ function countMoved(port: u32, flows: u32): void {
 /** Nothing moves any more, and the sample of before says nothing about what is left. */
 function endMigration(port: u32): void {
   store<u32>(port, 0, EVPORT_MOVING_COUNT);
-  store<u32>(port, MIGRATION_IDLE, EVPORT_STATE);
+  // Atomic: who sees the state sees the table.
+  atomic.store<u32>(port, MIGRATION_IDLE, EVPORT_STATE);
   store<u32>(port, load<u32>(port, EVPORT_TAIL), EVPORT_SAMPLE_START);
 }
 
@@ -138,15 +153,35 @@ function moveParallel(port: u32): void {
   if (left < n) countMoved(port, n - left);
 }
 
+/** Leaves out the flows whose targets serve their queue no longer. */
+function dropUnserved(port: u32): void {
+  const device = load<u32>(port, EVPORT_DEVICE);
+  const flows = port + EVPORT_MOVING_FLOWS;
+  const targets = port + EVPORT_MOVING_TARGETS;
+  const n = load<u32>(port, EVPORT_MOVING_COUNT);
+  let left: u32 = 0;
+  for (let i: u32 = 0; i < n; i++) {
+    const flow = load<u32>(flows + (i << 2));
+    const to = load<u32>(targets + (i << 2));
+    if (!serves(device, to, flow)) continue;
+    store<u32>(flows + (left << 2), flow);
+    store<u32>(targets + (left << 2), to);
+    left++;
+  }
+  store<u32>(port, left, EVPORT_MOVING_COUNT);
+}
+
 /** Begins to move the EVPORT_MOVING_COUNT flows of EVPORT_MOVING_FLOWS. The port is idle in the protocol. */
 export function beginMigration(port: u32): void {
   store<u64>(port, load<u64>(port, EVPORT_NOW), EVPORT_MIGRATION_START);
+  // Before the links are read once more: who unlinks a target sees that flows are on their way there, or is seen here.
+  atomic.store<u32>(port, MIGRATION_FINISHING, EVPORT_STATE);
+  dropUnserved(port);
   moveParallel(port);
   if (load<u32>(port, EVPORT_MOVING_COUNT) === 0) {
     endMigration(port);
     return;
   }
-  store<u32>(port, MIGRATION_FINISHING, EVPORT_STATE);
   if (load<u32>(port, EVPORT_PENDING) === 0) pauseEverywhere(port);
 }
 
@@ -257,11 +292,11 @@ export function tryMove(port: u32): void {
   tellAll(port, CONTROL_UNPAUSE);
 }
 
-function confirmed(port: u32): void {
-  const device = load<u32>(port, EVPORT_DEVICE);
-  const n = load<u32>(port, EVPORT_CONFIRMED) + 1;
-  store<u32>(port, n, EVPORT_CONFIRMED);
-  if (n < load<u32>(device, EVDEV_PORTS) - 1) return;
+/** Port `from` has confirmed the last request: goes on when nobody else is missing. */
+function confirmed(port: u32, from: u32): void {
+  const word = waitsWord(port, from);
+  atomic.store<u32>(word, load<u32>(word) & ~(1 << (from & 31)));
+  if (load<u64>(port, EVPORT_WAITS) !== 0) return;
   if (load<u32>(port, EVPORT_STATE) === MIGRATION_PAUSING) {
     // This port's own events of the flows left its output buffers when it paused them.
     store<u32>(port, atomic.load<u32>(load<u32>(port, EVPORT_RING), MPSC_HEAD), EVPORT_DRAIN_TO);
@@ -278,7 +313,10 @@ function countImmigrations(port: u32, from: u32): void {
   const self = load<u32>(port, EVPORT_ID);
   const n = load<u32>(from, EVPORT_MOVING_COUNT);
   for (let i: u32 = 0; i < n; i++) {
-    if (load<u32>(from + EVPORT_MOVING_TARGETS + (i << 2)) === self) count(port + EVPORT_IMMIGRATIONS, 1);
+    if (load<u32>(from + EVPORT_MOVING_TARGETS + (i << 2)) !== self) continue;
+    count(port + EVPORT_IMMIGRATIONS, 1);
+    // It may be of a queue that this port serves no longer: it set out before that.
+    atomic.store<u32>(port, 1, EVPORT_EVACUATION);
   }
 }
 
@@ -289,7 +327,7 @@ export function handleControl(port: u32): void {
   const type = load<u32>(message, CONTROL_TYPE);
   const origin = load<u32>(message, CONTROL_PORT);
   if (type === CONTROL_CONFIRM) {
-    confirmed(port);
+    confirmed(port, origin);
     return;
   }
   const from = load<u32>(load<u32>(port, EVPORT_DEVICE) + (origin << 2), EVDEV_BLOCKS);

@@ -7,6 +7,13 @@ import { DEPTH_MAX, IN_FLIGHT_MAX, PORTS_MAX, QUEUES_MAX } from './layout.ts';
  */
 export type Schedule = 'atomic' | 'parallel' | 'single-link';
 
+/**
+ * How a busy port chooses what to move. `flow-group`: up to 8 flows at a time, each to where it leaves the lowest load,
+ * flows that are on their way counted in, so that ports do not all turn to the same target. `single-flow`: one flow at a
+ * time, the smallest that was seen, with 15 bits of flow hash unless told otherwise: finer, and slower to a balance.
+ */
+export type Migration = 'flow-group' | 'single-flow';
+
 /** What a queue is made of. */
 export interface EventQueueOptions {
   readonly schedule: Schedule;
@@ -36,7 +43,9 @@ export interface EventDeviceOptions {
    * credits are as many, since ports keep up to 128 in stock.
    */
   readonly newEventsLimit?: number;
-  /** Flow ids are folded to so many bits: 13 (the default; finds imbalances faster) or 15. */
+  /** `flow-group` by default. */
+  readonly migration?: Migration;
+  /** Flow ids are folded to so many bits: 13 (finds imbalances faster) or 15 (the default of `single-flow`). */
   readonly flowHashBits?: 13 | 15;
   /** Of the random first owners of flows. 1 by default. */
   readonly seed?: number;
@@ -48,17 +57,28 @@ export interface CheckedOptions {
   readonly ports: readonly Required<EventPortOptions>[];
   readonly queues: readonly EventQueueOptions[];
   readonly newEventsLimit: number;
-  readonly flowHashBits: number;
+  readonly migration: Migration;
+  readonly flowHashBits: 13 | 15;
   readonly seed: number;
 }
 
 const SCHEDULES: readonly Schedule[] = ['atomic', 'parallel', 'single-link'];
+const MIGRATIONS: readonly Migration[] = ['flow-group', 'single-flow'];
+const NAME_MAX = 40;
 const LIMIT_DEFAULT = 4096;
 const DEPTH_DEFAULT = 32;
 
 function whole(name: string, field: string, value: number, least: number, most: number): number {
   if (Number.isInteger(value) && value >= least && value <= most) return value;
   throw new RingwayError('BAD_ARGUMENT', `${name}: ${field}=${value}, must be a whole number from ${least} to ${most}`);
+}
+
+function oneOf(name: string, field: string, value: string, allowed: readonly string[]): void {
+  if (allowed.includes(value)) return;
+  throw new RingwayError(
+    'BAD_ARGUMENT',
+    `${name}: ${field}=${JSON.stringify(value)}, must be one of ${allowed.join(', ')}`,
+  );
 }
 
 function checkPort(name: string, at: string, options: EventPortOptions, limit: number): Required<EventPortOptions> {
@@ -71,12 +91,27 @@ function checkPort(name: string, at: string, options: EventPortOptions, limit: n
   };
 }
 
+/** What has no default is there: callers in JavaScript may leave it out. */
+function requireParts({ name, ports, queues }: EventDeviceOptions): void {
+  const bytes = typeof name === 'string' ? Buffer.byteLength(name) : 0;
+  if (bytes < 1 || bytes > NAME_MAX) {
+    throw new RingwayError('BAD_ARGUMENT', `event device: name=${name}, must be 1 to ${NAME_MAX} bytes`);
+  }
+  if (typeof ports !== 'number' && !Array.isArray(ports)) {
+    throw new RingwayError('BAD_ARGUMENT', `${name}: ports=${ports}, must be a whole number or a list`);
+  }
+  if (!Array.isArray(queues)) throw new RingwayError('BAD_ARGUMENT', `${name}: queues=${queues}, must be a list`);
+}
+
 /**
  * Checks what a device is made of, and fills in the defaults.
  * @throws RingwayError `BAD_ARGUMENT` naming the field.
  */
 export function checkOptions(options: EventDeviceOptions): CheckedOptions {
-  const { name, ports, queues, newEventsLimit = LIMIT_DEFAULT, flowHashBits = 13, seed = 1 } = options;
+  requireParts(options);
+  const { name, ports, queues, newEventsLimit = LIMIT_DEFAULT, migration = 'flow-group', seed = 1 } = options;
+  oneOf(name, 'migration', migration, MIGRATIONS);
+  const { flowHashBits = migration === 'single-flow' ? 15 : 13 } = options;
   const limit = whole(name, 'newEventsLimit', newEventsLimit, 1, IN_FLIGHT_MAX);
   if (flowHashBits !== 13 && flowHashBits !== 15) {
     throw new RingwayError('BAD_ARGUMENT', `${name}: flowHashBits=${flowHashBits}, must be 13 or 15`);
@@ -85,20 +120,14 @@ export function checkOptions(options: EventDeviceOptions): CheckedOptions {
   const count = typeof ports === 'number' ? ports : ports.length;
   whole(name, 'ports', count, 1, PORTS_MAX);
   whole(name, 'queues.length', queues.length, 1, QUEUES_MAX);
-  for (const [index, { schedule }] of queues.entries()) {
-    if (!SCHEDULES.includes(schedule)) {
-      throw new RingwayError(
-        'BAD_ARGUMENT',
-        `${name}: queues[${index}].schedule=${JSON.stringify(schedule)}, must be one of ${SCHEDULES.join(', ')}`,
-      );
-    }
-  }
+  for (const [index, { schedule }] of queues.entries()) oneOf(name, `queues[${index}].schedule`, schedule, SCHEDULES);
   const list = typeof ports === 'number' ? new Array<EventPortOptions>(ports).fill({}) : ports;
   return {
     name,
     ports: list.map((port, index) => checkPort(name, `ports[${index}]`, port, limit)),
     queues,
     newEventsLimit: limit,
+    migration,
     flowHashBits,
     seed,
   };

@@ -1,6 +1,8 @@
 import { MPSC_HEAD, MPSC_READABLE, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
 import { giveStock } from './credits.kernel.ts';
+import { mayEvacuate } from './evacuate.kernel.ts';
 import {
+  BACKGROUND_OPS,
   BELL_PARKED,
   BELL_RUNG,
   EVDEV_BELLS,
@@ -8,6 +10,7 @@ import {
   EVPORT_CONTROL,
   EVPORT_DEVICE,
   EVPORT_ID,
+  EVPORT_OPS,
   EVPORT_PENDING,
   EVPORT_RING,
   EVPORT_STATE,
@@ -17,9 +20,9 @@ import {
 } from './layout.ts';
 import { flushOutputs } from './output.kernel.ts';
 
-/** True when a call would find something: events, a message, a step of a migration, the end of a busy time. */
+/** True when a call would find something: events, a message, a step of a migration, flows to move away, the end of a busy time. */
 function isReady(port: u32): bool {
-  if (load<u32>(port, EVPORT_BUSY) !== 0) return true;
+  if (load<u32>(port, EVPORT_BUSY) !== 0 || mayEvacuate(port)) return true;
   const ring = load<u32>(port, EVPORT_RING);
   const readable = load<u32>(ring, MPSC_READABLE);
   if (readable !== load<u32>(port, EVPORT_TAIL)) return true;
@@ -54,4 +57,6 @@ export function unpark(port: u32): void {
   const bell = load<u32>(device + (load<u32>(port, EVPORT_ID) << 2), EVDEV_BELLS);
   atomic.store<u32>(bell, 0, BELL_PARKED);
   atomic.store<u32>(bell, 0, BELL_RUNG);
+  // The background has not run meanwhile.
+  store<u32>(port, BACKGROUND_OPS, EVPORT_OPS);
 }

@@ -5,6 +5,7 @@ import {
   EVDEV_BELLS,
   EVDEV_EPOCH,
   EVDEV_RUNNING,
+  EVPORT_ATTACHED,
   EVPORT_BELL,
   EVPORT_DEVICE,
   EVPORT_ID,
@@ -12,6 +13,7 @@ import {
   EVPORT_TIMED,
   NEEDS_TIME,
 } from './layout.ts';
+import { deviceNow } from './status.ts';
 
 /** The kernels of the event device, for callers that run whole loops in WebAssembly or simulate. */
 export interface EventKernels {
@@ -79,6 +81,9 @@ export function portClock(arena: Arena, address: number): () => void {
   };
 }
 
+/** Ms after which a thread looks whether another process has something for its port. */
+const NAP_MS = 1;
+
 /** Atomics.waitAsync as Node has it from 16 on; the ECMAScript 2023 library does not know it. */
 type WaitAsync = (words: Int32Array, index: number, value: number, timeoutMs: number) => AsyncWait;
 type AsyncWait =
@@ -102,7 +107,11 @@ export function attachEventPort(arena: Arena, address: number, options: EventPor
   const { bell = address + EVPORT_BELL } = options;
   Atomics.store(u32, (device + EVDEV_BELLS + id * 4) >>> 2, bell);
   const rung = (bell + BELL_RUNG) >>> 2;
+  // Nobody in another process can ring: threads that share an arena with one look for themselves.
+  const nap = arena.handle.path === undefined ? Number.POSITIVE_INFINITY : NAP_MS;
   const tellTime = portClock(arena, address);
+  const attached = new BigUint64Array(arena.handle.memory.buffer, address + EVPORT_ATTACHED, 1);
+  Atomics.store(attached, 0, BigInt(deviceNow(arena, device)));
 
   const dequeueNow = (slots: number, max: number): number => {
     let n = max === 1 ? eventdevDequeueOne(address, slots) : eventdevDequeue(address, slots, max);
@@ -117,13 +126,27 @@ export function attachEventPort(arena: Arena, address: number, options: EventPor
     const deadline = performance.now() + timeoutMs;
     for (let left = timeoutMs; left > 0; left = deadline - performance.now()) {
       if (kernels.eventdevPark(address) === 1) {
-        Atomics.wait(i32, rung, 0, left);
+        Atomics.wait(i32, rung, 0, Math.min(left, nap));
         kernels.eventdevUnpark(address);
       }
       const n = dequeueNow(slots, max);
       if (n > 0) return n;
     }
     return 0;
+  };
+
+  const waitLater = async (timeoutMs: number): Promise<boolean> => {
+    const deadline = performance.now() + timeoutMs;
+    for (let left = timeoutMs; ; left = deadline - performance.now()) {
+      const wait = waitOn(i32, rung, 0, Math.min(left, nap));
+      const how = wait.async ? await wait.value : wait.value;
+      kernels.eventdevUnpark(address);
+      if (how !== 'timed-out') return true;
+      if (left <= nap) return false;
+      tellTime();
+      eventdevMaintain(address);
+      if (kernels.eventdevPark(address) === 0) return true;
+    }
   };
 
   return {
@@ -147,13 +170,7 @@ export function attachEventPort(arena: Arena, address: number, options: EventPor
       eventdevMaintain(address);
     },
     waitAsync(timeoutMs) {
-      if (kernels.eventdevPark(address) === 0) return true;
-      const wait = waitOn(i32, rung, 0, timeoutMs);
-      const wakeUp = (how: string): boolean => {
-        kernels.eventdevUnpark(address);
-        return how !== 'timed-out';
-      };
-      return wait.async ? wait.value.then(wakeUp) : wakeUp(wait.value) || Promise.resolve(false);
+      return kernels.eventdevPark(address) === 0 || waitLater(timeoutMs);
     },
   };
 }

@@ -3,6 +3,7 @@ import { alignUp, isPowerOfTwo } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { Budget } from './budget.ts';
 import {
+  ARENA_BUILD,
   ARENA_MAGIC,
   ARENA_MAGIC_VALUE,
   ARENA_PAGES,
@@ -18,6 +19,7 @@ import {
   REGION_NAME_MAX,
   REGIONS_MAX,
 } from './layout.ts';
+import { buildNumber, openMemory, shareMemory } from './shared.ts';
 
 const PAGE_BYTES = 65536;
 const MEMORY_MAX = 65536 * PAGE_BYTES;
@@ -39,6 +41,8 @@ export interface ArenaHandle {
   readonly base: number;
   /** Where the arena ends when it is nested in another; the end of the memory otherwise. */
   readonly end?: number;
+  /** Path by which other processes open it (`openArena`), when it was made to be shared, or opened. */
+  readonly path?: string;
 }
 
 /** How large an arena is, and where in its memory it begins. */
@@ -51,6 +55,11 @@ export interface ArenaOptions {
   readonly base?: number;
   /** Use the test build of the kernels: it traps on a double free and on foreign addresses, and has single steps. */
   readonly debug?: boolean;
+  /**
+   * Let other processes open the arena, by `handle.path`: Linux, with koffi. `Atomics.wait` and `notify` do not reach from
+   * one process to another, so nobody may sleep on a word that another process writes for long.
+   */
+  readonly shared?: boolean;
 }
 
 const encoder = new TextEncoder();
@@ -249,10 +258,10 @@ function describe(regions: Region[], total: number): string {
 /**
  * Makes an arena.
  * @throws RingwayError `ARENA_FULL` when `bytes` is over 4 GiB or the system refuses so much, with each term of
- *   `budget` and its size.
+ *   `budget` and its size; `UNSUPPORTED` when it is to be shared and cannot be here.
  */
 export function createArena(options: ArenaOptions): Arena {
-  const { bytes, budget, base = LOWEST_BASE, debug = false } = options;
+  const { bytes, budget, base = LOWEST_BASE, debug = false, shared = false } = options;
   if (base < LOWEST_BASE || base >= MEMORY_MAX || base % PAGE_BYTES !== 0) {
     throw new RingwayError(
       'BAD_ARGUMENT',
@@ -281,8 +290,10 @@ export function createArena(options: ArenaOptions): Arena {
       { cause },
     );
   }
-  const arena = new Arena({ memory, kernel: kernelModule(debug), base });
+  const kernel = kernelModule(debug);
+  const arena = new Arena(shared ? { memory, kernel, base, path: shareMemory(memory) } : { memory, kernel, base });
   arena.u32[(base + ARENA_PAGES) >>> 2] = pages;
+  if (shared) arena.u32[(base + ARENA_BUILD) >>> 2] = buildNumber();
   Atomics.store(arena.u32, (base + ARENA_MAGIC) >>> 2, ARENA_MAGIC_VALUE);
   return arena;
 }
@@ -297,6 +308,30 @@ export function attachArena(handle: ArenaHandle): Arena {
     throw new RingwayError('ARENA_LAYOUT', `arena: no directory at ${handle.base}; was it made with createArena?`);
   }
   return arena;
+}
+
+/**
+ * The arena that another process made `shared`, in this one.
+ * @param path `handle.path` over there. That process still runs, as the same user.
+ * @param options `base` and `debug` as over there.
+ * @throws RingwayError `UNSUPPORTED` when there are no system calls here, `SYSTEM` when the path cannot be opened,
+ *   `ARENA_LAYOUT` when what is there is not such an arena, or was made by another build.
+ */
+export function openArena(path: string, options: Pick<ArenaOptions, 'base' | 'debug'> = {}): Arena {
+  const { base = LOWEST_BASE, debug = false } = options;
+  const memory = openMemory(path);
+  const words = new Uint32Array(memory.buffer);
+  const word = (offset: number): number => words[(base + offset) >>> 2] ?? 0;
+  if (word(ARENA_MAGIC) !== ARENA_MAGIC_VALUE || word(ARENA_PAGES) !== memory.buffer.byteLength / PAGE_BYTES) {
+    throw new RingwayError('ARENA_LAYOUT', `arena ${path}: no directory at ${base}; was it made with createArena?`);
+  }
+  if (word(ARENA_BUILD) !== buildNumber()) {
+    throw new RingwayError(
+      'ARENA_LAYOUT',
+      `arena ${path}: made by another build of ringway; use one for both processes`,
+    );
+  }
+  return new Arena({ memory, kernel: kernelModule(debug), base, path });
 }
 
 /**

@@ -15,6 +15,14 @@
  * @module
  */
 export { type ErrorCode, RingwayError } from '../util/errors.ts';
-export { type Arena, type ArenaHandle, type ArenaOptions, attachArena, createArena, type Region } from './arena.ts';
+export {
+  type Arena,
+  type ArenaHandle,
+  type ArenaOptions,
+  attachArena,
+  createArena,
+  openArena,
+  type Region,
+} from './arena.ts';
 export { Budget } from './budget.ts';
 export { createPool, type Pool, type PoolAudit, type PoolKernels, type PoolStats, poolBytes } from './pool.ts';

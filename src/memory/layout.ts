@@ -19,6 +19,8 @@ export const ARENA_MAGIC: u32 = 0;
 export const ARENA_PAGES: u32 = 4;
 /** Number of entries in the directory, free ones included. */
 export const ARENA_REGION_COUNT: u32 = 8;
+/** Of an arena that other processes may open: a number of the kernels' build. */
+export const ARENA_BUILD: u32 = 12;
 /** The first entry. */
 export const ARENA_REGIONS: u32 = 64;
 /** Bytes of a directory entry: address u32, bytes u32, name of up to 55 bytes of UTF-8 with a zero behind it. */

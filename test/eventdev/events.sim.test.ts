@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
 import { Arena } from '#dist/memory/arena.js';
 import { testArena } from '../support/arena.ts';
-import { EventSimulation } from '../support/event-scenario.ts';
+import { EventSimulation, type LinkFault } from '../support/event-scenario.ts';
 import { compileTraced, type Mutation } from '../support/kernels.ts';
 import { expectFound, explorePlanted } from '../support/planted.ts';
+
+const file = 'eventdev/move.kernel.ts';
 
 test.each([
   [2, 400],
@@ -14,6 +16,36 @@ test.each([
   const bench = new EventSimulation({ ports, events: 20 });
   bench.simulation.explore(schedules);
   expect(bench.migrations).toBeGreaterThan(schedules * 2);
+});
+
+test.each([
+  [2, 200],
+  [3, 200],
+  [5, 50],
+])('%i ports whose links come and go: none of that shows, and unlinked ones get nothing', (ports, schedules) => {
+  const bench = new EventSimulation({ ports, events: 20, links: true });
+  bench.simulation.explore(schedules);
+  expect(bench.changes).toBeGreaterThan(schedules);
+});
+
+test.each<[LinkFault, RegExp]>([
+  ['fast path stays', /came to port|is at ports|came instead of/],
+  ['fast path too early', /is at ports|came instead of/],
+])('it is found when the %s', (fault, reason) => {
+  const bench = new EventSimulation({ ports: 2, events: 20, links: true, fault });
+  expectFound(explorePlanted(bench.simulation, 300), reason);
+});
+
+test('it is found when flows of atomic queues leave an unlinked port as those of parallel ones do', async () => {
+  const mutation = { file, from: 'EVQUEUE_SCHEDULE) === SCHEDULE_PARALLEL', to: 'EVQUEUE_SCHEDULE) !== 255' };
+  const bench = new EventSimulation({
+    ports: 2,
+    events: 20,
+    links: true,
+    moves: false,
+    arena: await mutant([mutation]),
+  });
+  expectFound(explorePlanted(bench.simulation, 300), /is at ports|came instead of/);
 });
 
 /** An arena over the kernels of the sources, changed by `mutations`. */
@@ -28,7 +60,6 @@ async function mutant(mutations: readonly Mutation[]): Promise<Arena> {
   })(arena.handle);
 }
 
-const file = 'eventdev/move.kernel.ts';
 test.each<[string, Mutation, number, RegExp]>([
   [
     'a port with paused events moves flows all the same',

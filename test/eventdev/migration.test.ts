@@ -29,7 +29,7 @@ function words(bench: EventBench) {
     steps,
     owner: (flow: number): number => {
       const tables = arena.u32[(device.address + layout.EVDEV_TABLES) >>> 2] as number;
-      return arena.u8[tables + steps.eventdevFlowHash(flow, 13)] as number;
+      return arena.u8[tables + steps.eventdevFlowHash(flow, device.flowHashBits)] as number;
     },
     /** Begins to move `flow` of queue 0 from its owner to `to`. */
     move(flow: number, from: number, to: number): void {
@@ -78,7 +78,7 @@ test('a flow moves with what waits in the ring, in a stash and at other ports, i
   expect(bench.device.xstats.get('port_0_migration_latency')).toBeGreaterThan(0);
 });
 
-test('it waits until the application has finished what it holds, takes nothing on meanwhile, and is not idle', () => {
+test('time that waits for the application to finish is not idle, and takes nothing on', () => {
   const bench = eventBench({ ports: [{ implicitRelease: false }, {}], queues: [ATOMIC] });
   const { move, get, owner } = words(bench);
   const flow = flowOfPort0(bench);
@@ -133,7 +133,7 @@ test('it waits for a sender that stands still in front of others in the ring', (
   expect(got).toEqual([4, 5]);
 });
 
-test('it ends at once when the port keeps paused events', () => {
+test('no reordering when events are paused as flows begin to move: the move ends at once', () => {
   const bench = eventBench({ ports: 2, queues: [ATOMIC] });
   const { move, get, set } = words(bench);
   set(0, layout.EVPORT_PAUSED_EVENTS, 1);
@@ -163,7 +163,7 @@ test('stop in the middle of it hands out what is stashed and what is paused', ()
 });
 
 /** Keeps port 0 busy with events of `flows`, in a time that the test tells. Returns what each port got. */
-function keepBusy(bench: EventBench, flows: readonly number[], rounds: number): number[] {
+function keepBusy(bench: EventBench, flows: readonly number[], rounds: number, seen: () => void = () => {}): number[] {
   const counts = bench.ports.map(() => 0);
   const { arena, device, slots } = bench;
   const { eventdevDequeue, eventdevEnqueue } = arena.kernels<{
@@ -191,6 +191,7 @@ function keepBusy(bench: EventBench, flows: readonly number[], rounds: number): 
       const n = timed(port, () => eventdevDequeue(port, slots, id === 0 ? 8 : 32));
       if (id !== 0 && n > 0) timed(port, () => eventdevDequeue(port, slots, 32));
       counts[id] = (counts[id] ?? 0) + n;
+      seen();
     }
   }
   return counts;
@@ -212,6 +213,29 @@ test.each(['atomic', 'parallel'] as const)(
       );
       expect(new Set(flows.map(owner)).size).toBeGreaterThan(1);
     }
+  },
+);
+
+test.each(['flow-group', 'single-flow'] as const)(
+  '%s: how many flows move at a time, and what others see',
+  (migration) => {
+    const bench = eventBench({ ports: 3, queues: [ATOMIC], migration, flowHashBits: 15 });
+    const { owner, get } = words(bench);
+    const flows: number[] = [];
+    for (let flow = 0; flows.length < 6; flow++) if (owner(flow) === 0) flows.push(flow);
+    // The largest flows come first in the table of those seen, the smallest last.
+    const weighted = flows.flatMap((flow, i) => new Array(i === 5 ? 1 : 3).fill(flow) as number[]);
+    const moved: number[] = [];
+    let most = 0;
+    let announced = 0;
+    keepBusy(bench, weighted, 400, () => {
+      most = Math.max(most, get(0, layout.EVPORT_MOVING_COUNT));
+      for (const port of [1, 2]) announced = Math.max(announced, get(port, layout.EVPORT_IMMIGRATION_LOAD));
+      for (const flow of flows) if (owner(flow) !== 0 && !moved.includes(flow)) moved.push(flow);
+    });
+    expect(bench.device.xstats.get('port_0_emigrations')).toBeGreaterThan(0);
+    if (migration === 'single-flow') expect([moved[0], most, announced]).toEqual([flows[5], 1, 0]);
+    else expect([most > 1, announced > 0]).toEqual([true, true]);
   },
 );
 

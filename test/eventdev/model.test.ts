@@ -10,7 +10,7 @@ interface Setup {
 }
 
 /** A call, with numbers that choose among what is possible at the time. */
-type Call = readonly ['new' | 'pass' | 'get' | 'flush' | 'maintain', number, number];
+type Call = readonly ['new' | 'pass' | 'get' | 'flush' | 'maintain' | 'relink', number, number];
 
 const setups: fc.Arbitrary<Setup> = fc
   .array(fc.record({ implicitRelease: fc.boolean(), dequeueDepth: fc.integer({ min: 1, max: 128 }) }), {
@@ -25,7 +25,11 @@ const setups: fc.Arbitrary<Setup> = fc
     return fc.record({ ports: fc.constant(ports), queues: fc.array(queue, { minLength: 1, maxLength: 4 }) });
   });
 const calls = fc.array(
-  fc.tuple(fc.constantFrom<Call[0]>('new', 'new', 'pass', 'get', 'get', 'flush', 'maintain'), fc.nat(), fc.nat(40)),
+  fc.tuple(
+    fc.constantFrom<Call[0]>('new', 'new', 'pass', 'get', 'get', 'flush', 'maintain', 'relink'),
+    fc.nat(),
+    fc.nat(40),
+  ),
   { minLength: 20, maxLength: 200 },
 );
 
@@ -39,6 +43,8 @@ class Model {
   readonly #order = new Map<string, number[]>();
   readonly #sender = new Map<number, number>();
   readonly #held: TestEvent[][];
+  /** Per queue, the ports that its events may come to: those linked, and those unlinked that have not settled yet. */
+  readonly #served: Set<number>[];
   #next = 0;
 
   constructor(setup: Setup) {
@@ -46,6 +52,7 @@ class Model {
     this.#held = setup.ports.map(() => []);
     const queues = setup.queues.map(({ schedule }) => ({ schedule }));
     const links = setup.queues.map((queue) => queue.links);
+    this.#served = links.map((linked) => new Set(linked));
     this.#bench = eventBench({ ports: setup.ports, queues, newEventsLimit: 300 }, links, testArena());
   }
 
@@ -73,11 +80,31 @@ class Model {
       expect(event).toEqual({ ...this.#inside.get(id) });
       this.#inside.delete(id);
       const queue = this.#setup.queues[event.queue];
-      expect(queue?.links).toContain(port);
+      expect(this.#served[event.queue]).toContain(port);
       if (queue?.schedule !== 'parallel') {
         expect(this.#order.get(`${this.#sender.get(id)} ${event.queue} ${event.flow}`)?.shift()).toBe(id);
       }
       this.#held[port]?.push(event);
+    }
+  }
+
+  /** Links a port to a queue, or unlinks it; what may not be is refused. */
+  #relink(port: number, queue: number): void {
+    const { device } = this.#bench;
+    const before = device.links(queue);
+    const linked = before.includes(port);
+    const change = (): unknown => (linked ? device.unlink(port, queue) : device.link(port, queue));
+    if (this.#setup.queues[queue]?.schedule === 'single-link') expect(change).toThrow(/its port is fixed/);
+    else if (linked && before.length === 1) expect(change).toThrow(/the last one/);
+    else change();
+    for (const id of device.links(queue)) this.#served[queue]?.add(id);
+  }
+
+  /** Once flows have settled, events of atomic queues come to linked ports alone. */
+  #close(): void {
+    if (this.#bench.device.unsettledFlows() > 0) return;
+    for (const [queue, { schedule }] of this.#setup.queues.entries()) {
+      if (schedule === 'atomic') this.#served[queue] = new Set(this.#bench.device.links(queue));
     }
   }
 
@@ -103,8 +130,10 @@ class Model {
         ),
       );
     } else if (what === 'get') this.#receive(port, n);
+    else if (what === 'relink') this.#relink(port, queueOf(n));
     else if (what === 'flush') this.#bench.ports[port]?.enqueue(0, 0);
     else this.#bench.ports[port]?.maintain();
+    if (n % 8 === 0) this.#close();
     this.check();
   }
 

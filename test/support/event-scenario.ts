@@ -29,13 +29,23 @@ interface Ledger {
   live: number;
   finished: number;
   migrations: number;
+  /** Ports of each stage that were unlinked and have settled: no event of it may come to them. */
+  closed: Set<number>[];
 }
+
+/** Faults of the order in which links change that a scenario may have. */
+export type LinkFault = 'fast path stays' | 'fast path too early';
 
 export interface EventScenarioOptions {
   readonly ports: number;
   /** Events of each flow. */
   readonly events: number;
   readonly arena?: Arena;
+  /** Links of all ports but the first come and go. */
+  readonly links?: boolean;
+  readonly fault?: LinkFault;
+  /** Ports move flows of their own accord; true by default. */
+  readonly moves?: boolean;
 }
 
 /** One port's application, and the thread it runs in. */
@@ -100,6 +110,8 @@ class PortActor {
     for (let i = 0; i < n; i++) {
       const event = readTestEvent(arena, this.#slots + i * 16);
       const { queue, flow, id } = event;
+      if (this.#ledger.closed[queue]?.has(this.#id))
+        throw new Error(`queue ${queue} came to port ${this.#id}, unlinked`);
       const its = holder[queue]?.[flow] ?? -1;
       if (its >= 0 && its !== this.#id)
         throw new Error(`flow ${flow} of queue ${queue} is at ports ${its} and ${this.#id}`);
@@ -182,7 +194,7 @@ class PortActor {
         yield this.#dequeue() > 0 ? 'dequeues' : IDLE;
       } else if (choice === 6) {
         yield this.#produce() > 0 ? 'produces' : IDLE;
-      } else if (choice === 7 && this.#ledger.finished < this.#bench.total) {
+      } else if (choice === 7 && this.#bench.options.moves !== false && this.#ledger.finished < this.#bench.total) {
         yield this.#migrate() ? 'begins to move flows' : IDLE;
       } else if (choice === 8) {
         this.#call(() => kernels.eventdevEnqueue(this.#port, this.#slots, 0));
@@ -197,6 +209,53 @@ class PortActor {
   }
 }
 
+/** Links and unlinks ports while events pass, and waits for flows to settle now and then. */
+class LinkActor {
+  readonly #bench: EventSimulation;
+  readonly #world: World;
+  readonly #ledger: Ledger;
+
+  constructor(bench: EventSimulation, world: World, ledger: Ledger) {
+    this.#bench = bench;
+    this.#world = world;
+    this.#ledger = ledger;
+  }
+
+  #change(): void {
+    this.#bench.changes++;
+    const { random } = this.#world;
+    const { device, options } = this.#bench;
+    const queue = random.below(STAGES);
+    const port = 1 + random.below(options.ports - 1);
+    const only = this.#bench.only(queue);
+    if (device.unlink(port, queue)) {
+      if (options.fault === 'fast path too early' && device.links(queue).length === 1) this.#bench.setOnly(queue, 1);
+    } else {
+      this.#ledger.closed[queue]?.delete(port);
+      device.link(port, queue);
+      if (options.fault === 'fast path stays') this.#bench.setOnly(queue, only);
+    }
+  }
+
+  *run(): Actor {
+    const { random } = this.#world;
+    const { device, options } = this.#bench;
+    while (this.#ledger.finished < this.#bench.total) {
+      if (random.below(3) === 0) {
+        this.#change();
+        yield 'changes a link';
+      } else if (device.unsettledFlows() === 0) {
+        for (const [queue, closed] of this.#ledger.closed.entries()) {
+          const linked = device.links(queue);
+          for (let port = 0; port < options.ports; port++) if (!linked.includes(port)) closed.add(port);
+        }
+        yield 'sees all settled';
+      }
+      yield 10 * (1 + random.below(100));
+    }
+  }
+}
+
 /** Two atomic stages over some ports, their flows moved all the time. */
 export class EventSimulation {
   readonly arena: Arena;
@@ -207,8 +266,9 @@ export class EventSimulation {
   readonly options: EventScenarioOptions;
   readonly total: number;
   readonly simulation: Simulation;
-  /** Migrations begun in all schedules. */
+  /** Migrations begun, and links changed, in all schedules. */
   migrations = 0;
+  changes = 0;
 
   constructor(options: EventScenarioOptions) {
     const { ports, events, arena = testArena() } = options;
@@ -222,7 +282,6 @@ export class EventSimulation {
       queues: new Array(STAGES).fill({ schedule: 'atomic' }),
       newEventsLimit: 200,
     });
-    for (let port = 0; port < ports; port++) for (let queue = 0; queue < STAGES; queue++) this.device.link(port, queue);
     this.slots = arena.allocate('slots', ports * 64 * 16);
     this.hashes = Array.from({ length: FLOWS }, (_, flow) => this.kernels.eventdevFlowHash(flow, 13));
     this.simulation = new Simulation({
@@ -253,10 +312,41 @@ export class EventSimulation {
     return this.arena.u32[address >>> 2] as number;
   }
 
-  #setup(world: World): Scenario {
-    const { ports } = this.options;
+  /** The only port that senders take a queue to have, plus 1; 0 for none. */
+  only(queue: number): number {
+    return this.#word(this.#entry(queue) + layout.EVQUEUE_ONLY);
+  }
+
+  setOnly(queue: number, value: number): void {
+    this.arena.u32[(this.#entry(queue) + layout.EVQUEUE_ONLY) >>> 2] = value;
+  }
+
+  #entry(queue: number): number {
+    return this.device.address + layout.EVDEV_QUEUE_ENTRIES + (queue << layout.EVQUEUE_SHIFT);
+  }
+
+  /** Every port serves every stage; with changing links, the first one owns all flows that no event has. */
+  #start(): void {
+    const { ports, links = false } = this.options;
     if (this.device.running) this.device.stop();
+    for (let queue = 0; queue < STAGES; queue++) {
+      for (let port = 0; port < ports; port++) this.device.link(port, queue);
+    }
     this.device.start();
+    if (!links) return;
+    const tables = this.#word(this.device.address + layout.EVDEV_TABLES);
+    for (let queue = 0; queue < STAGES; queue++) {
+      const owners = this.hashes.map((_, flow) => this.owner(queue, flow));
+      this.arena.u8.fill(0, tables + (queue << 13), tables + ((queue + 1) << 13));
+      for (const [flow, hash] of this.hashes.entries()) {
+        this.arena.u8[tables + (queue << 13) + hash] = owners[flow] as number;
+      }
+    }
+  }
+
+  #setup(world: World): Scenario {
+    const { ports, links = false } = this.options;
+    this.#start();
     const per = <T>(make: () => T): T[] => Array.from({ length: FLOWS }, make);
     const ledger: Ledger = {
       sent: per(() => 0),
@@ -265,9 +355,11 @@ export class EventSimulation {
       live: 0,
       finished: 0,
       migrations: 0,
+      closed: Array.from({ length: STAGES }, () => new Set<number>()),
     };
     const actors: Record<string, Actor> = {};
     for (let id = 0; id < ports; id++) actors[`port ${id}`] = new PortActor(this, world, ledger, id).run();
+    if (links) actors.links = new LinkActor(this, world, ledger).run();
     return { actors, invariant: () => this.#invariant(ledger), finish: () => this.#finish(ledger) };
   }
 

@@ -16,4 +16,10 @@ try {
 } catch ({ code, message }) {
   refusal = { code, message };
 }
-console.log(JSON.stringify({ moved, audit: pool.audit(), available: sysAvailable(), refusal }));
+let unshared;
+try {
+  createArena({ bytes: 1 << 20, shared: true });
+} catch ({ code }) {
+  unshared = code;
+}
+console.log(JSON.stringify({ moved, audit: pool.audit(), available: sysAvailable(), refusal, unshared }));

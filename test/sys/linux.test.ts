@@ -26,6 +26,7 @@ test('without koffi everything but system calls works, and one sentence says wha
       message:
         "pinning a thread needs Linux and the optional dependency koffi (`npm install koffi`), and here Cannot find module 'koffi'",
     },
+    unshared: 'UNSUPPORTED',
   });
 });
 

@@ -11,6 +11,10 @@ const GOOD: EventDeviceOptions = {
 test.each<[string, Partial<EventDeviceOptions>, RegExp]>([
   ['no ports', { ports: 0 }, /ports=0, must be a whole number from 1 to 64/],
   ['too many ports', { ports: 65 }, /ports=65/],
+  ['ports missing', { ports: undefined as unknown as number }, /ports=undefined, must be a whole number/],
+  ['queues missing', { queues: undefined as unknown as [] }, /queues=undefined, must be a list/],
+  ['a name missing', { name: undefined as unknown as string }, /name=undefined, must be 1 to 40/],
+  ['a name too long', { name: 'n'.repeat(41) }, /must be 1 to 40/],
   ['no queues', { queues: [] }, /queues.length=0, must be a whole number from 1 to 16/],
   ['too many queues', { queues: new Array(17).fill({ schedule: 'atomic' }) }, /queues.length=17/],
   ['an unknown schedule', { queues: [{ schedule: 'ordered' as 'atomic' }] }, /queues\[0\].schedule="ordered"/],
@@ -24,14 +28,19 @@ test.each<[string, Partial<EventDeviceOptions>, RegExp]>([
   ['a depth too high', { ports: [{}, { enqueueDepth: 129 }] }, /ports\[1\].enqueueDepth=129/],
   ['a depth of 0', { ports: [{ dequeueDepth: 0 }] }, /ports\[0\].dequeueDepth=0/],
   ['half a port', { ports: 1.5 }, /ports=1.5/],
+  [
+    'an unknown migration',
+    { migration: 'none' as 'single-flow' },
+    /migration="none", must be one of flow-group, single/,
+  ],
   ['14 bits', { flowHashBits: 14 as 13 }, /flowHashBits=14, must be 13 or 15/],
-])('%s is refused, and takes no memory', (_, part, message) => {
+])('over-limit or missing values are refused, and take no memory: %s', (_, part, message) => {
   const arena = testArena();
   expect(() => createEventDevice(arena, { ...GOOD, ...part })).toThrow(message);
   expect(arena.regions()).toEqual([]);
 });
 
-test('defaults and bounds are read back', () => {
+test('defaults, bounds and attributes are read back', () => {
   const device = createEventDevice(testArena(), {
     ...GOOD,
     ports: [{}, { implicitRelease: false, enqueueDepth: 128 }],
@@ -44,7 +53,23 @@ test('defaults and bounds are read back', () => {
     implicitRelease: true,
   });
   expect(device.portOptions(1)).toMatchObject({ implicitRelease: false, enqueueDepth: 128 });
+  expect([device.newEventsLimit, device.migration, device.flowHashBits]).toEqual([4096, 'flow-group', 13]);
+  expect([device.queueOptions(0), device.queueOptions(1)]).toEqual([
+    { schedule: 'atomic' },
+    { schedule: 'single-link' },
+  ]);
+  expect(() => device.queueOptions(2)).toThrow(/queue 2, must be a whole number from 0 to 1/);
   expect(() => device.portOptions(2)).toThrow(/port 2, must be a whole number from 0 to 1/);
+});
+
+test('the migration of single flows hashes to 15 bits, unless told otherwise', () => {
+  const read = (part: Partial<EventDeviceOptions>): unknown[] => {
+    const device = createEventDevice(testArena(), { ...GOOD, ...part });
+    return [device.migration, device.flowHashBits];
+  };
+  expect(read({ migration: 'single-flow' })).toEqual(['single-flow', 15]);
+  expect(read({ migration: 'single-flow', flowHashBits: 13 })).toEqual(['single-flow', 13]);
+  expect(read({ migration: 'flow-group', flowHashBits: 15 })).toEqual(['flow-group', 15]);
 });
 
 test('there are credits for every port’s stock', () => {
@@ -52,12 +77,13 @@ test('there are credits for every port’s stock', () => {
 });
 
 describe('links', () => {
-  test('linking twice counts once, unlinking says whether it was', () => {
+  test('link and unlink counts: linking twice counts once, unlinking says whether it was', () => {
     const device = createEventDevice(testArena(), GOOD);
     device.link(1, 0);
     device.link(1, 0);
     device.link(0, 0);
-    expect(device.links(0)).toEqual([0, 1]);
+    expect([device.links(0), device.links(1)]).toEqual([[0, 1], []]);
+    expect([device.queuesOf(0), device.queuesOf(1)]).toEqual([[0], [0]]);
     expect([device.unlink(1, 0), device.unlink(1, 0)]).toEqual([true, false]);
     expect(device.links(0)).toEqual([0]);
   });
@@ -76,21 +102,27 @@ describe('links', () => {
     expect(() => device.unlink(-1, 0)).toThrow(/port -1, must be/);
   });
 
-  test('they are fixed while it is started', () => {
+  test('links after start: every queue has a port, those of single-link queues are fixed, the last of others stays', () => {
     const device = createEventDevice(testArena(), GOOD);
     device.link(0, 0);
     expect(() => device.start()).toThrow(/queue 1 has no port/);
     device.link(0, 1);
     device.start();
-    expect(() => device.link(1, 0)).toThrow(/links are fixed/);
-    expect(() => device.unlink(0, 0)).toThrow(/links are fixed/);
-    device.stop();
+    expect(() => device.link(1, 1)).toThrow(/queue 1 is single-link: its port is fixed/);
+    expect(() => device.unlink(0, 1)).toThrow(/queue 1 is single-link: its port is fixed/);
+    expect(() => device.unlink(0, 0)).toThrow(/port 0 is the last one of queue 0; link another first/);
     device.link(1, 0);
+    expect(device.unlink(0, 0)).toBe(true);
+    expect(() => device.unlink(1, 0)).toThrow(/last one of queue 0/);
+    expect(device.links(0)).toEqual([1]);
+    device.stop();
+    expect(device.unlink(0, 1)).toBe(true);
+    device.link(1, 1);
     device.start();
   });
 });
 
-test.each(BASES)('start, stop, close and again, smaller and back, at %i', (base) => {
+test.each(BASES)('start, stop, close; reconfigure smaller and back, at %i', (base) => {
   const arena = testArena(8 << 20, base);
   for (const ports of [4, 1, 4]) {
     const device = createEventDevice(arena, { ...GOOD, ports });
@@ -116,4 +148,26 @@ test('an arena of eventDeviceBytes holds it; a smaller one is left empty', () =>
   const small = testArena(bytes >>> 1);
   expect(() => createEventDevice(small, options)).toThrow(/ports needs/);
   expect(small.regions()).toEqual([]);
+});
+
+test('capabilities say what this configuration has', () => {
+  const { capabilities } = createEventDevice(testArena(), GOOD);
+  expect(capabilities).toEqual({
+    atomic: true,
+    parallel: false,
+    singleLink: true,
+    distributedScheduling: true,
+    burstMode: true,
+    anyQueueOrder: true,
+    multipleQueuePorts: true,
+    runtimeLinks: true,
+    carriesFlowId: true,
+    implicitReleaseDisable: true,
+    independentEnqueue: true,
+    dequeueTimeout: true,
+    maintenanceFree: false,
+    otherProcesses: false,
+  });
+  const single = createEventDevice(testArena(), { ...GOOD, queues: [{ schedule: 'single-link' }] });
+  expect(single.capabilities).toMatchObject({ atomic: false, runtimeLinks: false });
 });
