@@ -5,7 +5,7 @@ import { park as eventdevPark, unpark as eventdevUnpark } from './eventdev/park.
 import { dequeueOne as eventdevDequeueOne, enqueueOne as eventdevEnqueueOne } from './eventdev/single.kernel.ts';
 import { fillUdp as guestFillUdp, swap as guestSwap } from './guest/apps.kernel.ts';
 import { checked as labChecked, unchecked as labUnchecked } from './lab/address.kernel.ts';
-import { advance as labAdvance, hop as labHop, touch as labTouch } from './lab/event-stage.kernel.ts';
+import { hop as labHop, work as labWork } from './lab/event-stage.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
 import { drive as labDrive, serve as labServe } from './lab/ring-turn.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
@@ -72,15 +72,14 @@ export {
   eventdevUnpark,
   guestFillUdp,
   guestSwap,
-  labAdvance,
   labChecked,
   labDrive,
   labHop,
   labPing,
   labPong,
   labServe,
-  labTouch,
   labUnchecked,
+  labWork,
   memoryFill,
   memoryFrameLength,
   memoryGather,

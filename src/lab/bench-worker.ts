@@ -5,6 +5,7 @@ import { SLOT_SHIFT } from '../memory/layout.ts';
 import { attachMpscRing, attachSpscRing, type Ring } from '../ring/ring.ts';
 import { requireSys } from '../sys/index.ts';
 import { Histogram } from '../telemetry/histogram.ts';
+import { type EventRole, eventTurn, watchedTurn } from './event-role.ts';
 import { GO_STOP, LAB_GO, LAB_READY } from './layout.ts';
 import { type Measured, quantilesOf } from './measure.ts';
 import { type NetRole, netTurn, type QueueRole, queueTurn } from './net-role.ts';
@@ -19,8 +20,14 @@ export interface RingRole {
   readonly size: number;
 }
 
-/** What a thread does: a side of the core distance measurement, of a ring, or of a virtqueue. */
-export type BenchRole = { readonly role: 'ping' } | { readonly role: 'pong' } | RingRole | NetRole | QueueRole;
+/** What a thread does: a side of the core distance measurement, of a ring, or of a virtqueue, or a worker at an event port. */
+export type BenchRole =
+  | { readonly role: 'ping' }
+  | { readonly role: 'pong' }
+  | RingRole
+  | NetRole
+  | QueueRole
+  | EventRole;
 
 interface LabKernels {
   labPing(lab: number, from: number, rounds: number): number;
@@ -118,7 +125,7 @@ function playPop(ring: Ring, burst: number, size: number): SideResult {
   }
 }
 
-function playTurns(turn: () => number): SideResult {
+function playTurns(turn: () => number, samples = new Histogram()): SideResult {
   const recorder = new WindowRecorder();
   let moved = 0;
   for (let turns = 1; ; turns++) {
@@ -128,14 +135,21 @@ function playTurns(turn: () => number): SideResult {
     if (n > 0 && turns % TURNS !== 0) continue;
     recorder.add(moved);
     moved = 0;
-    if (stopped()) return { windows: recorder.windows.slice(WARM_UP_WINDOWS), quantiles: quantilesOf(new Histogram()) };
+    if (stopped()) return { windows: recorder.windows.slice(WARM_UP_WINDOWS), quantiles: quantilesOf(samples) };
   }
+}
+
+function playEvents(events: EventRole): SideResult {
+  if (!events.watch) return playTurns(eventTurn(arena, events));
+  const latency = new Histogram();
+  return playTurns(watchedTurn(arena, events, latency), latency);
 }
 
 function play(): unknown {
   if (role.role === 'ping') return playPing();
   if (role.role === 'pong') return playPong();
   if (role.role === 'net') return playTurns(netTurn(arena, role));
+  if (role.role === 'event') return playEvents(role);
   if (role.role === 'queue') return playTurns(queueTurn(arena, role));
   const ring = (role.kind === 'spsc' ? attachSpscRing : attachMpscRing)(arena, role.ring);
   return role.role === 'push' ? playPush(ring, role.burst, role.size) : playPop(ring, role.burst, role.size);

@@ -1,6 +1,7 @@
 import { RingwayError } from '../util/errors.ts';
 import { takeBenchLock } from './bench-lock.ts';
 import { benchBlock } from './block-bench.ts';
+import { benchEventdev } from './eventdev-bench.ts';
 import { benchForward } from './forward-bench.ts';
 import { benchMemory } from './memory-bench.ts';
 import { Peers } from './peers.ts';
@@ -22,6 +23,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   memory: benchMemory,
   virtqueue: benchVirtqueue,
   pvp: benchPvp,
+  eventdev: benchEventdev,
 };
 
 /** Names of all benches. */

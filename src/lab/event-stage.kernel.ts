@@ -5,7 +5,7 @@ import { dequeueOne, enqueueOne } from '../eventdev/single.kernel.ts';
 import { SLOT_EVENT, SLOT_FLOW } from '../memory/layout.ts';
 
 /** Makes `n` events at `slots` forwards to the next of `stages` queues; those of the last go to the first. */
-export function advance(slots: u32, n: u32, stages: u32): void {
+function advance(slots: u32, n: u32, stages: u32): void {
   const end = slots + (n << 4);
   for (; slots < end; slots += 16) {
     const next = (load<u16>(slots, SLOT_EVENT) & EVENT_QUEUE_MASK) + 1;
@@ -14,7 +14,7 @@ export function advance(slots: u32, n: u32, stages: u32): void {
 }
 
 /** Counts each event in the record, 64 bytes, of its stage and flow. */
-export function touch(slots: u32, n: u32, records: u32, flows: u32): void {
+function touch(slots: u32, n: u32, records: u32, flows: u32): void {
   const end = slots + (n << 4);
   for (; slots < end; slots += 16) {
     const stage: u32 = load<u16>(slots, SLOT_EVENT) & EVENT_QUEUE_MASK;
@@ -23,15 +23,27 @@ export function touch(slots: u32, n: u32, records: u32, flows: u32): void {
   }
 }
 
+/** Works on each event: a chain of `length` multiplications, each of which needs the one before. */
+export function work(slots: u32, n: u32, length: u32): void {
+  const end = slots + (n << 4);
+  for (; slots < end; slots += 16) {
+    let value = load<u64>(slots);
+    // As the peer's, with the constants of Knuth's MMIX.
+    for (let i: u32 = 0; i < length; i++) value = value * 6364136223846793005 + 1442695040888963407;
+    store<u64>(slots, value);
+  }
+}
+
 /**
- * A turn of a worker that is a kernel: one dequeue, the stage, one enqueue. With `records`, each event's is touched.
- * Returns how many events it moved; NEEDS_TIME when the dequeue does; and NEEDS_TIME and the number of the events at
- * `slots` when the enqueue does.
+ * A turn of a worker that is a kernel: one dequeue, the stage, one enqueue. With `records`, each event's is touched; with
+ * `length`, it is worked on. Returns how many events it moved; NEEDS_TIME when the dequeue does; and NEEDS_TIME plus the
+ * number of the events at `slots` when the enqueue does.
  */
-export function hop(port: u32, slots: u32, burst: u32, stages: u32, records: u32, flows: u32): u32 {
+export function hop(port: u32, slots: u32, burst: u32, stages: u32, records: u32, flows: u32, length: u32): u32 {
   const n = burst === 1 ? dequeueOne(port, slots) : dequeue(port, slots, burst);
   if (n === 0 || n === NEEDS_TIME) return n;
   if (records !== 0) touch(slots, n, records, flows);
+  if (length !== 0) work(slots, n, length);
   advance(slots, n, stages);
   const sent = n === 1 ? enqueueOne(port, slots) : enqueue(port, slots, n);
   return sent === NEEDS_TIME ? NEEDS_TIME + n : n;
