@@ -28,6 +28,8 @@ import {
   EVPORT_SAMPLE_FLOWS,
   EVPORT_SAMPLE_START,
   EVPORT_STATE,
+  EVPORT_STEADY_LOAD,
+  EVPORT_STEADY_LOADS,
   EVPORT_TAIL,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
@@ -41,6 +43,7 @@ import {
   SAMPLE_EVENTS,
   SCHEDULE_PARALLEL,
   SOURCE_LOAD_MIN,
+  STEADY_SHIFT,
   STRATEGY_SINGLE_FLOW,
   TARGET_LOAD_MAX,
 } from './layout.ts';
@@ -59,13 +62,11 @@ function nextInterval(port: u32): u32 {
   return MIGRATION_INTERVAL_NS / 2 + (x % MIGRATION_INTERVAL_NS);
 }
 
-/** The load of port `id`. Of one that sleeps, what its estimate would have come down to meanwhile. */
-function loadOf(device: u32, id: u32, now: u64): u32 {
-  const port = load<u32>(device + (id << 2), EVDEV_BLOCKS);
-  const its = atomic.load<u32>(port, EVPORT_LOAD);
+/** Load periods that a port has slept for, as the others see it: its estimates would have come down meanwhile. */
+function periodsAsleep(device: u32, id: u32, port: u32, now: u64): u32 {
   const due = load<u64>(port, EVPORT_NEXT_LOAD);
-  if (now <= due || atomic.load<u32>(load<u32>(device + (id << 2), EVDEV_BELLS), BELL_PARKED) === 0) return its;
-  return its >> <u32>min<u64>((now - due) / LOAD_INTERVAL_NS, 31);
+  if (now <= due || atomic.load<u32>(load<u32>(device + (id << 2), EVDEV_BELLS), BELL_PARKED) === 0) return 0;
+  return <u32>min<u64>((now - due) / LOAD_INTERVAL_NS, 31 << STEADY_SHIFT);
 }
 
 /**
@@ -78,10 +79,14 @@ export function readLoads(port: u32, device: u32): bool {
   let anyBelow = false;
   for (let i: u32 = 0; i < ports; i++) {
     const other = load<u32>(device + (i << 2), EVDEV_BLOCKS);
-    const all = loadOf(device, i, now) + atomic.load<u32>(other, EVPORT_IMMIGRATION_LOAD);
+    const asleep = periodsAsleep(device, i, other, now);
+    const own = atomic.load<u32>(other, EVPORT_LOAD) >> min(asleep, 31);
+    const all = own + atomic.load<u32>(other, EVPORT_IMMIGRATION_LOAD);
     const its = min(all, LOAD_MAX);
     if (its < TARGET_LOAD_MAX) anyBelow = true;
     store<u32>(port + EVPORT_LOADS + (i << 2), its);
+    const steady = atomic.load<u32>(other, EVPORT_STEADY_LOAD) >> (asleep >> STEADY_SHIFT);
+    store<u32>(port + EVPORT_STEADY_LOADS + (i << 2), steady);
   }
   return anyBelow;
 }
@@ -134,6 +139,15 @@ export function lightestTarget(port: u32, device: u32, self: u32, flow: u32): u3
 }
 
 /**
+ * True when port `to` has had clearly less to do than this one for a while, too: loads of single periods differ by chance,
+ * and moving flows for that would go on for ever. The driver of 2018 did not look at it.
+ */
+function isSteadilyLighter(port: u32, self: u32, to: u32): bool {
+  const loads = port + EVPORT_STEADY_LOADS;
+  return load<u32>(loads + (self << 2)) >= load<u32>(loads + (to << 2)) + REBALANCE_MIN;
+}
+
+/**
  * Chooses one more flow, of `flows` in the sample, to move: what leaves its target with the lowest load, or the smallest
  * flow when they move singly. Returns false when no more should be chosen.
  */
@@ -156,6 +170,7 @@ function chooseOne(port: u32, device: u32, flows: u32): bool {
     if (ownerOf(device, flow) !== self) continue;
     const to = lightestTarget(port, device, self, flow);
     if (to === load<u32>(device, EVDEV_PORTS)) continue;
+    if (!single && !isSteadilyLighter(port, self, to)) continue;
     const target = load<u32>(loads + (to << 2));
     const share = (source * load<u32>(port + EVPORT_SAMPLE_COUNTS + (i << 2))) / SAMPLE_EVENTS;
     const after = target + share;

@@ -175,6 +175,9 @@ export const EVPORT_CLOCK_IN: u32 = 168;
 /** Load, 0 to LOAD_MAX, and the load of flows on their way here: others read the one and add to the other. */
 export const EVPORT_LOAD: u32 = 256;
 export const EVPORT_IMMIGRATION_LOAD: u32 = 260;
+/** The load in the mean of the last 16 ms or so: EVPORT_LOAD, each time with a weight of 1 / 2^STEADY_SHIFT. */
+export const EVPORT_STEADY_LOAD: u32 = 288;
+export const STEADY_SHIFT: u32 = 6;
 /** Bit n % 32 of word n / 32: port n has not confirmed the last request yet. */
 export const EVPORT_WAITS: u32 = 264;
 /** Bit q: queue q was taken from the port while the device runs, so the flows of it that it owns must go. */
@@ -223,6 +226,8 @@ export const EVPORT_LOADS: u32 = 4096;
 /** By event of a burst, a byte each (DEPTH_MAX, and up to 3 that nobody reads): the port that owns its flow, or OWNER_NONE. */
 export const EVPORT_OWNERS: u32 = 4352;
 export const OWNER_NONE: u32 = 255;
+/** Steady loads by port. */
+export const EVPORT_STEADY_LOADS: u32 = 4736;
 /**
  * By destination: where the next event that waits for it goes (u32, an address), and OUTPUT_MAX slots. These are aligned
  * to their size, so that the address says how many wait, and when they are full.

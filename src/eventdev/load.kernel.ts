@@ -7,9 +7,11 @@ import {
   EVPORT_NEXT_LOAD,
   EVPORT_NOW,
   EVPORT_PERIOD_START,
+  EVPORT_STEADY_LOAD,
   EVPORT_TOTAL_BUSY_NS,
   LOAD_INTERVAL_NS,
   LOAD_MAX,
+  STEADY_SHIFT,
 } from './layout.ts';
 
 /** The first dequeue with events: a busy time begins. */
@@ -40,7 +42,11 @@ export function updateLoad(port: u32): void {
   store<u64>(port, 0, EVPORT_BUSY_NS);
   store<u64>(port, load<u64>(port, EVPORT_TOTAL_BUSY_NS) + busy, EVPORT_TOTAL_BUSY_NS);
   const period = passed === 0 ? 0 : (min(busy, passed) * LOAD_MAX) / passed;
-  atomic.store<u32>(port, (load<u32>(port, EVPORT_LOAD) + <u32>period) >> 1, EVPORT_LOAD);
+  const estimate = (load<u32>(port, EVPORT_LOAD) + <u32>period) >> 1;
+  atomic.store<u32>(port, estimate, EVPORT_LOAD);
+  const steady = load<u32>(port, EVPORT_STEADY_LOAD);
+  const change = (<i32>estimate - <i32>steady) >> STEADY_SHIFT;
+  atomic.store<u32>(port, steady + <u32>change, EVPORT_STEADY_LOAD);
   // What came with flows that moved here is part of the estimate by now.
   atomic.store<u32>(port, 0, EVPORT_IMMIGRATION_LOAD);
 }

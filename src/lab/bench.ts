@@ -1,4 +1,5 @@
 import { RingwayError } from '../util/errors.ts';
+import { benchBalance } from './balance-bench.ts';
 import { takeBenchLock } from './bench-lock.ts';
 import { benchBlock } from './block-bench.ts';
 import { benchEventdev } from './eventdev-bench.ts';
@@ -24,6 +25,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   virtqueue: benchVirtqueue,
   pvp: benchPvp,
   eventdev: benchEventdev,
+  balance: async () => benchBalance(),
 };
 
 /** Names of all benches. */

@@ -1,8 +1,8 @@
 /**
  * Where a figure was taken: on one core, on two that are near or far, on two that drifted apart meanwhile, or on
- * several as the system deals them.
+ * several as the system deals them; or in virtual time, which is the same on every machine.
  */
-export type State = 'one core' | 'near' | 'far' | 'moved' | 'several cores' | 'not measured';
+export type State = 'one core' | 'near' | 'far' | 'moved' | 'several cores' | 'virtual time' | 'not measured';
 
 /** One measured figure, with its peer's beside it. */
 export interface Row {
