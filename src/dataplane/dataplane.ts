@@ -8,7 +8,7 @@ import { type Lcore, startLcore } from '../lcore/lcore.ts';
 import type { Snapshot } from '../telemetry/snapshot.ts';
 import { RingwayError } from '../util/errors.ts';
 import { writeDump } from './dump.ts';
-import { createMachine, type Machine } from './machine.ts';
+import { createMachine, type Machine, stopEvents } from './machine.ts';
 import { planDataplane } from './plan.ts';
 import { type PortEntry, PortTable } from './port-table.ts';
 import { applySwitchConfig, SteeringRules } from './rules.ts';
@@ -60,7 +60,7 @@ class Dataplane implements RunningDataplane {
     this.#config = config;
     this.#machine = machine;
     this.#ports = new PortTable(machine, config);
-    this.#rules = new SteeringRules(machine.steering, this.#ports, config.lcores.length);
+    this.#rules = new SteeringRules(machine.steering, this.#ports, config);
     let settle = { resolve: () => {}, reject: (_: unknown) => {} };
     this.finished = new Promise((resolve, reject) => {
       settle = { resolve, reject };
@@ -219,6 +219,7 @@ class Dataplane implements RunningDataplane {
   /** Gives back what the ports opened; no thread uses it any more. */
   #close(): Snapshot {
     this.#state = 'stopped';
+    stopEvents(this.#machine);
     this.#last = this.snapshot();
     for (const { config } of this.#ports.all()) this.#ports.release(config.name);
     return this.#last;

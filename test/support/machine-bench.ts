@@ -1,6 +1,6 @@
 import { parseConfig, parsePort, parseSetting, parseSteeringRule } from '#dist/config/index.js';
 import type { Config } from '#dist/config/types.js';
-import { createMachine, type Machine } from '#dist/dataplane/machine.js';
+import { createMachine, type Machine, stopEvents } from '#dist/dataplane/machine.js';
 import { Pipeline } from '#dist/dataplane/pipeline.js';
 import { planDataplane } from '#dist/dataplane/plan.js';
 import { PortTable } from '#dist/dataplane/port-table.js';
@@ -44,7 +44,7 @@ export class MachineBench {
     const plan = planDataplane(this.config);
     this.machine = createMachine(this.config, { ...plan, buffers: buffers ?? plan.buffers }, { debug: true });
     this.ports = new PortTable(this.machine, this.config);
-    this.rules = new SteeringRules(this.machine.steering, this.ports, this.config.lcores.length);
+    this.rules = new SteeringRules(this.machine.steering, this.ports, this.config);
     this.#random = random;
     this.#skip = skip;
     const { arena, lcores, pipelines } = this.machine;
@@ -143,6 +143,7 @@ export class MachineBench {
       this.#queues.push(...pipeline.stop());
       this.#stopped.add(index);
     }
+    stopEvents(this.machine);
     const last = this.snapshot();
     for (const name of this.names) this.ports.release(name);
     return last;
