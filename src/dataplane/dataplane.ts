@@ -8,6 +8,7 @@ import { type Lcore, startLcore } from '../lcore/lcore.ts';
 import type { Snapshot } from '../telemetry/snapshot.ts';
 import { RingwayError } from '../util/errors.ts';
 import { writeDump } from './dump.ts';
+import { EventsWatch } from './events-snapshot.ts';
 import { createMachine, type Machine, stopEvents } from './machine.ts';
 import { planDataplane } from './plan.ts';
 import { type PortEntry, PortTable } from './port-table.ts';
@@ -32,6 +33,7 @@ class Dataplane implements RunningDataplane {
   readonly #machine: Machine;
   readonly #ports: PortTable;
   readonly #rules: SteeringRules;
+  readonly #events: EventsWatch | undefined;
   readonly #startedAtMs = Date.now();
   readonly #tracers = new Map<number, Set<Tracer>>();
   #lcores: Lcore[] = [];
@@ -61,6 +63,10 @@ class Dataplane implements RunningDataplane {
     this.#machine = machine;
     this.#ports = new PortTable(machine, config);
     this.#rules = new SteeringRules(machine.steering, this.#ports, config);
+    const { arena, events } = machine;
+    const { eventdev } = config;
+    this.#events =
+      eventdev === undefined || events === undefined ? undefined : new EventsWatch(arena, eventdev, events);
     let settle = { resolve: () => {}, reject: (_: unknown) => {} };
     this.finished = new Promise((resolve, reject) => {
       settle = { resolve, reject };
@@ -233,6 +239,7 @@ class Dataplane implements RunningDataplane {
       startedAtMs: this.#startedAtMs,
       queues: this.#queues,
       loads: this.#loads,
+      ...(this.#events === undefined ? {} : { events: this.#events }),
     });
   }
 

@@ -1,0 +1,77 @@
+import { basename } from 'node:path';
+import type { EventdevConfig } from '../config/types.ts';
+import type { EventDevice } from '../eventdev/device.ts';
+import { FlowWatch } from '../eventdev/flows.ts';
+import { EVDEV_EPOCH } from '../eventdev/layout.ts';
+import type { Arena } from '../memory/arena.ts';
+import type { EventdevSnapshot, EventPortSnapshot, EventQueueSnapshot } from '../telemetry/snapshot.ts';
+
+/** An event port that did nothing for so long is left alone; a parked lcore comes by every 128 ms. */
+const UNATTENDED_MS = 1000;
+
+/** Names of the queues: stages, the switch, then one for each lcore that serves ports. */
+function listQueues({ stages, schedule, workers }: EventdevConfig, lcores: number): EventQueueSnapshot[] {
+  const names = [...stages.map(({ module }) => basename(module)), 'switch'];
+  const edges = Array.from({ length: lcores }, (_, lcore) => lcore).filter((lcore) => !workers.includes(lcore));
+  const all = [
+    ...names.map((name) => ({ name, schedule })),
+    ...edges.map((lcore) => ({ name: `tx ${lcore}`, schedule: 'single-link' })),
+  ];
+  return all.map((queue, index) => ({ index, ...queue }));
+}
+
+/** Watches the event device of a dataplane for its control thread. */
+export class EventsWatch {
+  readonly #config: EventdevConfig;
+  readonly #device: EventDevice;
+  readonly #queues: readonly EventQueueSnapshot[];
+  readonly #flows: FlowWatch;
+  /** What the device counts time from: milliseconds since 1970. */
+  readonly #epochMs: number;
+
+  constructor(arena: Arena, config: EventdevConfig, device: EventDevice) {
+    this.#config = config;
+    this.#device = device;
+    this.#queues = listQueues(config, device.ports);
+    this.#flows = new FlowWatch(arena, device.address);
+    this.#epochMs = (arena.u32[(device.address + EVDEV_EPOCH) >>> 2] ?? 0) * 1000;
+  }
+
+  snapshot(nowMs: number): EventdevSnapshot {
+    this.#flows.look(nowMs);
+    return {
+      queues: this.#queues,
+      ports: Array.from({ length: this.#device.ports }, (_, index) => this.#port(index)),
+      credits: this.#device.credits,
+      creditsOnLoan: this.#device.xstats.get('dev_credits_on_loan'),
+      moves: this.#flows.moves,
+    };
+  }
+
+  #port(index: number): EventPortSnapshot {
+    // As the ports tell the time: a step of the system's clock is no rest.
+    const nowMs = performance.timeOrigin + performance.now();
+    const get = (name: string): number => this.#device.xstats.get(`port_${index}_${name}`);
+    const idleMs = Math.max(0, nowMs - this.#epochMs - get('last_bg') / 1e6);
+    return {
+      index,
+      role: this.#config.workers.includes(index) ? 'stages' : 'ports',
+      load: get('load') / 100,
+      newEnqueued: get('new_enqueued'),
+      forwardEnqueued: get('forward_enqueued'),
+      releaseEnqueued: get('release_enqueued'),
+      dequeued: get('dequeued'),
+      queueEnqueued: this.#queues.map((queue) => get(`queue_${queue.index}_enqueued`)),
+      queueDequeued: this.#queues.map((queue) => get(`queue_${queue.index}_dequeued`)),
+      emigrations: get('emigrations'),
+      immigrations: get('immigrations'),
+      migrationLatencyNs: get('migration_latency'),
+      eventLatencyNs: get('event_proc_latency'),
+      flows: this.#queues.map((queue) => this.#flows.owned(queue.index, index)),
+      credits: get('inflight_credits'),
+      pending: get('pending_releases'),
+      idleMs,
+      unattended: this.#device.running && idleMs > UNATTENDED_MS,
+    };
+  }
+}
