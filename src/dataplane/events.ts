@@ -45,7 +45,7 @@ export class EventEdge {
     this.#wire = wire;
     this.#outputs = outputs;
     this.#kernels = arena.kernels<EventsKernels>();
-    this.#port = attachEventPort(arena, wire.port);
+    this.#port = attachEventPort(arena, wire.port, { bell: wire.bell });
   }
 
   /** Reads one burst from each of `sources`, sends one. Returns how many packets it moved. */
@@ -132,7 +132,7 @@ export class EventWorker {
     this.#wire = wire;
     this.#outputs = outputs;
     this.#kernels = arena.kernels<EventsKernels>();
-    this.#port = attachEventPort(arena, wire.port);
+    this.#port = attachEventPort(arena, wire.port, { bell: wire.bell });
     this.#stages = stages;
     this.#u32 = arena.u32;
   }

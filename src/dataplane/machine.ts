@@ -1,5 +1,6 @@
 import type { Config, EventdevConfig } from '../config/types.ts';
 import { createEventDevice, type EventDevice } from '../eventdev/device.ts';
+import { LCORE_DOORBELL } from '../lcore/layout.ts';
 import { allocateLcore } from '../lcore/lcore.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
 import { SLOT_PORT } from '../memory/layout.ts';
@@ -58,7 +59,12 @@ function txQueuesOf(lcores: number, { workers, stages }: EventdevConfig): number
 }
 
 /** What each lcore must know of the event device. */
-function eventWires(arena: Arena, eventdev: EventdevConfig, device: EventDevice): EventWire[] {
+function eventWires(
+  arena: Arena,
+  eventdev: EventdevConfig,
+  device: EventDevice,
+  lcores: readonly number[],
+): EventWire[] {
   const txQueues = txQueuesOf(device.ports, eventdev);
   const stages = eventdev.stages.map(({ module, options }, index) => ({
     url: module,
@@ -67,7 +73,15 @@ function eventWires(arena: Arena, eventdev: EventdevConfig, device: EventDevice)
   }));
   return txQueues.map((queue, lcore): EventWire => {
     const held = arena.allocate(`lcore ${lcore} events`, EVENT_BYTES);
-    return { port: device.portAddress(lcore), isWorker: queue < 0, stages, txQueues, held, work: held + BURST_BYTES };
+    return {
+      port: device.portAddress(lcore),
+      bell: (lcores[lcore] ?? 0) + LCORE_DOORBELL,
+      isWorker: queue < 0,
+      stages,
+      txQueues,
+      held,
+      work: held + BURST_BYTES,
+    };
   });
 }
 
@@ -88,7 +102,8 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
   const table = new Switch(arena, plan.switch, lcores);
   const steering = new Steering(arena, table.address, table.paths);
   const events = createEvents(arena, config, plan);
-  const wires = config.eventdev === undefined || events === undefined ? [] : eventWires(arena, config.eventdev, events);
+  const wires =
+    config.eventdev === undefined || events === undefined ? [] : eventWires(arena, config.eventdev, events, lcores);
   const pipelines = lcores.map(
     (_, index): PipelineData => ({
       cache: pool.caches[index] ?? 0,

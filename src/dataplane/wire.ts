@@ -32,6 +32,8 @@ export interface StageWire {
 export interface EventWire {
   /** Address of this lcore's event port. */
   readonly port: number;
+  /** Address of the words that wake this lcore. */
+  readonly bell: number;
   /** It serves the stages; otherwise it serves ports. */
   readonly isWorker: boolean;
   /** The stages before the switch: queues 0 and up. The switch's queue follows. */
