@@ -77,7 +77,7 @@ export function normaliseEventdev(
     refuse(['eventdev', 'newEventsLimit'], `${value} is too few for ${lcores} lcores; use ${least} or more`);
   }
   const stages = given.stages.flatMap((stage, index): ModuleStage[] =>
-    stage === 'switch' ? [] : [{ module: moduleUrl(index, stage.module), options: stage.options }],
+    stage === 'switch' ? [] : [{ ...stage, module: moduleUrl(index, stage.module) }],
   );
   return { workers, stages, schedule, newEventsLimit, flowHashBits };
 }

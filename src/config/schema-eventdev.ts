@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { show } from './problems.ts';
-import { list, mapping, oneOf, text, whole } from './scalars.ts';
+import { bytes, list, mapping, oneOf, text, whole } from './scalars.ts';
 
 /** As QUEUES_MAX and IN_FLIGHT_MAX of `eventdev/layout.ts`. */
 const QUEUES = 16;
@@ -12,6 +12,7 @@ const moduleStage = mapping('a stage', {
     .record(z.string(), z.unknown(), { error: ({ input }) => `${show(input)} is no set of options; use a mapping` })
     .meta({ description: 'Handed to the module as it stands.' })
     .default({}),
+  memory: bytes(0, 2 ** 30, '0 to 1GiB', 'Bytes that the stage has on all workers together, zeroed.').default(0),
 });
 
 const stage = z.union([z.literal('switch'), moduleStage], {

@@ -172,6 +172,8 @@ export interface ModuleStage {
   readonly module: string;
   /** Handed to the module as it stands in the file. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** Bytes of the arena that the stage has on all workers together, zeroed at the start. */
+  readonly memory: number;
 }
 
 /** Where the metrics are served over HTTP. */

@@ -56,6 +56,9 @@ export class EventsWatch {
     return {
       index,
       role: this.#config.workers.includes(index) ? 'stages' : 'ports',
+      serves: this.#queues
+        .filter((queue) => this.#device.links(queue.index).includes(index))
+        .map((queue) => queue.index),
       load: get('load') / 100,
       newEnqueued: get('new_enqueued'),
       forwardEnqueued: get('forward_enqueued'),

@@ -11,7 +11,7 @@ import { Switch } from '../switch/switch.ts';
 import { addCounter, LCORE_COUNTERS_BYTES, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, DROP_STOPPED } from '../telemetry/layout.ts';
 import { BURST_BYTES, BURSTS_BYTES, EVENT_BYTES, type Plan, TX_RING_SLOTS } from './plan.ts';
-import type { EventWire, PipelineData } from './wire.ts';
+import type { EventWire, PipelineData, StageWire } from './wire.ts';
 
 /** Everything of a dataplane that lies in the arena, before any thread runs over it. */
 export interface Machine {
@@ -66,11 +66,10 @@ function eventWires(
   lcores: readonly number[],
 ): EventWire[] {
   const txQueues = txQueuesOf(device.ports, eventdev);
-  const stages = eventdev.stages.map(({ module, options }, index) => ({
-    url: module,
-    options,
-    field: `eventdev.stages[${index}].module`,
-  }));
+  const stages = eventdev.stages.map(({ module, options, memory: bytes }, index): StageWire => {
+    const address = bytes === 0 ? 0 : arena.allocate(`eventdev stage ${index}`, bytes);
+    return { url: module, options, field: `eventdev.stages[${index}].module`, memory: { address, bytes } };
+  });
   return txQueues.map((queue, lcore): EventWire => {
     const held = arena.allocate(`lcore ${lcore} events`, EVENT_BYTES);
     return {

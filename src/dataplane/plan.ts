@@ -99,6 +99,8 @@ export function planDataplane(config: Config): Plan {
   const events = eventOptions(config);
   if (events !== undefined) {
     budget.add('eventdev', eventDeviceBytes(events) + lcores * (EVENT_BYTES + 256), `${events.newEventsLimit} events`);
+    const memory = (config.eventdev?.stages ?? []).reduce((sum, stage) => sum + stage.memory + 256, 0);
+    budget.add('stages', memory, 'memory of the stages');
   }
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
   budget.add('spare', SPARE_BYTES, 'ports added while it runs');

@@ -1,14 +1,23 @@
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
-import type { StageWire } from './wire.ts';
+import type { StageMemory, StageWire } from './wire.ts';
 
-/** What a stage's module is given, once in each worker's thread. */
-export interface StageContext {
+/** What a worker's stages have in common. */
+interface WorkerContext {
   readonly arena: Arena;
   /** Number of the lcore. */
   readonly lcore: number;
   /** Address of the lcore's buffer cache, for the pool's kernels. */
   readonly cache: number;
+}
+
+/** What a stage's module is given, once in each worker's thread. */
+export interface StageContext extends WorkerContext {
+  /**
+   * The stage's part of the arena, as `memory` in the configuration asks for: all workers have the same, zeroed at the
+   * start. With `atomic` what belongs to one flow needs no lock, since one worker at a time has the flow.
+   */
+  readonly memory: StageMemory;
 }
 
 /** A stage that packets pass on a worker, before the switch. */
@@ -29,7 +38,7 @@ export type StageFactory = (
   options: Readonly<Record<string, unknown>>,
 ) => Stage | Promise<Stage>;
 
-async function loadStage(context: StageContext, { url, options, field }: StageWire): Promise<Stage> {
+async function loadStage(worker: WorkerContext, { url, options, field, memory }: StageWire): Promise<Stage> {
   let loaded: { default?: StageFactory };
   try {
     loaded = await import(url);
@@ -44,7 +53,7 @@ async function loadStage(context: StageContext, { url, options, field }: StageWi
   }
   let stage: Stage;
   try {
-    stage = await loaded.default(context, options);
+    stage = await loaded.default({ ...worker, memory }, options);
   } catch (cause) {
     if (cause instanceof RingwayError) throw cause;
     throw new RingwayError('SYSTEM', `${field}: ${url} failed: ${cause}`, { cause });
@@ -76,8 +85,8 @@ function checkedStage(stage: Stage, field: string): Stage {
  * Loads the modules of the stages before the switch, in a worker's thread.
  * @throws RingwayError with the field of the configuration when one cannot be had.
  */
-export async function loadStages(context: StageContext, wires: readonly StageWire[]): Promise<Stage[]> {
+export async function loadStages(worker: WorkerContext, wires: readonly StageWire[]): Promise<Stage[]> {
   const stages: Stage[] = [];
-  for (const wire of wires) stages.push(await loadStage(context, wire));
+  for (const wire of wires) stages.push(await loadStage(worker, wire));
   return stages;
 }

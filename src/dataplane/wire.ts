@@ -21,11 +21,19 @@ export interface PortWire {
   readonly tap?: CaptureFileShare;
 }
 
+/** A part of the arena that a stage has on all workers together. */
+export interface StageMemory {
+  /** 8-byte aligned; 0 when there are no bytes. */
+  readonly address: number;
+  readonly bytes: number;
+}
+
 /** A stage before the switch: a module, and where the configuration names it. */
 export interface StageWire {
   readonly url: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly field: string;
+  readonly memory: StageMemory;
 }
 
 /** What an lcore must know of the event device. */

@@ -113,6 +113,8 @@ export interface EventPortSnapshot {
   readonly index: number;
   /** `stages`: a worker; `ports`: it serves ports. */
   readonly role: 'stages' | 'ports';
+  /** Indexes of the queues that it serves. */
+  readonly serves: readonly number[];
   /** Part of the recent time in which it had events, 0 to 1. */
   readonly load: number;
   readonly newEnqueued: number;
