@@ -63,7 +63,7 @@ export class EventEdge {
       if (pausable) this.#hold(n);
       else this.#outputs.dropPackets(burst, n, ports, DROP_LCORE_FULL);
     }
-    return work + this.#send();
+    return work + this.#send(work === 0);
   }
 
   /** Keeps what a source that can wait gave, and reads no such source until it is sent. */
@@ -73,11 +73,13 @@ export class EventEdge {
     this.#held = n;
   }
 
-  #send(): number {
+  #send(isIdle: boolean): number {
     const { burst, path } = this.#data;
     let n = 0;
     if (this.#outputs.congested) {
-      this.#port.maintain();
+      // What it received waits for no full burst when nothing more comes; a dequeue that finds nothing does the same.
+      if (isIdle) this.#port.enqueue(burst, 0);
+      else this.#port.maintain();
     } else {
       n = this.#port.dequeue(burst, BURST_MAX);
       if (n > 0) this.#kernels.switchEventsDeliver(path, burst, n);
@@ -139,11 +141,12 @@ export class EventWorker {
 
   /** Takes one burst through its stages. Returns how many packets it was. */
   poll(): number {
+    const { burst } = this.#data;
     if (this.#isBlocked && !this.#sendAll()) {
-      this.#port.maintain();
+      // Credits that it waits for may be those of what it has sent.
+      this.flush();
       return 0;
     }
-    const { burst } = this.#data;
     const n = this.#port.dequeue(burst, BURST_MAX);
     if (n === 0) return 0;
     this.#pending = n;
