@@ -35,6 +35,17 @@ function formatRate(perSecond: number): string {
   return perSecond === 0 ? '' : `${formatCount(Math.ceil(perSecond))}/s`;
 }
 
+/** Moves that take longer are worth to be seen under way. */
+const SLOW_MS = 50;
+
+function stateOf({ unattendedMs, migration }: EventPortSnapshot, style: Style): string {
+  if (unattendedMs !== undefined) return style.red(`unattended for ${formatSeconds(unattendedMs / 1000)}`);
+  if (migration === undefined || migration.forMs < SLOW_MS) return '';
+  const { flows, state, forMs, waitsFor } = migration;
+  const whom = waitsFor.length === 0 ? '' : `, waits for ${waitsFor.join(' ')}`;
+  return style.yellow(`${state} ${flows} flows for ${formatSeconds(forMs / 1000)}${whom}`);
+}
+
 function portRow({ events, style, rateOf }: EventsView, port: EventPortSnapshot): string[] {
   const bar = renderBar(port.load, 10);
   const isWorker = port.role === 'stages';
@@ -52,7 +63,7 @@ function portRow({ events, style, rateOf }: EventsView, port: EventPortSnapshot)
     moved(port.immigrations, ({ immigrations }) => immigrations),
     moved(port.emigrations, ({ emigrations }) => emigrations),
     port.emigrations === 0 ? '' : `${(port.migrationLatencyNs / 1e6).toFixed(2)} ms`,
-    port.unattended ? style.red(`unattended for ${formatSeconds(port.idleMs / 1000)}`) : '',
+    stateOf(port, style),
   ];
 }
 

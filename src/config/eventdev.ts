@@ -71,7 +71,9 @@ export function normaliseEventdev(
     refuse(['eventdev'], message);
   }
   const least = lcores * CREDITS_PER_LCORE;
-  const { newEventsLimit = Math.max(LIMIT_DEFAULT, least), schedule, flowHashBits } = given;
+  const { newEventsLimit = Math.max(LIMIT_DEFAULT, least), schedule, migration } = given;
+  // As an event device has it by default.
+  const { flowHashBits = migration === 'single-flow' ? 15 : 13 } = given;
   if (newEventsLimit < least) {
     const value = show(valueAt(tree.value, ['eventdev', 'newEventsLimit']));
     refuse(['eventdev', 'newEventsLimit'], `${value} is too few for ${lcores} lcores; use ${least} or more`);
@@ -79,5 +81,5 @@ export function normaliseEventdev(
   const stages = given.stages.flatMap((stage, index): ModuleStage[] =>
     stage === 'switch' ? [] : [{ ...stage, module: moduleUrl(index, stage.module) }],
   );
-  return { workers, stages, schedule, newEventsLimit, flowHashBits };
+  return { workers, stages, schedule, newEventsLimit, migration, flowHashBits };
 }

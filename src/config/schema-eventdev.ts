@@ -49,13 +49,19 @@ export const eventdevSchema = mapping('eventdev', {
     ['atomic', 'parallel'],
     'A flow is at one worker at a time and in order (atomic), or anywhere (parallel).',
   ).default('atomic'),
+  migration: oneOf(
+    'a strategy',
+    ['flow-group', 'single-flow'],
+    'What a busy worker moves: up to 8 flows at once, or one.',
+  ).default('flow-group'),
   newEventsLimit: z.exactOptional(
     whole('a number of events', 1, IN_FLIGHT, 'Packets that may be on their way through the stages.'),
   ),
-  flowHashBits: z
-    .literal([13, 15], { error: ({ input }) => `${show(input)} is not a number of bits; use 13 or 15` })
-    .meta({ description: 'Bits that flow hashes are folded to.' })
-    .default(13),
+  flowHashBits: z.exactOptional(
+    z
+      .literal([13, 15], { error: ({ input }) => `${show(input)} is not a number of bits; use 13 or 15` })
+      .meta({ description: 'Bits that flow hashes are folded to: 13 or 15.' }),
+  ),
 }).superRefine(({ stages }, context) => {
   for (const [index, given] of stages.entries()) {
     const isLast = index === stages.length - 1;

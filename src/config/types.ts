@@ -163,6 +163,8 @@ export interface EventdevConfig {
   readonly schedule: 'atomic' | 'parallel';
   /** Packets that may be on their way through the stages: 256 for each lcore at least, 16,384 at most. */
   readonly newEventsLimit: number;
+  /** What a worker with too much to do moves: up to 8 flows at once, or one. */
+  readonly migration: 'flow-group' | 'single-flow';
   readonly flowHashBits: 13 | 15;
 }
 

@@ -2,12 +2,8 @@ import { basename } from 'node:path';
 import type { EventdevConfig } from '../config/types.ts';
 import type { EventDevice } from '../eventdev/device.ts';
 import { FlowWatch } from '../eventdev/flows.ts';
-import { EVDEV_EPOCH } from '../eventdev/layout.ts';
 import type { Arena } from '../memory/arena.ts';
 import type { EventdevSnapshot, EventPortSnapshot, EventQueueSnapshot } from '../telemetry/snapshot.ts';
-
-/** An event port that did nothing for so long is left alone; a parked lcore comes by every 128 ms. */
-const UNATTENDED_MS = 1000;
 
 /** Names of the queues: stages, the switch, then one for each lcore that serves ports. */
 function listQueues({ stages, schedule, workers }: EventdevConfig, lcores: number): EventQueueSnapshot[] {
@@ -26,22 +22,26 @@ export class EventsWatch {
   readonly #device: EventDevice;
   readonly #queues: readonly EventQueueSnapshot[];
   readonly #flows: FlowWatch;
-  /** What the device counts time from: milliseconds since 1970. */
-  readonly #epochMs: number;
 
   constructor(arena: Arena, config: EventdevConfig, device: EventDevice) {
     this.#config = config;
     this.#device = device;
     this.#queues = listQueues(config, device.ports);
     this.#flows = new FlowWatch(arena, device.address);
-    this.#epochMs = (arena.u32[(device.address + EVDEV_EPOCH) >>> 2] ?? 0) * 1000;
   }
 
   snapshot(nowMs: number): EventdevSnapshot {
     this.#flows.look(nowMs);
+    const ports = Array.from({ length: this.#device.ports }, (_, index) => this.#port(index));
+    for (const { port, sinceMs } of this.#device.unattended()) {
+      ports[port] = { ...(ports[port] as EventPortSnapshot), unattendedMs: sinceMs };
+    }
+    for (const { port, ...migration } of this.#device.migrations()) {
+      ports[port] = { ...(ports[port] as EventPortSnapshot), migration };
+    }
     return {
       queues: this.#queues,
-      ports: Array.from({ length: this.#device.ports }, (_, index) => this.#port(index)),
+      ports,
       credits: this.#device.credits,
       creditsOnLoan: this.#device.xstats.get('dev_credits_on_loan'),
       moves: this.#flows.moves,
@@ -49,16 +49,11 @@ export class EventsWatch {
   }
 
   #port(index: number): EventPortSnapshot {
-    // As the ports tell the time: a step of the system's clock is no rest.
-    const nowMs = performance.timeOrigin + performance.now();
     const get = (name: string): number => this.#device.xstats.get(`port_${index}_${name}`);
-    const idleMs = Math.max(0, nowMs - this.#epochMs - get('last_bg') / 1e6);
     return {
       index,
       role: this.#config.workers.includes(index) ? 'stages' : 'ports',
-      serves: this.#queues
-        .filter((queue) => this.#device.links(queue.index).includes(index))
-        .map((queue) => queue.index),
+      serves: this.#device.queuesOf(index),
       load: get('load') / 100,
       newEnqueued: get('new_enqueued'),
       forwardEnqueued: get('forward_enqueued'),
@@ -73,8 +68,6 @@ export class EventsWatch {
       flows: this.#queues.map((queue) => this.#flows.owned(queue.index, index)),
       credits: get('inflight_credits'),
       pending: get('pending_releases'),
-      idleMs,
-      unattended: this.#device.running && idleMs > UNATTENDED_MS,
     };
   }
 }

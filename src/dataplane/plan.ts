@@ -57,7 +57,7 @@ function countBuffers(config: Config): number {
 /** A port for each lcore; a queue for each stage, and one for each lcore that has ports. */
 function eventOptions({ eventdev, lcores, seed }: Config): EventDeviceOptions | undefined {
   if (eventdev === undefined) return undefined;
-  const { workers, stages, schedule, newEventsLimit, flowHashBits } = eventdev;
+  const { workers, stages, schedule, newEventsLimit, migration, flowHashBits } = eventdev;
   const edge = { newEventThreshold: newEventsLimit - lcores.length * RESERVED_CREDITS };
   return {
     name: 'eventdev',
@@ -67,6 +67,7 @@ function eventOptions({ eventdev, lcores, seed }: Config): EventDeviceOptions | 
       ...Array.from({ length: lcores.length - workers.length }, () => ({ schedule: 'single-link' as const })),
     ],
     newEventsLimit,
+    migration,
     flowHashBits,
     seed,
   };

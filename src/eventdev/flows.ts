@@ -5,8 +5,9 @@ import {
   EVDEV_QUEUE_ENTRIES,
   EVDEV_QUEUES,
   EVDEV_TABLES,
-  EVQUEUE_ONLY,
+  EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
+  SCHEDULE_SINGLE_LINK,
 } from './layout.ts';
 
 /** A flow hash of a queue that got another owner. */
@@ -31,7 +32,7 @@ export class FlowWatch {
   readonly #tables: Uint8Array;
   readonly #before: Uint8Array;
   readonly #bits: number;
-  /** By queue, whether its flows can have several owners. */
+  /** By queue, whether its flows have owners: not those of a single-link queue. */
   readonly #isShared: boolean[];
   /** By queue and port. */
   readonly #owned: number[][];
@@ -47,7 +48,7 @@ export class FlowWatch {
     this.#before = this.#tables.slice();
     this.#isShared = Array.from(
       { length: queues },
-      (_, queue) => word(EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT) + EVQUEUE_ONLY) === 0,
+      (_, queue) => word(EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT) + EVQUEUE_SCHEDULE) !== SCHEDULE_SINGLE_LINK,
     );
     this.#owned = this.#isShared.map(() => new Array<number>(word(EVDEV_PORTS)).fill(0));
     for (const [at, owner] of this.#before.entries()) {
@@ -80,7 +81,7 @@ export class FlowWatch {
     this.#moves = this.#moves.slice(-MOVES_MAX);
   }
 
-  /** How many flow hashes of `queue` port `port` owned at the last look. */
+  /** How many flow hashes of `queue` port `port` owned at the last look; 0 of a single-link queue. */
   owned(queue: number, port: number): number {
     return this.#owned[queue]?.[port] ?? 0;
   }

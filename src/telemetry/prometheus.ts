@@ -176,7 +176,9 @@ function writeEventdev(writer: Writer, { eventdev }: Snapshot): void {
   counter('immigrations', 'Flows that moved to it.', (port) => port.immigrations);
   gauge('migration_seconds', 'Mean time that a flow took to move away.', (port) => port.migrationLatencyNs / 1e9);
   gauge('event_seconds', 'Mean busy time for an event.', (port) => port.eventLatencyNs / 1e9);
-  gauge('unattended', '1 when the lcore left its event port alone for a second.', (port) => (port.unattended ? 1 : 0));
+  gauge('unattended', '1 when the lcore left its event port alone for a second.', (port) =>
+    port.unattendedMs === undefined ? 0 : 1,
+  );
   writer.counter(
     'eventdev_dequeued',
     'Events that the lcore took, by stage.',

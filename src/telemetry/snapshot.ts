@@ -135,10 +135,20 @@ export interface EventPortSnapshot {
   /** Credits in its stock, and events that its lcore holds. */
   readonly credits: number;
   readonly pending: number;
-  /** Milliseconds since the port last did its share of the device's work. */
-  readonly idleMs: number;
-  /** Its lcore left it alone for more than a second: flows cannot move meanwhile. */
-  readonly unattended: boolean;
+  /** Its lcore left it alone for so many milliseconds, more than 1,000: flows cannot move meanwhile. */
+  readonly unattendedMs?: number;
+  /** What it is moving away at the moment. */
+  readonly migration?: MigrationSnapshot;
+}
+
+/** A migration that is under way. */
+export interface MigrationSnapshot {
+  readonly flows: number;
+  /** The step it is at: `finishing`, `pausing`, `draining` or `unpausing`. */
+  readonly state: string;
+  readonly forMs: number;
+  /** Ports that it waits for. */
+  readonly waitsFor: readonly number[];
 }
 
 /** A flow that moved from one event port to another. */

@@ -84,11 +84,13 @@ test('the live table shows rates between two snapshots, and fits any width', () 
 
 test('the live table has a line for each event port, and the flows that moved last', () => {
   const at = (tick: number) => ({ ...testSnapshot(tick), eventdev: testEventdev(tick) });
-  const lines = renderLive({ before: at(1), now: at(3), columns: 140, style: plain });
+  const lines = renderLive({ before: at(1), now: at(3), columns: 160, style: plain });
   const text = lines.join('\n');
   expect(text).toMatch(/EVENT PORT +SERVES +LOAD +IN +OUT +FLOWS +MOVED IN +MOVED OUT +MOVE TAKES +STATE/);
   expect(text).toMatch(/\n0 +ports +░+ +0 % +1\.00 kpps +1\.00 kpps\n/);
-  expect(text).toMatch(/\n1 +stages +█+░+ +50 % +1\.00 kpps +1\.00 kpps +5,000 3,192 +30 10\/s +30 10\/s +2\.50 ms\n/);
+  expect(text).toMatch(
+    /\n1 +stages +█+░+ +50 % +1\.00 kpps +1\.00 kpps +5,000 3,192 +30 10\/s +30 10\/s +2\.50 ms +pausing 3 flows for 0\.80 s, waits for 2\n/,
+  );
   expect(text).toMatch(/\n2 .* 3,192 5,000 .* unattended for 2\.50 s\n/);
   expect(text).toContain('stages  count.mjs → switch, 25 % of 4,096 credits on loan');
   const moved = lines.filter((line) => line.includes('ago'));

@@ -77,10 +77,10 @@ const spread = (eventdev: string, ports = 'in: {type: null}', rest = ''): string
 
 test('an event device has workers by number or by name, stages before the switch, and credits for all lcores', () => {
   const parse = (text: string): unknown => parseConfig(text, { file: 'dir/t.yaml' }).eventdev;
-  const defaults = { stages: [], schedule: 'atomic', newEventsLimit: 4096, flowHashBits: 13 };
+  const defaults = { stages: [], schedule: 'atomic', newEventsLimit: 4096, migration: 'flow-group', flowHashBits: 13 };
   expect(parse(spread('{workers: 3}'))).toEqual({ ...defaults, workers: [1, 2, 3] });
   const stages = '[{module: ./a.mjs, options: {b: [1]}, memory: 1KiB}, {module: /c.mjs}, switch]';
-  expect(parse(spread(`{workers: [2, 0], stages: ${stages}, schedule: parallel, flowHashBits: 15}`))).toEqual({
+  expect(parse(spread(`{workers: [2, 0], stages: ${stages}, schedule: parallel, migration: single-flow}`))).toEqual({
     workers: [0, 2],
     stages: [
       { module: `file://${resolve('dir/a.mjs')}`, options: { b: [1] }, memory: 1024 },
@@ -88,6 +88,7 @@ test('an event device has workers by number or by name, stages before the switch
     ],
     schedule: 'parallel',
     newEventsLimit: 4096,
+    migration: 'single-flow',
     flowHashBits: 15,
   });
   const many = spread('{workers: 50}').replace('lcores: 4', 'lcores: 60');
@@ -123,6 +124,11 @@ test.each([
     'a schedule',
     '{workers: 1, schedule: ordered}',
     'eventdev.schedule: "ordered" is not a schedule; use atomic or parallel',
+  ],
+  [
+    'a strategy',
+    '{workers: 1, migration: single}',
+    'eventdev.migration: "single" is not a strategy; use flow-group or',
   ],
   ['bits', '{workers: 1, flowHashBits: 14}', 'eventdev.flowHashBits: 14 is not a number of bits; use 13 or 15'],
   [

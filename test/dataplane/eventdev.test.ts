@@ -241,17 +241,18 @@ test('a port that its lcore leaves alone is unattended while the device runs', (
   const config = parseConfig(JSON.stringify(source), { file: 't.yaml' });
   const { arena, events } = createMachine(config, planDataplane(config));
   if (config.eventdev === undefined || events === undefined) throw new Error('no event device');
-  const unattended = (watch: EventsWatch): boolean[] => watch.snapshot(0).ports.map((port) => port.unattended);
-  expect(unattended(new EventsWatch(arena, config.eventdev, events))).toEqual([false, false]);
-  // As if it had been started five seconds ago.
-  const epoch = (events.address + EVDEV_EPOCH) >>> 2;
-  arena.u32[epoch] = (arena.u32[epoch] ?? 0) - 5;
   const watch = new EventsWatch(arena, config.eventdev, events);
-  expect(unattended(watch)).toEqual([true, true]);
-  const port = attachEventPort(arena, events.portAddress(1));
+  const unattended = (): boolean[] => watch.snapshot(0).ports.map(({ unattendedMs }) => unattendedMs !== undefined);
+  const epoch = (events.address + EVDEV_EPOCH) >>> 2;
+  for (const id of [0, 1]) attachEventPort(arena, events.portAddress(id));
+  expect(unattended()).toEqual([false, false]);
+  // As if the threads had attached five seconds ago.
+  arena.u32[epoch] = (arena.u32[epoch] ?? 0) - 5;
+  expect(unattended()).toEqual([true, true]);
+  const attended = attachEventPort(arena, events.portAddress(1));
   // A hundred and some operations make a turn of the background.
-  for (let i = 0; i < 200; i++) port.maintain();
-  expect(unattended(watch)).toEqual([true, false]);
+  for (let i = 0; i < 200; i++) attended.maintain();
+  expect(unattended()).toEqual([true, false]);
   events.stop();
-  expect(unattended(watch)).toEqual([false, false]);
+  expect(unattended()).toEqual([false, false]);
 });

@@ -70,7 +70,7 @@ export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
 
 /** The event device of a dataplane with a stage before the switch: lcore 0 has the ports, 1 and 2 are workers. */
 export function testEventdev(tick = 1): EventdevSnapshot {
-  const idle = { releaseEnqueued: 0, eventLatencyNs: 250, credits: 64, pending: 0, idleMs: 1, unattended: false };
+  const idle = { releaseEnqueued: 0, eventLatencyNs: 250, credits: 64, pending: 0 };
   const worker = (index: number, flows: number): EventPortSnapshot => ({
     ...idle,
     index,
@@ -107,8 +107,8 @@ export function testEventdev(tick = 1): EventdevSnapshot {
         emigrations: 0,
         immigrations: 0,
       },
-      worker(1, 5000),
-      { ...worker(2, 3192), unattended: true, idleMs: 2500 },
+      { ...worker(1, 5000), migration: { flows: 3, state: 'pausing', forMs: 800, waitsFor: [2] } },
+      { ...worker(2, 3192), unattendedMs: 2500 },
     ],
     credits: 4096,
     creditsOnLoan: 1024,
