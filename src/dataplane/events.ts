@@ -217,8 +217,4 @@ export class EventWorker {
   flush(): void {
     this.#port.enqueue(this.#data.burst, 0);
   }
-
-  close(): void {
-    for (const stage of this.#stages) stage.close?.();
-  }
 }

@@ -196,7 +196,6 @@ export class Pipeline implements LcoreTask {
         if (info !== undefined) Object.assign(info, { fault });
       }
     }
-    this.#worker?.close();
     this.#kernels.poolFlush(this.#data.cache);
     return infos;
   }

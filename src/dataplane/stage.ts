@@ -28,8 +28,6 @@ export interface Stage {
    * they are counted and freed. The others keep their order. A flow's packets come one burst at a time with `atomic`.
    */
   handle(slots: number, count: number): number;
-  /** Called once, when the dataplane stops. */
-  close?(): void;
 }
 
 /** The default export of a stage's module. `options` is what the configuration says. */
@@ -77,7 +75,6 @@ function checkedStage(stage: Stage, field: string): Stage {
       if (Number.isInteger(kept) && kept >= 0 && kept <= count) return kept;
       throw new RingwayError('SYSTEM', `${field}: handle returned ${kept} for ${count} packets; return 0 to ${count}`);
     },
-    close: () => stage.close?.(),
   };
 }
 
