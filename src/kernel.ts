@@ -24,6 +24,13 @@ import { segment as packetSegment } from './packet/segment.kernel.ts';
 import { generate as portsGenerate } from './ports/generator.kernel.ts';
 import { pop as ringMpscPop, push as ringMpscPush } from './ring/mpsc.kernel.ts';
 import { pop as ringSpscPop, push as ringSpscPush } from './ring/spsc.kernel.ts';
+import {
+  deliver as switchEventsDeliver,
+  enter as switchEventsEnter,
+  group as switchEventsGroup,
+  leave as switchEventsLeave,
+  mark as switchEventsMark,
+} from './switch/events.kernel.ts';
 import { forward as switchForward } from './switch/forward.kernel.ts';
 import { age as switchAge, countMacs as switchCountMacs, setStatic as switchSetStatic } from './switch/mac.kernel.ts';
 import {
@@ -105,6 +112,11 @@ export {
   ringSpscPush,
   switchAge,
   switchCountMacs,
+  switchEventsDeliver,
+  switchEventsEnter,
+  switchEventsGroup,
+  switchEventsLeave,
+  switchEventsMark,
   switchForward,
   switchSetStatic,
   telemetryBurstBytes,

@@ -41,6 +41,31 @@ test('the smallest example copies a capture', () => {
   expect(frames(copy)).toEqual(frames('examples/edge.pcap'));
 });
 
+test('a stage that polices flows lets the same through on any worker', () => {
+  const uplink = join(folder, 'uplink.pcap');
+  const set = [
+    `ports.uplink.write=${uplink}`,
+    'ports.customers.limit=30000',
+    'ports.customers.rate=1Mpps',
+    'eventdev.stages[0].options={rate: 0, burst: 10}',
+  ].flatMap((setting) => ['--set', setting]);
+  const out = node('dist/cli/main.js', 'run', 'examples/spread.yaml', '--name', 'spread-test', '--json', ...set);
+  const { summary } = JSON.parse(out.trim().split('\n').at(-1) ?? '');
+  expect(summary).toMatchObject({ received: 30_000, missing: 0 });
+  expect(Object.keys(summary.drops)).toEqual(['stage']);
+  const flows = new Map<string, number>();
+  for (const { frame } of readCapture(uplink)) {
+    const flow = frame.subarray(26, 38).toString();
+    flows.set(flow, (flows.get(flow) ?? 0) + 1);
+  }
+  expect(flows.size).toBeGreaterThan(1000);
+  // Whoever sent more than ten got ten through, wherever they were policed.
+  const counts = [...flows.values()].sort((a, b) => b - a);
+  expect(counts[0]).toBe(10);
+  expect(counts.filter((count) => count === 10).length).toBeGreaterThan(200);
+  expect(summary.sent).toBe(counts.reduce((sum, count) => sum + count, 0));
+});
+
 test('old and new input drivers and devices work together, and a device that refuses is given up', () => {
   expect(node('examples/virtio-input/main.mjs').trimEnd().split('\n')).toEqual([
     'old driver, old device    single touch: 100,200 (X Y)',

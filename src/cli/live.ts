@@ -1,5 +1,6 @@
 import type { PortSnapshot, Snapshot } from '../telemetry/snapshot.ts';
 import { formatBitRate, formatCount, formatDrops, formatPacketRate, formatPercent, formatSeconds } from './format.ts';
+import { type EventsView, renderEvents } from './live-events.ts';
 import { type Column, clip, renderBar, renderTable } from './table.ts';
 import type { Style } from './terminal.ts';
 
@@ -114,7 +115,20 @@ function progressLine(view: LiveView): string[] {
   ];
 }
 
-/** The lines of the live table: ports, lcores, drops by reason, the pool, and how far the input was read. */
+/** The event device, when there is one. */
+function eventLines(view: LiveView): string[] {
+  const { now, columns, style } = view;
+  const { eventdev: events, atMs } = now;
+  if (events === undefined) return [];
+  const rate: EventsView['rateOf'] = (read, index) =>
+    rateOf(view, ({ eventdev }) => {
+      const port = eventdev?.ports[index];
+      return port === undefined ? 0 : read(port);
+    });
+  return [...renderEvents({ events, atMs, columns, style, rateOf: rate }), ''];
+}
+
+/** The lines of the live table: ports, lcores, the event device, drops by reason, the pool, and how far the input was read. */
 export function renderLive(view: LiveView): string[] {
   const { now, columns, style } = view;
   const { pool } = now;
@@ -132,6 +146,7 @@ export function renderLive(view: LiveView): string[] {
     '',
     ...renderTable(LCORE_COLUMNS, lcoreRows(view), columns, style),
     '',
+    ...eventLines(view),
     `drops   ${drops === '' ? 'none' : style.yellow(drops)}`,
     `pool    ${renderBar(used, 20)} ${formatPercent(used)} of ${formatCount(pool.buffers)} buffers in flight`,
     `switch  ${formatCount(now.switch.macs)} of ${formatCount(now.switch.macsMax)} MACs, ${formatCount(now.switch.flooded)} flooded`,

@@ -1,5 +1,6 @@
 import { basename, extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { normaliseEventdev } from './eventdev.ts';
 import { type Path, type Problems, show } from './problems.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { ParsedPort } from './schema-port.ts';
@@ -66,5 +67,10 @@ export function normaliseConfig(parsed: ParsedConfig, file: string, tree: Tree, 
     normalisePort(name, port, (key) => locate(tree.origin, ['ports', name, key]).directory),
   );
   checkFiles(ports, tree, problems);
-  return { ...parsed, name: parsed.name ?? nameOf(file), ports };
+  const { eventdev: given, ...rest } = parsed;
+  const config = { ...rest, name: parsed.name ?? nameOf(file), ports };
+  if (given === undefined) return config;
+  const stageUrl = (stage: number, module: string): string =>
+    moduleUrl(module, locate(tree.origin, ['eventdev', 'stages', stage, 'module']).directory);
+  return { ...config, eventdev: normaliseEventdev(parsed, given, stageUrl, tree, problems) };
 }

@@ -15,6 +15,7 @@ import {
   whole,
 } from './scalars.ts';
 import { seed } from './schema-common.ts';
+import { eventdevSchema } from './schema-eventdev.ts';
 import { portSchema } from './schema-port.ts';
 import { steeringSchema } from './schema-steering.ts';
 import type { LcoreConfig, MetricsConfig } from './types.ts';
@@ -149,6 +150,9 @@ export const configSchema = mapping('the configuration', {
     'a list of rules',
     'Rules in order; the first that matches decides.',
   ).default([]),
+  eventdev: z.exactOptional(
+    eventdevSchema.meta({ description: 'An event device that spreads packets over lcores, flow by flow.' }),
+  ),
   metrics: z.exactOptional(metrics.meta({ description: 'Counters over HTTP, for Prometheus.' })),
 });
 

@@ -33,6 +33,8 @@ export interface Config {
   readonly switch: SwitchConfig;
   /** Rules in order: the first that matches decides. */
   readonly steering: readonly SteeringRule[];
+  /** Spreads packets over lcores; without it the lcore that serves a port does all. */
+  readonly eventdev?: EventdevConfig;
   readonly metrics?: MetricsConfig;
 }
 
@@ -149,6 +151,31 @@ export interface MirrorConfig {
   readonly from: string;
   readonly to: string;
   readonly direction: 'rx' | 'tx' | 'both';
+}
+
+/** How an event device spreads packets over lcores. */
+export interface EventdevConfig {
+  /** Indexes in `Config.lcores` of those that serve the stages, ascending; the others serve the ports. */
+  readonly workers: readonly number[];
+  /** The stages that each packet passes in turn, before the switch. */
+  readonly stages: readonly ModuleStage[];
+  /** Of all stages: a flow is at one worker at a time and in order, or anywhere. */
+  readonly schedule: 'atomic' | 'parallel';
+  /** Packets that may be on their way through the stages: 256 for each lcore at least, 16,384 at most. */
+  readonly newEventsLimit: number;
+  /** What a worker with too much to do moves: up to 8 flows at once, or one. */
+  readonly migration: 'flow-group' | 'single-flow';
+  readonly flowHashBits: 13 | 15;
+}
+
+/** A stage that an ES module makes. */
+export interface ModuleStage {
+  /** URL of the module; a path has become a `file:` URL. */
+  readonly module: string;
+  /** Handed to the module as it stands in the file. */
+  readonly options: Readonly<Record<string, unknown>>;
+  /** Bytes of the arena that the stage has on all workers together, zeroed at the start. */
+  readonly memory: number;
 }
 
 /** Where the metrics are served over HTTP. */

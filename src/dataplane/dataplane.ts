@@ -8,7 +8,8 @@ import { type Lcore, startLcore } from '../lcore/lcore.ts';
 import type { Snapshot } from '../telemetry/snapshot.ts';
 import { RingwayError } from '../util/errors.ts';
 import { writeDump } from './dump.ts';
-import { createMachine, type Machine } from './machine.ts';
+import { EventsWatch } from './events-snapshot.ts';
+import { createMachine, type Machine, stopEvents } from './machine.ts';
 import { planDataplane } from './plan.ts';
 import { type PortEntry, PortTable } from './port-table.ts';
 import { applySwitchConfig, SteeringRules } from './rules.ts';
@@ -32,6 +33,7 @@ class Dataplane implements RunningDataplane {
   readonly #machine: Machine;
   readonly #ports: PortTable;
   readonly #rules: SteeringRules;
+  readonly #events: EventsWatch | undefined;
   readonly #startedAtMs = Date.now();
   readonly #tracers = new Map<number, Set<Tracer>>();
   #lcores: Lcore[] = [];
@@ -60,7 +62,11 @@ class Dataplane implements RunningDataplane {
     this.#config = config;
     this.#machine = machine;
     this.#ports = new PortTable(machine, config);
-    this.#rules = new SteeringRules(machine.steering, this.#ports, config.lcores.length);
+    this.#rules = new SteeringRules(machine.steering, this.#ports, config);
+    const { arena, events } = machine;
+    const { eventdev } = config;
+    this.#events =
+      eventdev === undefined || events === undefined ? undefined : new EventsWatch(arena, eventdev, events);
     let settle = { resolve: () => {}, reject: (_: unknown) => {} };
     this.finished = new Promise((resolve, reject) => {
       settle = { resolve, reject };
@@ -219,6 +225,7 @@ class Dataplane implements RunningDataplane {
   /** Gives back what the ports opened; no thread uses it any more. */
   #close(): Snapshot {
     this.#state = 'stopped';
+    stopEvents(this.#machine);
     this.#last = this.snapshot();
     for (const { config } of this.#ports.all()) this.#ports.release(config.name);
     return this.#last;
@@ -232,6 +239,7 @@ class Dataplane implements RunningDataplane {
       startedAtMs: this.#startedAtMs,
       queues: this.#queues,
       loads: this.#loads,
+      ...(this.#events === undefined ? {} : { events: this.#events }),
     });
   }
 

@@ -15,6 +15,10 @@ export type * from '../config/types.ts';
 export type { PortModule } from '../ports/module.ts';
 export type { Port, PortContext, PortInfo } from '../ports/port.ts';
 export type {
+  EventdevSnapshot,
+  EventPortSnapshot,
+  EventQueueSnapshot,
+  FlowMoveSnapshot,
   LcoreSnapshot,
   PortSnapshot,
   RingSnapshot,
@@ -24,3 +28,4 @@ export type {
 export { type ErrorCode, RingwayError } from '../util/errors.ts';
 export { startDataplane } from './dataplane.ts';
 export type { RunningDataplane, StartDataplane } from './running.ts';
+export type { Stage, StageContext, StageFactory } from './stage.ts';

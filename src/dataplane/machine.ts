@@ -1,13 +1,17 @@
-import type { Config } from '../config/types.ts';
+import type { Config, EventdevConfig } from '../config/types.ts';
+import { createEventDevice, type EventDevice } from '../eventdev/device.ts';
+import { LCORE_DOORBELL } from '../lcore/layout.ts';
 import { allocateLcore } from '../lcore/lcore.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
-import { createPool, type Pool } from '../memory/pool.ts';
+import { SLOT_PORT } from '../memory/layout.ts';
+import { createPool, type Pool, type PoolKernels } from '../memory/pool.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
 import { Steering } from '../switch/steering.ts';
 import { Switch } from '../switch/switch.ts';
-import { LCORE_COUNTERS_BYTES } from '../telemetry/counters.ts';
-import { BURST_BYTES, BURSTS_BYTES, type Plan, TX_RING_SLOTS } from './plan.ts';
-import type { PipelineData } from './wire.ts';
+import { addCounter, LCORE_COUNTERS_BYTES, portCounters } from '../telemetry/counters.ts';
+import { COUNTER_DROPS, DROP_STOPPED } from '../telemetry/layout.ts';
+import { BURST_BYTES, BURSTS_BYTES, EVENT_BYTES, type Plan, TX_RING_SLOTS } from './plan.ts';
+import type { EventWire, PipelineData, StageWire } from './wire.ts';
 
 /** Everything of a dataplane that lies in the arena, before any thread runs over it. */
 export interface Machine {
@@ -21,6 +25,8 @@ export interface Machine {
   readonly counters: readonly number[];
   /** Per lcore: packets that other lcores steer to it. */
   readonly inputs: readonly Ring[];
+  /** Spreads the packets over lcores: started. */
+  readonly events?: EventDevice;
   /** What each lcore's pipeline is started with. */
   readonly pipelines: readonly PipelineData[];
 }
@@ -31,6 +37,51 @@ export interface MachineOptions {
   readonly debug?: boolean;
   /** Where the arena's regions start. */
   readonly base?: number;
+}
+
+/** Makes and starts the event device, if there is to be one. */
+function createEvents(arena: Arena, { eventdev }: Config, { events: options }: Plan): EventDevice | undefined {
+  if (eventdev === undefined || options === undefined) return undefined;
+  const device = createEventDevice(arena, options);
+  const stages = eventdev.stages.length + 1;
+  for (let stage = 0; stage < stages; stage++) for (const worker of eventdev.workers) device.link(worker, stage);
+  txQueuesOf(device.ports, eventdev).forEach((queue, lcore) => {
+    if (queue >= 0) device.link(lcore, queue);
+  });
+  device.start();
+  return device;
+}
+
+/** By lcore, the queue of packets that leave through its ports: behind those of the stages; -1 for workers. */
+function txQueuesOf(lcores: number, { workers, stages }: EventdevConfig): number[] {
+  let next = stages.length + 1;
+  return Array.from({ length: lcores }, (_, lcore) => (workers.includes(lcore) ? -1 : next++));
+}
+
+/** What each lcore must know of the event device. */
+function eventWires(
+  arena: Arena,
+  eventdev: EventdevConfig,
+  device: EventDevice,
+  lcores: readonly number[],
+): EventWire[] {
+  const txQueues = txQueuesOf(device.ports, eventdev);
+  const stages = eventdev.stages.map(({ module, options, memory: bytes }, index): StageWire => {
+    const address = bytes === 0 ? 0 : arena.allocate(`eventdev stage ${index}`, bytes);
+    return { url: module, options, field: `eventdev.stages[${index}].module`, memory: { address, bytes } };
+  });
+  return txQueues.map((queue, lcore): EventWire => {
+    const held = arena.allocate(`lcore ${lcore} events`, EVENT_BYTES);
+    return {
+      port: device.portAddress(lcore),
+      bell: (lcores[lcore] ?? 0) + LCORE_DOORBELL,
+      isWorker: queue < 0,
+      stages,
+      txQueues,
+      held,
+      work: held + BURST_BYTES,
+    };
+  });
 }
 
 /** Allocates a dataplane in a new arena of the planned size. */
@@ -49,6 +100,9 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
   const bursts = lcores.map((_, index) => arena.allocate(`lcore ${index} bursts`, BURSTS_BYTES));
   const table = new Switch(arena, plan.switch, lcores);
   const steering = new Steering(arena, table.address, table.paths);
+  const events = createEvents(arena, config, plan);
+  const wires =
+    config.eventdev === undefined || events === undefined ? [] : eventWires(arena, config.eventdev, events, lcores);
   const pipelines = lcores.map(
     (_, index): PipelineData => ({
       cache: pool.caches[index] ?? 0,
@@ -60,7 +114,26 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
       ports: plan.switch.ports,
       inputRings: inputs.map(({ address }) => address),
       lcores,
+      ...(wires[index] === undefined ? {} : { events: wires[index] }),
     }),
   );
-  return { arena, pool, switch: table, steering, lcores, counters, inputs, pipelines };
+  const device = events === undefined ? {} : { events };
+  return { arena, pool, switch: table, steering, lcores, counters, inputs, ...device, pipelines };
+}
+
+/**
+ * Stops the event device of a machine whose threads have ended: what is in it is dropped, on the account of the port that
+ * it came from or was to leave through, and its buffers go back to the pool.
+ */
+export function stopEvents({ arena, events, pool, counters }: Machine): void {
+  if (events === undefined || !events.running) return;
+  const { poolFree, poolFlush } = arena.kernels<PoolKernels>();
+  const [cache = 0] = pool.caches;
+  const [block = 0] = counters;
+  events.stop((slot) => {
+    const port = arena.u8[slot + SLOT_PORT] ?? 0;
+    addCounter(arena, portCounters(block, port) + COUNTER_DROPS + DROP_STOPPED * 8, 1);
+    poolFree(cache, slot, 1);
+  });
+  poolFlush(cache);
 }

@@ -1,183 +1,85 @@
-import { ringDoorbell } from '../lcore/idle.ts';
-import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import type { LcoreContext, LcoreTask } from '../lcore/lcore.ts';
 import type { Arena } from '../memory/arena.ts';
-import { BURST_MAX, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
+import { BURST_MAX } from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
-import type { Port } from '../ports/port.ts';
 import { attachMpscRing, type Ring } from '../ring/ring.ts';
-import { OUTPUT_BYTES, OUTPUT_COUNT, OUTPUT_SIZE, OUTPUT_SLOTS, PATH_OUTPUTS } from '../switch/layout.ts';
-import { addCounter, portCounters } from '../telemetry/counters.ts';
-import { COUNTER_DROPS, DROP_PORT_GONE, DROP_STOPPED } from '../telemetry/layout.ts';
+import { DROP_PORT_GONE, DROP_STOPPED } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
+import { EventEdge, EventWorker, type Source } from './events.ts';
+import { type Exit, Outputs, portExit, ringExit } from './outputs.ts';
 import { attachQueue, type Queue } from './queue.ts';
+import type { Stage } from './stage.ts';
 import type { PipelineData, PipelineMessage, PortWire, QueueInfo } from './wire.ts';
 
 interface SwitchKernels {
   switchForward(path: number, slots: number, count: number, fresh: number): void;
 }
 
-/** An output of the switch, and where its packets go. */
-interface Exit {
-  /** Word index of the output's count. */
-  readonly count: number;
-  /** Address of its slots. */
-  readonly slots: number;
-  /** Sends the first of `n` packets; returns how many. */
-  send(slots: number, n: number): number;
-  /** Packets of other lcores for a port that this one serves. */
-  readonly incoming?: Ring;
-  /** Its peer may stop to take packets for good. */
-  readonly untrusted: boolean;
-  /** Polls in a row in which it took nothing of what waits. */
-  stalls: number;
-}
-
-/**
- * Outputs fuller than this stop sources that can wait: one more burst, with a mirror of each packet in and out, then
- * still fits.
- */
-const CONGESTED = OUTPUT_SIZE - 3 * BURST_MAX;
-/** Polls, a millisecond or so, that sources wait for a peer who takes nothing; then what does not fit is dropped. */
-const PATIENCE = 1000;
-
 /**
  * What one lcore does: receives from the queues it serves, switches, sends. A poll runs each packet to completion,
- * unless another lcore serves the port that it leaves through: that lcore gets it through the port's ring.
+ * unless another lcore serves the port that it leaves through: that lcore gets it through the port's ring. With an event
+ * device an lcore does one half of that, and the device is between the halves.
  */
 export class Pipeline implements LcoreTask {
   readonly #arena: Arena;
   readonly #context: LcoreContext;
   readonly #data: PipelineData;
   readonly #kernels: SwitchKernels & PoolKernels;
-  /** Receive and send buffer of this lcore. */
-  readonly #burst: number;
   readonly #input: Ring;
   readonly #wires = new Map<number, PortWire>();
+  readonly #outputs: Outputs;
+  readonly #edge: EventEdge | undefined;
+  readonly #worker: EventWorker | undefined;
   #queues: Queue[] = [];
-  #sources: { readonly port: Port; readonly pausable: boolean }[] = [];
-  readonly #exits = new Map<number, Exit>();
-  #exitList: Exit[] = [];
-  #congested = false;
+  #sources: Source[] = [];
   /** Nothing is received before every lcore knows every port. */
   #quiet = true;
   /** What is on its way gets no further. */
   #abandoned = false;
 
-  constructor(context: LcoreContext) {
+  /** @param stages of a worker of the event device: those before the switch. */
+  constructor(context: LcoreContext, stages: readonly Stage[] = []) {
     this.#context = context;
     this.#arena = context.arena;
     this.#data = context.data as PipelineData;
     this.#kernels = context.arena.kernels<SwitchKernels & PoolKernels>();
-    this.#burst = this.#data.burst;
-    const { inputRings, ports } = this.#data;
+    const { inputRings, ports, lcores, events } = this.#data;
+    this.#outputs = new Outputs(context.arena, this.#data);
     this.#input = attachMpscRing(context.arena, inputRings[context.index] ?? 0);
-    // None to itself: the switch goes on with packets that a rule steers to the lcore they are on.
-    inputRings.forEach((address, lcore) => {
-      if (lcore !== context.index) this.#setExit(ports + lcore, this.#ringExit(ports + lcore, address, lcore, false));
-    });
+    if (events?.isWorker === true) {
+      this.#worker = new EventWorker(this.#arena, this.#data, events, this.#outputs, stages);
+    } else if (events !== undefined) {
+      this.#edge = new EventEdge(this.#arena, this.#data, events, this.#outputs);
+    } else {
+      // None to itself: the switch goes on with packets that a rule steers to the lcore they are on.
+      inputRings.forEach((address, lcore) => {
+        if (lcore === context.index) return;
+        this.#outputs.set(ports + lcore, ringExit(this.#arena, address, lcores[lcore] ?? 0, false));
+      });
+    }
   }
 
   poll(): number {
-    const { switchForward } = this.#kernels;
-    const { path } = this.#data;
-    const burst = this.#burst;
-    let work = 0;
     if (this.#abandoned) return 0;
+    if (this.#worker !== undefined) return this.#worker.poll();
+    if (this.#edge !== undefined) return this.#edge.poll(this.#sources);
+    const { switchForward } = this.#kernels;
+    const { path, burst } = this.#data;
+    let work = 0;
     for (const { port, pausable } of this.#sources) {
-      if (pausable && this.#congested) continue;
+      if (pausable && this.#outputs.congested) continue;
       const n = port.rxBurst(burst, BURST_MAX);
       if (n === 0) continue;
       switchForward(path, burst, n, 1);
       work += n;
-      this.#flush();
+      this.#outputs.flush();
     }
     const steered = this.#input.pop(burst, BURST_MAX);
     if (steered > 0) {
       switchForward(path, burst, steered, 0);
       work += steered;
     }
-    return work + this.#flush();
-  }
-
-  /** Sends what waits in the outputs. Returns how many packets of other lcores it took in for its own ports. */
-  #flush(): number {
-    const { u32 } = this.#arena;
-    let taken = 0;
-    let congested = false;
-    for (const exit of this.#exitList) {
-      let n = u32[exit.count] ?? 0;
-      if (exit.incoming !== undefined && n + BURST_MAX <= OUTPUT_SIZE) {
-        const more = exit.incoming.pop(exit.slots + (n << SLOT_SHIFT), BURST_MAX);
-        taken += more;
-        n += more;
-      }
-      if (n === 0) continue;
-      const sent = exit.send(exit.slots, n);
-      const left = n - sent;
-      if (sent > 0 && left > 0) {
-        const from = exit.slots + (sent << SLOT_SHIFT);
-        this.#arena.u8.copyWithin(exit.slots, from, from + (left << SLOT_SHIFT));
-      }
-      u32[exit.count] = left;
-      exit.stalls = sent > 0 ? 0 : exit.stalls + 1;
-      if (left > CONGESTED && !(exit.untrusted && exit.stalls > PATIENCE)) congested = true;
-    }
-    this.#congested = congested;
-    return taken;
-  }
-
-  #outputAddress(output: number): number {
-    return (this.#arena.u32[(this.#data.path + PATH_OUTPUTS) >>> 2] ?? 0) + output * OUTPUT_BYTES;
-  }
-
-  #setExit(output: number, exit: Exit): void {
-    this.#exits.set(output, exit);
-    this.#exitList = [...this.#exits.values()];
-  }
-
-  /** An output whose packets another lcore takes over, through its ring. */
-  #ringExit(output: number, ringAddress: number, lcore: number, untrusted: boolean): Exit {
-    const ring = attachMpscRing(this.#arena, ringAddress);
-    const { i32 } = this.#arena;
-    const words = this.#data.lcores[lcore] ?? 0;
-    const doorbell = (words + LCORE_DOORBELL) >>> 2;
-    const parked = (words + LCORE_PARKED) >>> 2;
-    const address = this.#outputAddress(output);
-    return {
-      count: (address + OUTPUT_COUNT) >>> 2,
-      slots: address + OUTPUT_SLOTS,
-      untrusted,
-      stalls: 0,
-      send(slots, n) {
-        const sent = ring.push(slots, n);
-        if (sent > 0) ringDoorbell(i32, doorbell, parked);
-        return sent;
-      },
-    };
-  }
-
-  /** The output of a port that this lcore serves. */
-  #portExit(wire: PortWire, port: Port): Exit {
-    const address = this.#outputAddress(wire.index);
-    return {
-      count: (address + OUTPUT_COUNT) >>> 2,
-      slots: address + OUTPUT_SLOTS,
-      untrusted: wire.untrusted,
-      stalls: 0,
-      // With one lcore nobody else sends there.
-      ...(this.#data.lcores.length > 1 ? { incoming: attachMpscRing(this.#arena, wire.txRing) } : {}),
-      send(slots, n) {
-        let done = 0;
-        while (done < n) {
-          const count = Math.min(BURST_MAX, n - done);
-          const sent = port.txBurst(slots + (done << SLOT_SHIFT), count);
-          done += sent;
-          if (sent < count) break;
-        }
-        return done;
-      },
-    };
+    return work + this.#outputs.flush();
   }
 
   async handle(message: unknown): Promise<unknown> {
@@ -227,8 +129,8 @@ export class Pipeline implements LcoreTask {
     }
     this.#queues.push(...attached);
     const sender = attached.find(({ queue }) => queue === 0);
-    if (sender !== undefined) this.#setExit(wire.index, this.#portExit(wire, sender.port));
-    else this.#setExit(wire.index, this.#ringExit(wire.index, wire.txRing, wire.queueLcores[0] ?? 0, wire.untrusted));
+    const exit = this.#exitTo(wire, sender);
+    if (exit !== undefined) this.#outputs.set(wire.index, exit);
     this.#listSources();
   }
 
@@ -239,56 +141,45 @@ export class Pipeline implements LcoreTask {
     }));
   }
 
+  /** Where packets for a port go from here; undefined when none are to. `sender`: the port, when this lcore serves it. */
+  #exitTo({ index, txRing, queueLcores: [lcore = 0], untrusted }: PortWire, sender?: Queue): Exit | undefined {
+    const { lcores, events } = this.#data;
+    if (sender !== undefined) {
+      // With one lcore nobody else sends there; with an event device all comes through that.
+      const isShared = lcores.length > 1 && events === undefined;
+      return portExit(sender.port, untrusted, isShared ? attachMpscRing(this.#arena, txRing) : undefined);
+    }
+    if (events === undefined) return ringExit(this.#arena, txRing, lcores[lcore] ?? 0, untrusted);
+    return this.#worker?.exitTo(index, lcore);
+  }
+
   #detach(index: number): void {
-    this.#dropOutput(index, DROP_PORT_GONE);
-    const exit = this.#exits.get(index);
+    this.#outputs.drop(index, DROP_PORT_GONE);
     // The sender keeps its exit, to drop what other lcores still push, until it is told to remove the port.
-    if (exit?.incoming === undefined) this.#exits.delete(index);
-    this.#exitList = [...this.#exits.values()];
+    if (!this.#outputs.serves(index)) this.#outputs.delete(index);
+    this.#worker?.flush();
   }
 
   #remove(index: number): void {
-    this.#dropOutput(index, DROP_PORT_GONE);
+    if (this.#outputs.serves(index)) this.#edge?.expel(index);
+    this.#outputs.drop(index, DROP_PORT_GONE);
     const closing = this.#queuesOf(index);
     this.#queues = this.#queues.filter((queue) => queue.index !== index);
     this.#wires.delete(index);
-    this.#exits.delete(index);
-    this.#exitList = [...this.#exits.values()];
+    this.#outputs.delete(index);
     this.#listSources();
     for (const { port } of closing) port.close();
   }
 
-  /** Drops what waits in an output, and what other lcores pushed for it. */
-  #dropOutput(output: number, reason: number): void {
-    const exit = this.#exits.get(output);
-    if (exit === undefined) return;
-    const { u32 } = this.#arena;
-    this.#dropPackets(exit.slots, u32[exit.count] ?? 0, output, reason);
-    u32[exit.count] = 0;
-    for (;;) {
-      const n = exit.incoming?.pop(this.#burst, BURST_MAX) ?? 0;
-      if (n === 0) return;
-      this.#dropPackets(this.#burst, n, output, reason);
-    }
-  }
-
-  /** Packets for a port count there; those for another lcore count for the port that they came from. */
-  #dropPackets(slots: number, n: number, output: number, reason: number): void {
-    const { counters, ports, cache } = this.#data;
-    for (let i = 0; i < n; i++) {
-      const from = this.#arena.u8[slots + (i << SLOT_SHIFT) + SLOT_PORT] ?? 0;
-      addCounter(this.#arena, portCounters(counters, output < ports ? output : from) + COUNTER_DROPS + reason * 8, 1);
-    }
-    this.#kernels.poolFree(cache, slots, n);
-  }
-
   /** Drops what waits in outputs and rings of this lcore. */
   #dropAll(): void {
-    for (const output of this.#exits.keys()) this.#dropOutput(output, DROP_STOPPED);
+    const { burst, ports } = this.#data;
+    this.#outputs.dropAll(DROP_STOPPED);
+    this.#edge?.dropAll(DROP_STOPPED);
     for (;;) {
-      const n = this.#input.pop(this.#burst, BURST_MAX);
+      const n = this.#input.pop(burst, BURST_MAX);
       if (n === 0) return;
-      this.#dropPackets(this.#burst, n, this.#data.ports, DROP_STOPPED);
+      this.#outputs.dropPackets(burst, n, ports, DROP_STOPPED);
     }
   }
 

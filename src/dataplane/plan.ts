@@ -1,4 +1,6 @@
 import type { Config, PortConfig } from '../config/types.ts';
+import { eventDeviceBytes } from '../eventdev/device.ts';
+import type { EventDeviceOptions } from '../eventdev/options.ts';
 import { LCORE_BYTES } from '../lcore/layout.ts';
 import { Budget } from '../memory/budget.ts';
 import { BURST_MAX, CACHE_SIZE, DIRECTORY_BYTES, SLOT_SHIFT } from '../memory/layout.ts';
@@ -6,7 +8,7 @@ import { poolBytes } from '../memory/pool.ts';
 import { SEGMENT_BYTES } from '../packet/layout.ts';
 import { CAPTURE_FILE_BYTES } from '../ports/capture-file.ts';
 import { mpscRingBytes } from '../ring/ring.ts';
-import { OUTPUT_SIZE } from '../switch/layout.ts';
+import { GROUP_BYTES, OUTPUT_SIZE } from '../switch/layout.ts';
 import { type SwitchOptions, switchBytes } from '../switch/switch.ts';
 import { LCORE_COUNTERS_BYTES } from '../telemetry/counters.ts';
 import { PORTS_MAX } from '../telemetry/layout.ts';
@@ -19,6 +21,10 @@ export const TX_RING_SLOTS = 1024;
 export const BURST_BYTES = BURST_MAX << SLOT_SHIFT;
 /** Bytes of an lcore's burst buffers: what it moves, what injected faults held back, segments that it makes. */
 export const BURSTS_BYTES = 2 * BURST_BYTES + SEGMENT_BYTES;
+/** Bytes that an lcore has for packets in front of an event device: a burst that waits, and one that is sorted. */
+export const EVENT_BYTES = BURST_BYTES + GROUP_BYTES;
+/** Credits that new packets leave to the copies of those before them, for each lcore. */
+const RESERVED_CREDITS = 192;
 /** Ports that may be added while the dataplane runs, and what their regions may take. */
 const SPARE_PORTS = 16;
 const SPARE_BYTES = 32 << 20;
@@ -27,6 +33,7 @@ const SPARE_BYTES = 32 << 20;
 export interface Plan {
   readonly buffers: number;
   readonly switch: SwitchOptions;
+  readonly events?: EventDeviceOptions;
   readonly budget: Budget;
 }
 
@@ -43,7 +50,27 @@ function countBuffers(config: Config): number {
   const inBursts = lcores * 3 * BURST_MAX;
   const inOutputs = lcores * (ports + lcores) * OUTPUT_SIZE;
   const inRings = (ports + lcores) * TX_RING_SLOTS;
-  return inCaches + inBursts + inOutputs + inRings + (config.buffers ?? 0);
+  const inEvents = config.eventdev === undefined ? 0 : config.eventdev.newEventsLimit + lcores * BURST_MAX;
+  return inCaches + inBursts + inOutputs + inRings + inEvents + (config.buffers ?? 0);
+}
+
+/** A port for each lcore; a queue for each stage, and one for each lcore that has ports. */
+function eventOptions({ eventdev, lcores, seed }: Config): EventDeviceOptions | undefined {
+  if (eventdev === undefined) return undefined;
+  const { workers, stages, schedule, newEventsLimit, migration, flowHashBits } = eventdev;
+  const edge = { newEventThreshold: newEventsLimit - lcores.length * RESERVED_CREDITS };
+  return {
+    name: 'eventdev',
+    ports: lcores.map((_, lcore) => (workers.includes(lcore) ? {} : edge)),
+    queues: [
+      ...[...stages, 'switch'].map(() => ({ schedule })),
+      ...Array.from({ length: lcores.length - workers.length }, () => ({ schedule: 'single-link' as const })),
+    ],
+    newEventsLimit,
+    migration,
+    flowHashBits,
+    seed,
+  };
 }
 
 /**
@@ -70,6 +97,12 @@ export function planDataplane(config: Config): Plan {
       lcores * (LCORE_BYTES + BURSTS_BYTES + LCORE_COUNTERS_BYTES + 768),
       `${lcores} lcores: words, counters`,
     );
+  const events = eventOptions(config);
+  if (events !== undefined) {
+    budget.add('eventdev', eventDeviceBytes(events) + lcores * (EVENT_BYTES + 256), `${events.newEventsLimit} events`);
+    const memory = (config.eventdev?.stages ?? []).reduce((sum, stage) => sum + stage.memory + 256, 0);
+    budget.add('stages', memory, 'memory of the stages');
+  }
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
   budget.add('spare', SPARE_BYTES, 'ports added while it runs');
   const total = budget.bytes + DIRECTORY_BYTES;
@@ -79,5 +112,5 @@ export function planDataplane(config: Config): Plan {
       `${config.name}: needs ${total} bytes, and memory is ${config.memory}; raise \`memory\` or lower one of:\n${budget}`,
     );
   }
-  return { buffers, switch: options, budget };
+  return { buffers, switch: options, ...(events === undefined ? {} : { events }), budget };
 }

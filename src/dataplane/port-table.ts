@@ -77,7 +77,16 @@ export class PortTable {
         `ports.${config.name}.lcore: ${config.lcore}, there are lcores 0 to ${length - 1}`,
       );
     }
-    return Array.from({ length: Math.max(1, queues) }, () => config.lcore ?? this.#nextLcore++ % length);
+    const workers = this.#config.eventdev?.workers ?? [];
+    if (config.lcore !== undefined && workers.includes(config.lcore)) {
+      throw new RingwayError(
+        'BAD_CONFIG',
+        `ports.${config.name}.lcore: ${config.lcore} is a worker of the event device; use an lcore that is none`,
+      );
+    }
+    const free = Array.from({ length }, (_, lcore) => lcore).filter((lcore) => !workers.includes(lcore));
+    const next = (): number => free[this.#nextLcore++ % free.length] ?? 0;
+    return Array.from({ length: Math.max(1, queues) }, () => config.lcore ?? next());
   }
 
   /**

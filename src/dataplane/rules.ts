@@ -47,18 +47,27 @@ export class SteeringRules {
   readonly #steering: Steering;
   readonly #ports: PortTable;
   readonly #lcores: number;
+  /** An event device chooses the lcores: no rule may. */
+  readonly #isSpread: boolean;
   #entries: Entry[] = [];
   #lastId = 0;
 
-  constructor(steering: Steering, ports: PortTable, lcores: number) {
+  constructor(steering: Steering, ports: PortTable, config: Config) {
     this.#steering = steering;
     this.#ports = ports;
-    this.#lcores = lcores;
+    this.#lcores = config.lcores.length;
+    this.#isSpread = config.eventdev !== undefined;
   }
 
   #actionOf({ action, match }: SteeringRule): Action {
     if ('drop' in action) return { drop: true };
     if ('port' in action) return { port: this.#ports.get(action.port).wire.index };
+    if (this.#isSpread) {
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        'steering: the event device chooses the lcore of a packet; use the action port or drop',
+      );
+    }
     if ('lcore' in action) {
       if (action.lcore >= this.#lcores) {
         throw new RingwayError('BAD_ARGUMENT', `steering: lcore ${action.lcore}, there are 0 to ${this.#lcores - 1}`);

@@ -9,6 +9,7 @@ import {
 import type { Lcore } from '../lcore/lcore.ts';
 import { addUp, countersSince, readCounter, readPortCounters, type Totals } from '../telemetry/counters.ts';
 import type { LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot } from '../telemetry/snapshot.ts';
+import type { EventsWatch } from './events-snapshot.ts';
 import type { Machine } from './machine.ts';
 import type { PortEntry, PortTable } from './port-table.ts';
 import type { QueueInfo } from './wire.ts';
@@ -22,6 +23,7 @@ export interface Observed {
   readonly queues: readonly QueueInfo[];
   /** Per lcore, part of the recent time that was busy, 0 to 1. */
   readonly loads: readonly number[];
+  readonly events?: EventsWatch;
 }
 
 function portSnapshot(machine: Machine, entry: PortEntry, queues: readonly QueueInfo[]): PortSnapshot {
@@ -99,6 +101,7 @@ export function takeSnapshot(
     totals: addUp(places),
     pool: { ...machine.pool.stats(), ...machine.pool.audit() },
     switch: { ...machine.switch.stats(), flooded },
+    ...(observed.events === undefined ? {} : { eventdev: observed.events.snapshot(atMs) }),
   };
 }
 

@@ -21,6 +21,39 @@ export interface PortWire {
   readonly tap?: CaptureFileShare;
 }
 
+/** A part of the arena that a stage has on all workers together. */
+export interface StageMemory {
+  /** 8-byte aligned; 0 when there are no bytes. */
+  readonly address: number;
+  readonly bytes: number;
+}
+
+/** A stage before the switch: a module, and where the configuration names it. */
+export interface StageWire {
+  readonly url: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly field: string;
+  readonly memory: StageMemory;
+}
+
+/** What an lcore must know of the event device. */
+export interface EventWire {
+  /** Address of this lcore's event port. */
+  readonly port: number;
+  /** Address of the words that wake this lcore. */
+  readonly bell: number;
+  /** It serves the stages; otherwise it serves ports. */
+  readonly isWorker: boolean;
+  /** The stages before the switch: queues 0 and up. The switch's queue follows. */
+  readonly stages: readonly StageWire[];
+  /** By lcore, the queue of packets that leave through its ports; -1 for workers. */
+  readonly txQueues: readonly number[];
+  /** Room for a burst that waits for credits. */
+  readonly held: number;
+  /** GROUP_BYTES (`switch/layout.ts`). */
+  readonly work: number;
+}
+
 /** What an lcore's pipeline is started with. */
 export interface PipelineData {
   readonly cache: number;
@@ -38,6 +71,8 @@ export interface PipelineData {
   readonly inputRings: readonly number[];
   /** Address of each lcore's words. */
   readonly lcores: readonly number[];
+  /** When an event device spreads the packets over lcores. */
+  readonly events?: EventWire;
 }
 
 /** Messages from the control thread to an lcore, between polls. */

@@ -109,7 +109,7 @@ export async function startForwarding(variation: Variation): Promise<{ machine: 
   const ports = new PortTable(machine, config);
   for (const port of config.ports) machine.switch.addPort(ports.add(port).wire.index, port);
   applySwitchConfig(machine, config, ports);
-  new SteeringRules(machine.steering, ports, config.lcores.length).replaceAll(config.steering);
+  new SteeringRules(machine.steering, ports, config).replaceAll(config.steering);
   const pipeline = new Pipeline({
     arena: machine.arena,
     index: 0,

@@ -78,7 +78,7 @@ export function drop(path: u32, slot: u32, port: u32, reason: u32): void {
 }
 
 /** Appends the packet at `slot` to output `output`; drops it for `reason` when that is full. */
-function append(path: u32, slot: u32, output: u32, account: u32, reason: u32): void {
+export function append(path: u32, slot: u32, output: u32, account: u32, reason: u32): void {
   const address = load<u32>(path, PATH_OUTPUTS) + output * OUTPUT_BYTES;
   const n = load<u32>(address, OUTPUT_COUNT);
   if (n === OUTPUT_SIZE) {

@@ -157,3 +157,8 @@ export const STORM_WINDOW: u32 = 0;
 export const STORM_COUNT: u32 = 8;
 export const STORM_SHIFT: u32 = 4;
 export const STORM_WINDOW_SHIFT: u32 = 26;
+
+/** Work space of `group`: u32 counts by queue, and a burst of slots. */
+export const GROUP_COUNTS: u32 = 0;
+export const GROUP_SLOTS: u32 = 64;
+export const GROUP_BYTES: u32 = 576;

@@ -14,11 +14,12 @@ export const DROPS: ReadonlyMap<number, { readonly name: string; readonly meanin
   [layout.DROP_NO_ROUTE, { name: 'no-route', meaning: 'to the router, and no route has its destination' }],
   [layout.DROP_TTL, { name: 'ttl', meaning: 'to the router, with its hop limit used up' }],
   [layout.DROP_BAD_HEADER, { name: 'bad-header', meaning: 'to the router, with a malformed IP header' }],
-  [layout.DROP_LCORE_FULL, { name: 'lcore-full', meaning: 'steered to an lcore that is behind' }],
+  [layout.DROP_LCORE_FULL, { name: 'lcore-full', meaning: 'steered to an lcore that is behind, or the workers are' }],
   [
     layout.DROP_BAD_DESCRIPTOR,
     { name: 'bad-descriptor', meaning: 'a guest sent no whole frame, or a header that is not allowed' },
   ],
+  [layout.DROP_STAGE, { name: 'stage', meaning: 'a stage of the event device says drop' }],
   [layout.DROP_LINK_DOWN, { name: 'link-down', meaning: 'the link of the port it was to leave through is down' }],
   [layout.DROP_TX_FULL, { name: 'tx-full', meaning: 'the port it was to leave through is behind' }],
   [layout.DROP_TX_ERROR, { name: 'tx-error', meaning: 'the port it was to leave through is broken' }],

@@ -38,6 +38,7 @@ export const DROP_TTL: u32 = 10;
 export const DROP_BAD_HEADER: u32 = 11;
 export const DROP_LCORE_FULL: u32 = 12;
 export const DROP_BAD_DESCRIPTOR: u32 = 13;
+export const DROP_STAGE: u32 = 14;
 /** … or, from here on, for the port that it was to leave through. */
 export const DROP_LINK_DOWN: u32 = 15;
 export const DROP_TX_FULL: u32 = 16;

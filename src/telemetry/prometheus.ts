@@ -150,6 +150,47 @@ function writeSwitch(writer: Writer, snapshot: Snapshot): void {
   writer.counter('switch_flooded', 'Packets sent to all ports of their VLAN.', one(flooded));
 }
 
+function writeEventdev(writer: Writer, { eventdev }: Snapshot): void {
+  if (eventdev === undefined) return;
+  const { ports, queues } = eventdev;
+  type Port = (typeof ports)[number];
+  const labels = ({ index }: Port): Labels => ({ lcore: String(index) });
+  const samples = (read: (port: Port) => number): Sample[] => ports.map((port) => [labels(port), read(port)]);
+  const byQueue = (read: (port: Port) => readonly number[]): Sample[] =>
+    ports.flatMap((port) =>
+      port.serves.map(
+        (index): Sample => [
+          { ...labels(port), queue: String(index), stage: queues[index]?.name ?? '' },
+          read(port)[index] ?? 0,
+        ],
+      ),
+    );
+  const counter = (name: string, help: string, read: (port: Port) => number): void =>
+    writer.counter(`eventdev_${name}`, help, samples(read));
+  const gauge = (name: string, help: string, read: (port: Port) => number): void =>
+    writer.gauge(`eventdev_${name}`, help, samples(read));
+  gauge('load_ratio', 'Part of the recent time in which the lcore had events.', (port) => port.load);
+  counter('new_enqueued', 'New events that the lcore sent.', (port) => port.newEnqueued);
+  counter('forward_enqueued', 'Events that it forwarded.', (port) => port.forwardEnqueued);
+  counter('emigrations', 'Flows that moved away from the lcore.', (port) => port.emigrations);
+  counter('immigrations', 'Flows that moved to it.', (port) => port.immigrations);
+  gauge('migration_seconds', 'Mean time that a flow took to move away.', (port) => port.migrationLatencyNs / 1e9);
+  gauge('event_seconds', 'Mean busy time for an event.', (port) => port.eventLatencyNs / 1e9);
+  gauge('unattended', '1 when the lcore left its event port alone for a second.', (port) =>
+    port.unattendedMs === undefined ? 0 : 1,
+  );
+  writer.counter(
+    'eventdev_dequeued',
+    'Events that the lcore took, by stage.',
+    byQueue((port) => port.queueDequeued),
+  );
+  const shared = new Set(queues.filter(({ schedule }) => schedule !== 'single-link').map(({ index }) => String(index)));
+  const owned = byQueue((port) => port.flows).filter(([{ queue = '' }]) => shared.has(queue));
+  writer.gauge('eventdev_flows', 'Flow hashes that the lcore owns, by stage.', owned);
+  writer.gauge('eventdev_credits', 'Events that may be on their way at once.', [[{}, eventdev.credits]]);
+  writer.gauge('eventdev_credits_on_loan', 'Credits that lcores have borrowed.', [[{}, eventdev.creditsOnLoan]]);
+}
+
 /** The media type of `prometheusText`. */
 export const PROMETHEUS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -175,5 +216,6 @@ export function prometheusText(snapshot: Snapshot): string {
   writer.counter('drops', 'Packets dropped anywhere, by reason.', drops);
   writePool(writer, snapshot);
   writeSwitch(writer, snapshot);
+  writeEventdev(writer, snapshot);
   return writer.text();
 }

@@ -20,6 +20,8 @@ export interface Snapshot {
   readonly totals: Totals;
   readonly pool: PoolStats & PoolAudit;
   readonly switch: SwitchSnapshot;
+  /** When an event device spreads the packets over lcores. */
+  readonly eventdev?: EventdevSnapshot;
 }
 
 /** Counters of a port since the start. Rings of the port are named `NAME.…`, such as `in.rx`. */
@@ -84,4 +86,78 @@ export interface SwitchSnapshot {
   readonly evicted: number;
   /** Packets that went to all ports of their VLAN. */
   readonly flooded: number;
+}
+
+/** How the event device spreads packets over lcores. */
+export interface EventdevSnapshot {
+  readonly queues: readonly EventQueueSnapshot[];
+  readonly ports: readonly EventPortSnapshot[];
+  /** Events that may be in it at once, and what of that is lent to ports. */
+  readonly credits: number;
+  readonly creditsOnLoan: number;
+  /** The last moves of flows, the newest last: 64 at most. Seen every 50 ms. */
+  readonly moves: readonly FlowMoveSnapshot[];
+}
+
+/** A queue of the event device: a stage, or what leaves through the ports of one lcore. */
+export interface EventQueueSnapshot {
+  readonly index: number;
+  /** `switch`, the module of a stage without its folder, or `tx LCORE`. */
+  readonly name: string;
+  readonly schedule: string;
+}
+
+/** What the event port of one lcore has done since the start. */
+export interface EventPortSnapshot {
+  /** The port's number, and its lcore's. */
+  readonly index: number;
+  /** `stages`: a worker; `ports`: it serves ports. */
+  readonly role: 'stages' | 'ports';
+  /** Indexes of the queues that it serves. */
+  readonly serves: readonly number[];
+  /** Part of the recent time in which it had events, 0 to 1. */
+  readonly load: number;
+  readonly newEnqueued: number;
+  readonly forwardEnqueued: number;
+  readonly releaseEnqueued: number;
+  readonly dequeued: number;
+  /** By queue. */
+  readonly queueEnqueued: readonly number[];
+  readonly queueDequeued: readonly number[];
+  /** Flows that moved away and here, and the mean time that the former took, in nanoseconds. */
+  readonly emigrations: number;
+  readonly immigrations: number;
+  readonly migrationLatencyNs: number;
+  /** Mean busy time for an event, in nanoseconds. */
+  readonly eventLatencyNs: number;
+  /** By queue, flow hashes that it owns; 0 for queues that one port serves. */
+  readonly flows: readonly number[];
+  /** Credits in its stock, and events that its lcore holds. */
+  readonly credits: number;
+  readonly pending: number;
+  /** Its lcore left it alone for so many milliseconds, more than 1,000: flows cannot move meanwhile. */
+  readonly unattendedMs?: number;
+  /** What it is moving away at the moment. */
+  readonly migration?: MigrationSnapshot;
+}
+
+/** A migration that is under way. */
+export interface MigrationSnapshot {
+  readonly flows: number;
+  /** The step it is at: `finishing`, `pausing`, `draining` or `unpausing`. */
+  readonly state: string;
+  readonly forMs: number;
+  /** Ports that it waits for. */
+  readonly waitsFor: readonly number[];
+}
+
+/** A flow that moved from one event port to another. */
+export interface FlowMoveSnapshot {
+  /** Milliseconds since 1970. */
+  readonly atMs: number;
+  readonly queue: number;
+  /** The flow's hash, folded to the device's bits. */
+  readonly hash: number;
+  readonly from: number;
+  readonly to: number;
 }

@@ -13,7 +13,7 @@ import { renderRules } from '#dist/cli/steer.js';
 import { renderSummary, summarise } from '#dist/cli/summary.js';
 import { clip, renderBar, renderTable, widthOf } from '#dist/cli/table.js';
 import { Screen, styleOf } from '#dist/cli/terminal.js';
-import { testSnapshot } from '../support/target.ts';
+import { testEventdev, testSnapshot } from '../support/target.ts';
 
 const plain = styleOf(false);
 
@@ -80,6 +80,29 @@ test('the live table shows rates between two snapshots, and fits any width', () 
       }
     }),
   );
+});
+
+test('the live table has a line for each event port, and the flows that moved last', () => {
+  const at = (tick: number) => ({ ...testSnapshot(tick), eventdev: testEventdev(tick) });
+  const lines = renderLive({ before: at(1), now: at(3), columns: 160, style: plain });
+  const text = lines.join('\n');
+  expect(text).toMatch(/EVENT PORT +SERVES +LOAD +IN +OUT +FLOWS +MOVED IN +MOVED OUT +MOVE TAKES +STATE/);
+  expect(text).toMatch(/\n0 +ports +░+ +0 % +1\.00 kpps +1\.00 kpps\n/);
+  expect(text).toMatch(
+    /\n1 +stages +█+░+ +50 % +1\.00 kpps +1\.00 kpps +5,000 3,192 +30 10\/s +30 10\/s +2\.50 ms +pausing 3 flows for 0\.80 s, waits for 2\n/,
+  );
+  expect(text).toMatch(/\n2 .* 3,192 5,000 .* unattended for 2\.50 s\n/);
+  expect(text).toContain('stages  count.mjs → switch, 25 % of 4,096 credits on loan');
+  const moved = lines.filter((line) => line.includes('ago'));
+  expect(moved).toEqual([
+    expect.stringMatching(/^ *0\.25 s ago {2}count\.mjs {2}1 → 2 {2}b a$/),
+    expect.stringMatching(/^ *1\.25 s ago {2}count\.mjs {2}2 → 1 {2}1234$/),
+  ]);
+  for (const columns of [20, 60, 100]) {
+    for (const line of renderLive({ now: at(3), columns, style: plain })) {
+      expect(widthOf(line)).toBeLessThanOrEqual(columns);
+    }
+  }
 });
 
 test('progress is of all finite inputs, and there is none when one is endless', () => {

@@ -65,9 +65,98 @@ test('the examples are accepted', () => {
     'vm2',
     'monitor',
   ]);
+  expect(loadConfig('examples/spread.yaml').eventdev?.workers).toEqual([1, 2]);
   expect(loadConfig('examples/replay.yaml', { set: ['ports.in.path=x.pcap'] }).ports[0]).toMatchObject({
     path: resolve('x.pcap'),
   });
+});
+
+/** Ports and four lcores, with `eventdev` as it is given. */
+const spread = (eventdev: string, ports = 'in: {type: null}', rest = ''): string =>
+  `version: 1\nlcores: 4\nports: {${ports}}\neventdev: ${eventdev}\n${rest}`;
+
+test('an event device has workers by number or by name, stages before the switch, and credits for all lcores', () => {
+  const parse = (text: string): unknown => parseConfig(text, { file: 'dir/t.yaml' }).eventdev;
+  const defaults = { stages: [], schedule: 'atomic', newEventsLimit: 4096, migration: 'flow-group', flowHashBits: 13 };
+  expect(parse(spread('{workers: 3}'))).toEqual({ ...defaults, workers: [1, 2, 3] });
+  const stages = '[{module: ./a.mjs, options: {b: [1]}, memory: 1KiB}, {module: /c.mjs}, switch]';
+  expect(parse(spread(`{workers: [2, 0], stages: ${stages}, schedule: parallel, migration: single-flow}`))).toEqual({
+    workers: [0, 2],
+    stages: [
+      { module: `file://${resolve('dir/a.mjs')}`, options: { b: [1] }, memory: 1024 },
+      { module: 'file:///c.mjs', options: {}, memory: 0 },
+    ],
+    schedule: 'parallel',
+    newEventsLimit: 4096,
+    migration: 'single-flow',
+    flowHashBits: 15,
+  });
+  const many = spread('{workers: 50}').replace('lcores: 4', 'lcores: 60');
+  expect(parse(many)).toMatchObject({ newEventsLimit: 60 * 256 });
+  expect(parse(SMALLEST)).toBeUndefined();
+});
+
+test.each([
+  ['no workers', '{}', 'eventdev.workers: is missing; give how many of the lcores, or a list such as [2, 3]'],
+  ['too many workers', '{workers: 4}', 'eventdev.workers: 4 of 4 lcores, and the others serve the ports; use fewer,'],
+  ['all lcores', '{workers: [0, 1, 2, 3]}', 'eventdev.workers: are all lcores, and one at least is to serve the ports'],
+  ['an lcore too many', '{workers: [1, 4]}', 'eventdev.workers[1]: 4 is not an lcore; use 0 to 3, or raise lcores'],
+  ['one twice', '{workers: [1, 1]}', 'eventdev.workers[1]: 1 is in the list already; give each lcore once'],
+  [
+    'a word',
+    '{workers: all}',
+    'eventdev.workers: "all" is not a set of workers; use how many of the lcores, or a list',
+  ],
+  ['no stages', '{workers: 1, stages: []}', 'eventdev.stages: 0 items are not a list of stages; use a list of 1 to 15'],
+  [
+    'no switch',
+    '{workers: 1, stages: [{module: x}]}',
+    'eventdev.stages[0]: is a module and the last stage; put switch',
+  ],
+  ['two switches', '{workers: 1, stages: [switch, switch]}', 'eventdev.stages[0]: is switch and not the last stage'],
+  [
+    'a stage',
+    '{workers: 1, stages: [swich]}',
+    'eventdev.stages[0]: "swich" is not a stage; use switch, or {module: PATH}',
+  ],
+  ['a key of a stage', '{workers: 1, stages: [{modul: x}, switch]}', 'is not a key of a stage; did you mean "module"?'],
+  [
+    'a schedule',
+    '{workers: 1, schedule: ordered}',
+    'eventdev.schedule: "ordered" is not a schedule; use atomic or parallel',
+  ],
+  [
+    'a strategy',
+    '{workers: 1, migration: single}',
+    'eventdev.migration: "single" is not a strategy; use flow-group or',
+  ],
+  ['bits', '{workers: 1, flowHashBits: 14}', 'eventdev.flowHashBits: 14 is not a number of bits; use 13 or 15'],
+  [
+    'few credits',
+    '{workers: 1, newEventsLimit: 1000}',
+    'newEventsLimit: 1000 is too few for 4 lcores; use 1024 or more',
+  ],
+  [
+    'many credits',
+    '{workers: 1, newEventsLimit: 20000}',
+    'newEventsLimit: 20000 is not a number of events; use a whole',
+  ],
+  ['a key', '{worker: 1}', 'eventdev.worker: is not a key of eventdev; did you mean "workers"?'],
+])('refuses an event device with %s', (_, eventdev, message) => {
+  expect(errorsOf(spread(eventdev)).join('\n')).toContain(message);
+});
+
+test('what contradicts an event device is refused where it stands', () => {
+  const steering = 'steering: [{match: {vlan: 1}, action: {lcore: 1}}, {match: {in-port: in}, action: {queue: 0}}]\n';
+  expect(errorsOf(spread('{workers: [3]}', 'in: {type: null, lcore: 3}', steering))).toEqual([
+    expect.stringMatching(/:3:\d+ ports\.in\.lcore: 3 is a worker of the event device; use an lcore that is none$/),
+    expect.stringMatching(/:5:\d+ steering\[0\]\.action\.lcore: is for the event device to choose; use port or drop$/),
+    expect.stringMatching(/:5:\d+ steering\[1\]\.action\.queue: is for the event device to choose; use port or drop$/),
+  ]);
+  const queues = spread('{workers: [0], stages: [{module: x}, switch]}').replace('lcores: 4', 'lcores: 16');
+  expect(errorsOf(queues)).toEqual([
+    expect.stringMatching(/ eventdev: needs 17 queues, one for each stage \(2\) and each lcore .*; use at most 16$/),
+  ]);
 });
 
 test('all errors come at once, in the order of the file, each with its place', () => {

@@ -13,3 +13,11 @@ test('received and copied is sent and dropped, and every buffer is back, in 3,00
   expect(sent).toBeGreaterThan(300_000);
   expect(Object.keys(drops)).toEqual(expect.arrayContaining(['no-route', 'ttl', 'bad-header', 'pool-empty']));
 });
+
+test('so it is with an event device, in 2,000 dataplanes', async () => {
+  const { sent, drops } = await conserve(20_000, 2000, places, { isSpread: true });
+  expect(sent).toBeGreaterThan(300_000);
+  expect(Object.keys(drops)).toEqual(
+    expect.arrayContaining(['stage', 'lcore-full', 'port-gone', 'tx-full', 'pool-empty']),
+  );
+});

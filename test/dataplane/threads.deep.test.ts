@@ -9,10 +9,13 @@ const folder = testFolder();
 afterAll(folder.rm);
 writeMixedCapture(folder.path('mixed.pcap'));
 
-test('150 dataplanes on real threads, changed and stopped at random, lose nothing', async () => {
+test.each([
+  ['150 dataplanes', 150, false],
+  ['100 dataplanes with an event device', 100, true],
+])('%s on real threads, changed and stopped at random, lose nothing', async (_, count, isSpread) => {
   const threads = countThreads();
-  for (let seed = 1000; seed < 1150; seed++) {
-    const problems = await randomRun(new Random(seed), { ...folder, capture: folder.path('mixed.pcap') });
+  for (let seed = 1000; seed < 1000 + count; seed++) {
+    const problems = await randomRun(new Random(seed), { ...folder, capture: folder.path('mixed.pcap') }, isSpread);
     expect([...problems, ...folder.open()], `seed ${seed}`).toEqual([]);
   }
   // Node's own pool may have grown.

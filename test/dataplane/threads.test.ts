@@ -9,10 +9,13 @@ const folder = testFolder();
 afterAll(folder.rm);
 writeMixedCapture(folder.path('mixed.pcap'));
 
-test('8 dataplanes on real threads, changed and stopped at random, lose nothing', async () => {
+test.each([
+  ['8 dataplanes', 8, false],
+  ['6 dataplanes with an event device', 6, true],
+])('%s on real threads, changed and stopped at random, lose nothing', async (_, count, isSpread) => {
   const threads = countThreads();
-  for (let seed = 0; seed < 8; seed++) {
-    const problems = await randomRun(new Random(seed), { ...folder, capture: folder.path('mixed.pcap') });
+  for (let seed = 0; seed < count; seed++) {
+    const problems = await randomRun(new Random(seed), { ...folder, capture: folder.path('mixed.pcap') }, isSpread);
     expect([...problems, ...folder.open()], `seed ${seed}`).toEqual([]);
   }
   // Node's own pool may have grown.

@@ -1,12 +1,13 @@
 import { parseConfig, parsePort, parseSetting, parseSteeringRule } from '#dist/config/index.js';
 import type { Config } from '#dist/config/types.js';
-import { createMachine, type Machine } from '#dist/dataplane/machine.js';
+import { createMachine, type Machine, stopEvents } from '#dist/dataplane/machine.js';
 import { Pipeline } from '#dist/dataplane/pipeline.js';
 import { planDataplane } from '#dist/dataplane/plan.js';
 import { PortTable } from '#dist/dataplane/port-table.js';
 import { applySwitchConfig, SteeringRules } from '#dist/dataplane/rules.js';
 import { inFlight, takeSnapshot } from '#dist/dataplane/snapshot.js';
-import type { PipelineMessage, QueueInfo } from '#dist/dataplane/wire.js';
+import { loadStages } from '#dist/dataplane/stage.js';
+import type { PipelineData, PipelineMessage, QueueInfo } from '#dist/dataplane/wire.js';
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#dist/lcore/layout.js';
 import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
 import type { Snapshot } from '#dist/telemetry/snapshot.js';
@@ -33,7 +34,7 @@ export class MachineBench {
   readonly rules: SteeringRules;
   readonly #random: Random;
   readonly #skip: readonly PipelineMessage['kind'][];
-  readonly #pipelines: Pipeline[];
+  readonly #pipelines: Pipeline[] = [];
   /** Lcores that have stopped. */
   readonly #stopped = new Set<number>();
   #queues: QueueInfo[] = [];
@@ -44,13 +45,17 @@ export class MachineBench {
     const plan = planDataplane(this.config);
     this.machine = createMachine(this.config, { ...plan, buffers: buffers ?? plan.buffers }, { debug: true });
     this.ports = new PortTable(this.machine, this.config);
-    this.rules = new SteeringRules(this.machine.steering, this.ports, this.config.lcores.length);
+    this.rules = new SteeringRules(this.machine.steering, this.ports, this.config);
     this.#random = random;
     this.#skip = skip;
-    const { arena, lcores, pipelines } = this.machine;
-    this.#pipelines = lcores.map(
-      (address, index) => new Pipeline({ arena, index, address, data: pipelines[index], notify() {} }),
-    );
+  }
+
+  /** An lcore's pipeline, with the stages that its thread would load. */
+  async #makePipeline(index: number, data: PipelineData): Promise<Pipeline> {
+    const { arena, lcores } = this.machine;
+    const { cache, events } = data;
+    const stages = events?.isWorker === true ? await loadStages({ arena, lcore: index, cache }, events.stages) : [];
+    return new Pipeline({ arena, index, address: lcores[index] ?? 0, data, notify() {} }, stages);
   }
 
   /** Polls every lcore `polls` times at most, interleaved. */
@@ -86,6 +91,9 @@ export class MachineBench {
   }
 
   async start(): Promise<void> {
+    for (const [index, data] of this.machine.pipelines.entries()) {
+      this.#pipelines.push(await this.#makePipeline(index, data));
+    }
     for (const port of this.config.ports) this.machine.switch.addPort(this.ports.add(port).wire.index, port);
     applySwitchConfig(this.machine, this.config, this.ports);
     this.rules.replaceAll(this.config.steering);
@@ -143,6 +151,7 @@ export class MachineBench {
       this.#queues.push(...pipeline.stop());
       this.#stopped.add(index);
     }
+    stopEvents(this.machine);
     const last = this.snapshot();
     for (const name of this.names) this.ports.release(name);
     return last;

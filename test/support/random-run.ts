@@ -2,14 +2,19 @@ import { setTimeout } from 'node:timers/promises';
 import { RingwayError } from 'ringway/memory';
 import type { Random } from '#dist/util/random.js';
 import { problemsOf, start } from './dataplanes.ts';
-import { type Places, randomPort, randomRule, randomTopology } from './topology.ts';
+import { type Places, randomPort, randomRule, randomTopology, spread } from './topology.ts';
 
-/** Starts a random dataplane on real threads, changes it at random and stops it. Returns what is wrong afterwards. */
-export async function randomRun(random: Random, places: Places): Promise<unknown[]> {
-  const source = randomTopology(random, places, random.below(2) === 0, true);
+/**
+ * Starts a random dataplane on real threads, changes it at random and stops it. Returns what is wrong afterwards.
+ * @param isSpread with an event device.
+ */
+export async function randomRun(random: Random, places: Places, isSpread = false): Promise<unknown[]> {
+  const plain = randomTopology(random, places, random.below(2) === 0, true);
+  const source = isSpread ? spread(random, plain) : plain;
   const dataplane = await start(source);
   dataplane.finished.catch(() => {});
-  const lcores = (source.lcores as unknown[]).length;
+  // Those that may have ports.
+  const lcores = (plain.lcores as unknown[]).length;
   const names = (): string[] => dataplane.snapshot().ports.map(({ name }) => name);
   const operations: (() => Promise<unknown>)[] = [
     () =>

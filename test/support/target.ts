@@ -1,7 +1,7 @@
 import { RingwayError } from 'ringway/memory';
 import { parsePort, parseSetting, parseSteeringRule, type SteeringRule } from '#dist/config/index.js';
 import type { ControlTarget } from '#dist/control/index.js';
-import type { Snapshot } from '#dist/telemetry/snapshot.js';
+import type { EventdevSnapshot, EventPortSnapshot, Snapshot } from '#dist/telemetry/snapshot.js';
 
 /** A snapshot with something in every part; counters grow with `tick`. */
 export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
@@ -65,6 +65,58 @@ export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
       inFlight: 96,
     },
     switch: { macs: 3, macsMax: 8192, learned: 3, moved: 0, aged: 0, evicted: 0, flooded: 7 },
+  };
+}
+
+/** The event device of a dataplane with a stage before the switch: lcore 0 has the ports, 1 and 2 are workers. */
+export function testEventdev(tick = 1): EventdevSnapshot {
+  const idle = { releaseEnqueued: 0, eventLatencyNs: 250, credits: 64, pending: 0 };
+  const worker = (index: number, flows: number): EventPortSnapshot => ({
+    ...idle,
+    index,
+    role: 'stages',
+    serves: [0, 1],
+    load: 0.5,
+    newEnqueued: 0,
+    forwardEnqueued: 1000 * tick,
+    dequeued: 1000 * tick,
+    queueEnqueued: [0, 500 * tick, 500 * tick],
+    queueDequeued: [500 * tick, 500 * tick, 0],
+    emigrations: 10 * tick,
+    immigrations: 10 * tick,
+    migrationLatencyNs: 2_500_000,
+    flows: [flows, 8192 - flows, 0],
+  });
+  const move = { atMs: 1_700_000_000_000 + tick * 1000 - 250, queue: 0, from: 1, to: 2 };
+  return {
+    queues: [
+      { index: 0, name: 'count.mjs', schedule: 'atomic' },
+      { index: 1, name: 'switch', schedule: 'atomic' },
+      { index: 2, name: 'tx 0', schedule: 'single-link' },
+    ],
+    ports: [
+      {
+        ...worker(0, 0),
+        role: 'ports',
+        serves: [2],
+        load: 0,
+        newEnqueued: 1000 * tick,
+        forwardEnqueued: 0,
+        flows: [0, 0, 0],
+        queueDequeued: [0, 0, 1000 * tick],
+        emigrations: 0,
+        immigrations: 0,
+      },
+      { ...worker(1, 5000), migration: { flows: 3, state: 'pausing', forMs: 800, waitsFor: [2] } },
+      { ...worker(2, 3192), unattendedMs: 2500 },
+    ],
+    credits: 4096,
+    creditsOnLoan: 1024,
+    moves: [
+      { ...move, atMs: move.atMs - 1000, hash: 0x1234, from: 2, to: 1 },
+      { ...move, hash: 0xa },
+      { ...move, hash: 0xb },
+    ],
   };
 }
 

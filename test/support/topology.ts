@@ -12,6 +12,9 @@ type Source = Record<string, unknown>;
 /** A module port that gives and takes as its options say. */
 export const ODD_PORT = new URL('./odd-port.mjs', import.meta.url).href;
 const MACS = ['02:00:00:00:01:00', '02:00:00:00:02:00', 'ff:ff:ff:ff:ff:ff'];
+/** A stage of an event device that drops, takes its time or goes wrong. */
+export const ODD_STAGE = new URL('./odd-stage.mjs', import.meta.url).href;
+
 export const ROUTER_MAC = '02:00:00:00:09:01';
 
 /** A capture with untagged, tagged, short and long frames. */
@@ -164,5 +167,28 @@ export function randomTopology(random: Random, places: Places, endless: boolean,
         : {}),
     },
     steering: Array.from({ length: random.below(4) }, () => randomRule(random, names, lcores)),
+  };
+}
+
+/** The same dataplane with an event device, and one to three more lcores as its workers. */
+export function spread(random: Random, source: Source): Source {
+  const workers = 1 + random.below(3);
+  const idle = (): Source => ({ idle: one(random, ['yield', 'park']) });
+  const stages = Array.from({ length: random.below(3) }, () => ({
+    module: ODD_STAGE,
+    options: { drop: one(random, [0, 0, 0.1]) },
+  }));
+  const steering = source.steering as { action: Source }[];
+  const limit = 256 * ((source.lcores as unknown[]).length + workers);
+  return {
+    ...source,
+    lcores: [...(source.lcores as unknown[]), ...Array.from({ length: workers }, idle)],
+    steering: steering.filter(({ action }) => !('lcore' in action || 'queue' in action)),
+    eventdev: {
+      workers,
+      stages: [...stages, 'switch'],
+      schedule: one(random, ['atomic', 'atomic', 'parallel']),
+      ...(chance(random, 50) ? { newEventsLimit: limit } : {}),
+    },
   };
 }

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { prometheusText } from '#dist/telemetry/prometheus.js';
-import { testSnapshot } from '../support/target.ts';
+import { testEventdev, testSnapshot } from '../support/target.ts';
 
 test('every sample belongs to a family with HELP and TYPE, and counters end in _total', () => {
-  const lines = prometheusText(testSnapshot()).split('\n');
+  const lines = prometheusText({ ...testSnapshot(), eventdev: testEventdev() }).split('\n');
   expect(lines.at(-1)).toBe('');
   const types = new Map<string, string>();
   for (const line of lines.slice(0, -1)) {
@@ -20,6 +20,11 @@ test('every sample belongs to a family with HELP and TYPE, and counters end in _
   expect(lines).toContain('ringway_port_rx_packets_total{dataplane="edge",port="in"} 1000');
   expect(lines).toContain('ringway_port_drops_total{dataplane="edge",port="out",reason="tx-full"} 10');
   expect(lines).toContain('ringway_lcore_load_ratio{dataplane="edge",lcore="0"} 0.42');
+  expect(lines).toContain('ringway_eventdev_flows{dataplane="edge",lcore="1",queue="0",stage="count.mjs"} 5000');
+  expect(lines).toContain('ringway_eventdev_dequeued_total{dataplane="edge",lcore="0",queue="2",stage="tx 0"} 1000');
+  expect(lines).toContain('ringway_eventdev_unattended{dataplane="edge",lcore="2"} 1');
+  // Neither what a port does not serve, nor queues that have one owner.
+  expect(lines.filter((line) => line.startsWith('ringway_eventdev_flows{'))).toHaveLength(4);
   expect(new Set(types.keys()).size).toBe(lines.filter((line) => line.startsWith('# TYPE')).length);
 });
 
