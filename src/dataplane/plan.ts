@@ -1,6 +1,6 @@
 import type { Config, PortConfig } from '../config/types.ts';
-import { eventDeviceBytes } from '../eventdev/device.ts';
 import type { EventDeviceOptions } from '../eventdev/options.ts';
+import { eventDeviceBytes } from '../eventdev/sizes.ts';
 import { LCORE_BYTES } from '../lcore/layout.ts';
 import { Budget } from '../memory/budget.ts';
 import { BURST_MAX, CACHE_SIZE, DIRECTORY_BYTES, SLOT_SHIFT } from '../memory/layout.ts';

@@ -10,6 +10,8 @@ export interface EventCapabilities {
   readonly atomic: boolean;
   readonly parallel: boolean;
   readonly singleLink: boolean;
+  /** Queues have different priorities (QUEUE_QOS). */
+  readonly queuePriorities: boolean;
   /** Ports schedule events themselves; no core does it for them (DISTRIBUTED_SCHED). */
   readonly distributedScheduling: boolean;
   /** Events are enqueued and dequeued in bursts (BURST_MODE). */
@@ -35,12 +37,13 @@ export interface EventCapabilities {
 }
 
 /** The capabilities of a device made of `options` in `arena`. */
-export function capabilitiesOf(arena: Arena, { queues }: CheckedOptions): EventCapabilities {
+export function capabilitiesOf(arena: Arena, { queues, levels }: CheckedOptions): EventCapabilities {
   const has = (schedule: Schedule): boolean => queues.some((queue) => queue.schedule === schedule);
   return {
     atomic: has('atomic'),
     parallel: has('parallel'),
     singleLink: has('single-link'),
+    queuePriorities: levels.length > 1,
     distributedScheduling: true,
     burstMode: true,
     anyQueueOrder: true,

@@ -5,6 +5,7 @@ import {
   EVDEV_BELLS,
   EVDEV_BLOCKS,
   EVDEV_HASH_BITS,
+  EVDEV_LEVELS,
   EVDEV_PORTS,
   EVDEV_QUEUE_ENTRIES,
   EVDEV_STRATEGY,
@@ -91,20 +92,16 @@ export function readLoads(port: u32, device: u32): bool {
   return anyBelow;
 }
 
-/**
- * Lists the flows of the last SAMPLE_EVENTS events dequeued, and how many each had. They are still in the ring, behind
- * its tail: a ring has that many places more than there are credits, and senders find credits, not places. Returns how many flows.
- */
-function readSample(port: u32, device: u32): u32 {
-  const ring = load<u32>(port, EVPORT_RING);
+/** Adds the flows of the last `take` events dequeued of a level to the list of `n` flows. Returns how many there are. */
+function readLevel(port: u32, device: u32, level: u32, take: u32, n: u32): u32 {
+  const ring = load<u32>(port + (level << 2), EVPORT_RING);
   const size = load<u32>(ring, MPSC_SIZE);
   const slots = ring + MPSC_RUNS + (size << 2);
-  const tail = load<u32>(port, EVPORT_TAIL);
+  const tail = load<u32>(port + (level << 2), EVPORT_TAIL);
   const bits = load<u32>(device, EVDEV_HASH_BITS);
   const flows = port + EVPORT_SAMPLE_FLOWS;
   const counts = port + EVPORT_SAMPLE_COUNTS;
-  let n: u32 = 0;
-  for (let i: u32 = 1; i <= SAMPLE_EVENTS; i++) {
+  for (let i: u32 = 1; i <= take; i++) {
     const slot = slots + (((tail - i) & (size - 1)) << 4);
     const event: u32 = load<u16>(slot, SLOT_EVENT);
     const queue = event & EVENT_QUEUE_MASK;
@@ -120,6 +117,35 @@ function readSample(port: u32, device: u32): u32 {
       n++;
     }
     store<u32>(counts + (at << 2), load<u32>(counts + (at << 2)) + 1);
+  }
+  return n;
+}
+
+/** Events of a level dequeued since the sample began. */
+function sampled(port: u32, level: u32): u32 {
+  return load<u32>(port + (level << 2), EVPORT_TAIL) - load<u32>(port + (level << 2), EVPORT_SAMPLE_START);
+}
+
+/** The same of all levels. */
+function sampledInAll(port: u32, device: u32): u32 {
+  const levels = load<u32>(device, EVDEV_LEVELS);
+  let all: u32 = 0;
+  for (let level: u32 = 0; level < levels; level++) all += sampled(port, level);
+  return all;
+}
+
+/**
+ * Lists the flows of SAMPLE_EVENTS events dequeued (a few less with several levels), and how many each had. They are the
+ * last ones of each level, as many of it as its share was since the sample began: still in the ring, behind its tail,
+ * since a ring has that many places more than there are credits, and senders find credits, not places. Returns how many
+ * flows.
+ */
+function readSample(port: u32, device: u32): u32 {
+  const levels = load<u32>(device, EVDEV_LEVELS);
+  const all: u64 = sampledInAll(port, device);
+  let n: u32 = 0;
+  for (let level: u32 = 0; level < levels; level++) {
+    n = readLevel(port, device, level, <u32>((<u64>sampled(port, level) * SAMPLE_EVENTS) / all), n);
   }
   return n;
 }
@@ -198,8 +224,7 @@ export function considerMigration(port: u32): void {
   const now = load<u64>(port, EVPORT_NOW);
   if (now < load<u64>(port, EVPORT_NEXT_MIGRATION)) return;
   const device = load<u32>(port, EVPORT_DEVICE);
-  const tail = load<u32>(port, EVPORT_TAIL);
-  if (load<u32>(device, EVDEV_PORTS) === 1 || tail - load<u32>(port, EVPORT_SAMPLE_START) < SAMPLE_EVENTS) return;
+  if (load<u32>(device, EVDEV_PORTS) === 1 || sampledInAll(port, device) < SAMPLE_EVENTS) return;
   if (load<u32>(port, EVPORT_PAUSED_EVENTS) > 0) return;
   store<u64>(port, now + nextInterval(port), EVPORT_NEXT_MIGRATION);
   if (load<u32>(port, EVPORT_STATE) !== MIGRATION_IDLE) return;

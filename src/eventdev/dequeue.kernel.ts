@@ -29,19 +29,19 @@ import { flushOutputs } from './output.kernel.ts';
 import { count, countQueues } from './runs.kernel.ts';
 
 /** With implicit release, the events of the last dequeue that are left are finished now. */
-function releaseLast(port: u32): void {
+export function releaseLast(port: u32): void {
   const pending = load<u32>(port, EVPORT_PENDING);
   if (pending === 0 || load<u32>(port, EVPORT_IMPLICIT_RELEASE) === 0) return;
   giveCredits(port, load<u32>(port, EVPORT_DEVICE), pending);
   store<u32>(port, 0, EVPORT_PENDING);
 }
 
-/** Copies the `n` slots at the ring's tail to `target`, and moves the tail on. */
-function readSlots(port: u32, ring: u32, size: u32, tail: u32, target: u32, n: u32): void {
+/** Copies the `n` slots at the tail of a ring, of the level whose words are at `its`, to `target`, and moves the tail on. */
+export function readSlots(its: u32, ring: u32, size: u32, tail: u32, target: u32, n: u32): void {
   const slots = ring + MPSC_RUNS + (size << 2);
   if (n === 1) v128.store(target, v128.load(slots + ((tail & (size - 1)) << 4)));
   else copySlotsOut(slots, size, tail, target, n);
-  store<u32>(port, tail + n, EVPORT_TAIL);
+  store<u32>(its, tail + n, EVPORT_TAIL);
   if (tail + n - load<u32>(ring, MPSC_TAIL) >= TAIL_LAG) atomic.store<u32>(ring, tail + n, MPSC_TAIL);
 }
 
@@ -74,7 +74,12 @@ export function dequeue(port: u32, target: u32, limit: u32): u32 {
   }
   readSlots(port, ring, size, tail, target, found);
   const n = state === MIGRATION_PAUSING || state === MIGRATION_DRAINING ? stashMoving(port, target, found) : found;
-  if (n === 0) return 0;
+  if (n > 0) countDequeued(port, target, n);
+  return n;
+}
+
+/** Counts `n` events at `target` that the application gets. */
+export function countDequeued(port: u32, target: u32, n: u32): void {
   store<u32>(port, load<u32>(port, EVPORT_PENDING) + n, EVPORT_PENDING);
   count(port + EVPORT_DEQUEUED, n);
   countQueues(
@@ -84,5 +89,4 @@ export function dequeue(port: u32, target: u32, limit: u32): u32 {
     target + (n << 4),
     port + EVPORT_SCRATCH,
   );
-  return n;
 }

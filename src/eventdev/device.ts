@@ -1,13 +1,11 @@
 import type { Arena } from '../memory/arena.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
 import { MPSC_HEAD, MPSC_READABLE, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
-import { attachMpscRing, mpscRingBytes } from '../ring/ring.ts';
-import { alignUp, nextPowerOfTwo } from '../util/bits.ts';
+import { attachMpscRing } from '../ring/ring.ts';
 import { RingwayError } from '../util/errors.ts';
 import { Random } from '../util/random.ts';
 import { capabilitiesOf, type EventCapabilities } from './capabilities.ts';
 import {
-  CREDITS_MAX,
   EVDEV_ALL_DIRECT,
   EVDEV_BELLS,
   EVDEV_BLOCKS,
@@ -17,6 +15,8 @@ import {
   EVDEV_DIRECT,
   EVDEV_EPOCH,
   EVDEV_HASH_BITS,
+  EVDEV_LANES,
+  EVDEV_LEVELS,
   EVDEV_ON_LOAN,
   EVDEV_ONES,
   EVDEV_PORTS,
@@ -51,12 +51,12 @@ import {
   EVPORT_STASHED,
   EVPORT_TAIL,
   EVPORT_THRESHOLD,
+  EVQUEUE_LANE,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
   OP_FORWARD,
   OP_NEW,
   QUEUES_MAX,
-  SAMPLE_EVENTS,
   SCHEDULE_ATOMIC,
   SCHEDULE_PARALLEL,
   SCHEDULE_SINGLE_LINK,
@@ -71,7 +71,9 @@ import {
   type EventPortOptions,
   type EventQueueOptions,
   type Migration,
+  PRIORITY_DEFAULT,
 } from './options.ts';
+import { type Sizes, sizesOf } from './sizes.ts';
 import { type MigrationStatus, migrationsOf, type UnattendedPort, unattendedPorts } from './status.ts';
 import { EventXstats } from './xstats.ts';
 
@@ -81,54 +83,6 @@ const SCHEDULE_WORDS = {
   'single-link': SCHEDULE_SINGLE_LINK,
 } as const;
 const STRATEGY_WORDS = { 'flow-group': STRATEGY_FLOW_GROUP, 'single-flow': STRATEGY_SINGLE_FLOW } as const;
-/** Messages that one other port may have on their way to a port. */
-const CONTROL_PER_PORT = 4;
-
-/** Sizes that follow from the options. */
-interface Sizes {
-  readonly credits: number;
-  readonly ringSlots: number;
-  readonly controlSlots: number;
-  /** Where a port's parts begin, from its block on. */
-  readonly paused: number;
-  readonly stash: number;
-  readonly ring: number;
-  readonly control: number;
-  readonly portBytes: number;
-  readonly tableBytes: number;
-}
-
-function sizesOf({ ports, queues, newEventsLimit, flowHashBits }: CheckedOptions): Sizes {
-  const credits = Math.max(newEventsLimit, ports.length * CREDITS_MAX);
-  // Places for all events there can be, and behind the tail for the sample and for what TAIL_LAG hides.
-  const ringSlots = nextPowerOfTwo(credits + SAMPLE_EVENTS);
-  const controlSlots = nextPowerOfTwo(Math.max(2, (ports.length - 1) * CONTROL_PER_PORT));
-  const paused = alignUp(EVPORT_OUTPUTS + (ports.length << EVOUTPUT_SHIFT), 128);
-  const stash = paused + (credits << SLOT_SHIFT);
-  const ring = alignUp(stash + (credits << SLOT_SHIFT), 128);
-  const control = alignUp(ring + mpscRingBytes(ringSlots), 128);
-  // Output buffers are aligned to their size.
-  const portBytes = alignUp(control + mpscRingBytes(controlSlots), 1 << EVOUTPUT_SHIFT);
-  return {
-    credits,
-    ringSlots,
-    controlSlots,
-    paused,
-    stash,
-    ring,
-    control,
-    portBytes,
-    tableBytes: queues.length << flowHashBits,
-  };
-}
-
-/** Bytes that a device's regions take in an arena, alignment and guards included. */
-export function eventDeviceBytes(options: EventDeviceOptions): number {
-  const checked = checkOptions(options);
-  const { portBytes, tableBytes } = sizesOf(checked);
-  return EVDEV_BYTES + tableBytes + portBytes * checked.ports.length + 2 * 256 + (1 << EVOUTPUT_SHIFT);
-}
-
 /** An event device: queues, and ports that serve them. Made with `createEventDevice`; only its thread configures it. */
 export class EventDevice {
   readonly #arena: Arena;
@@ -322,12 +276,15 @@ export class EventDevice {
       for (let i = 0; i < count; i++) yield first + (i << SLOT_SHIFT);
     };
     yield* run(word(EVPORT_STASH), word(EVPORT_STASHED));
-    Atomics.store(u32, (word(EVPORT_RING) + MPSC_TAIL) >>> 2, word(EVPORT_TAIL));
-    const ring = attachMpscRing(this.#arena, word(EVPORT_RING));
-    // Its end is free when nothing is stashed: takes one event at a time.
-    while (ring.pop(word(EVPORT_STASH), 1) === 1) yield word(EVPORT_STASH);
+    for (const level of this.#options.levels.keys()) {
+      const address = word(EVPORT_RING + level * 4);
+      Atomics.store(u32, (address + MPSC_TAIL) >>> 2, word(EVPORT_TAIL + level * 4));
+      const ring = attachMpscRing(this.#arena, address);
+      // The end of the stash is free when nothing is stashed: takes one event at a time.
+      while (ring.pop(word(EVPORT_STASH), 1) === 1) yield word(EVPORT_STASH);
+    }
     yield* run(word(EVPORT_PAUSED), word(EVPORT_PAUSED_EVENTS));
-    for (let to = 0; to < this.ports; to++) {
+    for (let to = 0; to < this.#sizes.lanes; to++) {
       const output = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
       yield* run(output, (word(EVPORT_OUTPUT_ENDS + to * 4) - output) >>> SLOT_SHIFT);
     }
@@ -337,6 +294,8 @@ export class EventDevice {
     const { ports, queues, flowHashBits, migration } = this.#options;
     this.#write(EVDEV_STRATEGY, STRATEGY_WORDS[migration]);
     this.#write(EVDEV_PORTS, ports.length);
+    this.#write(EVDEV_LEVELS, this.#options.levels.length);
+    this.#write(EVDEV_LANES, this.#sizes.lanes);
     this.#write(EVDEV_QUEUES, queues.length);
     this.#write(EVDEV_HASH_BITS, flowHashBits);
     this.#write(EVDEV_CREDITS, this.#sizes.credits);
@@ -347,7 +306,7 @@ export class EventDevice {
   }
 
   #writePort(id: number, options: Required<EventPortOptions>): void {
-    const { paused, stash, ring, control, ringSlots, controlSlots, portBytes } = this.#sizes;
+    const { paused, stash, rings, control, ringSlots, controlSlots, portBytes } = this.#sizes;
     const block = this.#read(EVDEV_BLOCKS) + id * portBytes;
     const { u32 } = this.#arena;
     const write = (offset: number, value: number): void => {
@@ -355,7 +314,6 @@ export class EventDevice {
     };
     write(EVPORT_DEVICE, this.address);
     write(EVPORT_ID, id);
-    write(EVPORT_RING, block + ring);
     write(EVPORT_CONTROL, block + control);
     write(EVPORT_PAUSED, block + paused);
     write(EVPORT_STASH, block + stash);
@@ -363,12 +321,16 @@ export class EventDevice {
     write(EVPORT_THRESHOLD, options.newEventThreshold);
     write(EVPORT_ENQUEUE_DEPTH, options.enqueueDepth);
     write(EVPORT_DEQUEUE_DEPTH, options.dequeueDepth);
-    write(ring + MPSC_SIZE, ringSlots);
+    for (const [level, ring] of rings.entries()) {
+      write(EVPORT_RING + level * 4, block + ring);
+      write(ring + MPSC_SIZE, ringSlots);
+      const lane = (level * this.ports + id) * 4;
+      this.#write(EVDEV_RINGS + lane, block + ring);
+      this.#write(EVDEV_BELLS + lane, block + EVPORT_BELL);
+    }
     write(control + MPSC_SIZE, controlSlots);
     this.#write(EVDEV_BLOCKS + id * 4, block);
-    this.#write(EVDEV_RINGS + id * 4, block + ring);
     this.#write(EVDEV_CONTROLS + id * 4, block + control);
-    this.#write(EVDEV_BELLS + id * 4, block + EVPORT_BELL);
   }
 
   /** Random owners among the ports that serve the queue. */
@@ -377,10 +339,12 @@ export class EventDevice {
     const linked = this.links(queue);
     const entry = EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT);
     this.#write(entry + EVQUEUE_SCHEDULE, SCHEDULE_WORDS[queues[queue]?.schedule ?? 'atomic']);
+    const level = this.#options.levels.indexOf(queues[queue]?.priority ?? PRIORITY_DEFAULT);
+    this.#write(entry + EVQUEUE_LANE, level * this.ports);
     this.#links.write(queue);
     const table = this.#read(EVDEV_TABLES) + (queue << flowHashBits);
     for (let flow = 0; flow < 1 << flowHashBits; flow++) {
-      this.#arena.u8[table + flow] = linked[random.below(linked.length)] as number;
+      this.#arena.u8[table + flow] = level * this.ports + (linked[random.below(linked.length)] as number);
     }
   }
 
@@ -401,23 +365,23 @@ export class EventDevice {
   #resetPort(id: number, random: Random): void {
     const { u32 } = this.#arena;
     const block = this.portAddress(id);
-    const { ring, control, ringSlots, controlSlots } = this.#sizes;
+    const { rings, control, ringSlots, controlSlots, lanes } = this.#sizes;
     const clear = (from: number, to: number): void => {
       u32.fill(0, (block + from) >>> 2, (block + to) >>> 2);
     };
     const kept = [EVPORT_IMPLICIT_RELEASE, EVPORT_THRESHOLD, EVPORT_ENQUEUE_DEPTH, EVPORT_DEQUEUE_DEPTH];
-    const values = [...kept, EVPORT_PAUSED, EVPORT_STASH].map((offset) => [offset, u32[(block + offset) >>> 2] ?? 0]);
+    const values = [...kept, EVPORT_PAUSED, EVPORT_STASH, ...rings.map((_, level) => EVPORT_RING + level * 4)].map(
+      (offset) => [offset, u32[(block + offset) >>> 2] ?? 0],
+    );
     clear(EVPORT_CREDITS, EVPORT_LOAD);
     for (const [offset = 0, value = 0] of values) u32[(block + offset) >>> 2] = value;
     clear(EVPORT_LOAD, EVPORT_NEW_ENQUEUED);
     clear(EVPORT_LAST_BACKGROUND, EVPORT_MOVING_FLOWS);
-    for (let to = 0; to < this.ports; to++) {
+    for (let to = 0; to < lanes; to++) {
       u32[(block + EVPORT_OUTPUT_ENDS + to * 4) >>> 2] = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
     }
-    for (const [at, slots] of [
-      [ring, ringSlots],
-      [control, controlSlots],
-    ] as const) {
+    for (const at of [...rings, control]) {
+      const slots = at === control ? controlSlots : ringSlots;
       clear(at + MPSC_HEAD, at + MPSC_SIZE);
       clear(at + MPSC_TAIL, at + MPSC_READABLE + 4);
       clear(at + MPSC_RUNS, at + MPSC_RUNS + slots * 4);

@@ -98,7 +98,7 @@ function admit(port: u32, device: u32, tally: u32): bool {
   return true;
 }
 
-/** Sends a run to the only port that serves its queue. */
+/** Sends a run to lane `to`, of the only port that serves its queue. */
 function bufferAll(port: u32, device: u32, to: u32, slots: u32, end: u32): void {
   if ((load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS) & EVOUTPUT_MASK) === 0) {
     // Whole bursts of a full buffer's size need no buffer.
@@ -123,7 +123,7 @@ function bufferParallel(port: u32, device: u32, queue: u32, slots: u32, end: u32
   store<u32>(port, next, EVPORT_NEXT_PARALLEL);
 }
 
-/** The owner of an event's flow; OWNER_NONE when its queue or operation wants something else. */
+/** The lane of an event's flow; OWNER_NONE when its queue or operation wants something else. */
 function findOwner(direct: u64, tables: u32, bits: u32, slot: u32): u32 {
   const event: u32 = load<u16>(slot, SLOT_EVENT);
   if (((direct >> (event & EVENT_RUN_MASK)) & 1) === 0) return OWNER_NONE;

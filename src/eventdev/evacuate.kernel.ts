@@ -22,6 +22,7 @@ import {
   MIGRATION_INTERVAL_NS,
 } from './layout.ts';
 import { beginMigration } from './move.kernel.ts';
+import { firstLane } from './output.kernel.ts';
 
 /** Adds `flow` to the list of `n` moving ones, if there is a port for it. Returns how many there are. */
 function addFlow(port: u32, device: u32, flow: u32, n: u32): u32 {
@@ -39,7 +40,7 @@ function addFlow(port: u32, device: u32, flow: u32, n: u32): u32 {
 function addOwned(port: u32, device: u32, queue: u32, n: u32): u32 {
   const bits = load<u32>(device, EVDEV_HASH_BITS);
   const table = load<u32>(device, EVDEV_TABLES) + (queue << bits);
-  const self = i8x16.splat(<i8>load<u32>(port, EVPORT_ID));
+  const self = i8x16.splat(<i8>(load<u32>(port, EVPORT_ID) + firstLane(device, queue << FLOW_QUEUE_SHIFT)));
   for (let hash: u32 = 0; hash < (1 as u32) << bits; hash += 16) {
     let owned: u32 = i8x16.bitmask(i8x16.eq(v128.load(table + hash), self));
     for (; owned !== 0; owned &= owned - 1) {

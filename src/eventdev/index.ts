@@ -33,10 +33,11 @@
  */
 
 export type { EventCapabilities } from './capabilities.ts';
-export { createEventDevice, EventDevice, eventDeviceBytes } from './device.ts';
+export { createEventDevice, EventDevice } from './device.ts';
 export { EVENT_OP, type Event, readEvent, writeEvent } from './event.ts';
 export { type FlowMove, FlowWatch } from './flows.ts';
 export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Migration, Schedule } from './options.ts';
 export { attachEventPort, type EventKernels, type EventPort, type EventPortAttachOptions } from './port.ts';
+export { eventDeviceBytes } from './sizes.ts';
 export type { MigrationStatus, UnattendedPort } from './status.ts';
 export { EventXstats } from './xstats.ts';

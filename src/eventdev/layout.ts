@@ -45,6 +45,10 @@ export const CLOCK_EVERY_MAX: u32 = 8;
 export const SAMPLE_EVENTS: u32 = 128;
 /** Slots that a port has dequeued when it tells senders; fewer than SAMPLE_EVENTS, the places that a ring has to spare. */
 export const TAIL_LAG: u32 = 32;
+/** Priorities of queues that a device may have: as many event rings a port. */
+export const LEVELS_MAX: u32 = 4;
+/** Lanes: PORTS_MAX * LEVELS_MAX. */
+export const LANES_MAX: u32 = 256;
 export const FLOWS_PER_MIGRATION: u32 = 8;
 /** Pseudo-flows of a parallel queue: EVENT_TAG_MASK + 1. */
 export const PARALLEL_FLOWS: u32 = 1024;
@@ -61,8 +65,9 @@ export const REBALANCE_MIN: u32 = 983;
 // ---------------------------------------------------------------- device
 
 export const SCHEDULE_ATOMIC: u32 = 0;
-export const SCHEDULE_PARALLEL: u32 = 1;
-export const SCHEDULE_SINGLE_LINK: u32 = 2;
+export const SCHEDULE_SINGLE_LINK: u32 = 1;
+/** From here on, an event's place is not the one of its flow in the table. */
+export const SCHEDULE_PARALLEL: u32 = 2;
 
 /** Up to FLOWS_PER_MIGRATION flows at a time, each to where it leaves the lowest load; flows on their way count. */
 export const STRATEGY_FLOW_GROUP: u32 = 0;
@@ -75,7 +80,7 @@ export const EVDEV_QUEUES: u32 = 4;
 export const EVDEV_HASH_BITS: u32 = 8;
 /** Credits in all. */
 export const EVDEV_CREDITS: u32 = 12;
-/** The tables: for each queue, 2^bits bytes, each the port that owns a flow hash. */
+/** The tables: for each queue, 2^bits bytes, each the lane of a flow hash: that of the port that owns it. */
 export const EVDEV_TABLES: u32 = 16;
 /** What time is counted from, in seconds since 1970. */
 export const EVDEV_EPOCH: u32 = 20;
@@ -83,29 +88,37 @@ export const EVDEV_EPOCH: u32 = 20;
 export const EVDEV_RUNNING: u32 = 24;
 /** STRATEGY_…: how flows to move are chosen. */
 export const EVDEV_STRATEGY: u32 = 28;
+/**
+ * A lane is where events are sent to: a port's event ring of a level of priority. Its number is the port's, plus the level
+ * times the number of ports; with one level, lanes are ports. How many lanes, and levels, there are.
+ */
+export const EVDEV_LANES: u32 = 32;
+export const EVDEV_LEVELS: u32 = 36;
 /** QUEUES_MAX entries. */
 export const EVDEV_QUEUE_ENTRIES: u32 = 64;
-export const EVQUEUE_SHIFT: u32 = 4;
+export const EVQUEUE_SHIFT: u32 = 5;
 export const EVQUEUE_SCHEDULE: u32 = 0;
-/** One more than the only port that is linked; 0 when there are several. */
+/** One more than the lane of the only port that is linked; 0 when there are several. */
 export const EVQUEUE_ONLY: u32 = 4;
 /** Bit n % 32 of word n / 32: port n is linked. These and EVQUEUE_ONLY may change while the device runs. */
 export const EVQUEUE_LINKS: u32 = 8;
-/** u32 each, by port: its block, its event ring, its control ring. Written before start, then only read. */
-export const EVDEV_BLOCKS: u32 = 320;
-export const EVDEV_RINGS: u32 = 576;
+/** The lane of port 0, of the queue's level. */
+export const EVQUEUE_LANE: u32 = 16;
+/** u32 each, by port: its block, its control ring. Written before start, then only read. */
+export const EVDEV_BLOCKS: u32 = 576;
 export const EVDEV_CONTROLS: u32 = 832;
 /** Credits that ports have borrowed: in events on their way, and in the ports' own stocks. Everybody adds to it. */
 export const EVDEV_ON_LOAN: u32 = 1152;
-/** u32 each, by port: the address of its bell. Written when a port is attached. */
-export const EVDEV_BELLS: u32 = 1280;
-/** u64: bit n is set when events whose queue and operation (EVENT_RUN_MASK) are n go to the table's owner at once. */
-export const EVDEV_DIRECT: u32 = 1536;
+/** u32 each, by lane: the event ring; the address of its port's bell, written when a port is attached. */
+export const EVDEV_RINGS: u32 = 1280;
+export const EVDEV_BELLS: u32 = 2304;
+/** u64: bit n is set when events whose queue and operation (EVENT_RUN_MASK) are n go to the table's lane at once. */
+export const EVDEV_DIRECT: u32 = 3328;
 /** 1 when new and forwarded events of all queues do. */
-export const EVDEV_ALL_DIRECT: u32 = 1544;
+export const EVDEV_ALL_DIRECT: u32 = 3336;
 /** By queue, 16 bytes each: 1 in the byte of that number, to count a burst's queues with. */
-export const EVDEV_ONES: u32 = 1600;
-export const EVDEV_BYTES: u32 = 1856;
+export const EVDEV_ONES: u32 = 3392;
+export const EVDEV_BYTES: u32 = 3648;
 
 /** A bell: two words. Not 0: there is something for its port, or its lcore. Set by anybody, cleared by the one who sleeps on it. */
 export const BELL_RUNG: u32 = 0;
@@ -117,7 +130,6 @@ export const BELL_PARKED: u32 = 4;
 /** The first lines are the port's own. */
 export const EVPORT_DEVICE: u32 = 0;
 export const EVPORT_ID: u32 = 4;
-export const EVPORT_RING: u32 = 8;
 export const EVPORT_CONTROL: u32 = 12;
 /** Borrowed credits that no event has. */
 export const EVPORT_CREDITS: u32 = 16;
@@ -148,14 +160,10 @@ export const EVPORT_NEXT_PARALLEL: u32 = 80;
 /** Addresses of the buffers of paused events and of the stash, EVDEV_CREDITS slots each. */
 export const EVPORT_PAUSED: u32 = 84;
 export const EVPORT_STASH: u32 = 88;
-/** Tail of the ring at which the sample begins. */
-export const EVPORT_SAMPLE_START: u32 = 92;
 /** State of the generator that jitters the interval. Never 0. */
 export const EVPORT_RANDOM: u32 = 96;
 /** Flows in EVPORT_MOVING_FLOWS. */
 export const EVPORT_MOVING_COUNT: u32 = 100;
-/** Head of the ring up to which moving flows may have events in it. */
-export const EVPORT_DRAIN_TO: u32 = 104;
 export const EVPORT_BUSY_START: u32 = 112;
 /** Busy nanoseconds of this period. */
 export const EVPORT_BUSY_NS: u32 = 120;
@@ -166,11 +174,20 @@ export const EVPORT_MIGRATION_START: u32 = 152;
 /** When the port next looks for flows of queues that it serves no longer without being asked to. */
 export const EVPORT_NEXT_EVACUATION: u32 = 208;
 
-/** The ring's tail. Senders see it up to TAIL_LAG slots late: a ring has places to spare, and an atomic store is slow. */
+/**
+ * The next four by level, LEVELS_MAX of each. The ring's tail: senders see it up to TAIL_LAG slots late, since a ring has
+ * places to spare, and an atomic store is slow.
+ */
 export const EVPORT_TAIL: u32 = 160;
+/** The event ring. */
+export const EVPORT_RING: u32 = 176;
+/** Tail of the ring at which the sample begins. */
+export const EVPORT_SAMPLE_START: u32 = 192;
+/** Head of the ring up to which moving flows may have events in it. */
+export const EVPORT_DRAIN_TO: u32 = 216;
 /** Every so many background runs look at the clock, and the next one that does (1 or 0 is the next). */
-export const EVPORT_CLOCK_EVERY: u32 = 164;
-export const EVPORT_CLOCK_IN: u32 = 168;
+export const EVPORT_CLOCK_EVERY: u32 = 92;
+export const EVPORT_CLOCK_IN: u32 = 104;
 
 /** Load, 0 to LOAD_MAX, and the load of flows on their way here: others read the one and add to the other. */
 export const EVPORT_LOAD: u32 = 256;
@@ -223,17 +240,18 @@ export const EVPORT_PAUSED_FLOWS: u32 = 1024;
 export const EVPORT_SAMPLE_FLOWS: u32 = 3072;
 export const EVPORT_SAMPLE_COUNTS: u32 = 3584;
 export const EVPORT_LOADS: u32 = 4096;
-/** By event of a burst, a byte each (DEPTH_MAX, and up to 3 that nobody reads): the port that owns its flow, or OWNER_NONE. */
+/** By event of a burst, a byte each (DEPTH_MAX, and up to 3 that nobody reads): the lane of its flow. */
 export const EVPORT_OWNERS: u32 = 4352;
-export const OWNER_NONE: u32 = 255;
-/** Steady loads by port. */
-export const EVPORT_STEADY_LOADS: u32 = 4736;
+/** No lane. */
+export const OWNER_NONE: u32 = LANES_MAX;
 /**
- * By destination: where the next event that waits for it goes (u32, an address), and OUTPUT_MAX slots. These are aligned
+ * By lane: where the next event that waits for it goes (u32, an address), and OUTPUT_MAX slots. These are aligned
  * to their size, so that the address says how many wait, and when they are full.
  */
 export const EVPORT_OUTPUT_ENDS: u32 = 4480;
-export const EVPORT_OUTPUTS: u32 = 5120;
+export const EVPORT_OUTPUTS: u32 = 6144;
+/** Steady loads by port: u32 each. */
+export const EVPORT_STEADY_LOADS: u32 = 5504;
 /** Bytes of one destination's: OUTPUT_MAX slots, 2^9; what of an address lies in them. */
 export const EVOUTPUT_SHIFT: u32 = 9;
 export const EVOUTPUT_MASK: u32 = 511;

@@ -14,6 +14,7 @@ import {
   EVPORT_MOVING_TARGETS,
   EVPORT_STATE,
   EVPORT_UNSERVED,
+  EVQUEUE_LANE,
   EVQUEUE_LINKS,
   EVQUEUE_ONLY,
   EVQUEUE_SHIFT,
@@ -104,7 +105,7 @@ export class EventLinks {
   write(queue: number): void {
     const linked = this.of(queue);
     const { u32 } = this.#arena;
-    u32[this.#entry(queue, EVQUEUE_ONLY)] = linked.length === 1 ? (linked[0] as number) + 1 : 0;
+    u32[this.#entry(queue, EVQUEUE_ONLY)] = linked.length === 1 ? this.#lane(queue, linked[0] as number) + 1 : 0;
     for (const half of [0, 1]) {
       const bits = linked.filter((port) => port >>> 5 === half).reduce((mask, port) => mask + 2 ** (port & 31), 0);
       u32[this.#entry(queue, EVQUEUE_LINKS + half * 4)] = bits;
@@ -124,7 +125,7 @@ export class EventLinks {
       const [only, ...others] = this.of(queue);
       // Nobody moves flows of it any more, since there is nowhere to move them to: senders may do without the table.
       if (flows > 0 || its.length > 0 || only === undefined || others.length > 0) continue;
-      Atomics.store(this.#arena.u32, this.#entry(queue, EVQUEUE_ONLY), only + 1);
+      Atomics.store(this.#arena.u32, this.#entry(queue, EVQUEUE_ONLY), this.#lane(queue, only) + 1);
     }
     return all;
   }
@@ -137,7 +138,7 @@ export class EventLinks {
     const { u8, u32 } = this.#arena;
     const { flowHashBits } = this.#options;
     const table = (u32[(this.#device + EVDEV_TABLES) >>> 2] ?? 0) + (queue << flowHashBits);
-    const isStray = (hash: number): boolean => stray[u8[table + hash] ?? 0] === true;
+    const isStray = (hash: number): boolean => stray[(u8[table + hash] ?? 0) - this.#lane(queue, 0)] === true;
     let flows = moving.filter(({ hash, from, to }) => !isStray(hash) && (stray[from] || stray[to])).length;
     for (let hash = 0; hash < 1 << flowHashBits; hash++) if (isStray(hash)) flows++;
     return flows;
@@ -159,6 +160,11 @@ export class EventLinks {
 
   get #running(): boolean {
     return this.#arena.u32[(this.#device + EVDEV_RUNNING) >>> 2] === 1;
+  }
+
+  /** The lane of `port`, of the queue's level. */
+  #lane(queue: number, port: number): number {
+    return (this.#arena.u32[this.#entry(queue, EVQUEUE_LANE)] ?? 0) + port;
   }
 
   /** Index of a word of a queue's entry. */

@@ -10,6 +10,7 @@ import {
   EVDEV_CONTROLS,
   EVDEV_CREDITS,
   EVDEV_HASH_BITS,
+  EVDEV_LEVELS,
   EVDEV_PORTS,
   EVDEV_QUEUE_ENTRIES,
   EVDEV_TABLES,
@@ -52,7 +53,7 @@ import {
 } from './layout.ts';
 
 import { serves } from './links.kernel.ts';
-import { atomicFlow, findFlow, flushOutputs, releasePaused, sendTo, wake } from './output.kernel.ts';
+import { atomicFlow, findFlow, firstLane, flushOutputs, releasePaused, sendTo, wake } from './output.kernel.ts';
 
 import { count } from './runs.kernel.ts';
 
@@ -114,7 +115,7 @@ function unpauseFlows(port: u32, from: u32): void {
 function writeTable(port: u32, flow: u32, to: u32): void {
   const device = load<u32>(port, EVPORT_DEVICE);
   const table = load<u32>(device, EVDEV_TABLES) + ((flow >> FLOW_QUEUE_SHIFT) << load<u32>(device, EVDEV_HASH_BITS));
-  store<u8>(table + (flow & FLOW_HASH_MASK), to);
+  store<u8>(table + (flow & FLOW_HASH_MASK), firstLane(device, flow) + to);
 }
 
 function countMoved(port: u32, flows: u32): void {
@@ -128,7 +129,7 @@ function endMigration(port: u32): void {
   store<u32>(port, 0, EVPORT_MOVING_COUNT);
   // Atomic: who sees the state sees the table.
   atomic.store<u32>(port, MIGRATION_IDLE, EVPORT_STATE);
-  store<u32>(port, load<u32>(port, EVPORT_TAIL), EVPORT_SAMPLE_START);
+  v128.store(port, v128.load(port, EVPORT_TAIL), EVPORT_SAMPLE_START);
 }
 
 /** Moves the flows of parallel queues, whose events have no order: a new owner is all it takes. */
@@ -225,18 +226,18 @@ export function stashMoving(port: u32, slots: u32, n: u32): u32 {
 }
 
 /**
- * Takes the events of moving flows out of the ring, from its newest readable slot to its tail, closing the gaps towards
- * the head, and puts them to the end of the stash. Returns where they begin there.
+ * Takes the events of moving flows out of the ring of a level, from its newest readable slot to its tail, closing the gaps
+ * towards the head, and puts them before `taken`. Returns where they begin there.
  */
-function takeMoving(port: u32, device: u32): u32 {
-  const ring = load<u32>(port, EVPORT_RING);
+function takeMoving(port: u32, device: u32, level: u32, taken: u32): u32 {
+  const its = port + (level << 2);
+  const ring = load<u32>(its, EVPORT_RING);
   const bits = load<u32>(device, EVDEV_HASH_BITS);
   const size = load<u32>(ring, MPSC_SIZE);
   const slots = ring + MPSC_RUNS + (size << 2);
-  const tail = load<u32>(port, EVPORT_TAIL);
+  const tail = load<u32>(its, EVPORT_TAIL);
   let from = load<u32>(ring, MPSC_READABLE);
   let to = from;
-  let taken = load<u32>(port, EVPORT_STASH) + (load<u32>(device, EVDEV_CREDITS) << 4);
   while (from !== tail) {
     from--;
     const slot = slots + ((from & (size - 1)) << 4);
@@ -248,7 +249,7 @@ function takeMoving(port: u32, device: u32): u32 {
       if (to !== from) v128.store(slots + ((to & (size - 1)) << 4), v128.load(slot));
     }
   }
-  store<u32>(port, to, EVPORT_TAIL);
+  store<u32>(its, to, EVPORT_TAIL);
   atomic.store<u32>(ring, to, MPSC_TAIL);
   return taken;
 }
@@ -258,19 +259,27 @@ function forwardMoving(port: u32, device: u32, slots: u32, end: u32): void {
   const bits = load<u32>(device, EVDEV_HASH_BITS);
   const n = load<u32>(port, EVPORT_MOVING_COUNT);
   for (; slots < end; slots += 16) {
-    const at = findFlow(port + EVPORT_MOVING_FLOWS, n, atomicFlow(slots, bits));
-    sendTo(device, load<u32>(port + EVPORT_MOVING_TARGETS + (at << 2)), slots, 1);
+    const flow = atomicFlow(slots, bits);
+    const at = findFlow(port + EVPORT_MOVING_FLOWS, n, flow);
+    sendTo(device, firstLane(device, flow) + load<u32>(port + EVPORT_MOVING_TARGETS + (at << 2)), slots, 1);
   }
+}
+
+/** True when all that was sent to a level's ring before EVPORT_DRAIN_TO was written is readable. */
+function isDrained(port: u32, level: u32): bool {
+  const its = port + (level << 2);
+  const ring = load<u32>(its, EVPORT_RING);
+  const size = load<u32>(ring, MPSC_SIZE);
+  claimFrom(ring, size, load<u32>(its, EVPORT_TAIL), size);
+  // A sender that stands still between claiming places and publishing them hides what others put behind it.
+  return <i32>(load<u32>(ring, MPSC_READABLE) - load<u32>(its, EVPORT_DRAIN_TO)) >= 0;
 }
 
 /** Everybody holds the flows back: moves them, once all that came before is readable. */
 export function tryMove(port: u32): void {
-  const ring = load<u32>(port, EVPORT_RING);
-  const size = load<u32>(ring, MPSC_SIZE);
-  claimFrom(ring, size, load<u32>(port, EVPORT_TAIL), size);
-  // A sender that stands still between claiming places and publishing them hides what others put behind it.
-  if (<i32>(load<u32>(ring, MPSC_READABLE) - load<u32>(port, EVPORT_DRAIN_TO)) < 0) return;
   const device = load<u32>(port, EVPORT_DEVICE);
+  const levels = load<u32>(device, EVDEV_LEVELS);
+  for (let level: u32 = 0; level < levels; level++) if (!isDrained(port, level)) return;
   const n = load<u32>(port, EVPORT_MOVING_COUNT);
   for (let i: u32 = 0; i < n; i++) {
     writeTable(
@@ -281,9 +290,12 @@ export function tryMove(port: u32): void {
   }
   // Those stashed by dequeues are older than those still in the ring.
   const stash = load<u32>(port, EVPORT_STASH);
-  const taken = takeMoving(port, device);
+  const end = stash + (load<u32>(device, EVDEV_CREDITS) << 4);
+  let taken = end;
+  // All events of a flow are of one level, so that those of several may follow each other.
+  for (let level: u32 = 0; level < levels; level++) taken = takeMoving(port, device, level, taken);
   forwardMoving(port, device, stash, stash + (load<u32>(port, EVPORT_STASHED) << 4));
-  forwardMoving(port, device, taken, stash + (load<u32>(device, EVDEV_CREDITS) << 4));
+  forwardMoving(port, device, taken, end);
   store<u32>(port, 0, EVPORT_STASHED);
   unpauseFlows(port, port);
   releasePaused(port);
@@ -299,7 +311,11 @@ function confirmed(port: u32, from: u32): void {
   if (load<u64>(port, EVPORT_WAITS) !== 0) return;
   if (load<u32>(port, EVPORT_STATE) === MIGRATION_PAUSING) {
     // This port's own events of the flows left its output buffers when it paused them.
-    store<u32>(port, atomic.load<u32>(load<u32>(port, EVPORT_RING), MPSC_HEAD), EVPORT_DRAIN_TO);
+    const levels = load<u32>(load<u32>(port, EVPORT_DEVICE), EVDEV_LEVELS);
+    for (let level: u32 = 0; level < levels; level++) {
+      const its = port + (level << 2);
+      store<u32>(its, atomic.load<u32>(load<u32>(its, EVPORT_RING), MPSC_HEAD), EVPORT_DRAIN_TO);
+    }
     store<u32>(port, MIGRATION_DRAINING, EVPORT_STATE);
   } else {
     assert(load<u32>(port, EVPORT_STATE) === MIGRATION_UNPAUSING);

@@ -1,5 +1,5 @@
 import { RingwayError } from '../util/errors.ts';
-import { DEPTH_MAX, IN_FLIGHT_MAX, PORTS_MAX, QUEUES_MAX } from './layout.ts';
+import { DEPTH_MAX, IN_FLIGHT_MAX, LEVELS_MAX, PORTS_MAX, QUEUES_MAX } from './layout.ts';
 
 /**
  * How events of a queue are handed out: each flow to one port at a time and in order (`atomic`), to any port
@@ -17,6 +17,11 @@ export type Migration = 'flow-group' | 'single-flow';
 /** What a queue is made of. */
 export interface EventQueueOptions {
   readonly schedule: Schedule;
+  /**
+   * 0 (the highest) to 255, 128 by default; a device has up to 4 different ones. A port gets events of lower priority only
+   * when it has none of higher: a queue that always has events starves those below it at the ports they share.
+   */
+  readonly priority?: number;
 }
 
 /** What a port is made of. */
@@ -55,7 +60,9 @@ export interface EventDeviceOptions {
 export interface CheckedOptions {
   readonly name: string;
   readonly ports: readonly Required<EventPortOptions>[];
-  readonly queues: readonly EventQueueOptions[];
+  readonly queues: readonly Required<EventQueueOptions>[];
+  /** The priorities that queues have, from the highest: those of the levels. */
+  readonly levels: readonly number[];
   readonly newEventsLimit: number;
   readonly migration: Migration;
   readonly flowHashBits: 13 | 15;
@@ -63,6 +70,9 @@ export interface CheckedOptions {
 }
 
 const SCHEDULES: readonly Schedule[] = ['atomic', 'parallel', 'single-link'];
+/** As RTE_EVENT_DEV_PRIORITY_NORMAL and _LOWEST. */
+export const PRIORITY_DEFAULT = 128;
+const PRIORITY_MAX = 255;
 const MIGRATIONS: readonly Migration[] = ['flow-group', 'single-flow'];
 const NAME_MAX = 40;
 const LIMIT_DEFAULT = 4096;
@@ -78,6 +88,22 @@ function oneOf(name: string, field: string, value: string, allowed: readonly str
   throw new RingwayError(
     'BAD_ARGUMENT',
     `${name}: ${field}=${JSON.stringify(value)}, must be one of ${allowed.join(', ')}`,
+  );
+}
+
+function checkQueue(name: string, at: string, options: EventQueueOptions): Required<EventQueueOptions> {
+  const { schedule, priority = PRIORITY_DEFAULT } = options;
+  oneOf(name, `${at}.schedule`, schedule, SCHEDULES);
+  return { schedule, priority: whole(name, `${at}.priority`, priority, 0, PRIORITY_MAX) };
+}
+
+/** The different priorities of `queues`, from the highest. */
+function levelsOf(name: string, queues: readonly Required<EventQueueOptions>[]): number[] {
+  const levels = [...new Set(queues.map(({ priority }) => priority))].sort((a, b) => a - b);
+  if (levels.length <= LEVELS_MAX) return levels;
+  throw new RingwayError(
+    'BAD_ARGUMENT',
+    `${name}: queues have ${levels.length} priorities (${levels.join(', ')}), and may have ${LEVELS_MAX}`,
   );
 }
 
@@ -120,12 +146,13 @@ export function checkOptions(options: EventDeviceOptions): CheckedOptions {
   const count = typeof ports === 'number' ? ports : ports.length;
   whole(name, 'ports', count, 1, PORTS_MAX);
   whole(name, 'queues.length', queues.length, 1, QUEUES_MAX);
-  for (const [index, { schedule }] of queues.entries()) oneOf(name, `queues[${index}].schedule`, schedule, SCHEDULES);
+  const checked = queues.map((queue, index) => checkQueue(name, `queues[${index}]`, queue));
   const list = typeof ports === 'number' ? new Array<EventPortOptions>(ports).fill({}) : ports;
   return {
     name,
     ports: list.map((port, index) => checkPort(name, `ports[${index}]`, port, limit)),
-    queues,
+    queues: checked,
+    levels: levelsOf(name, checked),
     newEventsLimit: limit,
     migration,
     flowHashBits,

@@ -5,7 +5,8 @@ import {
   BELL_RUNG,
   EVDEV_BELLS,
   EVDEV_HASH_BITS,
-  EVDEV_PORTS,
+  EVDEV_LANES,
+  EVDEV_QUEUE_ENTRIES,
   EVDEV_RINGS,
   EVDEV_TABLES,
   EVENT_QUEUE_MASK,
@@ -19,6 +20,8 @@ import {
   EVPORT_PAUSED_COUNT,
   EVPORT_PAUSED_EVENTS,
   EVPORT_PAUSED_FLOWS,
+  EVQUEUE_LANE,
+  EVQUEUE_SHIFT,
   FLOW_QUEUE_SHIFT,
 } from './layout.ts';
 
@@ -39,7 +42,7 @@ export function findFlow(list: u32, count: u32, flow: u32): u32 {
   return count;
 }
 
-/** Wakes the thread of port `to` when it sleeps. What it is to find is published. */
+/** Wakes the thread of the port of lane `to` when it sleeps. What it is to find is published. */
 export function wake(device: u32, to: u32): void {
   const bell = load<u32>(device + (to << 2), EVDEV_BELLS);
   if (atomic.load<u32>(bell, BELL_PARKED) === 0) return;
@@ -47,7 +50,7 @@ export function wake(device: u32, to: u32): void {
   atomic.notify(bell + BELL_RUNG, -1);
 }
 
-/** Puts `count` slots into the event ring of port `to`. */
+/** Puts `count` slots into the event ring of lane `to`. */
 export function sendTo(device: u32, to: u32, slots: u32, count: u32): void {
   const sent = push(load<u32>(device + (to << 2), EVDEV_RINGS), slots, count);
   // Each event has a credit, and each ring has a place for every credit there is.
@@ -55,14 +58,14 @@ export function sendTo(device: u32, to: u32, slots: u32, count: u32): void {
   wake(device, to);
 }
 
-/** Sends the output buffer of port `to`, which ends at `end`; it has events, and is empty then. */
+/** Sends the output buffer of lane `to`, which ends at `end`; it has events, and is empty then. */
 function sendOutput(port: u32, device: u32, to: u32, end: u32): void {
   const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
   sendTo(device, to, output, (end - output) >> 4);
   store<u32>(port + (to << 2), output, EVPORT_OUTPUT_ENDS);
 }
 
-/** Adds an event to the output buffer of port `to`, and sends that when it is full. */
+/** Adds an event to the output buffer of lane `to`, and sends that when it is full. */
 export function buffer(port: u32, device: u32, to: u32, slot: u32): void {
   const at = load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS);
   v128.store(at, v128.load(slot));
@@ -70,7 +73,7 @@ export function buffer(port: u32, device: u32, to: u32, slot: u32): void {
   if (((at + 16) & EVOUTPUT_MASK) === 0) sendOutput(port, device, to, at + 16);
 }
 
-/** Adds `n` events to the output buffers of the ports in EVPORT_OWNERS, as `buffer` does. None of them is OWNER_NONE. */
+/** Adds `n` events to the output buffers of the lanes in EVPORT_OWNERS, as `buffer` does. None of them is OWNER_NONE. */
 export function bufferOwned(port: u32, device: u32, slots: u32, n: u32): void {
   const end = slots + (n << 4);
   for (let owner = port; slots < end; slots += 16) {
@@ -86,18 +89,28 @@ export function bufferOwned(port: u32, device: u32, slots: u32, n: u32): void {
 /** Sends what waits in the output buffers. */
 export function flushOutputs(port: u32): void {
   const device = load<u32>(port, EVPORT_DEVICE);
-  const ports = load<u32>(device, EVDEV_PORTS);
-  for (let to: u32 = 0; to < ports; to++) {
+  const lanes = load<u32>(device, EVDEV_LANES);
+  for (let to: u32 = 0; to < lanes; to++) {
     const end = load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS);
     if ((end & EVOUTPUT_MASK) !== 0) sendOutput(port, device, to, end);
   }
 }
 
-/** The port that owns `flow`. */
-export function ownerOf(device: u32, flow: u32): u32 {
+/** The lane of port 0, of the level that the queue of `flow` has. */
+export function firstLane(device: u32, flow: u32): u32 {
+  return load<u32>(device + EVDEV_QUEUE_ENTRIES + ((flow >> FLOW_QUEUE_SHIFT) << EVQUEUE_SHIFT), EVQUEUE_LANE);
+}
+
+/** The lane of `flow`. */
+export function laneOf(device: u32, flow: u32): u32 {
   const bits = load<u32>(device, EVDEV_HASH_BITS);
   const table = load<u32>(device, EVDEV_TABLES) + ((flow >> FLOW_QUEUE_SHIFT) << bits);
   return load<u8>(table + (flow & ((1 << bits) - 1)));
+}
+
+/** The port that owns `flow`. */
+export function ownerOf(device: u32, flow: u32): u32 {
+  return laneOf(device, flow) - firstLane(device, flow);
 }
 
 /** True when the port must hold events of `flow` back. */
@@ -110,7 +123,7 @@ export function isPaused(port: u32, flow: u32): bool {
 export function bufferOrPause(port: u32, device: u32, slot: u32): void {
   const flow = atomicFlow(slot, load<u32>(device, EVDEV_HASH_BITS));
   if (!isPaused(port, flow)) {
-    buffer(port, device, ownerOf(device, flow), slot);
+    buffer(port, device, laneOf(device, flow), slot);
     return;
   }
   const held = load<u32>(port, EVPORT_PAUSED_EVENTS);
@@ -132,7 +145,7 @@ export function releasePaused(port: u32): void {
       v128.store(events + (kept << 4), v128.load(slot));
       kept++;
     } else {
-      buffer(port, device, ownerOf(device, flow), slot);
+      buffer(port, device, laneOf(device, flow), slot);
     }
   }
   store<u32>(port, kept, EVPORT_PAUSED_EVENTS);

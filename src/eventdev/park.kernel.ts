@@ -6,7 +6,9 @@ import {
   BELL_PARKED,
   BELL_RUNG,
   EVDEV_BELLS,
+  EVDEV_LEVELS,
   EVPORT_BUSY,
+  EVPORT_CLOCK_IN,
   EVPORT_CONTROL,
   EVPORT_DEVICE,
   EVPORT_ID,
@@ -20,14 +22,20 @@ import {
 } from './layout.ts';
 import { flushOutputs } from './output.kernel.ts';
 
+/** True when a level, whose words are at `its`, has events. */
+function hasEvents(its: u32): bool {
+  const ring = load<u32>(its, EVPORT_RING);
+  const readable = load<u32>(ring, MPSC_READABLE);
+  if (readable !== load<u32>(its, EVPORT_TAIL)) return true;
+  const place = readable & (load<u32>(ring, MPSC_SIZE) - 1);
+  return atomic.load<u32>(ring + MPSC_RUNS + (place << 2)) !== 0;
+}
+
 /** True when a call would find something: events, a message, a step of a migration, flows to move away, the end of a busy time. */
 function isReady(port: u32): bool {
   if (load<u32>(port, EVPORT_BUSY) !== 0 || mayEvacuate(port)) return true;
-  const ring = load<u32>(port, EVPORT_RING);
-  const readable = load<u32>(ring, MPSC_READABLE);
-  if (readable !== load<u32>(port, EVPORT_TAIL)) return true;
-  const place = readable & (load<u32>(ring, MPSC_SIZE) - 1);
-  if (atomic.load<u32>(ring + MPSC_RUNS + (place << 2)) !== 0) return true;
+  const levels = load<u32>(load<u32>(port, EVPORT_DEVICE), EVDEV_LEVELS);
+  for (let level: u32 = 0; level < levels; level++) if (hasEvents(port + (level << 2))) return true;
   const control = load<u32>(port, EVPORT_CONTROL);
   if (atomic.load<u32>(control, MPSC_HEAD) !== load<u32>(control, MPSC_TAIL)) return true;
   const state = load<u32>(port, EVPORT_STATE);
@@ -59,4 +67,5 @@ export function unpark(port: u32): void {
   atomic.store<u32>(bell, 0, BELL_RUNG);
   // The background has not run meanwhile.
   store<u32>(port, BACKGROUND_OPS, EVPORT_OPS);
+  store<u32>(port, 1, EVPORT_CLOCK_IN);
 }

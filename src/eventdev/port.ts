@@ -4,6 +4,9 @@ import {
   BELL_RUNG,
   EVDEV_BELLS,
   EVDEV_EPOCH,
+  EVDEV_LANES,
+  EVDEV_LEVELS,
+  EVDEV_PORTS,
   EVDEV_RUNNING,
   EVPORT_ATTACHED,
   EVPORT_BELL,
@@ -21,6 +24,8 @@ export interface EventKernels {
   eventdevEnqueueOne(port: number, slot: number): number;
   eventdevDequeue(port: number, slots: number, limit: number): number;
   eventdevDequeueOne(port: number, slot: number): number;
+  /** Instead of both, of a device whose queues have several priorities. */
+  eventdevDequeueLevels(port: number, slots: number, limit: number): number;
   eventdevMaintain(port: number): number;
   eventdevPark(port: number): number;
   eventdevUnpark(port: number): void;
@@ -97,7 +102,7 @@ const { waitAsync: waitOn } = Atomics as unknown as { readonly waitAsync: WaitAs
  */
 export function attachEventPort(arena: Arena, address: number, options: EventPortAttachOptions = {}): EventPort {
   const kernels = arena.kernels<EventKernels>();
-  const { eventdevEnqueue, eventdevEnqueueOne, eventdevDequeue, eventdevDequeueOne, eventdevMaintain } = kernels;
+  const { eventdevEnqueue, eventdevEnqueueOne, eventdevMaintain } = kernels;
   const { u32, i32 } = arena;
   const id = u32[(address + EVPORT_ID) >>> 2] ?? 0;
   const device = u32[(address + EVPORT_DEVICE) >>> 2] ?? 0;
@@ -105,19 +110,25 @@ export function attachEventPort(arena: Arena, address: number, options: EventPor
     throw new RingwayError('BUSY', `event port ${id} at ${address}: its device is not started; call start() first`);
   }
   const { bell = address + EVPORT_BELL } = options;
-  Atomics.store(u32, (device + EVDEV_BELLS + id * 4) >>> 2, bell);
+  const words = (offset: number): number => u32[(device + offset) >>> 2] ?? 0;
+  for (let lane = id; lane < words(EVDEV_LANES); lane += words(EVDEV_PORTS)) {
+    Atomics.store(u32, (device + EVDEV_BELLS + lane * 4) >>> 2, bell);
+  }
   const rung = (bell + BELL_RUNG) >>> 2;
   // Nobody in another process can ring: threads that share an arena with one look for themselves.
   const nap = arena.handle.path === undefined ? Number.POSITIVE_INFINITY : NAP_MS;
+  const isPlain = words(EVDEV_LEVELS) === 1;
+  const dequeueMany = isPlain ? kernels.eventdevDequeue : kernels.eventdevDequeueLevels;
+  const dequeueOne = isPlain ? kernels.eventdevDequeueOne : (at: number, slots: number) => dequeueMany(at, slots, 1);
   const tellTime = portClock(arena, address);
   const attached = new BigUint64Array(arena.handle.memory.buffer, address + EVPORT_ATTACHED, 1);
   Atomics.store(attached, 0, BigInt(deviceNow(arena, device)));
 
   const dequeueNow = (slots: number, max: number): number => {
-    let n = max === 1 ? eventdevDequeueOne(address, slots) : eventdevDequeue(address, slots, max);
+    let n = max === 1 ? dequeueOne(address, slots) : dequeueMany(address, slots, max);
     while (n === NEEDS_TIME) {
       tellTime();
-      n = eventdevDequeue(address, slots, max);
+      n = dequeueMany(address, slots, max);
     }
     return n;
   };

@@ -48,7 +48,7 @@ export function enqueueOne(port: u32, slot: u32): u32 {
     ((event >> EVENT_OP_SHIFT) & EVENT_OP_MASK) !== OP_FORWARD ||
     pending === 0 ||
     queue >= load<u32>(device, EVDEV_QUEUES) ||
-    load<u32>(entry, EVQUEUE_SCHEDULE) === SCHEDULE_PARALLEL ||
+    load<u32>(entry, EVQUEUE_SCHEDULE) >= SCHEDULE_PARALLEL ||
     load<u32>(port, EVPORT_PAUSED_COUNT) > 0 ||
     needsBackground(port)
   ) {

@@ -28,12 +28,28 @@ test.each([
   expect(bench.changes).toBeGreaterThan(schedules);
 });
 
+test.each([
+  [2, 200],
+  [4, 80],
+])('%i ports with two priorities and changing links: the same', (ports, schedules) => {
+  const bench = new EventSimulation({ ports, events: 20, links: true, priorities: true });
+  bench.simulation.explore(schedules);
+  expect(bench.migrations).toBeGreaterThan(schedules);
+});
+
 test.each<[LinkFault, RegExp]>([
   ['fast path stays', /came to port|is at ports|came instead of/],
   ['fast path too early', /is at ports|came instead of/],
 ])('it is found when the %s', (fault, reason) => {
   const bench = new EventSimulation({ ports: 2, events: 20, links: true, fault });
   expectFound(explorePlanted(bench.simulation, 300), reason);
+});
+
+test('it is found when a move drains but the first priority’s ring', async () => {
+  const mutation = { file, from: 'if (!isDrained(port, level)) return;', to: 'if (!isDrained(port, 0)) return;' };
+  const arena = await mutant([mutation]);
+  const bench = new EventSimulation({ ports: 3, events: 20, priorities: true, arena });
+  expectFound(explorePlanted(bench.simulation, 300), /came instead of|no end/);
 });
 
 test('it is found when flows of atomic queues leave an unlinked port as those of parallel ones do', async () => {

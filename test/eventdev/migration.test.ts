@@ -1,4 +1,4 @@
-import { EVENT_OP } from 'ringway/eventdev';
+import { EVENT_OP, type EventKernels } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
 import * as layout from '#dist/eventdev/layout.js';
 import { MPSC_HEAD, MPSC_SIZE } from '#dist/ring/layout.js';
@@ -162,14 +162,12 @@ test('stop in the middle of it hands out what is stashed and what is paused', ()
   }
 });
 
-/** Keeps port 0 busy with events of `flows`, in a time that the test tells. Returns what each port got. */
+/** Keeps port 0 busy with events of `flows`, every other one to the last queue, in a time that the test tells. Returns what each port got. */
 function keepBusy(bench: EventBench, flows: readonly number[], rounds: number, seen: () => void = () => {}): number[] {
   const counts = bench.ports.map(() => 0);
   const { arena, device, slots } = bench;
-  const { eventdevDequeue, eventdevEnqueue } = arena.kernels<{
-    eventdevDequeue(port: number, slots: number, max: number): number;
-    eventdevEnqueue(port: number, slots: number, n: number): number;
-  }>();
+  const { eventdevDequeue, eventdevDequeueLevels, eventdevEnqueue } = arena.kernels<EventKernels>();
+  const dequeue = device.capabilities.queuePriorities ? eventdevDequeueLevels : eventdevDequeue;
   let now = 0;
   const timed = (port: number, kernel: () => number): number => {
     for (let n = kernel(); ; n = kernel()) {
@@ -182,14 +180,14 @@ function keepBusy(bench: EventBench, flows: readonly number[], rounds: number, s
     now += 20_000;
     bench.put(
       0,
-      flows.slice(0, 16).map((flow, id) => one(flow, id)),
+      flows.slice(0, 16).map((flow, id) => ({ ...one(flow, id), queue: id % device.queues })),
     );
     for (const id of bench.ports.keys()) {
       const port = device.portAddress(id);
       if (id === 0) timed(port, () => eventdevEnqueue(port, slots, 0));
       // The last dequeue finds none at the others, and some at port 0: it stays busy.
-      const n = timed(port, () => eventdevDequeue(port, slots, id === 0 ? 8 : 32));
-      if (id !== 0 && n > 0) timed(port, () => eventdevDequeue(port, slots, 32));
+      const n = timed(port, () => dequeue(port, slots, id === 0 ? 8 : 32));
+      if (id !== 0 && n > 0) timed(port, () => dequeue(port, slots, 32));
       counts[id] = (counts[id] ?? 0) + n;
       seen();
     }
@@ -252,4 +250,25 @@ test('a port with one flow keeps it, and so does one that no other port can reli
   );
   expect(alone.device.xstats.get('port_0_load')).toBeGreaterThan(90);
   expect(alone.device.xstats.get('port_0_emigrations')).toBe(0);
+});
+
+test('the sample has events of each priority: flows of both move', () => {
+  const queues = [
+    { ...ATOMIC, priority: 1 },
+    { ...ATOMIC, priority: 0 },
+  ];
+  const bench = eventBench({ ports: 2, queues });
+  const { arena, device } = bench;
+  const tables = arena.u32[(device.address + layout.EVDEV_TABLES) >>> 2] as number;
+  const at = (queue: number, flow: number): number => tables + (queue << 13) + flow;
+  const flows = Array.from({ length: 16 }, (_, flow) => flow);
+  // Lanes 0 and 1 are the ports of the higher level, that of queue 1.
+  for (const flow of flows) {
+    arena.u8[at(0, flow)] = 2;
+    arena.u8[at(1, flow)] = 0;
+  }
+  keepBusy(bench, flows, 500);
+  const moved = (queue: number, lane: number) => flows.filter((flow) => arena.u8[at(queue, flow)] === lane).length;
+  expect([moved(0, 3) > 0, moved(1, 1) > 0]).toEqual([true, true]);
+  expect(device.xstats.get('port_0_emigrations')).toBe(device.xstats.get('port_1_immigrations'));
 });

@@ -6,7 +6,7 @@ import { type EventBench, eventBench, type TestEvent } from '../support/event-be
 
 interface Setup {
   readonly ports: EventPortOptions[];
-  readonly queues: { schedule: Schedule; links: number[] }[];
+  readonly queues: { schedule: Schedule; priority: number; links: number[] }[];
 }
 
 /** A call, with numbers that choose among what is possible at the time. */
@@ -20,8 +20,12 @@ const setups: fc.Arbitrary<Setup> = fc
   .chain((ports) => {
     const links = fc.uniqueArray(fc.nat(ports.length - 1), { minLength: 1 });
     const queue = fc
-      .tuple(fc.constantFrom<Schedule>('atomic', 'parallel', 'single-link'), links)
-      .map(([schedule, linked]) => ({ schedule, links: schedule === 'single-link' ? linked.slice(0, 1) : linked }));
+      .tuple(fc.constantFrom<Schedule>('atomic', 'parallel', 'single-link'), fc.constantFrom(0, 128, 128, 255), links)
+      .map(([schedule, priority, linked]) => ({
+        schedule,
+        priority,
+        links: schedule === 'single-link' ? linked.slice(0, 1) : linked,
+      }));
     return fc.record({ ports: fc.constant(ports), queues: fc.array(queue, { minLength: 1, maxLength: 4 }) });
   });
 const calls = fc.array(
@@ -50,7 +54,7 @@ class Model {
   constructor(setup: Setup) {
     this.#setup = setup;
     this.#held = setup.ports.map(() => []);
-    const queues = setup.queues.map(({ schedule }) => ({ schedule }));
+    const queues = setup.queues.map(({ schedule, priority }) => ({ schedule, priority }));
     const links = setup.queues.map((queue) => queue.links);
     this.#served = links.map((linked) => new Set(linked));
     this.#bench = eventBench({ ports: setup.ports, queues, newEventsLimit: 300 }, links, testArena());
@@ -75,6 +79,8 @@ class Model {
     const got = this.#bench.get(port, max);
     if (implicitRelease) (this.#held[port] as TestEvent[]).length = 0;
     expect(got.length).toBeLessThanOrEqual(Math.min(max, dequeueDepth));
+    const priorities = got.map(({ queue }) => this.#setup.queues[queue]?.priority ?? -1);
+    expect(priorities).toEqual(priorities.toSorted((a, b) => a - b));
     for (const event of got) {
       const id = event.id as number;
       expect(event).toEqual({ ...this.#inside.get(id) });

@@ -18,6 +18,12 @@ test.each<[string, Partial<EventDeviceOptions>, RegExp]>([
   ['no queues', { queues: [] }, /queues.length=0, must be a whole number from 1 to 16/],
   ['too many queues', { queues: new Array(17).fill({ schedule: 'atomic' }) }, /queues.length=17/],
   ['an unknown schedule', { queues: [{ schedule: 'ordered' as 'atomic' }] }, /queues\[0\].schedule="ordered"/],
+  ['a priority too low', { queues: [{ schedule: 'atomic', priority: 256 }] }, /queues\[0\].priority=256, must be/],
+  [
+    'five priorities',
+    { queues: [1, 2, 3, 4, 5].map((priority) => ({ schedule: 'atomic', priority })) },
+    /queues have 5 priorities \(1, 2, 3, 4, 5\), and may have 4/,
+  ],
   ['a limit of 0', { newEventsLimit: 0 }, /newEventsLimit=0, must be a whole number from 1 to 16384/],
   ['a limit too high', { newEventsLimit: 16385 }, /newEventsLimit=16385/],
   [
@@ -55,8 +61,8 @@ test('defaults, bounds and attributes are read back', () => {
   expect(device.portOptions(1)).toMatchObject({ implicitRelease: false, enqueueDepth: 128 });
   expect([device.newEventsLimit, device.migration, device.flowHashBits]).toEqual([4096, 'flow-group', 13]);
   expect([device.queueOptions(0), device.queueOptions(1)]).toEqual([
-    { schedule: 'atomic' },
-    { schedule: 'single-link' },
+    { schedule: 'atomic', priority: 128 },
+    { schedule: 'single-link', priority: 128 },
   ]);
   expect(() => device.queueOptions(2)).toThrow(/queue 2, must be a whole number from 0 to 1/);
   expect(() => device.portOptions(2)).toThrow(/port 2, must be a whole number from 0 to 1/);
@@ -157,6 +163,7 @@ test('capabilities say what this configuration has', () => {
     parallel: false,
     singleLink: true,
     distributedScheduling: true,
+    queuePriorities: false,
     burstMode: true,
     anyQueueOrder: true,
     multipleQueuePorts: true,

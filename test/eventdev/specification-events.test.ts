@@ -1,4 +1,5 @@
 import { EVENT_OP, readEvent, writeEvent } from 'ringway/eventdev';
+import { createArena } from 'ringway/memory';
 import { expect, test } from 'vitest';
 import { testArena } from '../support/arena.ts';
 import { eventBench, type TestEvent } from '../support/event-bench.ts';
@@ -287,4 +288,40 @@ test('reconfigure without credit leak: each start has all credits', () => {
     bench.device.start();
     expect(loan(bench)).toBe(0);
   }
+});
+
+test('events of higher priority come first, the order within a priority stays, and a stop hands out all', () => {
+  const queues = [9, 3, 200, 3].map((priority) => ({ ...ATOMIC, priority }));
+  const bench = eventBench({ ports: 2, queues }, [[1], [1], [1], [1]]);
+  for (let round = 0; round < 3; round++) {
+    for (const queue of [0, 1, 2, 3]) bench.put(0, [{ queue, flow: round, op: OP_NEW, id: round * 10 + queue }]);
+  }
+  bench.flush();
+  expect(bench.get(1, 4).map(({ id }) => id)).toEqual([1, 3, 11, 13]);
+  expect(bench.get(1, 128).map(({ id }) => id)).toEqual([21, 23, 0, 10, 20, 2, 12, 22]);
+  expect(bench.device.xstats.get('port_1_pending_releases')).toBe(8);
+  expect(bench.get(1)).toEqual([]);
+  for (const queue of [2, 0, 1]) bench.put(0, [{ queue, flow: 7, op: OP_NEW, id: queue }]);
+  bench.put(0, []);
+  bench.put(0, [{ queue: 2, flow: 7, op: OP_NEW, id: 9 }]);
+  const ids: number[] = [];
+  bench.device.stop((slot) => ids.push(bench.arena.u32[slot >>> 2] ?? -1));
+  expect(ids.toSorted()).toEqual([0, 1, 2, 9]);
+});
+
+test('64 ports with 4 priorities: the most lanes there can be', () => {
+  const queues = [0, 1, 2, 3].map((priority) => ({ ...ATOMIC, priority }));
+  const arena = createArena({ bytes: 512 << 20, debug: true });
+  const bench = eventBench({ ports: 64, queues, newEventsLimit: 8192 }, undefined, arena);
+  let got = 0;
+  for (let round = 0; round < 32; round++) {
+    bench.put(
+      round,
+      Array.from({ length: 32 }, (_, i) => ({ queue: i & 3, flow: round * 32 + i, op: OP_NEW, id: i })),
+    );
+  }
+  bench.flush();
+  for (let port = 0; port < 64; port++) got += bench.get(port).length;
+  expect(got).toBe(1024);
+  expect(arena.damaged()).toEqual([]);
 });

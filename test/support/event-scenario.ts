@@ -44,6 +44,8 @@ export interface EventScenarioOptions {
   /** Links of all ports but the first come and go. */
   readonly links?: boolean;
   readonly fault?: LinkFault;
+  /** Each stage has another priority. */
+  readonly priorities?: boolean;
   /** Ports move flows of their own accord; true by default. */
   readonly moves?: boolean;
 }
@@ -102,11 +104,12 @@ class PortActor {
     const { arena, kernels } = this.#bench;
     const { holder, next } = this.#ledger;
     const max = 1 + this.#world.random.below(BURST);
-    const n = this.#call(() =>
-      max === 1
+    const n = this.#call(() => {
+      if (this.#bench.options.priorities) return kernels.eventdevDequeueLevels(this.#port, this.#slots, max);
+      return max === 1
         ? kernels.eventdevDequeueOne(this.#port, this.#slots)
-        : kernels.eventdevDequeue(this.#port, this.#slots, max),
-    );
+        : kernels.eventdevDequeue(this.#port, this.#slots, max);
+    });
     for (let i = 0; i < n; i++) {
       const event = readTestEvent(arena, this.#slots + i * 16);
       const { queue, flow, id } = event;
@@ -271,7 +274,7 @@ export class EventSimulation {
   changes = 0;
 
   constructor(options: EventScenarioOptions) {
-    const { ports, events, arena = testArena() } = options;
+    const { ports, events, arena = testArena(), priorities = false } = options;
     this.options = options;
     this.arena = arena;
     this.total = FLOWS * events;
@@ -279,7 +282,7 @@ export class EventSimulation {
     this.device = createEventDevice(arena, {
       name: 'events',
       ports: new Array(ports).fill({ implicitRelease: false }),
-      queues: new Array(STAGES).fill({ schedule: 'atomic' }),
+      queues: Array.from({ length: STAGES }, (_, stage) => ({ schedule: 'atomic', priority: priorities ? stage : 0 })),
       newEventsLimit: 200,
     });
     this.slots = arena.allocate('slots', ports * 64 * 16);
@@ -293,7 +296,8 @@ export class EventSimulation {
 
   owner(queue: number, flow: number): number {
     const tables = this.arena.u32[(this.device.address + layout.EVDEV_TABLES) >>> 2] as number;
-    return this.arena.u8[tables + (queue << 13) + (this.hashes[flow] as number)] as number;
+    const lane = this.arena.u8[tables + (queue << 13) + (this.hashes[flow] as number)] as number;
+    return lane - this.#lane(queue);
   }
 
   /** All events are through, and no port waits for another. */
@@ -321,6 +325,11 @@ export class EventSimulation {
     this.arena.u32[(this.#entry(queue) + layout.EVQUEUE_ONLY) >>> 2] = value;
   }
 
+  /** The lane of port 0. */
+  #lane(queue: number): number {
+    return this.#word(this.#entry(queue) + layout.EVQUEUE_LANE);
+  }
+
   #entry(queue: number): number {
     return this.device.address + layout.EVDEV_QUEUE_ENTRIES + (queue << layout.EVQUEUE_SHIFT);
   }
@@ -337,9 +346,9 @@ export class EventSimulation {
     const tables = this.#word(this.device.address + layout.EVDEV_TABLES);
     for (let queue = 0; queue < STAGES; queue++) {
       const owners = this.hashes.map((_, flow) => this.owner(queue, flow));
-      this.arena.u8.fill(0, tables + (queue << 13), tables + ((queue + 1) << 13));
+      this.arena.u8.fill(this.#lane(queue), tables + (queue << 13), tables + ((queue + 1) << 13));
       for (const [flow, hash] of this.hashes.entries()) {
-        this.arena.u8[tables + (queue << 13) + hash] = owners[flow] as number;
+        this.arena.u8[tables + (queue << 13) + hash] = this.#lane(queue) + (owners[flow] as number);
       }
     }
   }
