@@ -11,6 +11,7 @@ import { benchPvp } from './pvp-bench.ts';
 import { benchReplay } from './replay-bench.ts';
 import { benchRing } from './ring-bench.ts';
 import type { Row } from './row.ts';
+import { benchScale } from './scale-bench.ts';
 import { benchTso } from './tso-bench.ts';
 import { benchVirtqueue } from './virtqueue-bench.ts';
 
@@ -26,6 +27,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   pvp: benchPvp,
   eventdev: benchEventdev,
   balance: async () => benchBalance(),
+  scale: benchScale,
 };
 
 /** Names of all benches. */

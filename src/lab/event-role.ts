@@ -43,26 +43,30 @@ export interface EventCase {
   readonly touch: boolean;
   readonly work: number;
   readonly watch: boolean;
+  /** Events that go round; one of each flow when left out. */
+  readonly events?: number;
 }
 
-interface StageKernels {
+/** The kernel of a worker that is one (`event-stage.kernel.ts`). */
+export interface StageKernels {
   labHop(p: number, slots: number, size: number, stages: number, records: number, flows: number, work: number): number;
 }
 
 /** A started device with its events on their way, and the roles of its workers. */
-export function setUpEvents(arena: Arena, { ports, size, stage, touch, work, watch }: EventCase) {
+export function setUpEvents(arena: Arena, { ports, size, stage, touch, work, watch, events = FLOWS }: EventCase) {
   const device = createEventDevice(arena, {
     name: 'events',
     ports: new Array(ports).fill({ enqueueDepth: Math.max(size, 32), dequeueDepth: size }),
     queues: new Array(STAGES).fill({ schedule: 'atomic' }),
+    newEventsLimit: Math.max(events, 4096),
   });
   for (let port = 0; port < ports; port++) for (let queue = 0; queue < STAGES; queue++) device.link(port, queue);
   device.start();
   const slots = arena.allocate('slots', 32 << SLOT_SHIFT);
   const first = attachEventPort(arena, device.portAddress(0));
-  for (let flow = 0; flow < FLOWS; flow += 32) {
+  for (let sent = 0; sent < events; sent += 32) {
     for (let i = 0; i < 32; i++) {
-      writeEvent(arena, slots + (i << SLOT_SHIFT), { queue: 0, flow: flow + i, op: EVENT_OP.NEW });
+      writeEvent(arena, slots + (i << SLOT_SHIFT), { queue: 0, flow: (sent + i) % FLOWS, op: EVENT_OP.NEW });
     }
     first.enqueue(slots, 32);
   }
