@@ -99,7 +99,7 @@ async function throughWorkers(seed: number, schedule: string): Promise<{ outputs
 test('packets of a flow, and copies, keep their order through stages and switch while flows move between workers', async () => {
   let moved = 0;
   // Where flows are at first is up to the seed.
-  for (let seed = 1; seed <= 6 && moved === 0; seed++) {
+  for (let seed = 1; seed <= 12 && moved === 0; seed++) {
     const { outputs, last } = await throughWorkers(seed, 'atomic');
     for (const path of outputs) expect(misplaced(path), `seed ${seed}`).toEqual([]);
     const { ports = [], queues = [], moves = [] } = last.eventdev ?? {};
