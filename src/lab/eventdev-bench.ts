@@ -1,7 +1,16 @@
 import { type Arena, createArena } from '../memory/arena.ts';
 import { assert } from '../util/assert.ts';
 import type { SideResult } from './bench-worker.ts';
-import { type EventCase, type EventRole, eventTurn, FLOWS, STAGES, setUpEvents, tearDownEvents } from './event-role.ts';
+import {
+  type EventCase,
+  type EventRole,
+  eventTurn,
+  FLOWS,
+  HOPS,
+  STAGES,
+  setUpEvents,
+  tearDownEvents,
+} from './event-role.ts';
 import { type Measured, measure } from './measure.ts';
 import { NOT_WANTED, type PeerFigure, type Peers } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
@@ -29,12 +38,11 @@ function runPeer(peers: Peers, cpus: readonly number[], driver: string, one: Eve
   return peers.run('eventdev', cpus, [driver, `${one.size}`, one.touch ? 'touch' : 'none', `${one.work}`]);
 }
 
-function measureOne(one: EventCase): Measured {
-  const arena = createArena({ bytes: ARENA_BYTES });
+function measureOne(arena: Arena, one: EventCase): Measured {
   const { device, roles } = setUpEvents(arena, one);
   const turn = eventTurn(arena, roles[0] as (typeof roles)[number]);
-  const measured = measure(one.size, turn);
-  checkEvents(tearDownEvents(device));
+  const measured = measure(one.size * HOPS, turn);
+  checkEvents(tearDownEvents(arena, device));
   return measured;
 }
 
@@ -43,8 +51,8 @@ function checkEvents(left: number): void {
   assert(left === FLOWS, `bench: ${left} events are left, of ${FLOWS}`);
 }
 
-async function oneCore(one: EventCase, peers: Peers, driver = 'event_dsw0'): Promise<Row> {
-  const measured = measureOne(one);
+async function oneCore(arena: Arena, one: EventCase, peers: Peers, driver = 'event_dsw0'): Promise<Row> {
+  const measured = measureOne(arena, one);
   const peer = await runPeer(peers, [firstCpu()], driver, one);
   const figure = {
     name: nameOf(one),
@@ -57,13 +65,13 @@ async function oneCore(one: EventCase, peers: Peers, driver = 'event_dsw0'): Pro
 }
 
 /** What the device adds to an event that takes 400 ns anyway: with it, less the same work alone. */
-async function overhead(peers: Peers): Promise<Row> {
+async function overhead(arena: Arena, peers: Peers): Promise<Row> {
   const one = { ...PLAIN, work: WORK };
-  const arena = createArena({ bytes: 1 << 20 });
   const slots = arena.allocate('slots', 1024);
   const { labWork } = arena.kernels<{ labWork(slots: number, n: number, length: number): void }>();
   const alone = measure(one.size, () => labWork(slots, one.size, WORK));
-  const measured = measureOne(one);
+  arena.release('slots');
+  const measured = measureOne(arena, one);
   const value = measured.value === null || alone.value === null ? null : measured.value - alone.value;
   const cpu = [firstCpu()];
   const [its, itsAlone] = [await runPeer(peers, cpu, 'event_dsw0', one), await runPeer(peers, cpu, 'none', one)];
@@ -96,19 +104,19 @@ async function onTwoCores(arena: Arena, one: EventCase, cpus: [number, number], 
     return one.watch ? Promise.resolve(NOT_WANTED) : runPeer(peers, cpus, 'event_dsw0', one);
   };
   const ran = await runOnTwoCores(arena, cpus, roles as [EventRole, EventRole], peer);
-  checkEvents(tearDownEvents(device));
+  checkEvents(tearDownEvents(arena, device));
   return { ...ran, results: ran.results as [SideResult, SideResult] };
 }
 
 /** Both workers' events together. */
-async function twoCores(peers: Peers): Promise<Row> {
+async function twoCores(arena: Arena, peers: Peers): Promise<Row> {
   const one = { ...PLAIN, ports: 2 };
   const cpus = twoCpus();
   const name = nameOf(one);
   if (typeof cpus === 'string') {
     return rowOf({ name, unit: UNIT, ...nothing, state: 'not measured', note: cpus }, null);
   }
-  const { results, peer, state } = await onTwoCores(createArena({ bytes: ARENA_BYTES }), one, cpus, peers);
+  const { results, peer, state } = await onTwoCores(arena, one, cpus, peers);
   const [a, b] = [
     medianNs([results[0].windows, results[1].windows]),
     medianNs([results[1].windows, results[0].windows]),
@@ -118,14 +126,14 @@ async function twoCores(peers: Peers): Promise<Row> {
 }
 
 /** How long flows take from one port to another while both are busy all the time. */
-async function migrations(peers: Peers): Promise<Row> {
+async function migrations(arena: Arena, peers: Peers): Promise<Row> {
   const one = { ...PLAIN, ports: 2, watch: true };
   const cpus = twoCpus();
   const name = 'migration, two busy ports';
   if (typeof cpus === 'string') {
     return rowOf({ name, unit: 'ns', ...nothing, state: 'not measured', note: cpus }, null);
   }
-  const { results, state } = await onTwoCores(createArena({ bytes: ARENA_BYTES }), one, cpus, peers);
+  const { results, state } = await onTwoCores(arena, one, cpus, peers);
   const [{ quantiles }] = results;
   return rowOf({ name, unit: 'ns', ...quantiles, value: quantiles.p50, note: '', state }, null);
 }
@@ -133,16 +141,17 @@ async function migrations(peers: Peers): Promise<Row> {
 /**
  * The event device: 1,024 events of as many flows go round through four atomic queues, as in DPDK's event devices beside
  * it; migration and statistics are on in both. A turn is one dequeue and one enqueue, by a stage that is a kernel or
- * TypeScript. Samples are turns; of the migration, migrations.
+ * TypeScript. Samples are 16 turns; of the migration, migrations.
  */
 export async function benchEventdev(peers: Peers): Promise<Row[]> {
+  const arena = createArena({ bytes: ARENA_BYTES });
   const rows: Row[] = [];
-  for (const size of [32, 8, 1]) rows.push(await oneCore({ ...PLAIN, size }, peers));
-  rows.push(await oneCore({ ...PLAIN, stage: 'handler' }, peers));
-  rows.push(await oneCore({ ...PLAIN, touch: true }, peers));
-  rows.push(await oneCore(PLAIN, peers, 'event_sw0'));
-  rows.push(await twoCores(peers));
-  rows.push(await overhead(peers));
-  rows.push(await migrations(peers));
+  for (const size of [32, 8, 1]) rows.push(await oneCore(arena, { ...PLAIN, size }, peers));
+  rows.push(await oneCore(arena, { ...PLAIN, stage: 'handler' }, peers));
+  rows.push(await oneCore(arena, { ...PLAIN, touch: true }, peers));
+  rows.push(await oneCore(arena, PLAIN, peers, 'event_sw0'));
+  rows.push(await twoCores(arena, peers));
+  rows.push(await overhead(arena, peers));
+  rows.push(await migrations(arena, peers));
   return rows;
 }

@@ -5,6 +5,7 @@ import {
   type EventRole,
   eventTurn,
   FLOWS,
+  HOPS,
   STAGES,
   type StageKernels,
   setUpEvents,
@@ -23,6 +24,7 @@ const WARM_UP_NS = 5e6;
 /** Where no distance can be measured: near cores of this kind of machine. */
 const DISTANCE_NS = 60;
 const POLL_NS = 20;
+const ARENA_BYTES = 96 << 20;
 /** Slots in a cache line, and lines that a core fetches at once when it knows their addresses. */
 const SLOTS_PER_LINE = 4;
 const LINES_AT_ONCE = 4;
@@ -35,9 +37,8 @@ interface Costs {
 }
 
 /** A worker's turn in one thread, with as many ports as matter: bursts of two sizes tell a call from its events. */
-function measureCosts(line: number): Costs | null {
+function measureCosts(arena: Arena, line: number): Costs | null {
   const [small, large] = [8, BURST].map((size) => {
-    const arena = createArena({ bytes: 16 << 20 });
     const { device, roles } = setUpEvents(arena, {
       ports: 4,
       size,
@@ -51,13 +52,13 @@ function measureCosts(line: number): Costs | null {
     let calls = 0;
     const { value } = measure(1, () => {
       for (const turn of turns) {
-        for (let i = 0; i < 16; i++) moved += turn();
-        calls += 16;
+        moved += turn();
+        calls += HOPS;
       }
     });
-    tearDownEvents(device);
+    tearDownEvents(arena, device);
     // ns a round of all ports, and events in it.
-    return value === null ? null : { ns: value / (16 * roles.length), events: moved / calls };
+    return value === null ? null : { ns: value / (HOPS * roles.length), events: moved / calls };
   });
   if (small == null || large == null) return null;
   const event = Math.max((large.ns - small.ns) / (large.events - small.events), 0.5);
@@ -67,8 +68,7 @@ function measureCosts(line: number): Costs | null {
 const lines = (slots: number): number => Math.ceil(slots / SLOTS_PER_LINE) / LINES_AT_ONCE;
 
 /** Millions of events a second that `ports` workers move in virtual time, each with a core of its own. */
-export function scaleTo(ports: number, { call, event, line }: Costs): number {
-  const arena: Arena = createArena({ bytes: 96 << 20 });
+export function scaleTo(arena: Arena, ports: number, { call, event, line }: Costs): number {
   const events = Math.max(FLOWS, ports * EVENTS_PER_PORT);
   const setup = { ports, size: BURST, stage: 'kernel', touch: false, work: 0, watch: false, events } as const;
   const { device, roles } = setUpEvents(arena, setup);
@@ -112,7 +112,7 @@ export function scaleTo(ports: number, { call, event, line }: Costs): number {
     if (n > 0) cost += (line * (1 + lines(n)) * (ports - 1)) / ports;
     clocks[port] = now + cost;
   }
-  tearDownEvents(device);
+  tearDownEvents(arena, device);
   return (moved * 1000) / (VIRTUAL_NS - WARM_UP_NS);
 }
 
@@ -123,13 +123,14 @@ export function scaleTo(ports: number, { call, event, line }: Costs): number {
 export async function benchScale(): Promise<Row[]> {
   const cpus = twoCpus();
   const isMeasured = typeof cpus !== 'string';
-  const distance = isMeasured ? await coreDistance(createArena({ bytes: 1 << 20 }), cpus) : DISTANCE_NS;
-  const costs = measureCosts(distance);
+  const arena = createArena({ bytes: ARENA_BYTES });
+  const distance = isMeasured ? await coreDistance(arena, cpus) : DISTANCE_NS;
+  const costs = measureCosts(arena, distance);
   const nothing = { p50: null, p99: null, p999: null, state: 'virtual time' } as const;
   if (costs === null) return [];
   const { call, event, line } = costs;
   const note = `${call.toFixed(0)} ns a call, ${event.toFixed(1)} an event, ${line.toFixed(0)} a line${isMeasured ? '' : ' (not measured)'}`;
   return PORTS.map((ports) =>
-    rowOf({ ...nothing, name: `events, ${ports} cores`, unit: 'M/s', value: scaleTo(ports, costs), note }, null),
+    rowOf({ ...nothing, name: `events, ${ports} cores`, unit: 'M/s', value: scaleTo(arena, ports, costs), note }, null),
   );
 }
