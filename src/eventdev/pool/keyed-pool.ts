@@ -48,7 +48,10 @@ export class KeyedPool<M = unknown, R = unknown> {
     this.#intake.watch(() => this.#tellIdle());
     this.#team = new Team(arena, device, places, options, this.#core);
     this.#core.onBusy = (busy) => this.#team.keepAlive(busy);
-    this.#team.onBroken = (reason) => this.#break(reason);
+    this.#team.onBroken = (reason) => {
+      this.#break(reason);
+      void this.#team.end(true);
+    };
   }
 
   /**

@@ -54,10 +54,10 @@ export const WORKER_AT: u32 = 0;
 export const WORKER_BEATS: u32 = 4;
 /** Slots in the outgoing burst. */
 export const WORKER_OUTGOING: u32 = 8;
-/** Messages finished. */
-export const WORKER_FINISHED: u32 = 12;
 /** Messages dequeued and not finished. */
-export const WORKER_HELD: u32 = 16;
+export const WORKER_HELD: u32 = 12;
+/** f64: messages finished. */
+export const WORKER_FINISHED: u32 = 16;
 /** Where the two bursts and the list of flows begin. */
 export const WORKER_DEQUEUED: u32 = 128;
 export const WORKER_OUT: u32 = 2176;

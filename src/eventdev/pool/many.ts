@@ -35,11 +35,12 @@ export class ManyRun implements ResultBursts<unknown>, Sink {
   #over = false;
   #failure: { readonly reason: unknown } | undefined;
   #bursts = 0;
-  #wakeUp: (() => void) | undefined;
+  #wakeUps: (() => void)[] = [];
   readonly #changed = (): void => {
-    const wakeUp = this.#wakeUp;
-    this.#wakeUp = undefined;
-    wakeUp?.();
+    const wakeUps = this.#wakeUps;
+    if (wakeUps.length === 0) return;
+    this.#wakeUps = [];
+    for (const wakeUp of wakeUps) wakeUp();
   };
 
   constructor(
@@ -83,7 +84,7 @@ export class ManyRun implements ResultBursts<unknown>, Sink {
         break;
       }
       await new Promise<void>((resolve) => {
-        this.#wakeUp = resolve;
+        this.#wakeUps.push(resolve);
       });
     }
     return { done: true, value: undefined };

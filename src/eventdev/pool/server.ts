@@ -284,6 +284,7 @@ export class PoolServer {
     const advance = (): void => {
       this.#unfinished--;
       if (this.#setup.ordered) this.#advance(flow);
+      this.#set(WORKER_AT, 0);
       this.#flushLater();
     };
     result.then(
@@ -343,7 +344,8 @@ export class PoolServer {
     // In this order: who comes after a death forwards what is in the burst and done, and runs the rest again.
     this.#set(WORKER_OUTGOING, n + 1);
     u32[(record + RECORD_STATE) >>> 2] = state | (id << RECORD_WORKER_SHIFT);
-    this.#add(WORKER_FINISHED, 1);
+    const finished = (this.#words + WORKER_FINISHED) >>> 3;
+    this.#f64[finished] = (this.#f64[finished] as number) + 1;
     this.#add(WORKER_HELD, -1);
     if (n + 1 === BURST_MAX) this.#enqueue();
   }

@@ -19,6 +19,7 @@ const FRUITLESS_MAX = 3;
 /** The workers of a pool: starts them, replaces those that die, and sees who does not come back. */
 export class Team {
   readonly #arena: Arena;
+  readonly #f64: Float64Array;
   readonly #device: EventDevice;
   readonly #places: Places;
   readonly #options: CheckedPoolOptions;
@@ -32,6 +33,7 @@ export class Team {
 
   constructor(arena: Arena, device: EventDevice, places: Places, options: CheckedPoolOptions, core: PoolCore) {
     this.#arena = arena;
+    this.#f64 = new Float64Array(arena.handle.memory.buffer);
     this.#device = device;
     this.#places = places;
     this.#options = options;
@@ -83,7 +85,7 @@ export class Team {
     const { id, deaths } = member;
     return {
       worker: id,
-      finished: this.#word(id, WORKER_FINISHED),
+      finished: this.#finished(id),
       held: this.#word(id, WORKER_HELD),
       ...portStats(this.#device.xstats, id),
       deaths,
@@ -104,6 +106,10 @@ export class Team {
     return Atomics.load(this.#arena.u32, ((this.#places.workers[id] as number) + offset) >>> 2);
   }
 
+  #finished(id: number): number {
+    return this.#f64[((this.#places.workers[id] as number) + WORKER_FINISHED) >>> 3] as number;
+  }
+
   #start(member: Member, died: string | undefined): Promise<void> {
     const { id } = member;
     const { worker, ordered, message, result, messageBytes, attempts } = this.#options;
@@ -120,7 +126,7 @@ export class Team {
       attempts,
       died,
     };
-    const before = this.#word(id, WORKER_FINISHED);
+    const before = this.#finished(id);
     return member.start(setup, (cause) => this.#died(member, cause, before));
   }
 
@@ -128,7 +134,7 @@ export class Team {
   #died(member: Member, cause: Error, finishedBefore: number): void {
     if (this.#ending) return;
     member.deaths++;
-    const fruitful = this.#word(member.id, WORKER_FINISHED) !== finishedBefore || this.#isRunning(member.id);
+    const fruitful = this.#finished(member.id) !== finishedBefore || this.#isRunning(member.id);
     member.fruitless = fruitful ? 0 : member.fruitless + 1;
     if (member.fruitless === FRUITLESS_MAX) {
       this.onBroken(this.#cannotStart(member, cause));
