@@ -5,11 +5,10 @@ import {
   EVPORT_MOVING_FLOWS,
   EVPORT_MOVING_TARGETS,
   EVPORT_STATE,
-  FLOW_QUEUE_SHIFT,
   MIGRATION_FINISHING,
 } from './layout.ts';
 import { endMigration, pauseEverywhere } from './move.kernel.ts';
-import { findFlow, flowHash } from './output.kernel.ts';
+import { atomicFlow, findFlow } from './output.kernel.ts';
 
 /** Takes the flow at `at` out of the list of those that move. Before anybody was asked, nobody else reads it. */
 function keep(port: u32, at: u32): void {
@@ -22,17 +21,16 @@ function keep(port: u32, at: u32): void {
 }
 
 /**
- * Says what the application holds while the port waits for it to finish: events of the `n` flow ids at `flows` (u32 each),
- * all of `queue`, and of no others. Those flows stay; the others move now, although the application has not finished.
- * Returns 1 when the port no longer waits, so that it is worth dequeuing again, and 0 when it did not wait.
+ * Says what the application holds while the port waits for it to finish: the `n` events at `slots`, or one for each of
+ * their flows. Those flows stay; the others move now, although the application has not finished. Returns 1 when the port
+ * no longer waits, so that it is worth dequeuing again, and 0 when it did not wait.
  */
-export function held(port: u32, queue: u32, flows: u32, n: u32): u32 {
+export function held(port: u32, slots: u32, n: u32): u32 {
   if (load<u32>(port, EVPORT_STATE) !== MIGRATION_FINISHING) return 0;
   const bits = load<u32>(load<u32>(port, EVPORT_DEVICE), EVDEV_HASH_BITS);
   for (let i: u32 = 0; i < n; i++) {
-    const flow = (queue << FLOW_QUEUE_SHIFT) | flowHash(load<u32>(flows + (i << 2)), bits);
     const moving = load<u32>(port, EVPORT_MOVING_COUNT);
-    const at = findFlow(port + EVPORT_MOVING_FLOWS, moving, flow);
+    const at = findFlow(port + EVPORT_MOVING_FLOWS, moving, atomicFlow(slots + (i << 4), bits));
     if (at < moving) keep(port, at);
   }
   if (load<u32>(port, EVPORT_MOVING_COUNT) === 0) endMigration(port);

@@ -9,7 +9,7 @@
  *                ├──────────┤          1024 └──────────┘            2176 ├──────────┤
  *                │ result   │                                            │ outgoing │  BURST slots
  *                └──────────┘                                       4224 ├──────────┤
- *                                                                        │ flows    │  u32 each, one for each record
+ *                                                                        │ flows    │  slots, one for each record
  *                                                                        └──────────┘
  *
  * The message stays as it is until the record is free again, so that a message whose worker died can be handled anew.
@@ -58,7 +58,7 @@ export const WORKER_OUTGOING: u32 = 8;
 export const WORKER_HELD: u32 = 12;
 /** f64: messages finished. */
 export const WORKER_FINISHED: u32 = 16;
-/** Where the two bursts and the list of flows begin. */
+/** Where the two bursts and the events of busy flows begin. */
 export const WORKER_DEQUEUED: u32 = 128;
 export const WORKER_OUT: u32 = 2176;
 export const WORKER_FLOWS: u32 = 4224;

@@ -43,7 +43,7 @@ export function deviceOptions({ workers, ordered, inFlight }: CheckedPoolOptions
 function sizes({ message, result, messageBytes, inFlight }: CheckedPoolOptions) {
   const resultAt = RECORD_BYTES + alignUp(shapeBytes(message, messageBytes, 'keyed pool: message'), 8);
   const stride = alignUp(resultAt + shapeBytes(result, messageBytes, 'keyed pool: result'), LINE);
-  return { resultAt, stride, worker: alignUp(WORKER_FLOWS + inFlight * 4, LINE) };
+  return { resultAt, stride, worker: alignUp(WORKER_FLOWS + inFlight * 16, LINE) };
 }
 
 /** Bytes of an arena for a pool. @throws RingwayError `BAD_ARGUMENT` naming a bad field of a struct. */

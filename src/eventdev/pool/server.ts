@@ -58,7 +58,7 @@ interface Line {
 }
 
 interface HeldKernel {
-  eventdevHeld(port: number, queue: number, flows: number, n: number): number;
+  eventdevHeld(port: number, slots: number, n: number): number;
 }
 
 /** The upper half of an event's last word: queue and operation. */
@@ -194,10 +194,14 @@ export class PoolServer {
   /** Says which flows handlers have not finished, so that others can move. */
   #letFlowsMove(): void {
     const { u32 } = this.#arena;
-    const flows = this.#words + WORKER_FLOWS;
-    let n = 0;
-    for (const flow of this.#busy.keys()) u32[(flows >>> 2) + n++] = flow;
-    this.#arena.kernels<HeldKernel>().eventdevHeld(this.#setup.port, QUEUE_WORK, flows, n);
+    const slots = this.#words + WORKER_FLOWS;
+    let slot = slots >>> 2;
+    for (const flow of this.#busy.keys()) {
+      u32[slot + 2] = flow;
+      u32[slot + 3] = QUEUE_WORK << 16;
+      slot += 4;
+    }
+    this.#arena.kernels<HeldKernel>().eventdevHeld(this.#setup.port, slots, this.#busy.size);
   }
 
   async #sleep(): Promise<void> {
