@@ -10,14 +10,17 @@ import {
 import { endMigration, pauseEverywhere } from './move.kernel.ts';
 import { atomicFlow, findFlow } from './output.kernel.ts';
 
-/** Takes the flow at `at` out of the list of those that move. Before anybody was asked, nobody else reads it. */
+/**
+ * Takes the flow at `at` out of the list of those that move. Before they were asked, ports do not read it; who looks
+ * whether flows are on their way to an unlinked port finds the last one at either place.
+ */
 function keep(port: u32, at: u32): void {
   const last = load<u32>(port, EVPORT_MOVING_COUNT) - 1;
   const flows = port + EVPORT_MOVING_FLOWS;
   const targets = port + EVPORT_MOVING_TARGETS;
   store<u32>(flows + (at << 2), load<u32>(flows + (last << 2)));
   store<u32>(targets + (at << 2), load<u32>(targets + (last << 2)));
-  store<u32>(port, last, EVPORT_MOVING_COUNT);
+  atomic.store<u32>(port, last, EVPORT_MOVING_COUNT);
 }
 
 /**
