@@ -16,7 +16,7 @@ const at = arena.allocate('area', AREA);
 
 /** Writes to the middle of an area of 0xaa, and sees that nothing else changes. */
 function through(shape: Shape, value: unknown, bytes = 1024): unknown {
-  const codec = createCodec(arena, shape, bytes, 'value');
+  const codec = createCodec(arena, at, shape, bytes, 'value');
   arena.u8.fill(0xaa, at, at + AREA);
   const from = at + 64;
   const written = codec.encode(value, from);
@@ -120,7 +120,7 @@ describe('structs', () => {
     [{}, 'needs a field'],
     [JSON.parse('{"__proto__": "u8"}'), 'none called __proto__'],
   ])('fields %j are refused', (shape, reason) => {
-    expect(() => createStructCodec(arena, shape as StructFields, 'value')).toThrow(reason);
+    expect(() => createStructCodec(arena, at, shape as StructFields, 'value')).toThrow(reason);
   });
 
   test('a value that is no object is refused, and fields that are not in the struct are left out', () => {

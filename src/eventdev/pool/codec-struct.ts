@@ -2,7 +2,7 @@ import type { Arena } from '../../memory/arena.ts';
 import { alignUp } from '../../util/bits.ts';
 import { RingwayError } from '../../util/errors.ts';
 import type { Codec } from './codec.ts';
-import { ArenaText } from './text.ts';
+import { TextReader, TextWriter } from './text.ts';
 
 /** A number's type: its kind and bits. i64 and u64 are bigints. */
 export type NumberField = 'u8' | 'u16' | 'u32' | 'i8' | 'i16' | 'i32' | 'f32' | 'f64' | 'i64' | 'u64';
@@ -117,8 +117,9 @@ const element = (array: string, at: number): string => `${array}[(at + ${at}) >>
 function encodeLine({ name, field, at }: Place, index: number): string {
   const read = `v = value[${JSON.stringify(name)}];`;
   if (typeof field !== 'string') {
-    const [call, max] = 'utf8' in field ? ['writeText', field.utf8] : ['writeBytes', field.bytes];
-    return `${read} if ((n = ${call}(v, at + ${at + 2}, ${max})) < 0) bad(${index}, v); ${element('u16', at)} = n;`;
+    const call =
+      'utf8' in field ? `writeText(${index}, v, at + ${at + 2})` : `writeBytes(v, at + ${at + 2}, ${field.bytes})`;
+    return `${read} if ((n = ${call}) < 0) bad(${index}, v); ${element('u16', at)} = n;`;
   }
   const [array, check] = KINDS[field] as readonly [string, string, string];
   return `${read} if (!(${check})) bad(${index}, v); ${element(array, at)} = v;`;
@@ -141,10 +142,13 @@ function decodeEntry({ name, field, at }: Place): string {
 const isWellFormed = (text: string): boolean => (text as unknown as { isWellFormed(): boolean }).isWellFormed();
 
 /** What the generated functions use. */
-function tools(arena: Arena): Record<string, unknown> {
+function tools(arena: Arena, base: number, places: readonly Place[]): Record<string, unknown> {
   const { buffer } = arena.handle.memory;
   const { u8, u16, u32, i32 } = arena;
-  const text = new ArenaText(arena);
+  const reader = new TextReader(arena);
+  const writers = places.map(
+    ({ field }) => new TextWriter(arena, base, typeof field === 'object' && 'utf8' in field ? field.utf8 : 0),
+  );
   return {
     u8,
     u16,
@@ -154,9 +158,9 @@ function tools(arena: Arena): Record<string, unknown> {
     f64: new Float64Array(buffer),
     i64: new BigInt64Array(buffer),
     u64: new BigUint64Array(buffer),
-    writeText(value: unknown, at: number, max: number): number {
+    writeText(index: number, value: unknown, at: number): number {
       if (typeof value !== 'string') return -1;
-      const n = text.write(value, at, max);
+      const n = (writers[index] as TextWriter).write(value, at);
       // A lone surrogate takes three bytes, as another character.
       return n === value.length || isWellFormed(value) ? n : -1;
     },
@@ -165,7 +169,7 @@ function tools(arena: Arena): Record<string, unknown> {
       u8.set(value, at);
       return value.length;
     },
-    readText: (at: number, bytes: number): string => (bytes === 0 ? '' : text.read(at, bytes)),
+    readText: (at: number, bytes: number): string => (bytes === 0 ? '' : reader.read(at, bytes)),
     readBytes: (at: number, bytes: number): Uint8Array => u8.slice(at, at + bytes),
   };
 }
@@ -181,7 +185,7 @@ function show(value: unknown): string {
  * fields takes several times as long.
  * @throws RingwayError `BAD_ARGUMENT` naming a bad field; `UNSUPPORTED` when Node was told to make no code from strings.
  */
-export function createStructCodec(arena: Arena, fields: StructFields, what: string): Codec {
+export function createStructCodec(arena: Arena, base: number, fields: StructFields, what: string): Codec {
   const { places, bytes } = place(fields, what);
   const bad = (index: number, value: unknown): never => {
     const { name, field } = places[index] as Place;
@@ -190,7 +194,7 @@ export function createStructCodec(arena: Arena, fields: StructFields, what: stri
   const notObject = (value: unknown): never => {
     throw new RingwayError('BAD_ARGUMENT', `${what} is ${show(value)}, must be an object`);
   };
-  const known = { ...tools(arena), bad, notObject };
+  const known = { ...tools(arena, base, places), bad, notObject };
   const inOrder = Object.keys(fields).map((name) => places.find((its) => its.name === name) as Place);
   const body = `'use strict';
     return {

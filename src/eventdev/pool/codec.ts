@@ -1,7 +1,7 @@
 import type { Arena } from '../../memory/arena.ts';
 import { RingwayError } from '../../util/errors.ts';
 import { createStructCodec, type StructFields, type StructOf, structBytes } from './codec-struct.ts';
-import { ArenaText } from './text.ts';
+import { TextReader, TextWriter } from './text.ts';
 
 /** How messages, or results, cross between threads: as JSON, or as fields of fixed size. `none` of results: not at all. */
 export type Shape = 'json' | 'none' | StructFields;
@@ -24,8 +24,9 @@ export interface Codec {
 
 const NONE: Codec = { bytes: 0, encode: () => 0, decode: () => undefined };
 
-function createJsonCodec(arena: Arena, bytes: number, what: string): Codec {
-  const text = new ArenaText(arena);
+function createJsonCodec(arena: Arena, base: number, bytes: number, what: string): Codec {
+  const writer = new TextWriter(arena, base, bytes);
+  const reader = new TextReader(arena);
   return {
     bytes,
     encode(value, at) {
@@ -37,14 +38,14 @@ function createJsonCodec(arena: Arena, bytes: number, what: string): Codec {
       }
       // Only undefined, functions and symbols have no JSON; a handler that returns nothing returns undefined.
       if (json === undefined) return 0;
-      const n = text.write(json, at, bytes);
+      const n = writer.write(json, at);
       if (n >= 0) return n;
       throw new RingwayError(
         'BAD_ARGUMENT',
         `${what} takes ${Buffer.byteLength(json)} bytes as JSON, ${bytes} are allowed (messageBytes): ${json.slice(0, 60)}…`,
       );
     },
-    decode: (at, length) => (length === 0 ? undefined : JSON.parse(text.read(at, length))),
+    decode: (at, length) => (length === 0 ? undefined : JSON.parse(reader.read(at, length))),
   };
 }
 
@@ -55,10 +56,10 @@ export function shapeBytes(shape: Shape, bytes: number, what: string): number {
 }
 
 /**
- * The codec of `shape`. `what` names the values in messages of errors.
+ * The codec of `shape`, for values at addresses from `base` on. `what` names them in messages of errors.
  * @throws RingwayError `BAD_ARGUMENT` naming a bad field.
  */
-export function createCodec(arena: Arena, shape: Shape, bytes: number, what: string): Codec {
+export function createCodec(arena: Arena, base: number, shape: Shape, bytes: number, what: string): Codec {
   if (shape === 'none') return NONE;
-  return shape === 'json' ? createJsonCodec(arena, bytes, what) : createStructCodec(arena, shape, what);
+  return shape === 'json' ? createJsonCodec(arena, base, bytes, what) : createStructCodec(arena, base, shape, what);
 }

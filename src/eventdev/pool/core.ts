@@ -2,7 +2,7 @@ import type { Arena } from '../../memory/arena.ts';
 import { SLOT_EVENT } from '../../memory/layout.ts';
 import { Histogram } from '../../telemetry/histogram.ts';
 import { RingwayError } from '../../util/errors.ts';
-import { EVENT_OP_SHIFT, OP_NEW } from '../layout.ts';
+import { EVENT_OP_SHIFT, IN_FLIGHT_MAX, OP_NEW } from '../layout.ts';
 import { attachEventPort, type EventPort } from '../port.ts';
 import { Bell, ringBell } from './bell.ts';
 import { clock } from './clock.ts';
@@ -31,14 +31,16 @@ import {
 import type { CheckedPoolOptions } from './options.ts';
 import type { Places } from './records.ts';
 import { NOBODY, type Sink } from './sinks.ts';
-import { ArenaText } from './text.ts';
+import { TextReader } from './text.ts';
 
 /** New events go to the device in bursts of so many: what one of its output buffers holds. */
 const OUT_BURST = 32;
 /** The upper half of an event's last word: queue and operation. */
 const NEW_WORK = ((OP_NEW << EVENT_OP_SHIFT) | QUEUE_WORK) << ((SLOT_EVENT & 2) << 3);
-/** Rounds of settling before the event loop gets its turn. */
-const ROUNDS_MAX = 16;
+/** Bursts that are settled at once: all there can be. */
+const BURSTS_MAX = IN_FLIGHT_MAX / BURST;
+/** Turns of the event loop without a result before the thread sleeps: to be woken takes as long as some 20 turns. */
+const TURNS_QUIET = 20;
 
 /** The main thread's end: writes messages into records, sends them, and tells sinks what became of them. */
 export class PoolCore {
@@ -49,7 +51,7 @@ export class PoolCore {
   readonly #bell: Bell;
   readonly #messages: Codec;
   readonly #results: Codec;
-  readonly #text: ArenaText;
+  readonly #text: TextReader;
   readonly #f64: Float64Array;
   /** Indexes of free records, the one freed last on top. */
   readonly #free: Uint16Array;
@@ -63,6 +65,9 @@ export class PoolCore {
   #settling = false;
   #stopped = false;
   #sequence = 0;
+  /** The bell rings, and otherwise every turn looks; turns in which nothing was found. */
+  #listening = false;
+  #quiet = 0;
   #closed: RingwayError | undefined;
   /** After each turn in which messages ended, or when none will any more. */
   onSettled: () => void = () => {};
@@ -79,10 +84,10 @@ export class PoolCore {
     this.#options = options;
     this.#places = places;
     this.#port = attachEventPort(arena, port);
-    this.#bell = new Bell(arena, port, () => this.#turn());
-    this.#messages = createCodec(arena, message, messageBytes, 'keyed pool: message');
-    this.#results = createCodec(arena, result, messageBytes, 'keyed pool: result');
-    this.#text = new ArenaText(arena);
+    this.#bell = new Bell(arena, port, () => this.#wake());
+    this.#messages = createCodec(arena, places.records, message, messageBytes, 'keyed pool: message');
+    this.#results = createCodec(arena, places.records, result, messageBytes, 'keyed pool: result');
+    this.#text = new TextReader(arena);
     this.#f64 = new Float64Array(arena.handle.memory.buffer);
     this.#free = Uint16Array.from({ length: inFlight }, (_, i) => inFlight - 1 - i);
     this.#freeCount = inFlight;
@@ -141,17 +146,20 @@ export class PoolCore {
     this.#port.enqueue(this.#out, 0);
   }
 
-  /** Tells sinks of all messages that have ended. Returns how many. */
-  settle(): number {
+  /** Tells sinks of messages that have ended: of `bursts` bursts at most. Returns how many. */
+  settle(bursts: number): number {
     if (this.#settling || this.#stopped) return 0;
     this.#settling = true;
     let total = 0;
-    for (let n = this.#port.dequeue(this.#in, BURST); n > 0; n = this.#port.dequeue(this.#in, BURST)) {
+    for (let burst = 0; burst < bursts; burst++) {
+      const n = this.#port.dequeue(this.#in, BURST);
+      if (n === 0) break;
       for (let slot = this.#in; slot < this.#in + n * 16; slot += 16) this.#settleOne(slot);
       total += n;
     }
     this.#settling = false;
     if (total === 0) return 0;
+    this.#wake();
     this.finished += total;
     // With as many messages as there are credits, some may have found none.
     if (this.#outCount > 0) this.flush();
@@ -233,6 +241,7 @@ export class PoolCore {
     u32[slot + 2] = key;
     u32[slot + 3] = NEW_WORK;
     this.#outCount++;
+    if (this.#listening) this.#wake();
     if (this.#outCount >= OUT_BURST) this.#enqueue();
     if (this.#flushSoon) return;
     this.#flushSoon = true;
@@ -293,12 +302,22 @@ export class PoolCore {
     }
   }
 
-  /** Deals with what came, until nothing more is there and the bell is listened to. */
+  /** There is, or will be, something to settle: looks for it once in every turn of the event loop, for some turns. */
+  #wake(): void {
+    this.#quiet = 0;
+    if (!this.#listening) return;
+    this.#listening = false;
+    this.#bell.ignore();
+    setImmediate(this.#turn);
+  }
+
+  /** A turn of the event loop. */
   readonly #turn = (): void => {
-    for (let round = 0; round < ROUNDS_MAX && !this.#stopped; round++) {
-      if (this.settle() > 0) this.onSettled();
-      if (this.#stopped || this.#bell.listen()) return;
-    }
-    if (!this.#stopped) setImmediate(this.#turn);
+    if (this.#stopped) return;
+    if (this.settle(BURSTS_MAX) > 0) this.onSettled();
+    else this.#quiet++;
+    const over = this.#quiet > TURNS_QUIET || this.outstanding === 0;
+    if (over && !this.#stopped && this.#bell.listen()) this.#listening = true;
+    else setImmediate(this.#turn);
   };
 }

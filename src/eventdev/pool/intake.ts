@@ -56,9 +56,9 @@ export class PoolIntake {
     return this.#wait(message, sink, signal);
   }
 
-  /** Tells of messages that have ended. */
+  /** Tells of a burst of messages that have ended: with more at once, workers would run out of messages meanwhile. */
   settle(): void {
-    if (this.#core.settle() > 0) this.#settled();
+    if (this.#core.settle(1) > 0) this.#settled();
   }
 
   /** Calls `changed` whenever messages have ended. */

@@ -15,6 +15,8 @@ export interface WorkerSetup {
   readonly result: Shape;
   readonly messageBytes: number;
   readonly attempts: number;
+  /** There are more threads than processors. */
+  readonly crowded: boolean;
   /** Why the worker before it at this port died; undefined for the first. */
   readonly died: string | undefined;
 }

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { Arena } from '../../memory/arena.ts';
 import { RingwayError } from '../../util/errors.ts';
 import type { EventDevice } from '../device.ts';
@@ -124,6 +125,7 @@ export class Team {
       result,
       messageBytes,
       attempts,
+      crowded: this.#members.length >= availableParallelism(),
       died,
     };
     const before = this.#finished(id);
