@@ -48,7 +48,10 @@ export function leftBehind(arena: Arena, { id, port, places }: WorkerSetup): Lef
     if (isMine(record, RECORD_HELD, RECORD_RUNNING)) held.push(record);
   }
   const burst = slotsAt(words + WORKER_OUT, u32[(words + WORKER_OUTGOING) >>> 2] as number);
-  const ended = burst.filter((slot) => isMine(recordOf(slot), RECORD_DONE, RECORD_FAILED));
+  // One is there twice when a thread died while it put such a burst in order.
+  const isLater = (slot: number, i: number): boolean =>
+    burst.slice(0, i).some((its) => recordOf(its) === recordOf(slot));
+  const ended = burst.filter((slot, i) => isMine(recordOf(slot), RECORD_DONE, RECORD_FAILED) && !isLater(slot, i));
   const outgoing = held.length + ended.length > pending ? [] : ended;
   // Only what the last dequeue wrote can be missing, and it comes before what older ones left in the slots.
   for (const slot of slotsAt(words + WORKER_DEQUEUED, pending)) {

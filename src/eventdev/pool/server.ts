@@ -143,15 +143,18 @@ export class PoolServer {
     this.#set(WORKER_HELD, held.length);
     this.#flush();
     const { attempts } = this.#setup;
-    const attemptsOf = (record: number): number => this.#arena.u32[(record + RECORD_ATTEMPT) >>> 2] as number;
-    for (const record of held) if (attemptsOf(record) === attempts) this.#fail(record, 'WORKER_DIED', died);
+    // Decided before the first ends: the main thread may use its record again.
+    const left = held.map((record) => attempts - (this.#arena.u32[(record + RECORD_ATTEMPT) >>> 2] as number));
+    const where = (isRight: (left: number) => boolean): number[] => held.filter((_, i) => isRight(left[i] as number));
+    const isLast = (n: number): boolean => n === 1 && attempts > 1;
+    const [spent, last, others] = [where((n) => n === 0), where(isLast), where((n) => n > 0 && !isLast(n))];
+    for (const record of spent) this.#fail(record, 'WORKER_DIED', died);
     // At its last attempt a message is alone, so that no other dies of it.
-    for (const record of held) {
-      if (attemptsOf(record) !== attempts - 1 || attempts === 1) continue;
+    for (const record of last) {
       this.#begin(record);
       await this.#allFinished();
     }
-    for (const record of held) if (attemptsOf(record) < attempts - 1 || attempts === 1) this.#handle(record);
+    for (const record of others) this.#handle(record);
     this.#set(WORKER_AT, 0);
   }
 
