@@ -1,6 +1,7 @@
 import { maintain as eventdevMaintain } from './eventdev/background.kernel.ts';
 import { dequeue as eventdevDequeue } from './eventdev/dequeue.kernel.ts';
 import { enqueue as eventdevEnqueue } from './eventdev/enqueue.kernel.ts';
+import { held as eventdevHeld } from './eventdev/held.kernel.ts';
 import { dequeueLevels as eventdevDequeueLevels } from './eventdev/levels.kernel.ts';
 import { park as eventdevPark, unpark as eventdevUnpark } from './eventdev/park.kernel.ts';
 import { dequeueOne as eventdevDequeueOne, enqueueOne as eventdevEnqueueOne } from './eventdev/single.kernel.ts';
@@ -76,6 +77,7 @@ export {
   eventdevDequeueOne,
   eventdevEnqueue,
   eventdevEnqueueOne,
+  eventdevHeld,
   eventdevMaintain,
   eventdevPark,
   eventdevUnpark,

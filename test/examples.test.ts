@@ -77,3 +77,14 @@ test('old and new input drivers and devices work together, and a device that ref
     'new driver, strict device multi-touch: 100,200 and 300,400 (X Y MT_SLOT MT_POSITION_X MT_POSITION_Y)',
   ]);
 });
+
+test('transfers through a pool of workers are in order for each account', () => {
+  const lines = node('examples/keyed-pool/run.mjs', '3000', join(folder, 'transfers.csv')).trimEnd().split('\n');
+  expect(lines).toEqual([
+    expect.stringMatching(/^writing 3000 transfers to /),
+    expect.stringMatching(/^one thread: 3000 transfers in /),
+    expect.stringMatching(/^\d+ workers: 3000 transfers in [\d.]+ s, \d+ moves$/),
+    'every account in order, 3 forged, balances equal',
+    expect.stringMatching(/^speed-up: [\d.]+$/),
+  ]);
+});

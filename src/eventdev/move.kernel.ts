@@ -125,7 +125,7 @@ function countMoved(port: u32, flows: u32): void {
 }
 
 /** Nothing moves any more, and the sample of before says nothing about what is left. */
-function endMigration(port: u32): void {
+export function endMigration(port: u32): void {
   store<u32>(port, 0, EVPORT_MOVING_COUNT);
   // Atomic: who sees the state sees the table.
   atomic.store<u32>(port, MIGRATION_IDLE, EVPORT_STATE);

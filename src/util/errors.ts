@@ -7,10 +7,13 @@ export type ErrorCode =
   | 'BAD_CONFIG'
   | 'BAD_REQUEST'
   | 'BUSY'
+  | 'CLOSED'
+  | 'HANDLER_FAILED'
   | 'LCORE_DIED'
   | 'NOT_FOUND'
   | 'UNSUPPORTED'
-  | 'SYSTEM';
+  | 'SYSTEM'
+  | 'WORKER_DIED';
 
 /**
  * An error of the control path. Its message names the thing, the place, the value, what is allowed and what to do.

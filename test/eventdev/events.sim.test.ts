@@ -76,6 +76,22 @@ async function mutant(mutations: readonly Mutation[]): Promise<Arena> {
   })(arena.handle);
 }
 
+test.each([
+  [2, 200],
+  [3, 150],
+  [5, 50],
+])('%i ports whose applications hold events for long, and say which', (ports, schedules) => {
+  const bench = new EventSimulation({ ports, events: 20, holds: true });
+  bench.simulation.explore(schedules);
+  expect(bench.said).toBeGreaterThan(schedules);
+});
+
+test('it is found when flows move of which the application holds events', async () => {
+  const mutation = { file: 'eventdev/held.kernel.ts', from: 'if (at < moving) keep(port, at);', to: '' };
+  const bench = new EventSimulation({ ports: 3, events: 20, holds: true, arena: await mutant([mutation]) });
+  expectFound(explorePlanted(bench.simulation, 300), /is at ports|came instead of/);
+});
+
 test.each<[string, Mutation, number, RegExp]>([
   [
     'a port with paused events moves flows all the same',

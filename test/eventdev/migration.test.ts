@@ -1,4 +1,4 @@
-import { EVENT_OP, type EventKernels } from 'ringway/eventdev';
+import { EVENT_OP, type EventKernels, writeEvent } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
 import * as layout from '#dist/eventdev/layout.js';
 import { MPSC_HEAD, MPSC_SIZE } from '#dist/ring/layout.js';
@@ -7,6 +7,7 @@ import { type EventBench, eventBench, type TestEvent } from '../support/event-be
 interface Steps {
   eventdevBeginMigration(port: number): void;
   eventdevFlowHash(flow: number, bits: number): number;
+  eventdevHeld(port: number, slots: number, n: number): number;
   ringMpscPushTake(ring: number, head: number, n: number): number;
   ringMpscPushWrite(ring: number, size: number, index: number, source: number, n: number): void;
   ringMpscPushPublish(ring: number, size: number, index: number, n: number): void;
@@ -101,6 +102,45 @@ test('time that waits for the application to finish is not idle, and takes nothi
   }
   expect(got.map(({ id }) => id)).toEqual([1]);
   expect(owner(flow)).toBe(1);
+});
+
+test('an application that says which events it holds keeps their flows, and the others move', () => {
+  const bench = eventBench({ ports: [{ implicitRelease: false }, {}], queues: [ATOMIC] });
+  const { get, set, owner, steps } = words(bench);
+  const { arena, device, slots } = bench;
+  const mine = Array.from({ length: 200 }, (_, flow) => flow).filter((flow) => owner(flow) === 0);
+  const [kept, moved, also] = mine as [number, number, number];
+  bench.put(1, [one(kept, 0), one(moved, 1), one(also, 2)]);
+  bench.put(1, []);
+  expect(bench.get(0)).toHaveLength(3);
+  const begin = (flows: readonly number[]): void => {
+    for (const [i, flow] of flows.entries()) {
+      set(0, layout.EVPORT_MOVING_FLOWS + i * 4, steps.eventdevFlowHash(flow, 13));
+      set(0, layout.EVPORT_MOVING_TARGETS + i * 4, 1);
+    }
+    set(0, layout.EVPORT_MOVING_COUNT, flows.length);
+    steps.eventdevBeginMigration(device.portAddress(0));
+  };
+  const say = (flows: readonly number[]): number => {
+    for (const [i, flow] of flows.entries()) writeEvent(arena, slots + i * 16, one(flow, 0));
+    return steps.eventdevHeld(device.portAddress(0), slots, flows.length);
+  };
+  expect(say([kept])).toBe(0);
+  begin([kept]);
+  expect([get(0, layout.EVPORT_STATE), say([kept, moved, also])]).toEqual([layout.MIGRATION_FINISHING, 1]);
+  expect([get(0, layout.EVPORT_STATE), get(0, layout.EVPORT_MOVING_COUNT)]).toEqual([layout.MIGRATION_IDLE, 0]);
+  bench.put(0, [{ queue: 0, flow: moved, op: EVENT_OP.RELEASE }]);
+  begin([kept, moved, also]);
+  expect([say([kept, also]), get(0, layout.EVPORT_MOVING_COUNT)]).toEqual([1, 1]);
+  bench.put(1, [one(moved, 3), one(kept, 4)]);
+  const got: (number | undefined)[][] = [[], []];
+  for (let i = 0; i < 10; i++) {
+    bench.flush();
+    for (const port of [0, 1]) got[port]?.push(...bench.get(port).map(({ id }) => id));
+  }
+  expect(got).toEqual([[4], [3]]);
+  expect([owner(kept), owner(moved), owner(also)]).toEqual([0, 1, 0]);
+  expect(get(0, layout.EVPORT_PENDING)).toBe(3);
 });
 
 test('it waits for a sender that stands still in front of others in the ring', () => {

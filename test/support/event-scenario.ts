@@ -10,12 +10,15 @@ import { readTestEvent, type TestEvent } from './event-bench.ts';
 const STAGES = 2;
 const FLOWS = 6;
 const BURST = 4;
+/** Events that an application holds when it dequeues no more. */
+const HOLDS_MAX = 12;
 /** Virtual time runs faster for the ports than for the scheduler, so that their periods end within a schedule. */
 const TIME_FACTOR = 2000;
 
 interface SimKernels extends EventKernels {
   eventdevBeginMigration(port: number): void;
   eventdevFlowHash(flow: number, bits: number): number;
+  eventdevHeld(port: number, slots: number, n: number): number;
 }
 
 /** What the events of one schedule went through. */
@@ -48,6 +51,8 @@ export interface EventScenarioOptions {
   readonly priorities?: boolean;
   /** Ports move flows of their own accord; true by default. */
   readonly moves?: boolean;
+  /** Applications dequeue more while they hold events, finish flows in any order, and say what they hold. */
+  readonly holds?: boolean;
 }
 
 /** One port's application, and the thread it runs in. */
@@ -79,12 +84,17 @@ class PortActor {
     }
   }
 
-  #enqueue(events: readonly TestEvent[]): number {
-    const { arena, kernels } = this.#bench;
+  #write(events: readonly TestEvent[]): void {
+    const { arena } = this.#bench;
     for (const [i, event] of events.entries()) {
       arena.u32[(this.#slots + i * 16) >>> 2] = event.id ?? 0;
       writeEvent(arena, this.#slots + i * 16, event);
     }
+  }
+
+  #enqueue(events: readonly TestEvent[]): number {
+    const { kernels } = this.#bench;
+    this.#write(events);
     return this.#call(() =>
       events.length === 1
         ? kernels.eventdevEnqueueOne(this.#port, this.#slots)
@@ -92,9 +102,10 @@ class PortActor {
     );
   }
 
-  /** The application is done with the first `n` events it holds. */
-  #finish(n: number): void {
-    for (const { queue, flow } of this.#held.splice(0, n)) {
+  /** The application is done with some events it holds. */
+  #finish(done: readonly TestEvent[]): void {
+    this.#held = this.#held.filter((event) => !done.includes(event));
+    for (const { queue, flow } of done) {
       const [stage = []] = [this.#ledger.holder[queue]];
       if (!this.#held.some((event) => event.queue === queue && event.flow === flow)) stage[flow] = -1;
     }
@@ -127,15 +138,33 @@ class PortActor {
     return n;
   }
 
-  /** Sends the first events it holds to the next stage, or ends them. */
+  /** What the application finishes next: the first events it holds, or the first of any flow. */
+  #done(): TestEvent[] {
+    const n = this.#world.random.below(this.#held.length);
+    if (this.#bench.options.holds !== true) return this.#held.slice(0, 1 + n);
+    const { queue, flow } = this.#held[n] as TestEvent;
+    return this.#held.filter((event) => event.queue === queue && event.flow === flow).slice(0, 1);
+  }
+
+  /** Says what the application holds, when the port waits for that. */
+  #say(): boolean {
+    const { kernels } = this.#bench;
+    this.#write(this.#held);
+    if (kernels.eventdevHeld(this.#port, this.#slots, this.#held.length) === 0) return false;
+    this.#bench.said++;
+    return true;
+  }
+
+  /** Sends the events it has finished to the next stage, or ends them. */
   #pass(): void {
-    const n = 1 + this.#world.random.below(this.#held.length);
-    const events = this.#held.slice(0, n).map((event) => ({
+    const done = this.#done();
+    const n = done.length;
+    const events = done.map((event) => ({
       ...event,
       queue: Math.min(event.queue + 1, STAGES - 1),
       op: event.queue === STAGES - 1 ? EVENT_OP.RELEASE : EVENT_OP.FORWARD,
     }));
-    this.#finish(n);
+    this.#finish(done);
     if (this.#enqueue(events) !== n) throw new Error(`forwards were refused`);
     const released = events.filter(({ op }) => op === EVENT_OP.RELEASE).length;
     this.#ledger.live -= released;
@@ -190,7 +219,11 @@ class PortActor {
     const { kernels } = this.#bench;
     while (!this.#bench.over(this.#ledger)) {
       const choice = random.below(10);
-      if (this.#held.length > 0 && choice < 5) {
+      if (this.#bench.options.holds === true && random.below(2) === 0) {
+        if (random.below(4) === 0 && this.#say()) yield 'says what it holds';
+        else if (this.#held.length < HOLDS_MAX) yield this.#dequeue() > 0 ? 'dequeues' : IDLE;
+        else yield IDLE;
+      } else if (this.#held.length > 0 && choice < 5) {
         this.#pass();
         yield 'passes on';
       } else if (this.#held.length === 0 && choice < 6) {
@@ -272,6 +305,8 @@ export class EventSimulation {
   /** Migrations begun, and links changed, in all schedules. */
   migrations = 0;
   changes = 0;
+  /** Times that applications said what they hold and a port waited for that. */
+  said = 0;
 
   constructor(options: EventScenarioOptions) {
     const { ports, events, arena = testArena(), priorities = false } = options;

@@ -1,0 +1,2 @@
+// Returns each message as it is.
+export default (message) => message;
