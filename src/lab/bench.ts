@@ -4,6 +4,7 @@ import { takeBenchLock } from './bench-lock.ts';
 import { benchBlock } from './block-bench.ts';
 import { benchEventdev } from './eventdev-bench.ts';
 import { benchForward } from './forward-bench.ts';
+import { benchKeyed } from './keyed-bench.ts';
 import { benchMemory } from './memory-bench.ts';
 import { Peers } from './peers.ts';
 import { benchPool } from './pool-bench.ts';
@@ -28,6 +29,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   eventdev: benchEventdev,
   balance: async () => benchBalance(),
   scale: benchScale,
+  keyed: benchKeyed,
 };
 
 /** Names of all benches. */
