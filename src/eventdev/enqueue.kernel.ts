@@ -46,7 +46,7 @@ import {
   PARALLEL_FLOWS,
   SCHEDULE_PARALLEL,
 } from './layout.ts';
-import { buffer, bufferOrPause, bufferOwned, flowHash, flushOutputs, sendTo } from './output.kernel.ts';
+import { buffer, bufferOrPause, bufferOwned, flowHash, flushOutputs, sendOutput, sendTo } from './output.kernel.ts';
 import { addCounts, count, isOneRun, summarise } from './runs.kernel.ts';
 
 /** What a run of an operation that was checked adds to a tally: `n` in the byte of new, forwarded or released events. */
@@ -107,7 +107,15 @@ function bufferAll(port: u32, device: u32, to: u32, slots: u32, end: u32): void 
       slots += OUTPUT_MAX << 4;
     }
   }
-  for (; slots < end; slots += 16) buffer(port, device, to, slots);
+  let at = load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS);
+  for (; slots < end; slots += 16) {
+    v128.store(at, v128.load(slots));
+    at += 16;
+    if ((at & EVOUTPUT_MASK) !== 0) continue;
+    sendOutput(port, device, to, at);
+    at -= OUTPUT_MAX << 4;
+  }
+  store<u32>(port + (to << 2), at, EVPORT_OUTPUT_ENDS);
 }
 
 function bufferParallel(port: u32, device: u32, queue: u32, slots: u32, end: u32): void {

@@ -32,6 +32,8 @@ export class FlowWatch {
   readonly #tables: Uint8Array;
   readonly #before: Uint8Array;
   readonly #bits: number;
+  /** A table has lanes: with several priorities, each level has as many as there are ports. */
+  readonly #ports: number;
   /** By queue, whether its flows have owners: not those of a single-link queue. */
   readonly #isShared: boolean[];
   /** By queue and port. */
@@ -50,10 +52,11 @@ export class FlowWatch {
       { length: queues },
       (_, queue) => word(EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT) + EVQUEUE_SCHEDULE) !== SCHEDULE_SINGLE_LINK,
     );
-    this.#owned = this.#isShared.map(() => new Array<number>(word(EVDEV_PORTS)).fill(0));
-    for (const [at, owner] of this.#before.entries()) {
+    this.#ports = word(EVDEV_PORTS);
+    this.#owned = this.#isShared.map(() => new Array<number>(this.#ports).fill(0));
+    for (const [at, lane] of this.#before.entries()) {
       const queue = at >>> this.#bits;
-      if (this.#isShared[queue] === true) this.#count(queue, owner, 1);
+      if (this.#isShared[queue] === true) this.#count(queue, lane % this.#ports, 1);
     }
   }
 
@@ -70,10 +73,12 @@ export class FlowWatch {
   #lookAt(queue: number, atMs: number): void {
     const start = queue << this.#bits;
     for (let at = start; at < start + (1 << this.#bits); at++) {
-      const from = this.#before[at] as number;
-      const to = this.#tables[at] as number;
-      if (from === to) continue;
-      this.#before[at] = to;
+      const before = this.#before[at] as number;
+      const lane = this.#tables[at] as number;
+      if (before === lane) continue;
+      this.#before[at] = lane;
+      const from = before % this.#ports;
+      const to = lane % this.#ports;
       this.#count(queue, from, -1);
       this.#count(queue, to, 1);
       this.#moves.push({ atMs, queue, hash: at - start, from, to });

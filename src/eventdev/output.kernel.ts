@@ -59,7 +59,7 @@ export function sendTo(device: u32, to: u32, slots: u32, count: u32): void {
 }
 
 /** Sends the output buffer of lane `to`, which ends at `end`; it has events, and is empty then. */
-function sendOutput(port: u32, device: u32, to: u32, end: u32): void {
+export function sendOutput(port: u32, device: u32, to: u32, end: u32): void {
   const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
   sendTo(device, to, output, (end - output) >> 4);
   store<u32>(port + (to << 2), output, EVPORT_OUTPUT_ENDS);

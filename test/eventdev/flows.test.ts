@@ -36,3 +36,10 @@ test('who owns the flows is counted, and moves are found by comparing', () => {
   expect(watch.moves).toHaveLength(64);
   expect(watch.moves.at(-1)).toMatchObject({ atMs: 4000, queue: 0, hash: 199 });
 });
+
+test('with several priorities, owners are ports all the same', () => {
+  const queues = [0, 128].map((priority) => ({ schedule: 'atomic', priority }) as const);
+  const { arena, device } = eventBench({ ports: 2, queues });
+  const watch = new FlowWatch(arena, device.address);
+  for (const queue of [0, 1]) expect(watch.owned(queue, 0) + watch.owned(queue, 1)).toBe(8192);
+});
