@@ -29,6 +29,7 @@ export interface EventKernels {
   eventdevMaintain(port: number): number;
   eventdevPark(port: number): number;
   eventdevUnpark(port: number): void;
+  eventdevHeld(port: number, slots: number, count: number): number;
 }
 
 /**

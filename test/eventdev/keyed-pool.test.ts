@@ -294,6 +294,8 @@ test('structs cross as plain objects, with keys of all kinds', async () => {
   await expect(pool.run({ ...message, memo: 'x'.repeat(21) })).rejects.toThrow(
     `keyed pool: message: memo="${'x'.repeat(21)}", must be well-formed text of up to 20 bytes of UTF-8`,
   );
+  // @ts-expect-error the type of a message follows from the fields
+  await expect(pool.run({ ...message, ok: 1 })).rejects.toThrow('ok=1, must be true or false');
   await pool.close();
   const none = await KeyedPool.start({
     worker: new URL('../support/keyed-mirror.mjs', import.meta.url),

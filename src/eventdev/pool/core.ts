@@ -1,5 +1,4 @@
 import type { Arena } from '../../memory/arena.ts';
-import { SLOT_EVENT } from '../../memory/layout.ts';
 import { Histogram } from '../../telemetry/histogram.ts';
 import { RingwayError } from '../../util/errors.ts';
 import { EVENT_OP_SHIFT, IN_FLIGHT_MAX, OP_NEW } from '../layout.ts';
@@ -35,8 +34,8 @@ import { TextReader } from './text.ts';
 
 /** New events go to the device in bursts of so many: what one of its output buffers holds. */
 const OUT_BURST = 32;
-/** The upper half of an event's last word: queue and operation. */
-const NEW_WORK = ((OP_NEW << EVENT_OP_SHIFT) | QUEUE_WORK) << ((SLOT_EVENT & 2) << 3);
+/** The last word of a slot: queue and operation in its upper half. */
+const NEW_WORK = ((OP_NEW << EVENT_OP_SHIFT) | QUEUE_WORK) << 16;
 /** Bursts that are settled at once: all there can be. */
 const BURSTS_MAX = IN_FLIGHT_MAX / BURST;
 /** Turns of the event loop without a result before the thread sleeps: to be woken takes as long as some 20 turns. */
@@ -181,7 +180,7 @@ export class PoolCore {
   /** Takes in no more, and fails what is outstanding, for `reason`. Its port is not used again. */
   abandon(reason: RingwayError): void {
     this.refuse(reason);
-    this.#stopped = true;
+    this.stop();
     const { records, stride } = this.#places;
     const free = new Set(this.#free.subarray(0, this.#freeCount));
     const sinks = this.#sinks.splice(0);
@@ -200,7 +199,7 @@ export class PoolCore {
     this.#closed ??= reason;
   }
 
-  /** Ends the wait for rings. */
+  /** Uses its port no more, and waits for no ring. */
   stop(): void {
     this.#stopped = true;
     ringBell(this.#arena, this.#port.address);

@@ -146,10 +146,11 @@ export class KeyedPool<M = unknown, R = unknown> {
    */
   close(options: CloseOptions = {}): Promise<void> {
     const { force = false, signal } = options;
-    if (force || signal?.aborted) this.#abandon();
-    else signal?.addEventListener('abort', () => this.#abandon(), { once: true });
+    const abandon = (): void => this.#abandon();
+    if (force || signal?.aborted) abandon();
+    else signal?.addEventListener('abort', abandon, { once: true });
     this.#closing ??= this.#close();
-    return this.#closing;
+    return this.#closing.finally(() => signal?.removeEventListener('abort', abandon));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,25 +1,16 @@
 import type { Arena } from '../../memory/arena.ts';
-import { EVENT_OP_SHIFT, EVPORT_STATE, MIGRATION_FINISHING, OP_FORWARD } from '../layout.ts';
-import { attachEventPort, type EventPort } from '../port.ts';
+import { EVPORT_STATE, MIGRATION_FINISHING } from '../layout.ts';
+import { attachEventPort, type EventKernels, type EventPort } from '../port.ts';
 import { Bell } from './bell.ts';
 import { clock } from './clock.ts';
 import { type Codec, createCodec } from './codec.ts';
-import { type Failure, failureText } from './errors.ts';
 import {
-  ERROR_BYTES,
-  ERROR_LENGTH,
-  ERROR_TEXT,
-  QUEUE_DONE,
   QUEUE_WORK,
   RECORD_ATTEMPT,
   RECORD_BEGUN,
-  RECORD_DONE,
-  RECORD_ENDED,
-  RECORD_FAILED,
   RECORD_HELD,
   RECORD_KEY,
   RECORD_LENGTH,
-  RECORD_RESULT_LENGTH,
   RECORD_RUNNING,
   RECORD_SEQUENCE,
   RECORD_STATE,
@@ -28,15 +19,12 @@ import {
   WORKER_AT,
   WORKER_BEATS,
   WORKER_DEQUEUED,
-  WORKER_FINISHED,
   WORKER_FLOWS,
   WORKER_HELD,
-  WORKER_OUT,
-  WORKER_OUTGOING,
 } from './layout.ts';
 import { leftBehind } from './left-behind.ts';
+import { Outgoing } from './outgoing.ts';
 import type { WorkerSetup } from './setup.ts';
-import { TextWriter } from './text.ts';
 
 /** What a handler is told beside the message. */
 export interface HandlerContext {
@@ -57,13 +45,7 @@ interface Line {
   next: number;
 }
 
-interface HeldKernel {
-  eventdevHeld(port: number, slots: number, n: number): number;
-}
-
-/** The upper half of an event's last word: queue and operation. */
-const FORWARD_DONE = ((OP_FORWARD << EVENT_OP_SHIFT) | QUEUE_DONE) << 16;
-/** Events of a burst, both ways; fewer are taken when handlers are slow. */
+/** Events of a burst; fewer when handlers are slow. */
 const BURST_MAX = 32;
 /** A burst of handlers that takes longer keeps messages from other workers for nothing; microseconds. */
 const BURST_LONG = 500;
@@ -84,8 +66,7 @@ export class PoolServer {
   readonly #port: EventPort;
   readonly #bell: Bell;
   readonly #messages: Codec;
-  readonly #results: Codec;
-  readonly #errors: TextWriter;
+  readonly #outgoing: Outgoing;
   readonly #f64: Float64Array;
   readonly #words: number;
   /** Flows whose handler has not finished, and what waits for that. */
@@ -97,17 +78,16 @@ export class PoolServer {
   #burst = BURST_MAX;
 
   constructor(arena: Arena, setup: WorkerSetup, handler: Handler) {
-    const { message, result, messageBytes, places, id } = setup;
+    const { message, messageBytes, places, id } = setup;
     this.#arena = arena;
     this.#setup = setup;
     this.#handler = handler;
     this.#port = attachEventPort(arena, setup.port);
     this.#bell = new Bell(arena, setup.port, () => this.#wake());
     this.#messages = createCodec(arena, places.records, message, messageBytes, 'keyed pool: message');
-    this.#results = createCodec(arena, places.records, result, messageBytes, 'keyed pool: result');
-    this.#errors = new TextWriter(arena, places.errors, ERROR_BYTES - ERROR_TEXT);
     this.#f64 = new Float64Array(arena.handle.memory.buffer);
     this.#words = places.workers[id] as number;
+    this.#outgoing = new Outgoing(arena, setup, this.#port);
   }
 
   /** Serves the port, for ever. */
@@ -128,7 +108,7 @@ export class PoolServer {
       if (this.#unfinished > 0) await undefined;
       const now = clock();
       if (this.#unfinished === 0 && now - turn < TURN_AFTER) continue;
-      this.#flush();
+      this.#outgoing.flush();
       await pause();
       turn = clock();
     }
@@ -137,18 +117,15 @@ export class PoolServer {
   /** Brings to an end what the worker before it at this port was at when it died. */
   async #takeOver(died: string): Promise<void> {
     const { outgoing, held } = leftBehind(this.#arena, this.#setup);
-    const slots = this.#words + WORKER_OUT;
-    for (const [i, slot] of outgoing.entries()) this.#arena.u8.copyWithin(slots + i * 16, slot, slot + 16);
-    this.#set(WORKER_OUTGOING, outgoing.length);
     this.#set(WORKER_HELD, held.length);
-    this.#flush();
+    this.#outgoing.takeOver(outgoing);
     const { attempts } = this.#setup;
     // Decided before the first ends: the main thread may use its record again.
     const left = held.map((record) => attempts - (this.#arena.u32[(record + RECORD_ATTEMPT) >>> 2] as number));
     const where = (isRight: (left: number) => boolean): number[] => held.filter((_, i) => isRight(left[i] as number));
     const isLast = (n: number): boolean => n === 1 && attempts > 1;
     const [spent, last, others] = [where((n) => n === 0), where(isLast), where((n) => n > 0 && !isLast(n))];
-    for (const record of spent) this.#fail(record, 'WORKER_DIED', died);
+    for (const record of spent) this.#outgoing.fail(record, 'WORKER_DIED', died);
     // At its last attempt a message is alone, so that no other dies of it.
     for (const record of last) {
       this.#begin(record);
@@ -165,7 +142,7 @@ export class PoolServer {
       this.#port.maintain();
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
-    this.#flush();
+    this.#outgoing.flush();
   }
 
   #word(offset: number): number {
@@ -187,7 +164,7 @@ export class PoolServer {
     for (let i = 0; i < looks; i++) {
       const n = this.#port.dequeue(slots, this.#burst);
       if (n > 0) return n;
-      if (this.#word(WORKER_OUTGOING) > 0) this.#flush();
+      if (this.#outgoing.count > 0) this.#outgoing.flush();
       if (this.#isMigrating() && this.#unfinished > 0) this.#letFlowsMove();
     }
     return 0;
@@ -207,11 +184,11 @@ export class PoolServer {
       u32[slot + 3] = QUEUE_WORK << 16;
       slot += 4;
     }
-    this.#arena.kernels<HeldKernel>().eventdevHeld(this.#setup.port, slots, this.#busy.size);
+    this.#arena.kernels<EventKernels>().eventdevHeld(this.#setup.port, slots, this.#busy.size);
   }
 
   async #sleep(): Promise<void> {
-    this.#flush();
+    this.#outgoing.flush();
     if (!this.#bell.listen()) return pause();
     await new Promise<void>((resolve) => {
       this.#wakeUp = resolve;
@@ -272,14 +249,14 @@ export class PoolServer {
       const message = this.#messages.decode(record + places.messageAt, bytes);
       result = this.#handler(message, { sequence, attempt, worker: id });
     } catch (error) {
-      this.#fail(record, 'HANDLER_FAILED', error);
+      this.#outgoing.fail(record, 'HANDLER_FAILED', error);
       return false;
     }
     if (isThenable(result)) {
       this.#await(record, result);
       return true;
     }
-    this.#complete(record, result);
+    this.#outgoing.complete(record, result);
     return false;
   }
 
@@ -299,11 +276,11 @@ export class PoolServer {
     };
     result.then(
       (value) => {
-        this.#complete(record, value);
+        this.#outgoing.complete(record, value);
         advance();
       },
       (error) => {
-        this.#fail(record, 'HANDLER_FAILED', error);
+        this.#outgoing.fail(record, 'HANDLER_FAILED', error);
         advance();
       },
     );
@@ -319,67 +296,13 @@ export class PoolServer {
     this.#busy.delete(flow);
   }
 
-  #complete(record: number, result: unknown): void {
-    let bytes: number;
-    try {
-      bytes = this.#results.encode(result, record + this.#setup.places.resultAt);
-    } catch (error) {
-      this.#fail(record, 'HANDLER_FAILED', error);
-      return;
-    }
-    this.#arena.u32[(record + RECORD_RESULT_LENGTH) >>> 2] = bytes;
-    this.#finish(record, RECORD_DONE);
-  }
-
-  #fail(record: number, code: Failure['code'], error: unknown): void {
-    const { places } = this.#setup;
-    const at = places.errors + ((record - places.records) / places.stride) * ERROR_BYTES;
-    const text = failureText(code, error, ERROR_BYTES - ERROR_TEXT);
-    const bytes = this.#errors.write(text, at + ERROR_TEXT);
-    this.#arena.u32[(at + ERROR_LENGTH) >>> 2] = bytes;
-    this.#finish(record, RECORD_FAILED);
-  }
-
-  /** Puts the record's event into the outgoing burst. */
-  #finish(record: number, state: number): void {
-    const { u32 } = this.#arena;
-    const { id, places } = this.#setup;
-    if (this.#isSampled(record)) this.#f64[(record + RECORD_ENDED) >>> 3] = clock();
-    const n = this.#word(WORKER_OUTGOING);
-    const slot = (this.#words + WORKER_OUT + (n << 4)) >>> 2;
-    u32[slot] = record;
-    u32[slot + 1] = (record - places.records) / places.stride;
-    u32[slot + 2] = 0;
-    u32[slot + 3] = FORWARD_DONE;
-    // In this order: who comes after a death forwards what is in the burst and done, and runs the rest again.
-    this.#set(WORKER_OUTGOING, n + 1);
-    u32[(record + RECORD_STATE) >>> 2] = state | (id << RECORD_WORKER_SHIFT);
-    const finished = (this.#words + WORKER_FINISHED) >>> 3;
-    this.#f64[finished] = (this.#f64[finished] as number) + 1;
-    this.#add(WORKER_HELD, -1);
-    if (n + 1 === BURST_MAX) this.#enqueue();
-  }
-
-  #enqueue(): void {
-    const n = this.#word(WORKER_OUTGOING);
-    if (n === 0) return;
-    this.#port.enqueue(this.#words + WORKER_OUT, n);
-    this.#set(WORKER_OUTGOING, 0);
-  }
-
-  /** Sends all that is finished. */
-  #flush(): void {
-    this.#enqueue();
-    this.#port.enqueue(this.#words + WORKER_OUT, 0);
-  }
-
   /** The same, when the thread's current work is over. */
   #flushLater(): void {
     if (this.#flushSoon) return;
     this.#flushSoon = true;
     process.nextTick(() => {
       this.#flushSoon = false;
-      this.#flush();
+      this.#outgoing.flush();
     });
   }
 }
