@@ -50,6 +50,15 @@ test('keys keep their order under handlers that take random times, on several wo
   expect(new Set(results.map(({ worker }) => worker)).size).toBe(3);
 });
 
+test('one key that is never idle keeps its order', async () => {
+  const pool = await testPool({ inFlight: 300 });
+  const deeds = ['micro', 'micro', 'echo'];
+  const jobs = Array.from({ length: 3000 }, (_, n) => ({ key: 1, n, deed: deeds[n % 3] as string }));
+  const results = await runAll(pool, jobs);
+  expect(results.map(({ n }) => n)).toEqual(jobs.map(({ n }) => n));
+  expectOrder(results);
+});
+
 test('other keys go on while a handler of one takes long, also where that one is', async () => {
   const pool = await testPool({ workers: 1 });
   const slow = pool.run({ key: 'slow', deed: 'sleep', ms: 400 });
@@ -62,6 +71,30 @@ test('other keys go on while a handler of one takes long, also where that one is
   expect(pool.stats()).toMatchObject({ outstanding: 2, workers: [{ held: 2 }] });
   const [first, after] = [await slow, await second];
   expect(after.from).toBeGreaterThanOrEqual(first.to);
+});
+
+test('keys move away from a busy worker while a handler there waits for something', async () => {
+  const pool = await testPool();
+  let over = false;
+  const ended = (): void => {
+    over = true;
+  };
+  pool.run({ key: 'slow', deed: 'sleep', ms: 4000 }).then(ended, ended);
+  await until(() => pool.stats().workers.some(({ held }) => held === 1));
+  const from = pool.stats().workers.findIndex(({ held }) => held === 1);
+  const echoes = await runAll(
+    pool,
+    Array.from({ length: 300 }, (_, key) => ({ key })),
+  );
+  const keys = echoes.filter(({ worker }) => worker === from).map(({ key }) => key);
+  expect(keys.length).toBeGreaterThan(20);
+  // Only messages of that worker.
+  const moved = (): number => pool.stats().workers[from]?.movedAway ?? 0;
+  while (moved() === 0 && !over) {
+    const jobs = Array.from({ length: 2000 }, (_, n) => ({ key: keys[n % 20] as number, n, deed: 'spin', ms: 0.02 }));
+    expectOrder(await runAll(pool, jobs));
+  }
+  expect([over, pool.stats().workers[from]?.held]).toEqual([false, 1]);
 });
 
 test('unordered messages of one kind run at several workers at once', async () => {
@@ -160,6 +193,35 @@ test('errors of push go to onError, and without it to the next drain', async () 
   await silent.drain();
   await silent.push({ key: 1, deed: 'fail', text: 'three' });
   await expect(silent.close()).rejects.toThrow('three');
+});
+
+test('a pool can be used and closed from where it calls its user', async () => {
+  const seen: unknown[] = [];
+  const pool = await testPool({
+    workers: 1,
+    key(message) {
+      if (message.n === 1) pool.push({ key: 'from key', n: 2 });
+      return message.key;
+    },
+    onError(error) {
+      seen.push(error.code);
+      if (error.code === 'HANDLER_FAILED') pool.close({ force: true });
+    },
+  });
+  await pool.push({ key: 'outer', n: 1 });
+  await pool.drain();
+  expect(pool.stats()).toMatchObject({ taken: 2, finished: 2 });
+  const many = Array.from({ length: 40 }, (_, n) => ({
+    key: n,
+    n: 5,
+    ...(n === 3 ? { deed: 'fail', text: 'last' } : {}),
+  }));
+  const calls = many.map((job, n) => (n % 2 === 1 ? pool.push(job) : pool.run(job)));
+  const settled = await Promise.allSettled(calls);
+  await pool.close();
+  expect(seen.slice(0, 2)).toEqual(['HANDLER_FAILED', 'CLOSED']);
+  expect(settled.at(-2)).toMatchObject({ status: 'rejected', reason: { code: 'CLOSED' } });
+  expect(pool.stats().outstanding).toBe(0);
 });
 
 test('pushMany goes on after a failure, and throws it at its end', async () => {

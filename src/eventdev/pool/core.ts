@@ -63,6 +63,7 @@ export class PoolCore {
   #flushSoon = false;
   #settling = false;
   #stopped = false;
+  #busy = false;
   #sequence = 0;
   /** The bell rings, and otherwise every turn looks; turns in which nothing was found. */
   #listening = false;
@@ -122,13 +123,14 @@ export class PoolCore {
    */
   takeIn(message: unknown, sink: Sink): void {
     if (this.#closed !== undefined) throw this.#closed;
-    const key = this.#flowOf(message);
     const { records, stride, messageAt } = this.#places;
-    // First the record: what a message runs when it is written may push messages too.
+    // First the record: what a message runs when it is looked at and written may push messages too.
     const index = this.#free[--this.#freeCount] as number;
     const record = records + index * stride;
+    let key: number;
     let length: number;
     try {
+      key = this.#flowOf(message);
       length = this.#messages.encode(message, record + messageAt);
     } catch (error) {
       this.#free[this.#freeCount++] = index;
@@ -150,19 +152,21 @@ export class PoolCore {
     if (this.#settling || this.#stopped) return 0;
     this.#settling = true;
     let total = 0;
-    for (let burst = 0; burst < bursts; burst++) {
+    // A sink may close the pool by force.
+    for (let burst = 0; burst < bursts && !this.#stopped; burst++) {
       const n = this.#port.dequeue(this.#in, BURST);
       if (n === 0) break;
-      for (let slot = this.#in; slot < this.#in + n * 16; slot += 16) this.#settleOne(slot);
+      const end = this.#in + n * 16;
+      for (let slot = this.#in; slot < end && !this.#stopped; slot += 16) this.#settleOne(slot);
       total += n;
     }
     this.#settling = false;
-    if (total === 0) return 0;
+    if (total === 0 || this.#stopped) return 0;
     this.#wake();
     this.finished += total;
     // With as many messages as there are credits, some may have found none.
     if (this.#outCount > 0) this.flush();
-    if (this.outstanding === 0) this.onBusy(false);
+    if (this.outstanding === 0) this.#setBusy(false);
     return total;
   }
 
@@ -183,14 +187,15 @@ export class PoolCore {
     this.stop();
     const { records, stride } = this.#places;
     const free = new Set(this.#free.subarray(0, this.#freeCount));
-    const sinks = this.#sinks.splice(0);
+    const sinks = this.#sinks.slice();
+    this.#sinks.fill(NOBODY);
     this.#freeCount = this.#options.inFlight;
     for (const [index, sink] of sinks.entries()) {
       if (free.has(index)) continue;
       this.failed++;
       sink.failed(abandonedError(reason, this.messageAt(records + index * stride)));
     }
-    this.onBusy(false);
+    this.#setBusy(false);
     this.onSettled();
   }
 
@@ -217,6 +222,11 @@ export class PoolCore {
     );
   }
 
+  #setBusy(busy: boolean): void {
+    this.#busy = busy;
+    this.onBusy(busy);
+  }
+
   #writeRecord(record: number, key: number, length: number): void {
     const { u32 } = this.#arena;
     const sequence = ++this.#sequence;
@@ -228,7 +238,7 @@ export class PoolCore {
     u32[(record + RECORD_LENGTH) >>> 2] = length;
     // One in a burst is sampled: a clock costs more than the rest of this.
     this.#f64[(record + RECORD_TAKEN) >>> 3] = this.#outCount === 0 ? clock() : 0;
-    if (this.outstanding === 1) this.onBusy(true);
+    if (!this.#busy) this.#setBusy(true);
   }
 
   /** Adds an event to the burst that is gathered. */

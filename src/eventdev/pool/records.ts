@@ -1,6 +1,5 @@
 import type { Arena } from '../../memory/arena.ts';
 import { alignUp } from '../../util/bits.ts';
-
 import { IN_FLIGHT_MAX } from '../layout.ts';
 import type { EventDeviceOptions } from '../options.ts';
 import { eventDeviceBytes } from '../sizes.ts';

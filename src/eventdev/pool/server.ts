@@ -49,6 +49,8 @@ interface Line {
 const BURST_MAX = 32;
 /** A burst of handlers that takes longer keeps messages from other workers for nothing; microseconds. */
 const BURST_LONG = 500;
+/** Messages that have left a line when their places are given up. */
+const LINE_MAX = 256;
 /** How long the event loop waits for its turn at most, in microseconds. */
 const TURN_AFTER = 5000;
 /** Looks for new events before the thread sleeps, some 40 µs: waking it takes 25, and 3 of its waker's time. */
@@ -274,7 +276,7 @@ export class PoolServer {
       this.#set(WORKER_AT, 0);
       this.#flushLater();
     };
-    result.then(
+    Promise.resolve(result).then(
       (value) => {
         this.#outgoing.complete(record, value);
         advance();
@@ -291,12 +293,15 @@ export class PoolServer {
     const line = this.#busy.get(flow) as Line;
     while (line.next < line.records.length) {
       const record = line.records[line.next++] as number;
+      // The line of a key that is never idle would grow for ever.
+      if (line.next === LINE_MAX) line.records.splice(0, LINE_MAX);
+      line.next %= LINE_MAX;
       if (this.#begin(record)) return;
     }
     this.#busy.delete(flow);
   }
 
-  /** The same, when the thread's current work is over. */
+  /** Sends what has ended, when the thread's current work is over. */
   #flushLater(): void {
     if (this.#flushSoon) return;
     this.#flushSoon = true;
