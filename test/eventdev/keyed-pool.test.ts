@@ -287,6 +287,25 @@ test('a signal withdraws what waits for room, and leaves what was taken in', asy
   expect(pool.stats()).toMatchObject({ taken: 1, finished: 1, failed: 0 });
 });
 
+test('a source that never answers keeps nobody waiting when nothing is wanted of it', async () => {
+  const pool = await testPool({ workers: 1 });
+  async function* source(): AsyncGenerator<Job> {
+    yield { key: 1, n: 1 };
+    await new Promise(() => {});
+  }
+  for await (const burst of pool.pushMany(source())) {
+    expect(burst).toMatchObject([{ n: 1 }]);
+    break;
+  }
+  const control = new AbortController();
+  const bursts = pool.pushMany(source(), { signal: control.signal });
+  await bursts.next();
+  const asked = bursts.next();
+  control.abort(new Error('enough'));
+  await expect(asked).rejects.toThrow('enough');
+  expect(await bursts.next()).toEqual({ done: true, value: undefined });
+});
+
 test('a closed pool takes in nothing, and has finished what it took in', async () => {
   const pool = await testPool();
   const results = Array.from({ length: 50 }, (_, key) => pool.run({ key, deed: 'sleep', ms: 20 }));

@@ -56,9 +56,14 @@ export class PoolIntake {
     return this.#wait(message, sink, signal);
   }
 
-  /** Tells of a burst of messages that have ended: with more at once, workers would run out of messages meanwhile. */
-  settle(): void {
-    if (this.#core.settle(1) > 0) this.#settled();
+  /**
+   * Tells of a burst of messages that have ended: with more at once, workers would run out of messages meanwhile. Returns
+   * how many.
+   */
+  settle(): number {
+    const n = this.#core.settle(1);
+    if (n > 0) this.#settled();
+    return n;
   }
 
   /** Calls `changed` whenever messages have ended. */

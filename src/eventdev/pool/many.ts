@@ -2,7 +2,7 @@ import type { MessageError } from './errors.ts';
 import type { PoolIntake } from './intake.ts';
 import type { Sink } from './sinks.ts';
 
-/** Bursts that are handed out before the event loop gets its turn. */
+/** Bursts that are settled before the event loop gets its turn. */
 const BURSTS_PER_TURN = 32;
 
 /** The results of `pushMany`, in bursts. */
@@ -76,13 +76,15 @@ export class ManyRun implements ResultBursts<unknown>, Sink {
         throw this.#signal.reason;
       }
       this.#fill();
-      this.#intake.settle();
-      if (this.#results.length > 0) return { done: false, value: await this.#take() };
+      const n = this.#intake.settle();
+      if (n > 0 && ++this.#bursts % BURSTS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (this.#results.length > 0) return { done: false, value: this.#take() };
       if (this.#exhausted && this.#unfinished === 0) {
         this.#end();
         if (this.#failure !== undefined) throw this.#failure.reason;
         break;
       }
+      if (n > 0) continue;
       await new Promise<void>((resolve) => {
         this.#wakeUps.push(resolve);
       });
@@ -94,8 +96,11 @@ export class ManyRun implements ResultBursts<unknown>, Sink {
     if (!this.#over) {
       this.#end();
       this.wanted = false;
-      if (!this.#exhausted) await this.#source.return?.();
+      const returned = this.#exhausted ? undefined : this.#source.return?.();
       this.#exhausted = true;
+      // A source that is asked answers first, if ever: nobody waits for that.
+      if (this.#asked) Promise.resolve(returned).catch(() => {});
+      else await returned;
     }
     return { done: true, value: undefined };
   }
@@ -114,10 +119,9 @@ export class ManyRun implements ResultBursts<unknown>, Sink {
   }
 
   /** The results that are there. */
-  async #take(): Promise<unknown[]> {
+  #take(): unknown[] {
     const results = this.#results;
     this.#results = [];
-    if (++this.#bursts % BURSTS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
     return results;
   }
 
