@@ -61,7 +61,7 @@ test('one key that is never idle keeps its order', async () => {
 
 test('other keys go on while a handler of one takes long, also where that one is', async () => {
   const pool = await testPool({ workers: 1 });
-  const slow = pool.run({ key: 'slow', deed: 'sleep', ms: 400 });
+  const slow = pool.run({ key: 'slow', deed: 'sleep', ms: 800 });
   const second = pool.run({ key: 'slow', n: 2 });
   const results = await runAll(
     pool,
@@ -79,7 +79,7 @@ test('keys move away from a busy worker while a handler there waits for somethin
   const ended = (): void => {
     over = true;
   };
-  pool.run({ key: 'slow', deed: 'sleep', ms: 4000 }).then(ended, ended);
+  pool.run({ key: 'slow', deed: 'sleep', ms: 15_000 }).then(ended, ended);
   await until(() => pool.stats().workers.some(({ held }) => held === 1));
   const from = pool.stats().workers.findIndex(({ held }) => held === 1);
   const echoes = await runAll(
@@ -101,7 +101,7 @@ test('unordered messages of one kind run at several workers at once', async () =
   const pool = await testPool({ order: 'unordered' });
   const results = await runAll(
     pool,
-    Array.from({ length: 40 }, (_, n) => ({ key: 1, n, deed: 'sleep', ms: 20 })),
+    Array.from({ length: 40 }, (_, n) => ({ key: 1, n, deed: 'sleep', ms: 100 })),
   );
   expect(new Set(results.map(({ worker }) => worker)).size).toBe(2);
   expect(Math.max(...results.map(({ from }) => from))).toBeLessThan(Math.min(...results.map(({ to }) => to)));
@@ -109,7 +109,7 @@ test('unordered messages of one kind run at several workers at once', async () =
 
 test('push waits for room, and keeps one promise while there is some', async () => {
   const pool = await testPool({ workers: 1, inFlight: 4 });
-  const pushes = Array.from({ length: 4 }, (_, n) => pool.push({ key: n, deed: 'sleep', ms: 150 }));
+  const pushes = Array.from({ length: 4 }, (_, n) => pool.push({ key: n, deed: 'sleep', ms: 400 }));
   expect(new Set(pushes).size).toBe(1);
   let taken = 0;
   const waiting = [5, 6].map((key) => pool.push({ key, n: key }).then(() => taken++));
@@ -323,7 +323,7 @@ test('a handler that does not come back is named, the others go on, and close ca
   const pool = await testPool({ onUnattended: (worker) => seen.push(worker) });
   const stuck = pool.run({ key: 'stuck', deed: 'spin', ms: 60_000 });
   const behind = pool.run({ key: 'stuck' });
-  await until(() => seen.length > 0, 1500);
+  await until(() => seen.length > 0, 2500);
   const [{ worker }] = seen as [{ worker: number }];
   expect(seen).toMatchObject([{ message: { key: 'stuck', sequence: 1, attempt: 1 } }]);
   expect(pool.stats().workers[worker]?.unattended).toMatchObject({ message: { key: 'stuck', sequence: 1 } });
