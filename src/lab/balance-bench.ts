@@ -39,7 +39,7 @@ const slowStart: Rates = (ns, homeOf) => {
 };
 
 const bursts: Rates = (ns) => {
-  // Three flows take 5 ms in turn for 90 % of a worker, beside a tenth of that in small ones.
+  // Each of three flows in turn sends twice as much for 5 ms: 60 % of a worker, 30 % else; small ones 40 % together.
   const turn = Math.floor(ns / (5 * MS)) % 3;
   const background = EventWorld.zipf(FLOWS, 0.2 * WORKERS * CAPACITY, 0);
   return background.map((rate, flow) => (flow < 3 ? rate + (flow === turn ? 0.6 : 0.3) * CAPACITY : rate));
