@@ -41,14 +41,14 @@ test.each<[LinkFault, RegExp]>([
   ['fast path too early', /is at ports|came instead of/],
 ])('it is found when the %s', (fault, reason) => {
   const bench = new EventSimulation({ ports: 2, events: 10, links: true, fault });
-  expectFound(explorePlanted(bench.simulation, 300), reason);
+  expectFound(explorePlanted(bench.simulation, 100), reason);
 });
 
 test('it is found when a move drains but the first priority’s ring', async () => {
   const mutation = { file, from: 'if (!isDrained(port, level)) return;', to: 'if (!isDrained(port, 0)) return;' };
   const arena = await mutantArena([mutation]);
   const bench = new EventSimulation({ ports: 3, events: 20, priorities: true, arena });
-  expectFound(explorePlanted(bench.simulation, 300), /came instead of|no end/);
+  expectFound(explorePlanted(bench.simulation, 100), /came instead of|no end/);
 });
 
 test('it is found when flows of atomic queues leave an unlinked port as those of parallel ones do', async () => {
@@ -60,7 +60,7 @@ test('it is found when flows of atomic queues leave an unlinked port as those of
     moves: false,
     arena: await mutantArena([mutation]),
   });
-  expectFound(explorePlanted(bench.simulation, 300), /is at ports|came instead of/);
+  expectFound(explorePlanted(bench.simulation, 100), /is at ports|came instead of/);
 });
 
 test.each([
@@ -76,7 +76,7 @@ test.each([
 test('it is found when flows move of which the application holds events', async () => {
   const mutation = { file: 'eventdev/held.kernel.ts', from: 'if (at < moving) keep(port, at);', to: '' };
   const bench = new EventSimulation({ ports: 3, events: 20, holds: true, arena: await mutantArena([mutation]) });
-  expectFound(explorePlanted(bench.simulation, 300), /is at ports|came instead of/);
+  expectFound(explorePlanted(bench.simulation, 100), /is at ports|came instead of/);
 });
 
 test.each<[string, Mutation, number, RegExp]>([

@@ -31,5 +31,5 @@ test.each<[string, Mutation, RegExp]>([
   ],
 ])('it is found when %s', async (_, mutation, reason) => {
   const bench = new EventPipeline({ ports: 3, flows: 2, events: 30, arena: await mutantArena([mutation]) });
-  expectFound(explorePlanted(bench.simulation, 300), reason);
+  expectFound(explorePlanted(bench.simulation, 60), reason);
 });
