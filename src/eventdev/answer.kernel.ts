@@ -5,7 +5,7 @@ import { SLOT_EVENT } from '../memory/layout.ts';
 import { background, needsBackground } from './background.kernel.ts';
 import { giveCredits, takeCredits } from './credits.kernel.ts';
 import { countDequeued } from './dequeue.kernel.ts';
-import { bufferOne } from './enqueue.kernel.ts';
+import { bufferBurst } from './enqueue.kernel.ts';
 import {
   BACKGROUND_OPS,
   EVDEV_LEVELS,
@@ -50,7 +50,7 @@ import { turnBusy, turnIdle } from './load.kernel.ts';
 import { stashMoving } from './move.kernel.ts';
 import { anyReady, drainAll, holdOthers, takeOrdered } from './ordered.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
-import { count } from './runs.kernel.ts';
+import { count, summarise } from './runs.kernel.ts';
 
 /** The place of the event that was held since `index`; 0 when it is of a queue that is not ordered. */
 function heldAt(port: u32, index: u32): u32 {
@@ -162,20 +162,27 @@ function finish(port: u32, device: u32, place: u32, slot: u32): void {
   atomic.store<u32>(place, isSent ? PLACE_DONE : PLACE_RELEASED, PLACE_STATE);
 }
 
-/** Sends one event of a burst on. */
-function enqueueHeld(port: u32, device: u32, slot: u32): void {
+/** The place that an event of a burst answers for, which is held no longer; 0 when it is none of an ordered queue. */
+function placeAnswered(port: u32, slot: u32): u32 {
   const event: u32 = load<u16>(slot, SLOT_EVENT);
   const op = (event >> EVENT_OP_SHIFT) & EVENT_OP_MASK;
   const tail = load<u32>(port, EVPORT_HELD_TAIL);
-  if ((op === OP_FORWARD || op === OP_RELEASE) && tail !== load<u32>(port, EVPORT_HELD_HEAD)) {
-    store<u32>(port, tail + 1, EVPORT_HELD_TAIL);
-    const place = heldAt(port, tail);
-    if (place !== 0) {
-      finish(port, device, place, slot);
-      return;
-    }
+  if ((op !== OP_FORWARD && op !== OP_RELEASE) || tail === load<u32>(port, EVPORT_HELD_HEAD)) return 0;
+  store<u32>(port, tail + 1, EVPORT_HELD_TAIL);
+  return heldAt(port, tail);
+}
+
+/** Sends the events of a burst on: answers of ordered queues to their places, what is between them as any burst. */
+function sendAnswers(port: u32, device: u32, slots: u32, end: u32): void {
+  let others = slots;
+  for (; slots < end; slots += 16) {
+    const place = placeAnswered(port, slots);
+    if (place === 0) continue;
+    if (others < slots) bufferBurst(port, device, others, slots, summarise(others, slots));
+    finish(port, device, place, slots);
+    others = slots + 16;
   }
-  bufferOne(port, device, slot);
+  if (others < end) bufferBurst(port, device, others, end, summarise(others, end));
 }
 
 /** `enqueue` of a device with ordered queues: the forwards and releases are of the events held longest, in their order. */
@@ -194,7 +201,7 @@ export function enqueueOrdered(port: u32, slots: u32, n: u32): u32 {
   store<u32>(port, ops + n + 1, EVPORT_OPS);
   const end = slots + (n << 4);
   const isAdmitted = admitHeld(port, device, slots, end);
-  if (isAdmitted) for (; slots < end; slots += 16) enqueueHeld(port, device, slots);
+  if (isAdmitted) sendAnswers(port, device, slots, end);
   drainAll(port, device);
   return isAdmitted ? n : 0;
 }

@@ -228,12 +228,12 @@ function bufferAny(port: u32, device: u32, slots: u32, end: u32, summary: u32): 
 }
 
 /** The same for one event. */
-export function bufferOne(port: u32, device: u32, slot: u32): void {
+function bufferOne(port: u32, device: u32, slot: u32): void {
   bufferAny(port, device, slot, slot + 16, summarise(slot, slot + 16));
 }
 
 /** Sends the events of a burst on. */
-function bufferBurst(port: u32, device: u32, slots: u32, end: u32, summary: u32): void {
+export function bufferBurst(port: u32, device: u32, slots: u32, end: u32, summary: u32): void {
   if (isOneRun(summary)) bufferAny(port, device, slots, end, summary);
   else if (load<u32>(port, EVPORT_PAUSED_COUNT) === 0) bufferDirect(port, device, slots, end, summary);
   else for (; slots < end; slots += 16) bufferOne(port, device, slots);

@@ -72,46 +72,58 @@ function wakeOne(device: u32, queue: u32): void {
 /** Puts a run of events into the ring of their ordered queue. Their order is that of the claims. */
 export function sendOrdered(device: u32, queue: u32, slots: u32, end: u32): void {
   const ring = ringOf(device, queue);
+  const n = (end - slots) >> 4;
   // Each event has a credit, and the ring a place for every credit there is: no need to look for room.
-  let index = atomic.add<u32>(ring, (end - slots) >> 4, ORDERED_HEAD);
-  for (; slots < end; slots += 16) {
-    const place = placeOf(ring, index);
-    assert(atomic.load<u32>(place, PLACE_STATE) === PLACE_FREE);
-    v128.store(place, v128.load(slots), PLACE_EVENT);
-    atomic.store<u32>(place, PLACE_READY, PLACE_STATE);
-    index++;
+  const first = atomic.add<u32>(ring, n, ORDERED_HEAD);
+  // The first of them last, and with an atomic store: who reads on from there finds the others written.
+  for (let i = n - 1; i > 0; i--) {
+    const place = placeOf(ring, first + i);
+    assert(load<u32>(place, PLACE_STATE) === PLACE_FREE);
+    v128.store(place, v128.load(slots + (i << 4)), PLACE_EVENT);
+    store<u32>(place, PLACE_READY, PLACE_STATE);
   }
+  const place = placeOf(ring, first);
+  assert(load<u32>(place, PLACE_STATE) === PLACE_FREE);
+  v128.store(place, v128.load(slots), PLACE_EVENT);
+  atomic.store<u32>(place, PLACE_READY, PLACE_STATE);
   wakeOne(device, queue);
-}
-
-/** Remembers the place of an event that the application gets; 0 for one of another queue. */
-function hold(port: u32, place: u32): void {
-  const head = load<u32>(port, EVPORT_HELD_HEAD);
-  store<u32>(load<u32>(port, EVPORT_HELD) + ((head & load<u32>(port, EVPORT_HELD_MASK)) << 2), place);
-  store<u32>(port, head + 1, EVPORT_HELD_HEAD);
 }
 
 /** Remembers `n` events of queues that are not ordered. */
 export function holdOthers(port: u32, n: u32): void {
-  for (; n > 0; n--) hold(port, 0);
+  const held = load<u32>(port, EVPORT_HELD);
+  const mask = load<u32>(port, EVPORT_HELD_MASK);
+  let head = load<u32>(port, EVPORT_HELD_HEAD);
+  for (; n > 0; n--) store<u32>(held + ((head++ & mask) << 2), 0);
+  store<u32>(port, head, EVPORT_HELD_HEAD);
+}
+
+/** Copies `n` events, which the port has claimed, from the place of index `from` on, and remembers their places. */
+function readPlaces(port: u32, ring: u32, from: u32, target: u32, n: u32): void {
+  const held = load<u32>(port, EVPORT_HELD);
+  const mask = load<u32>(port, EVPORT_HELD_MASK);
+  const state = PLACE_HELD | (load<u32>(port, EVPORT_ID) << PLACE_HOLDER_SHIFT);
+  let head = load<u32>(port, EVPORT_HELD_HEAD);
+  for (let i: u32 = 0; i < n; i++) {
+    const place = placeOf(ring, from + i);
+    v128.store(target + (i << 4), v128.load(place, PLACE_EVENT));
+    // For those who ask what the queue waits for; nobody else looks at it before it is finished.
+    store<u32>(place, state, PLACE_STATE);
+    store<u32>(held + ((head++ & mask) << 2), place);
+  }
+  store<u32>(port, head, EVPORT_HELD_HEAD);
 }
 
 /** Takes up to `limit` events of a queue to `target`. Returns how many. */
 function takeFrom(port: u32, device: u32, queue: u32, target: u32, limit: u32): u32 {
   const ring = ringOf(device, queue);
-  const id = load<u32>(port, EVPORT_ID);
   for (let tries: u32 = 0; tries < TRIES_MAX; tries++) {
     const from = atomic.load<u32>(ring, ORDERED_TAKE);
     let n: u32 = 0;
     while (n < limit && atomic.load<u32>(placeOf(ring, from + n), PLACE_STATE) === PLACE_READY) n++;
     if (n === 0) return 0;
     if (atomic.cmpxchg<u32>(ring, from, from + n, ORDERED_TAKE) !== from) continue;
-    for (let i: u32 = 0; i < n; i++) {
-      const place = placeOf(ring, from + i);
-      v128.store(target + (i << 4), v128.load(place, PLACE_EVENT));
-      atomic.store<u32>(place, PLACE_HELD | (id << PLACE_HOLDER_SHIFT), PLACE_STATE);
-      hold(port, place);
-    }
+    readPlaces(port, ring, from, target, n);
     // What it leaves, others may take: senders wake one port only.
     if (atomic.load<u32>(placeOf(ring, from + n), PLACE_STATE) === PLACE_READY) wakeOne(device, queue);
     return n;
@@ -193,11 +205,11 @@ function drainPlaces(port: u32, device: u32, ring: u32, left: u32): u32 {
       ended++;
     }
     // Before its credit goes on: who gets that may claim the place.
-    atomic.store<u32>(place, PLACE_FREE, PLACE_STATE);
+    store<u32>(place, PLACE_FREE, PLACE_STATE);
     index++;
-    atomic.store<u32>(ring, index, ORDERED_DRAIN);
     if (state === PLACE_DONE) sendOn(port, device, port + EVPORT_LEAVING);
   }
+  atomic.store<u32>(ring, index, ORDERED_DRAIN);
   if (ended > 0) giveCredits(port, device, ended);
   count(port + EVPORT_DRAINED, before - left);
   return left;
