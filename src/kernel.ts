@@ -1,3 +1,7 @@
+import {
+  dequeueOrdered as eventdevDequeueOrdered,
+  enqueueOrdered as eventdevEnqueueOrdered,
+} from './eventdev/answer.kernel.ts';
 import { maintain as eventdevMaintain } from './eventdev/background.kernel.ts';
 import { dequeue as eventdevDequeue } from './eventdev/dequeue.kernel.ts';
 import { enqueue as eventdevEnqueue } from './eventdev/enqueue.kernel.ts';
@@ -75,8 +79,10 @@ export {
   eventdevDequeue,
   eventdevDequeueLevels,
   eventdevDequeueOne,
+  eventdevDequeueOrdered,
   eventdevEnqueue,
   eventdevEnqueueOne,
+  eventdevEnqueueOrdered,
   eventdevHeld,
   eventdevMaintain,
   eventdevPark,

@@ -6,10 +6,12 @@ import {
   BACKGROUND_OPS,
   CLOCK_EVERY_MAX,
   CLOCK_MIN_NS,
+  EVDEV_ORDERED,
   EVPORT_BUSY,
   EVPORT_CLOCK_EVERY,
   EVPORT_CLOCK_IN,
   EVPORT_CONTROL,
+  EVPORT_DEVICE,
   EVPORT_LAST_BACKGROUND,
   EVPORT_NOW,
   EVPORT_OPS,
@@ -22,6 +24,7 @@ import {
 } from './layout.ts';
 import { updateLoad } from './load.kernel.ts';
 import { handleControl, pauseEverywhere, tryMove } from './move.kernel.ts';
+import { drainAll } from './ordered.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
 
 /** True when there is a message for the port, or a step that its migration can take. */
@@ -83,6 +86,8 @@ export function background(port: u32): bool {
 /** Does a port's background work without events. Returns 0, or NEEDS_TIME. */
 export function maintain(port: u32): u32 {
   if (needsBackground(port) && !background(port)) return NEEDS_TIME;
+  const device = load<u32>(port, EVPORT_DEVICE);
+  if (load<u32>(device, EVDEV_ORDERED) !== 0) drainAll(port, device);
   store<u32>(port, 0, EVPORT_TIMED);
   store<u32>(port, load<u32>(port, EVPORT_OPS) + 1, EVPORT_OPS);
   return 0;

@@ -6,8 +6,9 @@ import type { CheckedOptions, Schedule } from './options.ts';
  * that means the same.
  */
 export interface EventCapabilities {
-  /** It has a queue of that schedule (ATOMIC, PARALLEL). */
+  /** It has a queue of that schedule (ATOMIC, ORDERED, PARALLEL). */
   readonly atomic: boolean;
+  readonly ordered: boolean;
   readonly parallel: boolean;
   readonly singleLink: boolean;
   /** Queues have different priorities (QUEUE_QOS). */
@@ -26,7 +27,7 @@ export interface EventCapabilities {
   readonly carriesFlowId: boolean;
   /** Ports may leave the release of events to the application (IMPLICIT_RELEASE_DISABLE). */
   readonly implicitReleaseDisable: boolean;
-  /** Events may be forwarded and released in another order than that of their dequeue (INDEPENDENT_ENQ). */
+  /** Events may be forwarded and released in another order than that of their dequeue: not with ordered queues (INDEPENDENT_ENQ). */
   readonly independentEnqueue: boolean;
   /** A dequeue may wait for events. */
   readonly dequeueTimeout: boolean;
@@ -41,6 +42,7 @@ export function capabilitiesOf(arena: Arena, { queues, levels }: CheckedOptions)
   const has = (schedule: Schedule): boolean => queues.some((queue) => queue.schedule === schedule);
   return {
     atomic: has('atomic'),
+    ordered: has('ordered'),
     parallel: has('parallel'),
     singleLink: has('single-link'),
     queuePriorities: levels.length > 1,
@@ -51,7 +53,7 @@ export function capabilitiesOf(arena: Arena, { queues, levels }: CheckedOptions)
     runtimeLinks: queues.some(({ schedule }) => schedule !== 'single-link'),
     carriesFlowId: true,
     implicitReleaseDisable: true,
-    independentEnqueue: true,
+    independentEnqueue: !has('ordered'),
     dequeueTimeout: true,
     maintenanceFree: false,
     otherProcesses: arena.handle.path !== undefined,

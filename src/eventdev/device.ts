@@ -19,6 +19,8 @@ import {
   EVDEV_LEVELS,
   EVDEV_ON_LOAN,
   EVDEV_ONES,
+  EVDEV_ORDERED,
+  EVDEV_ORDERED_RINGS,
   EVDEV_PORTS,
   EVDEV_QUEUE_ENTRIES,
   EVDEV_QUEUES,
@@ -35,6 +37,8 @@ import {
   EVPORT_DEQUEUE_DEPTH,
   EVPORT_DEVICE,
   EVPORT_ENQUEUE_DEPTH,
+  EVPORT_HELD,
+  EVPORT_HELD_MASK,
   EVPORT_ID,
   EVPORT_IMPLICIT_RELEASE,
   EVPORT_LAST_BACKGROUND,
@@ -58,6 +62,7 @@ import {
   OP_NEW,
   QUEUES_MAX,
   SCHEDULE_ATOMIC,
+  SCHEDULE_ORDERED,
   SCHEDULE_PARALLEL,
   SCHEDULE_SINGLE_LINK,
   STRATEGY_FLOW_GROUP,
@@ -72,7 +77,9 @@ import {
   type EventQueueOptions,
   type Migration,
   PRIORITY_DEFAULT,
+  type Schedule,
 } from './options.ts';
+import { type OrderedStatus, orderedEvents, orderedStatus, resetOrdered } from './ordered.ts';
 import { type Sizes, sizesOf } from './sizes.ts';
 import { type MigrationStatus, migrationsOf, type UnattendedPort, unattendedPorts } from './status.ts';
 import { EventXstats } from './xstats.ts';
@@ -81,8 +88,12 @@ const SCHEDULE_WORDS = {
   atomic: SCHEDULE_ATOMIC,
   parallel: SCHEDULE_PARALLEL,
   'single-link': SCHEDULE_SINGLE_LINK,
+  ordered: SCHEDULE_ORDERED,
 } as const;
 const STRATEGY_WORDS = { 'flow-group': STRATEGY_FLOW_GROUP, 'single-flow': STRATEGY_SINGLE_FLOW } as const;
+/** True when an event's place follows from its flow. */
+const isDirect = (schedule: Schedule): boolean => SCHEDULE_WORDS[schedule] < SCHEDULE_PARALLEL;
+
 /** An event device: queues, and ports that serve them. Made with `createEventDevice`; only its thread configures it. */
 export class EventDevice {
   readonly #arena: Arena;
@@ -106,6 +117,7 @@ export class EventDevice {
         EVDEV_BLOCKS,
         arena.allocate(`${name} ports`, this.#sizes.portBytes * ports.length, 1 << EVOUTPUT_SHIFT),
       );
+      if (this.#sizes.orderedBytes > 0) this.#writeOrdered(arena.allocate(`${name} ordered`, this.#sizes.orderedBytes));
     } catch (error) {
       this.#releaseRegions();
       throw error;
@@ -224,6 +236,7 @@ export class EventDevice {
     for (let queue = 0; queue < this.queues; queue++) this.#writeQueue(queue, random);
     this.#writeDirect();
     for (let id = 0; id < this.ports; id++) this.#resetPort(id, random);
+    for (const ring of this.#orderedRings()) resetOrdered(this.#arena, ring, this.#sizes.places);
     Atomics.store(this.#arena.u32, (this.address + EVDEV_ON_LOAN) >>> 2, 0);
     Atomics.store(this.#arena.u32, (this.address + EVDEV_RUNNING) >>> 2, 1);
   }
@@ -239,6 +252,7 @@ export class EventDevice {
     for (let id = 0; id < this.ports; id++) {
       for (const slot of this.#waiting(id)) flush?.(slot);
     }
+    for (const ring of this.#orderedRings()) for (const slot of orderedEvents(this.#arena, ring)) flush?.(slot);
   }
 
   /** Gives its regions back to the arena. @throws RingwayError `BUSY` when it is started. */
@@ -259,6 +273,11 @@ export class EventDevice {
   /** Ports that are moving flows at the moment, and who each waits for. None when the device is not started. */
   migrations(): MigrationStatus[] {
     return this.running ? migrationsOf(this.#arena, this.address) : [];
+  }
+
+  /** How each ordered queue stands, and which port it waits for. None when the device is not started. */
+  orderedQueues(): OrderedStatus[] {
+    return this.running ? orderedStatus(this.#arena, this.address) : [];
   }
 
   /** Address of port `id`, for `attachEventPort`. @throws RingwayError `BAD_ARGUMENT` when there is no such port. */
@@ -288,6 +307,28 @@ export class EventDevice {
       const output = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
       yield* run(output, (word(EVPORT_OUTPUT_ENDS + to * 4) - output) >>> SLOT_SHIFT);
     }
+  }
+
+  /** Where the rings of ordered queues lie from `region` on, and behind them those of what ports hold. */
+  #writeOrdered(region: number): void {
+    const { orderedRingBytes, heldBytes } = this.#sizes;
+    let at = region;
+    for (const [queue, { schedule }] of this.#options.queues.entries()) {
+      if (schedule !== 'ordered') continue;
+      this.#write(EVDEV_ORDERED_RINGS + queue * 4, at);
+      this.#write(EVDEV_ORDERED, this.#read(EVDEV_ORDERED) + 1);
+      at += orderedRingBytes;
+    }
+    for (let id = 0; id < this.ports; id++) {
+      const block = this.#read(EVDEV_BLOCKS) + id * this.#sizes.portBytes;
+      this.#arena.u32[(block + EVPORT_HELD) >>> 2] = at + id * heldBytes;
+    }
+  }
+
+  #orderedRings(): number[] {
+    return this.#options.queues
+      .map((_, queue) => this.#read(EVDEV_ORDERED_RINGS + queue * 4))
+      .filter((ring) => ring > 0);
   }
 
   #writeDevice(): void {
@@ -339,7 +380,8 @@ export class EventDevice {
     const linked = this.links(queue);
     const entry = EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT);
     this.#write(entry + EVQUEUE_SCHEDULE, SCHEDULE_WORDS[queues[queue]?.schedule ?? 'atomic']);
-    const level = this.#options.levels.indexOf(queues[queue]?.priority ?? PRIORITY_DEFAULT);
+    // An ordered queue has no level, and no use for one.
+    const level = Math.max(0, this.#options.levels.indexOf(queues[queue]?.priority ?? PRIORITY_DEFAULT));
     this.#write(entry + EVQUEUE_LANE, level * this.ports);
     this.#links.write(queue);
     const table = this.#read(EVDEV_TABLES) + (queue << flowHashBits);
@@ -352,13 +394,13 @@ export class EventDevice {
   #writeDirect(): void {
     const words = [0, 0];
     for (const [queue, { schedule }] of this.#options.queues.entries()) {
-      for (const op of schedule === 'parallel' ? [] : [OP_NEW, OP_FORWARD]) {
+      for (const op of isDirect(schedule) ? [OP_NEW, OP_FORWARD] : []) {
         const bit = queue | (op << EVENT_OP_SHIFT);
         words[bit >>> 5] = ((words[bit >>> 5] ?? 0) | (1 << (bit & 31))) >>> 0;
       }
     }
     this.#arena.u32.set(words, (this.address + EVDEV_DIRECT) >>> 2);
-    this.#write(EVDEV_ALL_DIRECT, this.#options.queues.some(({ schedule }) => schedule === 'parallel') ? 0 : 1);
+    this.#write(EVDEV_ALL_DIRECT, this.#options.queues.every(({ schedule }) => isDirect(schedule)) ? 1 : 0);
   }
 
   /** What a run of the device leaves in a port's words: everything but the statistics. */
@@ -369,11 +411,12 @@ export class EventDevice {
     const clear = (from: number, to: number): void => {
       u32.fill(0, (block + from) >>> 2, (block + to) >>> 2);
     };
-    const kept = [EVPORT_IMPLICIT_RELEASE, EVPORT_THRESHOLD, EVPORT_ENQUEUE_DEPTH, EVPORT_DEQUEUE_DEPTH];
+    const kept = [EVPORT_IMPLICIT_RELEASE, EVPORT_THRESHOLD, EVPORT_ENQUEUE_DEPTH, EVPORT_DEQUEUE_DEPTH, EVPORT_HELD];
     const values = [...kept, EVPORT_PAUSED, EVPORT_STASH, ...rings.map((_, level) => EVPORT_RING + level * 4)].map(
       (offset) => [offset, u32[(block + offset) >>> 2] ?? 0],
     );
     clear(EVPORT_CREDITS, EVPORT_LOAD);
+    values.push([EVPORT_HELD_MASK, this.#sizes.places - 1]);
     for (const [offset = 0, value = 0] of values) u32[(block + offset) >>> 2] = value;
     clear(EVPORT_LOAD, EVPORT_NEW_ENQUEUED);
     clear(EVPORT_LAST_BACKGROUND, EVPORT_MOVING_FLOWS);
@@ -401,7 +444,7 @@ export class EventDevice {
 
   #releaseRegions(): void {
     const names = new Set(this.#arena.regions().map((region) => region.name));
-    for (const suffix of ['', ' tables', ' ports']) {
+    for (const suffix of ['', ' tables', ' ports', ' ordered']) {
       const name = this.#options.name + suffix;
       if (names.has(name)) this.#arena.release(name);
     }

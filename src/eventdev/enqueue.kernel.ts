@@ -15,15 +15,12 @@ import {
   EVENT_OP_SHIFT,
   EVENT_QUEUE_MASK,
   EVENT_RUN_MASK,
-  EVENT_TAG_MASK,
-  EVENT_TAG_SHIFT,
   EVOUTPUT_MASK,
   EVPORT_DEVICE,
   EVPORT_DROPPED,
   EVPORT_ENQUEUE_DEPTH,
   EVPORT_FORWARD_ENQUEUED,
   EVPORT_NEW_ENQUEUED,
-  EVPORT_NEXT_PARALLEL,
   EVPORT_OPS,
   EVPORT_OUTPUT_ENDS,
   EVPORT_OWNERS,
@@ -43,10 +40,20 @@ import {
   OP_RELEASE,
   OUTPUT_MAX,
   OWNER_NONE,
-  PARALLEL_FLOWS,
+  SCHEDULE_ORDERED,
   SCHEDULE_PARALLEL,
 } from './layout.ts';
-import { buffer, bufferOrPause, bufferOwned, flowHash, flushOutputs, sendOutput, sendTo } from './output.kernel.ts';
+import { sendOrdered } from './ordered.kernel.ts';
+import {
+  buffer,
+  bufferOrPause,
+  bufferOwned,
+  bufferParallel,
+  flowHash,
+  flushOutputs,
+  sendOutput,
+  sendTo,
+} from './output.kernel.ts';
 import { addCounts, count, isOneRun, summarise } from './runs.kernel.ts';
 
 /** What a run of an operation that was checked adds to a tally: `n` in the byte of new, forwarded or released events. */
@@ -116,19 +123,6 @@ function bufferAll(port: u32, device: u32, to: u32, slots: u32, end: u32): void 
     at -= OUTPUT_MAX << 4;
   }
   store<u32>(port + (to << 2), at, EVPORT_OUTPUT_ENDS);
-}
-
-function bufferParallel(port: u32, device: u32, queue: u32, slots: u32, end: u32): void {
-  const bits = load<u32>(device, EVDEV_HASH_BITS);
-  const table = load<u32>(device, EVDEV_TABLES) + (queue << bits);
-  let next = load<u32>(port, EVPORT_NEXT_PARALLEL);
-  for (; slots < end; slots += 16) {
-    const event: u32 = load<u16>(slots, SLOT_EVENT) & ~(EVENT_TAG_MASK << EVENT_TAG_SHIFT);
-    store<u16>(slots, event | (next << EVENT_TAG_SHIFT), SLOT_EVENT);
-    buffer(port, device, load<u8>(table + flowHash(next, bits)), slots);
-    next = (next + 1) & (PARALLEL_FLOWS - 1);
-  }
-  store<u32>(port, next, EVPORT_NEXT_PARALLEL);
 }
 
 /** The lane of an event's flow; OWNER_NONE when its queue or operation wants something else. */
@@ -213,14 +207,15 @@ function bufferRun(port: u32, device: u32, slots: u32, end: u32, summary: u32): 
   const queue = summary & EVENT_QUEUE_MASK;
   const entry = device + EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT);
   const only = load<u32>(entry, EVQUEUE_ONLY);
-  const isParallel = load<u32>(entry, EVQUEUE_SCHEDULE) === SCHEDULE_PARALLEL;
-  if (only === 0 && !isParallel && load<u32>(port, EVPORT_PAUSED_COUNT) === 0) {
+  const schedule = load<u32>(entry, EVQUEUE_SCHEDULE);
+  if (only === 0 && schedule < SCHEDULE_PARALLEL && load<u32>(port, EVPORT_PAUSED_COUNT) === 0) {
     bufferDirect(port, device, slots, end, summary);
     return;
   }
   count(port + EVPORT_QUEUE_ENQUEUED + (queue << 3), (end - slots) >> 4);
-  if (only !== 0) bufferAll(port, device, only - 1, slots, end);
-  else if (isParallel) bufferParallel(port, device, queue, slots, end);
+  if (schedule === SCHEDULE_ORDERED) sendOrdered(device, queue, slots, end);
+  else if (only !== 0) bufferAll(port, device, only - 1, slots, end);
+  else if (schedule === SCHEDULE_PARALLEL) bufferParallel(port, device, queue, slots, end);
   else for (; slots < end; slots += 16) bufferOrPause(port, device, slots);
 }
 
@@ -238,7 +233,7 @@ function bufferOne(port: u32, device: u32, slot: u32): void {
 }
 
 /** Sends the events of a burst on. */
-function bufferBurst(port: u32, device: u32, slots: u32, end: u32, summary: u32): void {
+export function bufferBurst(port: u32, device: u32, slots: u32, end: u32, summary: u32): void {
   if (isOneRun(summary)) bufferAny(port, device, slots, end, summary);
   else if (load<u32>(port, EVPORT_PAUSED_COUNT) === 0) bufferDirect(port, device, slots, end, summary);
   else for (; slots < end; slots += 16) bufferOne(port, device, slots);

@@ -7,7 +7,8 @@ import {
   EVDEV_TABLES,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
-  SCHEDULE_SINGLE_LINK,
+  SCHEDULE_ATOMIC,
+  SCHEDULE_PARALLEL,
 } from './layout.ts';
 
 /** A flow hash of a queue that got another owner. */
@@ -20,6 +21,8 @@ export interface FlowMove {
   readonly from: number;
   readonly to: number;
 }
+
+const isShared = (schedule: number): boolean => schedule === SCHEDULE_ATOMIC || schedule === SCHEDULE_PARALLEL;
 
 /** Moves that are remembered. */
 const MOVES_MAX = 64;
@@ -34,7 +37,7 @@ export class FlowWatch {
   readonly #bits: number;
   /** A table has lanes: with several priorities, each level has as many as there are ports. */
   readonly #ports: number;
-  /** By queue, whether its flows have owners: not those of a single-link queue. */
+  /** By queue, whether its flows have owners that change: not those of single-link and ordered queues. */
   readonly #isShared: boolean[];
   /** By queue and port. */
   readonly #owned: number[][];
@@ -48,9 +51,8 @@ export class FlowWatch {
     this.#bits = word(EVDEV_HASH_BITS);
     this.#tables = arena.u8.subarray(tables, tables + (queues << this.#bits));
     this.#before = this.#tables.slice();
-    this.#isShared = Array.from(
-      { length: queues },
-      (_, queue) => word(EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT) + EVQUEUE_SCHEDULE) !== SCHEDULE_SINGLE_LINK,
+    this.#isShared = Array.from({ length: queues }, (_, queue) =>
+      isShared(word(EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT) + EVQUEUE_SCHEDULE)),
     );
     this.#ports = word(EVDEV_PORTS);
     this.#owned = this.#isShared.map(() => new Array<number>(this.#ports).fill(0));

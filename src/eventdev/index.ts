@@ -37,6 +37,7 @@ export { createEventDevice, EventDevice } from './device.ts';
 export { EVENT_OP, type Event, readEvent, writeEvent } from './event.ts';
 export { type FlowMove, FlowWatch } from './flows.ts';
 export type { EventDeviceOptions, EventPortOptions, EventQueueOptions, Migration, Schedule } from './options.ts';
+export type { OrderedStatus } from './ordered.ts';
 export type { Shape, Shaped } from './pool/codec.ts';
 export type { NumberField, StructField, StructFields, StructOf } from './pool/codec-struct.ts';
 export { MessageError, type MessagePlace } from './pool/errors.ts';

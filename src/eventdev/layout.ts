@@ -68,6 +68,7 @@ export const SCHEDULE_ATOMIC: u32 = 0;
 export const SCHEDULE_SINGLE_LINK: u32 = 1;
 /** From here on, an event's place is not the one of its flow in the table. */
 export const SCHEDULE_PARALLEL: u32 = 2;
+export const SCHEDULE_ORDERED: u32 = 3;
 
 /** Up to FLOWS_PER_MIGRATION flows at a time, each to where it leaves the lowest load; flows on their way count. */
 export const STRATEGY_FLOW_GROUP: u32 = 0;
@@ -94,6 +95,8 @@ export const EVDEV_STRATEGY: u32 = 28;
  */
 export const EVDEV_LANES: u32 = 32;
 export const EVDEV_LEVELS: u32 = 36;
+/** Queues that are ordered. */
+export const EVDEV_ORDERED: u32 = 40;
 /** QUEUES_MAX entries. */
 export const EVDEV_QUEUE_ENTRIES: u32 = 64;
 export const EVQUEUE_SHIFT: u32 = 5;
@@ -118,7 +121,50 @@ export const EVDEV_DIRECT: u32 = 3328;
 export const EVDEV_ALL_DIRECT: u32 = 3336;
 /** By queue, 16 bytes each: 1 in the byte of that number, to count a burst's queues with. */
 export const EVDEV_ONES: u32 = 3392;
-export const EVDEV_BYTES: u32 = 3648;
+/** u32 each, by queue: the ring of an ordered one, 0 of others. */
+export const EVDEV_ORDERED_RINGS: u32 = 3648;
+export const EVDEV_BYTES: u32 = 3712;
+
+/**
+ * The ring of an ordered queue, that all its senders and ports share. A place's index is the sequence number of its event:
+ * from ORDERED_DRAIN to ORDERED_TAKE events are held or finished, from there to ORDERED_HEAD they wait. There are as many
+ * places as credits, or more.
+ *
+ *       0 ┌───────────────┐
+ *         │ head          │  senders add to it
+ *     128 ├───────────────┤
+ *         │ take          │  ports compare-and-swap it
+ *     256 ├───────────────┼───────────────┐
+ *         │ drain         │ lock          │  who has the lock sends on what is finished
+ *     384 ├───────────────┼───────────────┘
+ *         │ mask          │
+ *     512 ├───────────────┴── ─ ─
+ *         │ place 0 │ place 1 │ …            32 bytes each: its state, and at 16 the event
+ */
+export const ORDERED_HEAD: u32 = 0;
+export const ORDERED_TAKE: u32 = 128;
+export const ORDERED_DRAIN: u32 = 256;
+/** 1 while a port sends on what is finished. */
+export const ORDERED_LOCK: u32 = 260;
+/** Places, a power of two, minus 1. */
+export const ORDERED_MASK: u32 = 384;
+export const ORDERED_PLACES: u32 = 512;
+export const PLACE_SHIFT: u32 = 5;
+/** PLACE_…; of a held one, the port that holds it from PLACE_HOLDER_SHIFT on. */
+export const PLACE_STATE: u32 = 0;
+export const PLACE_EVENT: u32 = 16;
+export const PLACE_FREE: u32 = 0;
+/** Waits for a port. */
+export const PLACE_READY: u32 = 1;
+/** An application has the event. */
+export const PLACE_HELD: u32 = 2;
+/** Forwarded: the event waits to be sent on. */
+export const PLACE_DONE: u32 = 3;
+/** Released: nothing is left but its credit. */
+export const PLACE_RELEASED: u32 = 4;
+export const PLACE_HOLDER_SHIFT: u32 = 8;
+/** Places that one call sends on at most. */
+export const ORDERED_DRAIN_MAX: u32 = 128;
 
 /** A bell: two words. Not 0: there is something for its port, or its lcore. Set by anybody, cleared by the one who sleeps on it. */
 export const BELL_RUNG: u32 = 0;
@@ -185,6 +231,16 @@ export const EVPORT_RING: u32 = 176;
 export const EVPORT_SAMPLE_START: u32 = 192;
 /** Head of the ring up to which moving flows may have events in it. */
 export const EVPORT_DRAIN_TO: u32 = 216;
+/**
+ * With ordered queues: the places of the events that the application holds (0 of an event of another queue), in the order
+ * of their dequeue, as a ring of addresses: where the next goes, where the first is, the ring, and its size minus 1.
+ */
+export const EVPORT_HELD_HEAD: u32 = 232;
+export const EVPORT_HELD_TAIL: u32 = 236;
+export const EVPORT_HELD: u32 = 240;
+export const EVPORT_HELD_MASK: u32 = 244;
+/** The ordered queue that the next dequeue looks at first. */
+export const EVPORT_NEXT_ORDERED: u32 = 248;
 /** Every so many background runs look at the clock, and the next one that does (1 or 0 is the next). */
 export const EVPORT_CLOCK_EVERY: u32 = 92;
 export const EVPORT_CLOCK_IN: u32 = 104;
@@ -218,6 +274,8 @@ export const EVPORT_IMMIGRATIONS: u32 = 432;
 export const EVPORT_TOTAL_BUSY_NS: u32 = 440;
 /** Events to a queue that there is not, or with an operation that there is not. */
 export const EVPORT_DROPPED: u32 = 448;
+/** Events of ordered queues that this port sent on, or ended, when it was their turn. */
+export const EVPORT_DRAINED: u32 = 456;
 /** By queue, u64 each. */
 export const EVPORT_QUEUE_ENQUEUED: u32 = 512;
 export const EVPORT_QUEUE_DEQUEUED: u32 = 640;
@@ -234,6 +292,8 @@ export const EVPORT_MESSAGE: u32 = 896;
 export const EVPORT_RECEIVED: u32 = 912;
 /** 16 bytes of scratch. */
 export const EVPORT_SCRATCH: u32 = 928;
+/** The event that leaves an ordered queue: a slot. */
+export const EVPORT_LEAVING: u32 = 944;
 /** Flows that senders must hold back: u32 each, PORTS_MAX * FLOWS_PER_MIGRATION at most; one may be there twice. */
 export const EVPORT_PAUSED_FLOWS: u32 = 1024;
 /** Scratch of the choice: distinct flows of the sample, how often each, loads by port. */

@@ -30,7 +30,7 @@ function claimLevel(its: u32, max: u32): u32 {
 }
 
 /** How many of `max` events all levels have. */
-function claimLevels(port: u32, levels: u32, max: u32): u32 {
+export function claimLevels(port: u32, levels: u32, max: u32): u32 {
   let found: u32 = 0;
   for (let level: u32 = 0; level < levels && found < max; level++) {
     found += claimLevel(port + (level << 2), max - found);
@@ -39,7 +39,7 @@ function claimLevels(port: u32, levels: u32, max: u32): u32 {
 }
 
 /** Copies `n` events, which there are, to `target`, from the highest level down. */
-function readLevels(port: u32, target: u32, n: u32): void {
+export function readLevels(port: u32, target: u32, n: u32): void {
   for (let its = port; n > 0; its += 4) {
     const found = claimLevel(its, n);
     if (found === 0) continue;

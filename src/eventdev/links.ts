@@ -72,6 +72,11 @@ export class EventLinks {
     }
     linked.add(port);
     if (!this.#running) return;
+    if (this.#isOrdered(queue)) {
+      Atomics.or(this.#arena.u32, this.#entry(queue, EVQUEUE_LINKS + (port >>> 5) * 4), 1 << (port & 31));
+      this.#wake(port);
+      return;
+    }
     Atomics.store(this.#arena.u32, this.#entry(queue, EVQUEUE_ONLY), 0);
     Atomics.and(this.#arena.u32, this.#port(port, EVPORT_UNSERVED), ~(1 << queue));
     Atomics.or(this.#arena.u32, this.#entry(queue, EVQUEUE_LINKS + (port >>> 5) * 4), 1 << (port & 31));
@@ -89,23 +94,35 @@ export class EventLinks {
     }
     linked.delete(port);
     if (!this.#running) return true;
-    const { u32, i32 } = this.#arena;
+    const { u32 } = this.#arena;
     Atomics.and(u32, this.#entry(queue, EVQUEUE_LINKS + (port >>> 5) * 4), ~(1 << (port & 31)));
+    // Events of ordered queues are taken by those who have time: there is nothing to move.
+    if (this.#isOrdered(queue)) return true;
     Atomics.or(u32, this.#port(port, EVPORT_UNSERVED), 1 << queue);
     Atomics.store(u32, this.#port(port, EVPORT_EVACUATION), 1);
-    const bell = u32[(this.#device + EVDEV_BELLS + port * 4) >>> 2] ?? 0;
-    if (Atomics.load(u32, (bell + BELL_PARKED) >>> 2) === 1) {
-      Atomics.store(u32, (bell + BELL_RUNG) >>> 2, 1);
-      Atomics.notify(i32, (bell + BELL_RUNG) >>> 2);
-    }
+    this.#wake(port);
     return true;
+  }
+
+  #isOrdered(queue: number): boolean {
+    return this.#options.queues[queue]?.schedule === 'ordered';
+  }
+
+  /** Wakes the thread that sleeps on `port`. */
+  #wake(port: number): void {
+    const { u32, i32 } = this.#arena;
+    const bell = u32[(this.#device + EVDEV_BELLS + port * 4) >>> 2] ?? 0;
+    if (Atomics.load(u32, (bell + BELL_PARKED) >>> 2) === 0) return;
+    Atomics.store(u32, (bell + BELL_RUNG) >>> 2, 1);
+    Atomics.notify(i32, (bell + BELL_RUNG) >>> 2);
   }
 
   /** Writes the words of `queue`, at the start. */
   write(queue: number): void {
     const linked = this.of(queue);
     const { u32 } = this.#arena;
-    u32[this.#entry(queue, EVQUEUE_ONLY)] = linked.length === 1 ? this.#lane(queue, linked[0] as number) + 1 : 0;
+    const hasOne = linked.length === 1 && !this.#isOrdered(queue);
+    u32[this.#entry(queue, EVQUEUE_ONLY)] = hasOne ? this.#lane(queue, linked[0] as number) + 1 : 0;
     for (const half of [0, 1]) {
       const bits = linked.filter((port) => port >>> 5 === half).reduce((mask, port) => mask + 2 ** (port & 31), 0);
       u32[this.#entry(queue, EVQUEUE_LINKS + half * 4)] = bits;
@@ -119,6 +136,7 @@ export class EventLinks {
     const moving = this.#moving();
     let all = 0;
     for (const queue of this.#links.keys()) {
+      if (this.#isOrdered(queue)) continue;
       const its = moving.filter((flow) => flow.queue === queue);
       const flows = this.#strayFlows(queue, its);
       all += flows;

@@ -3,9 +3,13 @@ import { DEPTH_MAX, IN_FLIGHT_MAX, LEVELS_MAX, PORTS_MAX, QUEUES_MAX } from './l
 
 /**
  * How events of a queue are handed out: each flow to one port at a time and in order (`atomic`), to any port
- * (`parallel`), or all to one port in order (`single-link`).
+ * (`parallel`), all to one port in order (`single-link`), or to any port that has time, and what becomes of them leaves in
+ * the order in which they came (`ordered`).
+ *
+ * A device with an ordered queue knows what became of an event by its turn: the forwards and releases of a port are of
+ * the events that it holds in the order of their dequeue, whatever their queues.
  */
-export type Schedule = 'atomic' | 'parallel' | 'single-link';
+export type Schedule = 'atomic' | 'parallel' | 'single-link' | 'ordered';
 
 /**
  * How a busy port chooses what to move. `flow-group`: up to 8 flows at a time, each to where it leaves the lowest load,
@@ -19,7 +23,8 @@ export interface EventQueueOptions {
   readonly schedule: Schedule;
   /**
    * 0 (the highest) to 255, 128 by default; a device has up to 4 different ones. A port gets events of lower priority only
-   * when it has none of higher: a queue that always has events starves those below it at the ports they share.
+   * when it has none of higher: a queue that always has events starves those below it at the ports they share. An
+   * ordered queue has none: its events come after all others.
    */
   readonly priority?: number;
 }
@@ -69,7 +74,7 @@ export interface CheckedOptions {
   readonly seed: number;
 }
 
-const SCHEDULES: readonly Schedule[] = ['atomic', 'parallel', 'single-link'];
+const SCHEDULES: readonly Schedule[] = ['atomic', 'parallel', 'single-link', 'ordered'];
 /** As RTE_EVENT_DEV_PRIORITY_NORMAL and _LOWEST. */
 export const PRIORITY_DEFAULT = 128;
 const PRIORITY_MAX = 255;
@@ -94,12 +99,20 @@ function oneOf(name: string, field: string, value: string, allowed: readonly str
 function checkQueue(name: string, at: string, options: EventQueueOptions): Required<EventQueueOptions> {
   const { schedule, priority = PRIORITY_DEFAULT } = options;
   oneOf(name, `${at}.schedule`, schedule, SCHEDULES);
+  if (schedule === 'ordered' && options.priority !== undefined) {
+    throw new RingwayError(
+      'BAD_ARGUMENT',
+      `${name}: ${at}.priority=${priority}, must be left out: events of ordered queues come after all others`,
+    );
+  }
   return { schedule, priority: whole(name, `${at}.priority`, priority, 0, PRIORITY_MAX) };
 }
 
 /** The different priorities of `queues`, from the highest. */
 function levelsOf(name: string, queues: readonly Required<EventQueueOptions>[]): number[] {
-  const levels = [...new Set(queues.map(({ priority }) => priority))].sort((a, b) => a - b);
+  const levelled = queues.filter(({ schedule }) => schedule !== 'ordered');
+  const levels = [...new Set(levelled.map(({ priority }) => priority))].sort((a, b) => a - b);
+  if (levels.length === 0) return [PRIORITY_DEFAULT];
   if (levels.length <= LEVELS_MAX) return levels;
   throw new RingwayError(
     'BAD_ARGUMENT',

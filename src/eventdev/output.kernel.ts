@@ -10,9 +10,12 @@ import {
   EVDEV_RINGS,
   EVDEV_TABLES,
   EVENT_QUEUE_MASK,
+  EVENT_TAG_MASK,
+  EVENT_TAG_SHIFT,
   EVOUTPUT_MASK,
   EVOUTPUT_SHIFT,
   EVPORT_DEVICE,
+  EVPORT_NEXT_PARALLEL,
   EVPORT_OUTPUT_ENDS,
   EVPORT_OUTPUTS,
   EVPORT_OWNERS,
@@ -23,6 +26,7 @@ import {
   EVQUEUE_LANE,
   EVQUEUE_SHIFT,
   FLOW_QUEUE_SHIFT,
+  PARALLEL_FLOWS,
 } from './layout.ts';
 
 /** The flow id, all 32 bits of it, folded to `bits` bits (13 or more; shifts by constants are faster). */
@@ -71,6 +75,20 @@ export function buffer(port: u32, device: u32, to: u32, slot: u32): void {
   v128.store(at, v128.load(slot));
   store<u32>(port + (to << 2), at + 16, EVPORT_OUTPUT_ENDS);
   if (((at + 16) & EVOUTPUT_MASK) === 0) sendOutput(port, device, to, at + 16);
+}
+
+/** Sends events of a parallel queue on, each to the owner of the next pseudo-flow. */
+export function bufferParallel(port: u32, device: u32, queue: u32, slots: u32, end: u32): void {
+  const bits = load<u32>(device, EVDEV_HASH_BITS);
+  const table = load<u32>(device, EVDEV_TABLES) + (queue << bits);
+  let next = load<u32>(port, EVPORT_NEXT_PARALLEL);
+  for (; slots < end; slots += 16) {
+    const event: u32 = load<u16>(slots, SLOT_EVENT) & ~(EVENT_TAG_MASK << EVENT_TAG_SHIFT);
+    store<u16>(slots, event | (next << EVENT_TAG_SHIFT), SLOT_EVENT);
+    buffer(port, device, load<u8>(table + flowHash(next, bits)), slots);
+    next = (next + 1) & (PARALLEL_FLOWS - 1);
+  }
+  store<u32>(port, next, EVPORT_NEXT_PARALLEL);
 }
 
 /** Adds `n` events to the output buffers of the lanes in EVPORT_OWNERS, as `buffer` does. None of them is OWNER_NONE. */

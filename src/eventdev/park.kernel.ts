@@ -7,6 +7,7 @@ import {
   BELL_RUNG,
   EVDEV_BELLS,
   EVDEV_LEVELS,
+  EVDEV_ORDERED,
   EVPORT_BUSY,
   EVPORT_CLOCK_IN,
   EVPORT_CONTROL,
@@ -20,6 +21,7 @@ import {
   MIGRATION_DRAINING,
   MIGRATION_FINISHING,
 } from './layout.ts';
+import { anyReady, anyToDrain } from './ordered.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
 
 /** True when a level, whose words are at `its`, has events. */
@@ -34,7 +36,9 @@ function hasEvents(its: u32): bool {
 /** True when a call would find something: events, a message, a step of a migration, flows to move away, the end of a busy time. */
 function isReady(port: u32): bool {
   if (load<u32>(port, EVPORT_BUSY) !== 0 || mayEvacuate(port)) return true;
-  const levels = load<u32>(load<u32>(port, EVPORT_DEVICE), EVDEV_LEVELS);
+  const device = load<u32>(port, EVPORT_DEVICE);
+  if (load<u32>(device, EVDEV_ORDERED) !== 0 && (anyReady(port, device) || anyToDrain(port, device))) return true;
+  const levels = load<u32>(device, EVDEV_LEVELS);
   for (let level: u32 = 0; level < levels; level++) if (hasEvents(port + (level << 2))) return true;
   const control = load<u32>(port, EVPORT_CONTROL);
   if (atomic.load<u32>(control, MPSC_HEAD) !== load<u32>(control, MPSC_TAIL)) return true;

@@ -6,6 +6,7 @@ import {
   EVDEV_EPOCH,
   EVDEV_LANES,
   EVDEV_LEVELS,
+  EVDEV_ORDERED,
   EVDEV_PORTS,
   EVDEV_RUNNING,
   EVPORT_ATTACHED,
@@ -26,6 +27,9 @@ export interface EventKernels {
   eventdevDequeueOne(port: number, slot: number): number;
   /** Instead of both, of a device whose queues have several priorities. */
   eventdevDequeueLevels(port: number, slots: number, limit: number): number;
+  /** Instead of these and the enqueues, of a device with ordered queues. */
+  eventdevDequeueOrdered(port: number, slots: number, limit: number): number;
+  eventdevEnqueueOrdered(port: number, slots: number, count: number): number;
   eventdevMaintain(port: number): number;
   eventdevPark(port: number): number;
   eventdevUnpark(port: number): void;
@@ -87,6 +91,21 @@ export function portClock(arena: Arena, address: number): () => void {
   };
 }
 
+/** The calls of the data path that a device's configuration needs. */
+function kernelsFor(kernels: EventKernels, device: number, { u32 }: Arena) {
+  const single = { enqueue: kernels.eventdevEnqueue, enqueueOne: kernels.eventdevEnqueueOne };
+  if ((u32[(device + EVDEV_ORDERED) >>> 2] ?? 0) > 0) {
+    const { eventdevDequeueOrdered: dequeue, eventdevEnqueueOrdered: enqueue } = kernels;
+    const dequeueOne = (port: number, slot: number): number => dequeue(port, slot, 1);
+    return { dequeue, dequeueOne, enqueue, enqueueOne: (port: number, slot: number): number => enqueue(port, slot, 1) };
+  }
+  if ((u32[(device + EVDEV_LEVELS) >>> 2] ?? 0) > 1) {
+    const { eventdevDequeueLevels: dequeue } = kernels;
+    return { ...single, dequeue, dequeueOne: (port: number, slot: number): number => dequeue(port, slot, 1) };
+  }
+  return { ...single, dequeue: kernels.eventdevDequeue, dequeueOne: kernels.eventdevDequeueOne };
+}
+
 /** Ms after which a thread looks whether another process has something for its port. */
 const NAP_MS = 1;
 
@@ -103,7 +122,7 @@ const { waitAsync: waitOn } = Atomics as unknown as { readonly waitAsync: WaitAs
  */
 export function attachEventPort(arena: Arena, address: number, options: EventPortAttachOptions = {}): EventPort {
   const kernels = arena.kernels<EventKernels>();
-  const { eventdevEnqueue, eventdevEnqueueOne, eventdevMaintain } = kernels;
+  const { eventdevMaintain } = kernels;
   const { u32, i32 } = arena;
   const id = u32[(address + EVPORT_ID) >>> 2] ?? 0;
   const device = u32[(address + EVPORT_DEVICE) >>> 2] ?? 0;
@@ -118,9 +137,7 @@ export function attachEventPort(arena: Arena, address: number, options: EventPor
   const rung = (bell + BELL_RUNG) >>> 2;
   // Nobody in another process can ring: threads that share an arena with one look for themselves.
   const nap = arena.handle.path === undefined ? Number.POSITIVE_INFINITY : NAP_MS;
-  const isPlain = words(EVDEV_LEVELS) === 1;
-  const dequeueMany = isPlain ? kernels.eventdevDequeue : kernels.eventdevDequeueLevels;
-  const dequeueOne = isPlain ? kernels.eventdevDequeueOne : (at: number, slots: number) => dequeueMany(at, slots, 1);
+  const { dequeue: dequeueMany, dequeueOne, enqueue: enqueueMany, enqueueOne } = kernelsFor(kernels, device, arena);
   const tellTime = portClock(arena, address);
   const attached = new BigUint64Array(arena.handle.memory.buffer, address + EVPORT_ATTACHED, 1);
   Atomics.store(attached, 0, BigInt(deviceNow(arena, device)));
@@ -169,10 +186,10 @@ export function attachEventPort(arena: Arena, address: number, options: EventPor
       return n > 0 || timeoutMs === 0 ? n : dequeueLater(slots, max, timeoutMs);
     },
     enqueue(slots, count) {
-      let n = count === 1 ? eventdevEnqueueOne(address, slots) : eventdevEnqueue(address, slots, count);
+      let n = count === 1 ? enqueueOne(address, slots) : enqueueMany(address, slots, count);
       while (n === NEEDS_TIME) {
         tellTime();
-        n = eventdevEnqueue(address, slots, count);
+        n = enqueueMany(address, slots, count);
       }
       return n;
     },

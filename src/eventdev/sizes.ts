@@ -1,7 +1,15 @@
 import { SLOT_SHIFT } from '../memory/layout.ts';
 import { mpscRingBytes } from '../ring/ring.ts';
 import { alignUp, nextPowerOfTwo } from '../util/bits.ts';
-import { CREDITS_MAX, EVDEV_BYTES, EVOUTPUT_SHIFT, EVPORT_OUTPUTS, SAMPLE_EVENTS } from './layout.ts';
+import {
+  CREDITS_MAX,
+  EVDEV_BYTES,
+  EVOUTPUT_SHIFT,
+  EVPORT_OUTPUTS,
+  ORDERED_PLACES,
+  PLACE_SHIFT,
+  SAMPLE_EVENTS,
+} from './layout.ts';
 import { type CheckedOptions, checkOptions, type EventDeviceOptions } from './options.ts';
 
 /** Messages that one other port may have on their way to a port. */
@@ -22,8 +30,14 @@ export interface Sizes {
   readonly control: number;
   readonly portBytes: number;
   readonly tableBytes: number;
+  /** Places of an ordered queue's ring, and of the ring of what a port holds; bytes of either; and of all. 0 without one. */
+  readonly places: number;
+  readonly orderedRingBytes: number;
+  readonly heldBytes: number;
+  readonly orderedBytes: number;
 }
 
+/** The sizes of a device of these options. */
 export function sizesOf({ ports, queues, levels, newEventsLimit, flowHashBits }: CheckedOptions): Sizes {
   const credits = Math.max(newEventsLimit, ports.length * CREDITS_MAX);
   const lanes = ports.length * levels.length;
@@ -35,6 +49,10 @@ export function sizesOf({ ports, queues, levels, newEventsLimit, flowHashBits }:
   const ringBytes = alignUp(mpscRingBytes(ringSlots), 128);
   const ring = alignUp(stash + (credits << SLOT_SHIFT), 128);
   const control = ring + ringBytes * levels.length;
+  const ordered = queues.filter(({ schedule }) => schedule === 'ordered').length;
+  const places = ordered === 0 ? 0 : nextPowerOfTwo(credits);
+  const orderedRingBytes = ORDERED_PLACES + (places << PLACE_SHIFT);
+  const heldBytes = alignUp(places * 4, 128);
   return {
     credits,
     lanes,
@@ -47,12 +65,17 @@ export function sizesOf({ ports, queues, levels, newEventsLimit, flowHashBits }:
     // Output buffers are aligned to their size.
     portBytes: alignUp(control + mpscRingBytes(controlSlots), 1 << EVOUTPUT_SHIFT),
     tableBytes: queues.length << flowHashBits,
+    places,
+    orderedRingBytes,
+    heldBytes,
+    orderedBytes: ordered === 0 ? 0 : orderedRingBytes * ordered + heldBytes * ports.length,
   };
 }
 
 /** Bytes that a device's regions take in an arena, alignment and guards included. */
 export function eventDeviceBytes(options: EventDeviceOptions): number {
   const checked = checkOptions(options);
-  const { portBytes, tableBytes } = sizesOf(checked);
-  return EVDEV_BYTES + tableBytes + portBytes * checked.ports.length + 2 * 256 + (1 << EVOUTPUT_SHIFT);
+  const { portBytes, tableBytes, orderedBytes } = sizesOf(checked);
+  const bytes = EVDEV_BYTES + tableBytes + portBytes * checked.ports.length + orderedBytes;
+  return bytes + 3 * 256 + (1 << EVOUTPUT_SHIFT);
 }

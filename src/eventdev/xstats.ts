@@ -4,11 +4,13 @@ import { nearest } from '../util/nearest.ts';
 import {
   EVDEV_BLOCKS,
   EVDEV_ON_LOAN,
+  EVDEV_ORDERED,
   EVDEV_PORTS,
   EVDEV_QUEUES,
   EVPORT_COUNTERS_END,
   EVPORT_CREDITS,
   EVPORT_DEQUEUED,
+  EVPORT_DRAINED,
   EVPORT_DROPPED,
   EVPORT_EMIGRATION_NS,
   EVPORT_EMIGRATIONS,
@@ -27,7 +29,7 @@ import {
 
 type Read = () => number;
 
-/** The statistics of a device by name: those of DPDK's drivers/event/dsw/dsw_xstats.c, and what was dropped. */
+/** The statistics of a device by name: those of DPDK's drivers/event/dsw/dsw_xstats.c, and what was dropped, and drained from ordered queues. */
 export class EventXstats {
   readonly #arena: Arena;
   readonly #device: number;
@@ -71,6 +73,7 @@ export class EventXstats {
     add('load', () => Math.floor((word(EVPORT_LOAD) * 100) / LOAD_MAX));
     add('last_bg', () => long(EVPORT_LAST_BACKGROUND));
     add('dropped', () => long(EVPORT_DROPPED));
+    if ((u32[(this.#device + EVDEV_ORDERED) >>> 2] ?? 0) > 0) add('drained', () => long(EVPORT_DRAINED));
   }
 
   /** All names, in an order that stays. */

@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest';
-import { Arena } from '#dist/memory/arena.js';
-import { testArena } from '../support/arena.ts';
 import { EventSimulation, type LinkFault } from '../support/event-scenario.ts';
-import { compileTraced, type Mutation } from '../support/kernels.ts';
+import type { Mutation } from '../support/kernels.ts';
 import { expectFound, explorePlanted } from '../support/planted.ts';
+import { mutantArena } from './support/mutant.ts';
 
 const file = 'eventdev/move.kernel.ts';
 
@@ -19,20 +18,20 @@ test.each([
 });
 
 test.each([
-  [2, 200],
-  [3, 200],
-  [5, 50],
+  [2, 60],
+  [3, 60],
+  [5, 20],
 ])('%i ports whose links come and go: none of that shows, and unlinked ones get nothing', (ports, schedules) => {
-  const bench = new EventSimulation({ ports, events: 20, links: true });
+  const bench = new EventSimulation({ ports, events: 10, links: true });
   bench.simulation.explore(schedules);
   expect(bench.changes).toBeGreaterThan(schedules);
 });
 
 test.each([
-  [2, 200],
-  [4, 80],
+  [2, 60],
+  [4, 30],
 ])('%i ports with two priorities and changing links: the same', (ports, schedules) => {
-  const bench = new EventSimulation({ ports, events: 20, links: true, priorities: true });
+  const bench = new EventSimulation({ ports, events: 10, links: true, priorities: true });
   bench.simulation.explore(schedules);
   expect(bench.migrations).toBeGreaterThan(schedules);
 });
@@ -41,15 +40,15 @@ test.each<[LinkFault, RegExp]>([
   ['fast path stays', /came to port|is at ports|came instead of/],
   ['fast path too early', /is at ports|came instead of/],
 ])('it is found when the %s', (fault, reason) => {
-  const bench = new EventSimulation({ ports: 2, events: 20, links: true, fault });
-  expectFound(explorePlanted(bench.simulation, 300), reason);
+  const bench = new EventSimulation({ ports: 2, events: 10, links: true, fault });
+  expectFound(explorePlanted(bench.simulation, 100), reason);
 });
 
 test('it is found when a move drains but the first priority’s ring', async () => {
   const mutation = { file, from: 'if (!isDrained(port, level)) return;', to: 'if (!isDrained(port, 0)) return;' };
-  const arena = await mutant([mutation]);
+  const arena = await mutantArena([mutation]);
   const bench = new EventSimulation({ ports: 3, events: 20, priorities: true, arena });
-  expectFound(explorePlanted(bench.simulation, 300), /came instead of|no end/);
+  expectFound(explorePlanted(bench.simulation, 100), /came instead of|no end/);
 });
 
 test('it is found when flows of atomic queues leave an unlinked port as those of parallel ones do', async () => {
@@ -59,22 +58,10 @@ test('it is found when flows of atomic queues leave an unlinked port as those of
     events: 20,
     links: true,
     moves: false,
-    arena: await mutant([mutation]),
+    arena: await mutantArena([mutation]),
   });
-  expectFound(explorePlanted(bench.simulation, 300), /is at ports|came instead of/);
+  expectFound(explorePlanted(bench.simulation, 100), /is at ports|came instead of/);
 });
-
-/** An arena over the kernels of the sources, changed by `mutations`. */
-async function mutant(mutations: readonly Mutation[]): Promise<Arena> {
-  const module = await compileTraced({ folders: ['eventdev', 'ring'], mutations });
-  const arena = testArena();
-  const { exports } = new WebAssembly.Instance(module, { env: { memory: arena.handle.memory, access() {} } });
-  return new (class extends Arena {
-    override kernels<K>(): K {
-      return exports as K;
-    }
-  })(arena.handle);
-}
 
 test.each([
   [2, 200],
@@ -88,8 +75,8 @@ test.each([
 
 test('it is found when flows move of which the application holds events', async () => {
   const mutation = { file: 'eventdev/held.kernel.ts', from: 'if (at < moving) keep(port, at);', to: '' };
-  const bench = new EventSimulation({ ports: 3, events: 20, holds: true, arena: await mutant([mutation]) });
-  expectFound(explorePlanted(bench.simulation, 300), /is at ports|came instead of/);
+  const bench = new EventSimulation({ ports: 3, events: 20, holds: true, arena: await mutantArena([mutation]) });
+  expectFound(explorePlanted(bench.simulation, 100), /is at ports|came instead of/);
 });
 
 test.each<[string, Mutation, number, RegExp]>([
@@ -106,6 +93,6 @@ test.each<[string, Mutation, number, RegExp]>([
     /came instead of|is at ports/,
   ],
 ])('it is found when %s', async (_, mutation, budget, reason) => {
-  const bench = new EventSimulation({ ports: 3, events: 20, arena: await mutant([mutation]) });
+  const bench = new EventSimulation({ ports: 3, events: 20, arena: await mutantArena([mutation]) });
   expectFound(explorePlanted(bench.simulation, budget), reason);
 });

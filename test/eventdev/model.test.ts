@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { EVENT_OP, type EventPortOptions, type Schedule } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
 import { testArena } from '../support/arena.ts';
-import { type EventBench, eventBench, type TestEvent } from '../support/event-bench.ts';
+import { type EventBench, eventBench, releasedPlaces, type TestEvent } from '../support/event-bench.ts';
 
 interface Setup {
   readonly ports: EventPortOptions[];
@@ -20,7 +20,11 @@ const setups: fc.Arbitrary<Setup> = fc
   .chain((ports) => {
     const links = fc.uniqueArray(fc.nat(ports.length - 1), { minLength: 1 });
     const queue = fc
-      .tuple(fc.constantFrom<Schedule>('atomic', 'parallel', 'single-link'), fc.constantFrom(0, 128, 128, 255), links)
+      .tuple(
+        fc.constantFrom<Schedule>('atomic', 'parallel', 'single-link', 'ordered'),
+        fc.constantFrom(0, 128, 128, 255),
+        links,
+      )
       .map(([schedule, priority, linked]) => ({
         schedule,
         priority,
@@ -37,25 +41,36 @@ const calls = fc.array(
   { minLength: 20, maxLength: 200 },
 );
 
+/** An event that entered an ordered queue, and what became of it. */
+interface Place {
+  readonly id: number;
+  next?: TestEvent | 'released';
+}
+
 /** What a device should do, in maps and lists. */
 class Model {
   readonly #setup: Setup;
   readonly #bench: EventBench;
   /** Events in the device, by number. */
   readonly #inside = new Map<number, TestEvent>();
-  /** Per sender, queue and flow: numbers in the order sent. Of single-link and atomic queues. */
+  /** Per source (a port, or an ordered queue), queue and flow: numbers in the order sent. Of single-link and atomic queues. */
   readonly #order = new Map<string, number[]>();
-  readonly #sender = new Map<number, number>();
+  readonly #source = new Map<number, string>();
   readonly #held: TestEvent[][];
   /** Per queue, the ports that its events may come to: those linked, and those unlinked that have not settled yet. */
   readonly #served: Set<number>[];
+  /** Per ordered queue, what entered it and has not left, in order. */
+  readonly #places: Place[][];
   #next = 0;
 
   constructor(setup: Setup) {
     this.#setup = setup;
     this.#held = setup.ports.map(() => []);
-    const queues = setup.queues.map(({ schedule, priority }) => ({ schedule, priority }));
+    const queues = setup.queues.map(({ schedule, priority }) =>
+      schedule === 'ordered' ? { schedule } : { schedule, priority },
+    );
     const links = setup.queues.map((queue) => queue.links);
+    this.#places = links.map(() => []);
     this.#served = links.map((linked) => new Set(linked));
     this.#bench = eventBench({ ports: setup.ports, queues, newEventsLimit: 300 }, links, testArena());
   }
@@ -64,22 +79,53 @@ class Model {
     const n = this.#bench.put(port, events);
     expect([0, Math.min(events.length, 32)]).toContain(n);
     for (const event of events.slice(0, n)) {
-      if (event.op !== EVENT_OP.NEW) this.#held[port]?.shift();
-      if (event.op === EVENT_OP.RELEASE) continue;
-      const id = event.id as number;
-      this.#inside.set(id, event);
-      this.#sender.set(id, port);
-      const key = `${port} ${event.queue} ${event.flow}`;
-      this.#order.set(key, [...(this.#order.get(key) ?? []), id]);
+      const from = event.op === EVENT_OP.NEW ? undefined : this.#held[port]?.shift();
+      const place = from === undefined ? undefined : this.#placeOf(from);
+      if (event.op !== EVENT_OP.RELEASE) this.#inside.set(event.id as number, event);
+      if (place !== undefined) place.next = event.op === EVENT_OP.RELEASE ? 'released' : event;
+      else if (event.op !== EVENT_OP.RELEASE) this.#enter(event, `${port}`);
+    }
+    this.#drain();
+  }
+
+  /** An event comes to its queue, in the order of its source. */
+  #enter(event: TestEvent, source: string): void {
+    const id = event.id as number;
+    if (this.#setup.queues[event.queue]?.schedule === 'ordered') this.#places[event.queue]?.push({ id });
+    this.#source.set(id, source);
+    const key = `${source} ${event.queue} ${event.flow}`;
+    this.#order.set(key, [...(this.#order.get(key) ?? []), id]);
+  }
+
+  #placeOf({ queue, id }: TestEvent): Place | undefined {
+    return this.#places[queue]?.find((place) => place.id === id);
+  }
+
+  /** What is finished leaves the ordered queues in order. */
+  #drain(): void {
+    for (const [queue, places] of this.#places.entries()) {
+      for (let next = places[0]?.next; next !== undefined; next = places[0]?.next) {
+        places.shift();
+        if (next !== 'released') this.#enter(next, `ordered ${queue}`);
+      }
     }
   }
 
   #receive(port: number, max: number): void {
     const { implicitRelease = true, dequeueDepth = 32 } = this.#setup.ports[port] ?? {};
     const got = this.#bench.get(port, max);
-    if (implicitRelease) (this.#held[port] as TestEvent[]).length = 0;
+    if (implicitRelease) {
+      for (const event of (this.#held[port] as TestEvent[]).splice(0)) {
+        const place = this.#placeOf(event);
+        if (place !== undefined) place.next = 'released';
+      }
+      this.#drain();
+    }
     expect(got.length).toBeLessThanOrEqual(Math.min(max, dequeueDepth));
-    const priorities = got.map(({ queue }) => this.#setup.queues[queue]?.priority ?? -1);
+    const priorities = got.map(({ queue }) => {
+      const { schedule, priority = -1 } = this.#setup.queues[queue] ?? {};
+      return schedule === 'ordered' ? 1000 : priority;
+    });
     expect(priorities).toEqual(priorities.toSorted((a, b) => a - b));
     for (const event of got) {
       const id = event.id as number;
@@ -88,7 +134,7 @@ class Model {
       const queue = this.#setup.queues[event.queue];
       expect(this.#served[event.queue]).toContain(port);
       if (queue?.schedule !== 'parallel') {
-        expect(this.#order.get(`${this.#sender.get(id)} ${event.queue} ${event.flow}`)?.shift()).toBe(id);
+        expect(this.#order.get(`${this.#source.get(id)} ${event.queue} ${event.flow}`)?.shift()).toBe(id);
       }
       this.#held[port]?.push(event);
     }
@@ -104,6 +150,7 @@ class Model {
     else if (linked && before.length === 1) expect(change).toThrow(/the last one/);
     else change();
     for (const id of device.links(queue)) this.#served[queue]?.add(id);
+    if (this.#setup.queues[queue]?.schedule === 'ordered') this.#served[queue] = new Set(device.links(queue));
   }
 
   /** Once flows have settled, events of atomic queues come to linked ports alone. */
@@ -148,7 +195,9 @@ class Model {
     const stats = this.#bench.device.xstats.all();
     const stock = this.#held.reduce((sum, _, port) => sum + (stats[`port_${port}_inflight_credits`] ?? 0), 0);
     const held = this.#held.reduce((sum, events) => sum + events.length, 0);
-    expect(stats.dev_credits_on_loan).toBe(stock + held + this.#inside.size);
+    // Released events of ordered queues have theirs until it is their turn.
+    const ended = releasedPlaces(this.#bench);
+    expect(stats.dev_credits_on_loan).toBe(stock + held + this.#inside.size + ended);
     for (const [port, events] of this.#held.entries())
       expect(stats[`port_${port}_pending_releases`]).toBe(events.length);
   }

@@ -17,7 +17,7 @@ test.each<[string, Partial<EventDeviceOptions>, RegExp]>([
   ['a name too long', { name: 'n'.repeat(41) }, /must be 1 to 40/],
   ['no queues', { queues: [] }, /queues.length=0, must be a whole number from 1 to 16/],
   ['too many queues', { queues: new Array(17).fill({ schedule: 'atomic' }) }, /queues.length=17/],
-  ['an unknown schedule', { queues: [{ schedule: 'ordered' as 'atomic' }] }, /queues\[0\].schedule="ordered"/],
+  ['an unknown schedule', { queues: [{ schedule: 'random' as 'atomic' }] }, /queues\[0\].schedule="random"/],
   ['a priority too low', { queues: [{ schedule: 'atomic', priority: 256 }] }, /queues\[0\].priority=256, must be/],
   [
     'five priorities',
@@ -160,6 +160,7 @@ test('capabilities say what this configuration has', () => {
   const { capabilities } = createEventDevice(testArena(), GOOD);
   expect(capabilities).toEqual({
     atomic: true,
+    ordered: false,
     parallel: false,
     singleLink: true,
     distributedScheduling: true,

@@ -1,5 +1,6 @@
 import { attachEventPort, createEventDevice, type EventDevice, type EventPort, writeEvent } from 'ringway/eventdev';
 import type { Arena } from 'ringway/memory';
+import * as layout from '#dist/eventdev/layout.js';
 import type { EventDeviceOptions } from '#dist/eventdev/options.js';
 import { testArena } from './arena.ts';
 
@@ -57,6 +58,23 @@ export function eventBench(
       for (const port of ports) port.enqueue(slots, 0);
     },
   };
+}
+
+/** Released events of ordered queues whose turn has not come. */
+export function releasedPlaces({ arena, device }: Pick<EventBench, 'arena' | 'device'>): number {
+  const word = (address: number): number => arena.u32[address >>> 2] as number;
+  let n = 0;
+  for (let queue = 0; queue < device.queues; queue++) {
+    const ring = word(device.address + layout.EVDEV_ORDERED_RINGS + queue * 4);
+    if (ring === 0) continue;
+    const mask = word(ring + layout.ORDERED_MASK);
+    const head = word(ring + layout.ORDERED_HEAD);
+    for (let index = word(ring + layout.ORDERED_DRAIN); index < head; index++) {
+      const place = ring + layout.ORDERED_PLACES + ((index & mask) << layout.PLACE_SHIFT);
+      if (word(place + layout.PLACE_STATE) === layout.PLACE_RELEASED) n++;
+    }
+  }
+  return n;
 }
 
 /** The event at `slot`. */

@@ -1,11 +1,12 @@
-// A port that sends its flows through two atomic stages and moves flows it owns to other ports all the time. Each event
-// takes its flow's lock at each stage, and finds it free; its number is the one that the flow waits for.
+// A port that sends its flows through two stages and moves flows it owns to other ports all the time. At an atomic stage,
+// each event takes its flow's lock, and finds it free; its number is the one that the flow waits for. Behind a first stage
+// that is ordered, its numbers are so too.
 import { parentPort, workerData } from 'node:worker_threads';
 import { attachEventPort, EVENT_OP, readEvent, writeEvent } from 'ringway/eventdev';
 import { attachArena } from 'ringway/memory';
 import * as layout from '#dist/eventdev/layout.js';
 
-const { handle, device, address, slots, shared, ports, flows, events } = workerData;
+const { handle, device, address, slots, shared, ports, flows, events, ordered, seconds } = workerData;
 const arena = attachArena(handle);
 const { u32, u8 } = arena;
 const port = attachEventPort(arena, address);
@@ -25,6 +26,11 @@ const random = (limit) => {
 function process(slot) {
   const { queue, flow } = readEvent(arena, slot);
   const id = u32[slot >>> 2];
+  if (ordered && queue === 0) {
+    for (let i = random(100); i > 0; i--) Atomics.load(u32, locks);
+    writeEvent(arena, slot, { queue: 1, flow, op: EVENT_OP.FORWARD });
+    return 0;
+  }
   const at = queue * flows + flow;
   const holder = Atomics.compareExchange(u32, locks + at, 0, port.id + 1);
   if (holder !== 0) problem ??= `flow ${flow} of queue ${queue} is at ports ${holder - 1} and ${port.id}`;
@@ -62,7 +68,7 @@ function move() {
   const tables = u32[(device + layout.EVDEV_TABLES) >>> 2];
   let n = 0;
   for (let tries = 0; tries < 20 && n < 8; tries++) {
-    const [queue, hash] = [random(2), kernels.eventdevFlowHash(random(flows), 13)];
+    const [queue, hash] = [ordered ? 1 : random(2), kernels.eventdevFlowHash(random(flows), 13)];
     const flow = (queue << layout.FLOW_QUEUE_SHIFT) | hash;
     const list = u32.subarray(word(layout.EVPORT_MOVING_FLOWS), word(layout.EVPORT_MOVING_FLOWS) + n);
     if (u8[tables + (queue << 13) + hash] !== port.id || list.includes(flow)) continue;
@@ -77,11 +83,11 @@ function move() {
 }
 
 let isQuiet = false;
-const deadline = performance.now() + 20_000;
+const deadline = performance.now() + seconds * 1000;
 Atomics.add(u32, ready, 1);
 while (Atomics.load(u32, ready) < ports && performance.now() < deadline);
 while (Atomics.load(u32, quiet) < ports && problem === undefined) {
-  if (performance.now() > deadline) problem = `${Atomics.load(u32, finished)} of ${total} events after 20 s`;
+  if (performance.now() > deadline) problem = `${Atomics.load(u32, finished)} of ${total} events after ${seconds} s`;
   pass();
   const over = Atomics.load(u32, finished) === total;
   if (!over) {
