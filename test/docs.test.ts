@@ -60,6 +60,7 @@ test('no example of docs/eventdev.md is left out', () => {
     'one.mjs',
     'worker.mjs',
     'main.mjs',
+    'ordered.mjs',
     'links.mjs',
     'second.mjs',
     'first.mjs',

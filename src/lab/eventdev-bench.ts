@@ -1,20 +1,11 @@
 import { type Arena, createArena } from '../memory/arena.ts';
 import { assert } from '../util/assert.ts';
 import type { SideResult } from './bench-worker.ts';
-import {
-  type EventCase,
-  type EventRole,
-  eventTurn,
-  FLOWS,
-  HOPS,
-  STAGES,
-  setUpEvents,
-  tearDownEvents,
-} from './event-role.ts';
-import { type Measured, measure } from './measure.ts';
+import { type EventCase, type EventRole, FLOWS, STAGES, setUpEvents, tearDownEvents } from './event-role.ts';
+import { measure } from './measure.ts';
 import { NOT_WANTED, type PeerFigure, type Peers } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
-import { firstCpu, runOnTwoCores, twoCpus } from './two-cores.ts';
+import { firstCpu, runOnTwoCores, runRoles, twoCpus } from './two-cores.ts';
 import { medianNs } from './windows.ts';
 
 const ARENA_BYTES = 16 << 20;
@@ -38,12 +29,12 @@ function runPeer(peers: Peers, cpus: readonly number[], driver: string, one: Eve
   return peers.run('eventdev', cpus, [driver, `${one.size}`, one.touch ? 'touch' : 'none', `${one.work}`]);
 }
 
-function measureOne(arena: Arena, one: EventCase): Measured {
+/** ns an event, on one core. */
+async function measureOne(arena: Arena, one: EventCase): Promise<{ value: number | null; note: string }> {
   const { device, roles } = setUpEvents(arena, one);
-  const turn = eventTurn(arena, roles[0] as (typeof roles)[number]);
-  const measured = measure(one.size * HOPS, turn);
+  const [result] = (await runRoles(arena, [firstCpu()], roles)) as [SideResult];
   checkEvents(tearDownEvents(arena, device));
-  return measured;
+  return medianNs([result.windows]);
 }
 
 /** A figure of events that got lost would be none. */
@@ -52,16 +43,11 @@ function checkEvents(left: number): void {
 }
 
 async function oneCore(arena: Arena, one: EventCase, peers: Peers, driver = 'event_dsw0'): Promise<Row> {
-  const measured = measureOne(arena, one);
+  const measured = await measureOne(arena, one);
   const peer = await runPeer(peers, [firstCpu()], driver, one);
-  const figure = {
-    name: nameOf(one),
-    unit: UNIT,
-    ...measured,
-    value: rateOf(measured.value),
-    state: 'one core',
-  } as const;
-  return rowOf(figure, { name: driver, ...peer });
+  const { note } = measured;
+  const figure = { ...nothing, name: nameOf(one), unit: UNIT, value: rateOf(measured.value), note } as const;
+  return rowOf({ ...figure, state: 'one core' }, { name: driver, ...peer });
 }
 
 /** What the device adds to an event that takes 400 ns anyway: with it, less the same work alone. */
@@ -71,7 +57,7 @@ async function overhead(arena: Arena, peers: Peers): Promise<Row> {
   const { labWork } = arena.kernels<{ labWork(slots: number, n: number, length: number): void }>();
   const alone = measure(one.size, () => labWork(slots, one.size, WORK));
   arena.release('slots');
-  const measured = measureOne(arena, one);
+  const measured = await measureOne(arena, one);
   const value = measured.value === null || alone.value === null ? null : measured.value - alone.value;
   const cpu = [firstCpu()];
   const [its, itsAlone] = [await runPeer(peers, cpu, 'event_dsw0', one), await runPeer(peers, cpu, 'none', one)];
@@ -109,13 +95,9 @@ async function onTwoCores(arena: Arena, one: EventCase, cpus: [number, number], 
 }
 
 /** Both workers' events together. */
-async function twoCores(arena: Arena, peers: Peers): Promise<Row> {
+async function twoCores(arena: Arena, cpus: [number, number], peers: Peers): Promise<Row> {
   const one = { ...PLAIN, ports: 2 };
-  const cpus = twoCpus();
   const name = nameOf(one);
-  if (typeof cpus === 'string') {
-    return rowOf({ name, unit: UNIT, ...nothing, state: 'not measured', note: cpus }, null);
-  }
   const { results, peer, state } = await onTwoCores(arena, one, cpus, peers);
   const [a, b] = [
     medianNs([results[0].windows, results[1].windows]),
@@ -126,13 +108,9 @@ async function twoCores(arena: Arena, peers: Peers): Promise<Row> {
 }
 
 /** How long flows take from one port to another while both are busy all the time. */
-async function migrations(arena: Arena, peers: Peers): Promise<Row> {
+async function migrations(arena: Arena, cpus: [number, number], peers: Peers): Promise<Row> {
   const one = { ...PLAIN, ports: 2, watch: true };
-  const cpus = twoCpus();
   const name = 'migration, two busy ports';
-  if (typeof cpus === 'string') {
-    return rowOf({ name, unit: 'ns', ...nothing, state: 'not measured', note: cpus }, null);
-  }
   const { results, state } = await onTwoCores(arena, one, cpus, peers);
   const [{ quantiles }] = results;
   return rowOf({ name, unit: 'ns', ...quantiles, value: quantiles.p50, note: '', state }, null);
@@ -141,17 +119,21 @@ async function migrations(arena: Arena, peers: Peers): Promise<Row> {
 /**
  * The event device: 1,024 events of as many flows go round through four atomic queues, as in DPDK's event devices beside
  * it; migration and statistics are on in both. A turn is one dequeue and one enqueue, by a stage that is a kernel or
- * TypeScript. Samples are 16 turns; of the migration, migrations.
+ * TypeScript. Samples, of the migration only, are migrations.
  */
 export async function benchEventdev(peers: Peers): Promise<Row[]> {
+  const cpus = twoCpus();
+  if (typeof cpus === 'string') {
+    return [rowOf({ name: 'events', unit: UNIT, ...nothing, state: 'not measured', note: cpus }, null)];
+  }
   const arena = createArena({ bytes: ARENA_BYTES });
   const rows: Row[] = [];
   for (const size of [32, 8, 1]) rows.push(await oneCore(arena, { ...PLAIN, size }, peers));
   rows.push(await oneCore(arena, { ...PLAIN, stage: 'handler' }, peers));
   rows.push(await oneCore(arena, { ...PLAIN, touch: true }, peers));
   rows.push(await oneCore(arena, PLAIN, peers, 'event_sw0'));
-  rows.push(await twoCores(arena, peers));
+  rows.push(await twoCores(arena, cpus, peers));
   rows.push(await overhead(arena, peers));
-  rows.push(await migrations(arena, peers));
+  rows.push(await migrations(arena, cpus, peers));
   return rows;
 }

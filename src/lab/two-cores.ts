@@ -24,10 +24,11 @@ export function twoCpus(): [number, number] | string {
 }
 
 /**
- * Runs a worker on each of two CPUs for `RUN_MS`, both starting together. Returns what each posts at its end.
+ * Runs a worker for each role for `RUN_MS`, on a CPU each, all starting together. Returns what each posts at its end. A
+ * thread of its own also means that V8 has optimised its loop for nothing else.
  * @throws RingwayError `LCORE_DIED` when one fails.
  */
-async function runPair(arena: Arena, cpus: [number, number], roles: [BenchRole, BenchRole]): Promise<unknown[]> {
+export async function runRoles(arena: Arena, cpus: readonly number[], roles: readonly BenchRole[]): Promise<unknown[]> {
   const lab = arena.allocate('lab', LAB_BYTES);
   const word = (offset: number): number => (lab + offset) >>> 2;
   const workers = roles.map((role, index) => {
@@ -58,7 +59,7 @@ async function runPair(arena: Arena, cpus: [number, number], roles: [BenchRole, 
 
 /** How long a word takes from one CPU to the other, in ns. */
 export async function coreDistance(arena: Arena, cpus: [number, number]): Promise<number> {
-  const [oneWay] = await runPair(arena, cpus, [{ role: 'ping' }, { role: 'pong' }]);
+  const [oneWay] = await runRoles(arena, cpus, [{ role: 'ping' }, { role: 'pong' }]);
   return oneWay as number;
 }
 
@@ -80,7 +81,7 @@ export async function runOnTwoCores<P>(
   runPeer: () => Promise<P>,
 ): Promise<{ results: unknown[]; peer: P; state: State }> {
   const distances = [await coreDistance(arena, cpus)];
-  const results = await runPair(arena, cpus, roles);
+  const results = await runRoles(arena, cpus, roles);
   distances.push(await coreDistance(arena, cpus));
   const peer = await runPeer();
   distances.push(await coreDistance(arena, cpus));
