@@ -21,7 +21,7 @@ const RECORD_BYTES = 64;
 /** A worker at a port of the device. */
 export interface EventRole {
   readonly role: 'event';
-  /** Address of the port, of its slots, and of the records to touch (0 for none). */
+  /** Address of the port (0 for none: then it only works), of its slots, and of the records to touch (0 for none). */
   readonly port: number;
   readonly slots: number;
   readonly records: number;
@@ -110,6 +110,7 @@ export const HOPS = 16;
  */
 export function eventTurn(arena: Arena, role: EventRole): () => number {
   const { port: address, slots, records, size, stage, work } = role;
+  if (address === 0) return workTurn(arena, slots, size, work);
   const port = attachEventPort(arena, address);
   if (stage === 'handler') return () => handlerHops(arena.u16, port, slots, size);
   const { labHop } = arena.kernels<StageKernels>();
@@ -127,6 +128,15 @@ export function eventTurn(arena: Arena, role: EventRole): () => number {
       moved += n < NEEDS_TIME ? n : port.enqueue(slots, n - NEEDS_TIME);
     }
     return moved;
+  };
+}
+
+/** The work alone. */
+function workTurn(arena: Arena, slots: number, size: number, work: number): () => number {
+  const { labWork } = arena.kernels<{ labWork(slots: number, n: number, length: number): void }>();
+  return () => {
+    labWork(slots, size, work);
+    return size;
   };
 }
 

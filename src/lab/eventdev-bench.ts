@@ -1,8 +1,8 @@
 import { type Arena, createArena } from '../memory/arena.ts';
+import { SLOT_SHIFT } from '../memory/layout.ts';
 import { assert } from '../util/assert.ts';
 import type { SideResult } from './bench-worker.ts';
 import { type EventCase, type EventRole, FLOWS, STAGES, setUpEvents, tearDownEvents } from './event-role.ts';
-import { measure } from './measure.ts';
 import { NOT_WANTED, type PeerFigure, type Peers } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
 import { firstCpu, runOnTwoCores, runRoles, twoCpus } from './two-cores.ts';
@@ -53,9 +53,19 @@ async function oneCore(arena: Arena, one: EventCase, peers: Peers, driver = 'eve
 /** What the device adds to an event that takes 400 ns anyway: with it, less the same work alone. */
 async function overhead(arena: Arena, peers: Peers): Promise<Row> {
   const one = { ...PLAIN, work: WORK };
-  const slots = arena.allocate('slots', 1024);
-  const { labWork } = arena.kernels<{ labWork(slots: number, n: number, length: number): void }>();
-  const alone = measure(one.size, () => labWork(slots, one.size, WORK));
+  const slots = arena.allocate('slots', one.size << SLOT_SHIFT);
+  const role: EventRole = {
+    role: 'event',
+    port: 0,
+    slots,
+    records: 0,
+    size: one.size,
+    stage: 'kernel',
+    work: WORK,
+    watch: false,
+  };
+  const [result] = (await runRoles(arena, [firstCpu()], [role])) as [SideResult];
+  const alone = medianNs([result.windows]);
   arena.release('slots');
   const measured = await measureOne(arena, one);
   const value = measured.value === null || alone.value === null ? null : measured.value - alone.value;

@@ -19,22 +19,34 @@ const UNIT = 'M/s';
 type Trade = StructOf<typeof MESSAGE>;
 type Result = StructOf<typeof RESULT>;
 
-/** Trades without end, made as they are wanted: what makes them is part of every figure. */
+/** Trades without end: one object with other numbers each time, since all pools take a copy at once. */
 function* trades(isOver: () => boolean): Generator<Trade> {
-  const [time, price, amount, fee, balance, limit, bid, ask, rate] = [
-    1.5, 2.25, 3.5, 0.125, 99.5, 1e6, 2.125, 2.375, 1.1,
-  ];
-  for (let number = 0; !isOver(); number = (number + 1) >>> 0) {
-    const account = number % ACCOUNTS;
-    yield { account, number, time, price, amount, fee, balance, limit, bid, ask, rate, symbol: 'EURUSD' };
+  const figures = {
+    time: 1.5,
+    price: 2.25,
+    amount: 3.5,
+    fee: 0.125,
+    balance: 99.5,
+    limit: 1e6,
+    bid: 2.125,
+    ask: 2.375,
+  };
+  const trade = { account: 0, number: 0, ...figures, rate: 1.1, symbol: 'EURUSD' };
+  while (!isOver()) {
+    trade.number = (trade.number + 1) >>> 0;
+    trade.account = trade.number % ACCOUNTS;
+    yield trade;
   }
 }
 
-/** The same in 100 bytes of JSON. */
-type Order = Pick<Trade, 'account' | 'number' | 'amount' | 'balance' | 'symbol'> & { market: string };
-function* orders(isOver: () => boolean): Generator<Order> {
-  for (let number = 1e6; !isOver(); number = (number + 1) >>> 0) {
-    yield { account: number % ACCOUNTS, number, amount: 3.5, balance: 99.5, symbol: 'EURUSD', market: 'FRANKFURT' };
+/** Lines of a log, in 100 bytes of JSON. */
+type Line = { account: number; number: number; text: string };
+function* lines(isOver: () => boolean): Generator<Line> {
+  const line = { account: 0, number: 1e6, text: 'the quick brown fox jumps over the lazy dog, and so it goes' };
+  while (!isOver()) {
+    line.number++;
+    line.account = line.number % ACCOUNTS;
+    yield line;
   }
 }
 
@@ -46,10 +58,10 @@ class Meter {
   #count = 0;
   #sum = 0;
 
-  /** A result came: `balance` of it, which is never 0, shows that somebody made it. */
-  add(balance: number): void {
+  /** A result came: `number` of it, which is hardly ever 0, shows that somebody made it. */
+  add(number: number): void {
     this.#count++;
-    this.#sum += balance;
+    this.#sum += number;
   }
 
   /** True when enough was counted. Call it every few messages. */
@@ -87,7 +99,7 @@ const startStructs = (): Promise<KeyedPool<Trade, Result>> =>
 async function measurePushMany<M>(pool: KeyedPool<M, Result>, messages: (isOver: () => boolean) => Iterable<M>) {
   const meter = new Meter();
   const run = pool.pushMany(messages(everySoOften(meter.isOver)));
-  for await (const results of run) for (const { balance } of results) meter.add(balance);
+  for await (const results of run) for (const { number } of results) meter.add(number);
   await pool.close();
   return meter.rate;
 }
@@ -98,7 +110,7 @@ async function measureRun(run: (trade: Trade) => Promise<Result>): Promise<numbe
   // One generator for all callers: each takes the next trade, and all end with it.
   const source = trades(everySoOften(meter.isOver));
   const caller = async (): Promise<void> => {
-    for (const trade of source) meter.add((await run(trade)).balance);
+    for (const trade of source) meter.add((await run(trade)).number);
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, caller));
   return meter.rate;
@@ -149,8 +161,8 @@ async function measurePosts(): Promise<number | null> {
       if (done) resolve();
       else worker.postMessage(value);
     };
-    worker.on('message', ({ balance }: Result) => {
-      meter.add(balance);
+    worker.on('message', ({ number }: Result) => {
+      meter.add(number);
       send();
     });
     for (let i = 0; i < IN_FLIGHT; i++) send();
@@ -176,7 +188,7 @@ export async function benchKeyed(peers: Peers): Promise<Row[]> {
   const none = { p50: null, p99: null, p999: null, unit: UNIT, state: 'several cores', note: '' } as const;
   const figures = {
     structs: await measurePushMany(await startStructs(), trades),
-    json: await measurePushMany((await KeyedPool.start({ ...common, key })) as KeyedPool<Order, Result>, orders),
+    json: await measurePushMany((await KeyedPool.start({ ...common, key })) as KeyedPool<Line, Result>, lines),
     single: await measureKeyedRun(),
   };
   const others = {

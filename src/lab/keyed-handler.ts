@@ -16,9 +16,9 @@ export const MESSAGE = {
   symbol: { utf8: 18 },
 } as const;
 /** What comes back. */
-export const RESULT = { number: 'u32', balance: 'f64' } as const;
+export const RESULT = { account: 'u32', number: 'u32' } as const;
 
 /** The trivial handler. */
-export default function handle(trade: { number: number; balance: number; amount: number }) {
-  return { number: trade.number, balance: trade.balance + trade.amount };
+export default function handle({ account, number }: { account: number; number: number }) {
+  return { account, number };
 }
