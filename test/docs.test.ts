@@ -67,10 +67,21 @@ test('no example of docs/eventdev.md is left out', () => {
   ]);
 });
 
+const readmeCode = (what: string): string =>
+  Array.from(readFileSync('README.md', 'utf8').matchAll(/^```js\n([\s\S]*?)^```/gm), ([, code = '']) => code).find(
+    (code) => code.includes(what),
+  ) ?? '';
+
 test('the example of an event device in README.md runs', () => {
-  const code = readFileSync('README.md', 'utf8').match(/```js\n(import [^`]*ringway\/eventdev[\s\S]*?)```/)?.[1] ?? '';
-  writeFileSync(join(folder, 'readme.mjs'), code);
+  writeFileSync(join(folder, 'readme.mjs'), readmeCode('createEventDevice'));
   expect(node(join(folder, 'readme.mjs'))).toBe('1 event of flow 7\n');
+});
+
+test('the example of a pool in README.md runs', () => {
+  mkdirSync(join(folder, 'pool'));
+  writeFileSync(join(folder, 'pool/worker.mjs'), 'export default async ({ account, cents }) => account + cents;');
+  writeFileSync(join(folder, 'pool/main.mjs'), readmeCode('KeyedPool'));
+  expect(node(join(folder, 'pool/main.mjs'))).toBe('-13\n');
 });
 
 test('what pages link to is there', () => {
