@@ -11,7 +11,7 @@ import { park as eventdevPark, unpark as eventdevUnpark } from './eventdev/park.
 import { dequeueOne as eventdevDequeueOne, enqueueOne as eventdevEnqueueOne } from './eventdev/single.kernel.ts';
 import { fillUdp as guestFillUdp, swap as guestSwap } from './guest/apps.kernel.ts';
 import { checked as labChecked, unchecked as labUnchecked } from './lab/address.kernel.ts';
-import { hop as labHop, work as labWork } from './lab/event-stage.kernel.ts';
+import { atomicStages as labAtomicStages, hop as labHop, work as labWork } from './lab/event-stage.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
 import { drive as labDrive, serve as labServe } from './lab/ring-turn.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
@@ -89,6 +89,7 @@ export {
   eventdevUnpark,
   guestFillUdp,
   guestSwap,
+  labAtomicStages,
   labChecked,
   labDrive,
   labHop,

@@ -5,6 +5,7 @@ import { SLOT_SHIFT } from '../memory/layout.ts';
 import { attachMpscRing, attachSpscRing, type Ring } from '../ring/ring.ts';
 import { requireSys } from '../sys/index.ts';
 import { Histogram } from '../telemetry/histogram.ts';
+import { type AtomicRole, playAtomic } from './atomic-role.ts';
 import { type EventRole, eventTurn, watchedTurn } from './event-role.ts';
 import { GO_STOP, LAB_GO, LAB_READY } from './layout.ts';
 import { type Measured, quantilesOf } from './measure.ts';
@@ -27,7 +28,8 @@ export type BenchRole =
   | RingRole
   | NetRole
   | QueueRole
-  | EventRole;
+  | EventRole
+  | AtomicRole;
 
 interface LabKernels {
   labPing(lab: number, from: number, rounds: number): number;
@@ -150,6 +152,7 @@ function play(): unknown {
   if (role.role === 'pong') return playPong();
   if (role.role === 'net') return playTurns(netTurn(arena, role));
   if (role.role === 'event') return playEvents(role);
+  if (role.role === 'atomic') return playAtomic(arena, role, stopped);
   if (role.role === 'queue') return playTurns(queueTurn(arena, role));
   const ring = (role.kind === 'spsc' ? attachSpscRing : attachMpscRing)(arena, role.ring);
   return role.role === 'push' ? playPush(ring, role.burst, role.size) : playPop(ring, role.burst, role.size);

@@ -1,4 +1,5 @@
 import { RingwayError } from '../util/errors.ts';
+import { benchAtomic } from './atomic-bench.ts';
 import { benchBalance } from './balance-bench.ts';
 import { takeBenchLock } from './bench-lock.ts';
 import { benchBlock } from './block-bench.ts';
@@ -30,6 +31,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   balance: async () => benchBalance(),
   scale: benchScale,
   keyed: benchKeyed,
+  atomic: benchAtomic,
 };
 
 /** Names of all benches. */

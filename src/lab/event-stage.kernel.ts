@@ -48,3 +48,30 @@ export function hop(port: u32, slots: u32, burst: u32, stages: u32, records: u32
   const sent = n === 1 ? enqueueOne(port, slots) : enqueue(port, slots, n);
   return sent === NEEDS_TIME ? NEEDS_TIME + n : n;
 }
+
+/**
+ * Two atomic stages that check what atomic means. Each event takes the lock of its stage and flow, where it may find this
+ * worker, whose number is `self` (from 1), but no other; its number is the one that the stage waits for; and all locks are
+ * free again behind the burst. From the second stage it goes back to the first, as the event `window` numbers on. `words`
+ * has, for both stages, a lock for each flow, and then the next numbers. Returns how many events broke a rule.
+ */
+export function atomicStages(slots: u32, n: u32, words: u32, flows: u32, window: u32, self: u32): u32 {
+  const numbers = words + (flows << 3);
+  const end = slots + (n << 4);
+  let broken: u32 = 0;
+  for (let slot = slots; slot < end; slot += 16) {
+    const stage: u32 = load<u16>(slot, SLOT_EVENT) & EVENT_QUEUE_MASK;
+    const at = (stage * flows + load<u32>(slot, SLOT_FLOW)) << 2;
+    const holder = atomic.cmpxchg<u32>(words + at, 0, self);
+    const number = load<u32>(slot);
+    if ((holder !== 0 && holder !== self) || load<u32>(numbers + at) !== number) broken++;
+    store<u32>(numbers + at, number + 1);
+  }
+  for (let slot = slots; slot < end; slot += 16) {
+    const stage: u32 = load<u16>(slot, SLOT_EVENT) & EVENT_QUEUE_MASK;
+    atomic.store<u32>(words + ((stage * flows + load<u32>(slot, SLOT_FLOW)) << 2), 0);
+    if (stage === 1) store<u32>(slot, load<u32>(slot) + window);
+    store<u16>(slot, (1 - stage) | (OP_FORWARD << EVENT_OP_SHIFT), SLOT_EVENT);
+  }
+  return broken;
+}

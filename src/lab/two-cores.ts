@@ -24,11 +24,16 @@ export function twoCpus(): [number, number] | string {
 }
 
 /**
- * Runs a worker for each role for `RUN_MS`, on a CPU each, all starting together. Returns what each posts at its end. A
+ * Runs a worker for each role for `runMs`, on a CPU each, all starting together. Returns what each posts at its end. A
  * thread of its own also means that V8 has optimised its loop for nothing else.
  * @throws RingwayError `LCORE_DIED` when one fails.
  */
-export async function runRoles(arena: Arena, cpus: readonly number[], roles: readonly BenchRole[]): Promise<unknown[]> {
+export async function runRoles(
+  arena: Arena,
+  cpus: readonly number[],
+  roles: readonly BenchRole[],
+  runMs = RUN_MS,
+): Promise<unknown[]> {
   const lab = arena.allocate('lab', LAB_BYTES);
   const word = (offset: number): number => (lab + offset) >>> 2;
   const workers = roles.map((role, index) => {
@@ -45,7 +50,7 @@ export async function runRoles(arena: Arena, cpus: readonly number[], roles: rea
     }
     Atomics.store(arena.i32, word(LAB_GO), GO_RUN);
     Atomics.notify(arena.i32, word(LAB_GO));
-    const stop = setTimeout(() => Atomics.store(arena.i32, word(LAB_GO), GO_STOP), RUN_MS);
+    const stop = setTimeout(() => Atomics.store(arena.i32, word(LAB_GO), GO_STOP), runMs);
     const results = await Promise.all(answers);
     clearTimeout(stop);
     return results;
