@@ -16,6 +16,11 @@ import {
   EVPORT_IMMIGRATION_LOAD,
   EVPORT_LOAD,
   EVPORT_LOADS,
+  EVPORT_LOCAL_LIMIT,
+  EVPORT_LOCAL_READ,
+  EVPORT_LOCAL_SAMPLE_START,
+  EVPORT_LOCAL_START,
+  EVPORT_LOCAL_TAIL,
   EVPORT_MOVING_COUNT,
   EVPORT_MOVING_FLOWS,
   EVPORT_MOVING_TARGETS,
@@ -51,6 +56,7 @@ import {
 import { serves } from './links.kernel.ts';
 import { beginMigration } from './move.kernel.ts';
 import { atomicFlow, findFlow, flowHash, ownerOf } from './output.kernel.ts';
+import { hasLane } from './rounds.kernel.ts';
 
 /** Half to one and a half of the interval, so that ports do not all think at once and choose the same target. */
 function nextInterval(port: u32): u32 {
@@ -92,31 +98,45 @@ export function readLoads(port: u32, device: u32): bool {
   return anyBelow;
 }
 
-/** Adds the flows of the last `take` events dequeued of a level to the list of `n` flows. Returns how many there are. */
+/** Counts the event at `slot` for its flow, in the list of `n` flows of the sample. Returns how many there are. */
+function addToSample(port: u32, device: u32, slot: u32, n: u32): u32 {
+  const bits = load<u32>(device, EVDEV_HASH_BITS);
+  const flows = port + EVPORT_SAMPLE_FLOWS;
+  const counts = port + EVPORT_SAMPLE_COUNTS;
+  const event: u32 = load<u16>(slot, SLOT_EVENT);
+  const queue = event & EVENT_QUEUE_MASK;
+  const schedule = load<u32>(device + EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT), EVQUEUE_SCHEDULE);
+  const flow =
+    schedule === SCHEDULE_PARALLEL
+      ? (queue << FLOW_QUEUE_SHIFT) | flowHash(event >> EVENT_TAG_SHIFT, bits)
+      : atomicFlow(slot, bits);
+  const at = findFlow(flows, n, flow);
+  if (at === n) {
+    store<u32>(flows + (n << 2), flow);
+    store<u32>(counts + (n << 2), 0);
+    n++;
+  }
+  store<u32>(counts + (at << 2), load<u32>(counts + (at << 2)) + 1);
+  return n;
+}
+
+/** Adds the last `take` events dequeued of a level to the sample of `n` flows. Returns how many there are. */
 function readLevel(port: u32, device: u32, level: u32, take: u32, n: u32): u32 {
   const ring = load<u32>(port + (level << 2), EVPORT_RING);
   const size = load<u32>(ring, MPSC_SIZE);
   const slots = ring + MPSC_RUNS + (size << 2);
   const tail = load<u32>(port + (level << 2), EVPORT_TAIL);
-  const bits = load<u32>(device, EVDEV_HASH_BITS);
-  const flows = port + EVPORT_SAMPLE_FLOWS;
-  const counts = port + EVPORT_SAMPLE_COUNTS;
-  for (let i: u32 = 1; i <= take; i++) {
-    const slot = slots + (((tail - i) & (size - 1)) << 4);
-    const event: u32 = load<u16>(slot, SLOT_EVENT);
-    const queue = event & EVENT_QUEUE_MASK;
-    const schedule = load<u32>(device + EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT), EVQUEUE_SCHEDULE);
-    const flow =
-      schedule === SCHEDULE_PARALLEL
-        ? (queue << FLOW_QUEUE_SHIFT) | flowHash(event >> EVENT_TAG_SHIFT, bits)
-        : atomicFlow(slot, bits);
-    const at = findFlow(flows, n, flow);
-    if (at === n) {
-      store<u32>(flows + (n << 2), flow);
-      store<u32>(counts + (n << 2), 0);
-      n++;
-    }
-    store<u32>(counts + (at << 2), load<u32>(counts + (at << 2)) + 1);
+  for (let i: u32 = 1; i <= take; i++) n = addToSample(port, device, slots + (((tail - i) & (size - 1)) << 4), n);
+  return n;
+}
+
+/** The same of the port's FIFO. */
+function readLocalSample(port: u32, device: u32, take: u32, n: u32): u32 {
+  const start = load<u32>(port, EVPORT_LOCAL_START);
+  let slot = load<u32>(port, EVPORT_LOCAL_TAIL);
+  for (; take > 0; take--) {
+    slot = (slot === start ? load<u32>(port, EVPORT_LOCAL_LIMIT) : slot) - 16;
+    n = addToSample(port, device, slot, n);
   }
   return n;
 }
@@ -126,24 +146,29 @@ function sampled(port: u32, level: u32): u32 {
   return load<u32>(port + (level << 2), EVPORT_TAIL) - load<u32>(port + (level << 2), EVPORT_SAMPLE_START);
 }
 
-/** The same of all levels. */
+/** The same of the FIFO; 0 without one. */
+function sampledLocal(port: u32): u32 {
+  return hasLane(port) ? load<u32>(port, EVPORT_LOCAL_READ) - load<u32>(port, EVPORT_LOCAL_SAMPLE_START) : 0;
+}
+
+/** The same of all levels and the FIFO. */
 function sampledInAll(port: u32, device: u32): u32 {
   const levels = load<u32>(device, EVDEV_LEVELS);
-  let all: u32 = 0;
+  let all = sampledLocal(port);
   for (let level: u32 = 0; level < levels; level++) all += sampled(port, level);
   return all;
 }
 
 /**
- * Lists the flows of SAMPLE_EVENTS events dequeued (a few less with several levels), and how many each had. They are the
- * last ones of each level, as many of it as its share was since the sample began: still in the ring, behind its tail,
- * since a ring has that many places more than there are credits, and senders find credits, not places. Returns how many
- * flows.
+ * Lists the flows of SAMPLE_EVENTS events dequeued (a few less with several sources), and how many each had. They are the
+ * last ones of each level and of the FIFO, as many as the share of each was since the sample began: still in the ring,
+ * behind its tail, since a ring has that many places more than there are credits, and senders find credits, not places.
+ * Returns how many flows.
  */
 function readSample(port: u32, device: u32): u32 {
   const levels = load<u32>(device, EVDEV_LEVELS);
   const all: u64 = sampledInAll(port, device);
-  let n: u32 = 0;
+  let n = readLocalSample(port, device, <u32>((<u64>sampledLocal(port) * SAMPLE_EVENTS) / all), 0);
   for (let level: u32 = 0; level < levels; level++) {
     n = readLevel(port, device, level, <u32>((<u64>sampled(port, level) * SAMPLE_EVENTS) / all), n);
   }

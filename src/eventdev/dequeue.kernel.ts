@@ -1,6 +1,3 @@
-import { copySlotsOut } from '../ring/copy.kernel.ts';
-import { MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
-import { claimFrom } from '../ring/mpsc.kernel.ts';
 import { background, needsBackground } from './background.kernel.ts';
 import { giveCredits } from './credits.kernel.ts';
 import {
@@ -12,20 +9,18 @@ import {
   EVPORT_OPS,
   EVPORT_PENDING,
   EVPORT_QUEUE_DEQUEUED,
-  EVPORT_RING,
   EVPORT_SCRATCH,
   EVPORT_STATE,
-  EVPORT_TAIL,
   EVPORT_TIMED,
   MIGRATION_DRAINING,
   MIGRATION_FINISHING,
   MIGRATION_PAUSING,
   NEEDS_TIME,
-  TAIL_LAG,
 } from './layout.ts';
 import { turnBusy, turnIdle } from './load.kernel.ts';
 import { stashMoving } from './move.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
+import { hasWork, readRounds } from './rounds.kernel.ts';
 import { count, countQueues } from './runs.kernel.ts';
 
 /** With implicit release, the events of the last dequeue that are left are finished now. */
@@ -36,15 +31,6 @@ export function releaseLast(port: u32): void {
   store<u32>(port, 0, EVPORT_PENDING);
 }
 
-/** Copies the `n` slots at the tail of a ring, of the level whose words are at `its`, to `target`, and moves the tail on. */
-export function readSlots(its: u32, ring: u32, size: u32, tail: u32, target: u32, n: u32): void {
-  const slots = ring + MPSC_RUNS + (size << 2);
-  if (n === 1) v128.store(target, v128.load(slots + ((tail & (size - 1)) << 4)));
-  else copySlotsOut(slots, size, tail, target, n);
-  store<u32>(its, tail + n, EVPORT_TAIL);
-  if (tail + n - load<u32>(ring, MPSC_TAIL) >= TAIL_LAG) atomic.store<u32>(ring, tail + n, MPSC_TAIL);
-}
-
 /**
  * Moves up to `limit` events (EVPORT_DEQUEUE_DEPTH at most) to `target`. Returns how many, or NEEDS_TIME. With implicit
  * release, what the application still held of the last dequeue is released first.
@@ -52,27 +38,24 @@ export function readSlots(its: u32, ring: u32, size: u32, tail: u32, target: u32
 export function dequeue(port: u32, target: u32, limit: u32): u32 {
   releaseLast(port);
   if (needsBackground(port) && !background(port)) return NEEDS_TIME;
-  const ring = load<u32>(port, EVPORT_RING);
   const state = load<u32>(port, EVPORT_STATE);
   // A port that waits for its application to finish what it holds takes on nothing new, and is not idle for that.
   const waits = state === MIGRATION_FINISHING;
   limit = waits ? 0 : min(limit, load<u32>(port, EVPORT_DEQUEUE_DEPTH));
-  const size = load<u32>(ring, MPSC_SIZE);
-  const tail = load<u32>(port, EVPORT_TAIL);
-  const found = limit === 0 ? 0 : claimFrom(ring, size, tail, limit);
-  if (limit > 0 && found > 0 !== (load<u32>(port, EVPORT_BUSY) !== 0)) {
+  const isWork = limit > 0 && hasWork(port);
+  if (limit > 0 && isWork !== (load<u32>(port, EVPORT_BUSY) !== 0)) {
     if (load<u32>(port, EVPORT_TIMED) === 0) return NEEDS_TIME;
-    if (found > 0) turnBusy(port);
+    if (isWork) turnBusy(port);
     else turnIdle(port);
   }
   store<u32>(port, 0, EVPORT_TIMED);
+  const found = isWork ? readRounds(port, target, limit) : 0;
   store<u32>(port, load<u32>(port, EVPORT_OPS) + found + 1, EVPORT_OPS);
   if (found === 0) {
     // A port without work can afford to send short bursts.
     flushOutputs(port);
     return 0;
   }
-  readSlots(port, ring, size, tail, target, found);
   const n = state === MIGRATION_PAUSING || state === MIGRATION_DRAINING ? stashMoving(port, target, found) : found;
   if (n > 0) countDequeued(port, target, n);
   return n;

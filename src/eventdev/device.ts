@@ -43,6 +43,10 @@ import {
   EVPORT_IMPLICIT_RELEASE,
   EVPORT_LAST_BACKGROUND,
   EVPORT_LOAD,
+  EVPORT_LOCAL_LANE,
+  EVPORT_LOCAL_LIMIT,
+  EVPORT_LOCAL_START,
+  EVPORT_LOCAL_TAIL,
   EVPORT_MOVING_FLOWS,
   EVPORT_NEW_ENQUEUED,
   EVPORT_OUTPUT_ENDS,
@@ -51,6 +55,7 @@ import {
   EVPORT_PAUSED_EVENTS,
   EVPORT_RANDOM,
   EVPORT_RING,
+  EVPORT_ROUND_LOCAL,
   EVPORT_STASH,
   EVPORT_STASHED,
   EVPORT_TAIL,
@@ -58,6 +63,7 @@ import {
   EVQUEUE_LANE,
   EVQUEUE_SCHEDULE,
   EVQUEUE_SHIFT,
+  LANES_MAX,
   OP_FORWARD,
   OP_NEW,
   QUEUES_MAX,
@@ -286,7 +292,7 @@ export class EventDevice {
     return this.#read(EVDEV_BLOCKS + id * 4);
   }
 
-  /** Slots of every event that waits in port `id`: stashed, in its ring, paused, in its output buffers; each place in order. */
+  /** Slots of every event that waits in port `id`: stashed, in its FIFO, in its ring, paused, in its output buffers; each place in order. */
   *#waiting(id: number): Generator<number> {
     const { u32 } = this.#arena;
     const block = this.portAddress(id);
@@ -295,6 +301,16 @@ export class EventDevice {
       for (let i = 0; i < count; i++) yield first + (i << SLOT_SHIFT);
     };
     yield* run(word(EVPORT_STASH), word(EVPORT_STASHED));
+    const own = word(EVPORT_LOCAL_LANE);
+    if (own < this.#sizes.lanes) {
+      const limit = word(EVPORT_LOCAL_LIMIT);
+      const end = word(EVPORT_OUTPUT_ENDS + own * 4);
+      for (let slot = word(EVPORT_LOCAL_TAIL); slot !== end; ) {
+        yield slot;
+        slot += 1 << SLOT_SHIFT;
+        if (slot === limit) slot = word(EVPORT_LOCAL_START);
+      }
+    }
     for (const level of this.#options.levels.keys()) {
       const address = word(EVPORT_RING + level * 4);
       Atomics.store(u32, (address + MPSC_TAIL) >>> 2, word(EVPORT_TAIL + level * 4));
@@ -304,6 +320,7 @@ export class EventDevice {
     }
     yield* run(word(EVPORT_PAUSED), word(EVPORT_PAUSED_EVENTS));
     for (let to = 0; to < this.#sizes.lanes; to++) {
+      if (to === own) continue;
       const output = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
       yield* run(output, (word(EVPORT_OUTPUT_ENDS + to * 4) - output) >>> SLOT_SHIFT);
     }
@@ -423,6 +440,7 @@ export class EventDevice {
     for (let to = 0; to < lanes; to++) {
       u32[(block + EVPORT_OUTPUT_ENDS + to * 4) >>> 2] = block + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
     }
+    this.#resetLocal(id, block);
     for (const at of [...rings, control]) {
       const slots = at === control ? controlSlots : ringSlots;
       clear(at + MPSC_HEAD, at + MPSC_SIZE);
@@ -431,6 +449,19 @@ export class EventDevice {
     }
     u32[(block + EVPORT_RANDOM) >>> 2] = random.next() | 1;
     u32[(block + EVPORT_CLOCK_EVERY) >>> 2] = 1;
+  }
+
+  /** Empties a port's FIFO of what it sends to itself, if the device has them. */
+  #resetLocal(id: number, block: number): void {
+    const { u32 } = this.#arena;
+    const { local, localBytes } = this.#sizes;
+    u32[(block + EVPORT_LOCAL_LANE) >>> 2] = localBytes > 0 ? id : LANES_MAX;
+    if (localBytes === 0) return;
+    const start = block + local;
+    for (const offset of [EVPORT_LOCAL_START, EVPORT_LOCAL_TAIL, EVPORT_ROUND_LOCAL, EVPORT_OUTPUT_ENDS + id * 4]) {
+      u32[(block + offset) >>> 2] = start;
+    }
+    u32[(block + EVPORT_LOCAL_LIMIT) >>> 2] = start + localBytes;
   }
 
   #checkIndex(what: string, index: number, count: number): void {

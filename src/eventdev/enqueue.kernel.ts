@@ -20,6 +20,7 @@ import {
   EVPORT_DROPPED,
   EVPORT_ENQUEUE_DEPTH,
   EVPORT_FORWARD_ENQUEUED,
+  EVPORT_LOCAL_LANE,
   EVPORT_NEW_ENQUEUED,
   EVPORT_OPS,
   EVPORT_OUTPUT_ENDS,
@@ -107,7 +108,8 @@ function admit(port: u32, device: u32, tally: u32): bool {
 
 /** Sends a run to lane `to`, of the only port that serves its queue. */
 function bufferAll(port: u32, device: u32, to: u32, slots: u32, end: u32): void {
-  if ((load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS) & EVOUTPUT_MASK) === 0) {
+  const isBuffered = (load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS) & EVOUTPUT_MASK) !== 0;
+  if (!isBuffered && to !== load<u32>(port, EVPORT_LOCAL_LANE)) {
     // Whole bursts of a full buffer's size need no buffer.
     while (end - slots >= OUTPUT_MAX << 4) {
       sendTo(device, to, slots, OUTPUT_MAX);
@@ -120,7 +122,7 @@ function bufferAll(port: u32, device: u32, to: u32, slots: u32, end: u32): void 
     at += 16;
     if ((at & EVOUTPUT_MASK) !== 0) continue;
     sendOutput(port, device, to, at);
-    at -= OUTPUT_MAX << 4;
+    at = load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS);
   }
   store<u32>(port + (to << 2), at, EVPORT_OUTPUT_ENDS);
 }

@@ -229,6 +229,9 @@ export const EVPORT_TAIL: u32 = 160;
 export const EVPORT_RING: u32 = 176;
 /** Tail of the ring at which the sample begins. */
 export const EVPORT_SAMPLE_START: u32 = 192;
+/** With a FIFO there is one level: the second one's words count the events read from it, in all and when the sample began. */
+export const EVPORT_LOCAL_READ: u32 = 164;
+export const EVPORT_LOCAL_SAMPLE_START: u32 = 196;
 /** Head of the ring up to which moving flows may have events in it. */
 export const EVPORT_DRAIN_TO: u32 = 216;
 /**
@@ -283,6 +286,20 @@ export const EVPORT_QUEUE_DEQUEUED: u32 = 640;
 export const EVPORT_COUNTERS_END: u32 = 768;
 /** When the background last ran. */
 export const EVPORT_LAST_BACKGROUND: u32 = 776;
+/**
+ * The FIFO of what the port sends to itself (`rounds.kernel.ts`): its first event, and the ends of the round being read: an
+ * address in the FIFO, and an index of the ring. It ends where the next event for the port's own lane goes.
+ */
+export const EVPORT_LOCAL_TAIL: u32 = 784;
+export const EVPORT_ROUND_LOCAL: u32 = 788;
+export const EVPORT_ROUND_RING: u32 = 792;
+/** 1 when the FIFO's events behind the round may be younger than the ring's in it. */
+export const EVPORT_GATED: u32 = 796;
+/** Where the FIFO's slots begin and end, aligned to EVOUTPUT_MASK + 1. */
+export const EVPORT_LOCAL_START: u32 = 800;
+export const EVPORT_LOCAL_LIMIT: u32 = 804;
+/** The port's own lane, LANES_MAX when it has no FIFO. */
+export const EVPORT_LOCAL_LANE: u32 = 808;
 
 /** The flows that this port is moving, and where to: u32 each. Read by others from a request to its confirmation. */
 export const EVPORT_MOVING_FLOWS: u32 = 832;
@@ -306,7 +323,7 @@ export const EVPORT_OWNERS: u32 = 4352;
 export const OWNER_NONE: u32 = LANES_MAX;
 /**
  * By lane: where the next event that waits for it goes (u32, an address), and OUTPUT_MAX slots. These are aligned
- * to their size, so that the address says how many wait, and when they are full.
+ * to their size, so that the address says how many wait, and when they are full. The port's own lane has its FIFO instead.
  */
 export const EVPORT_OUTPUT_ENDS: u32 = 4480;
 export const EVPORT_OUTPUTS: u32 = 6144;

@@ -3,7 +3,7 @@
 import { MPSC_SIZE } from '../ring/layout.ts';
 import { claimFrom } from '../ring/mpsc.kernel.ts';
 import { background, needsBackground } from './background.kernel.ts';
-import { countDequeued, readSlots, releaseLast } from './dequeue.kernel.ts';
+import { countDequeued, releaseLast } from './dequeue.kernel.ts';
 import {
   EVDEV_LEVELS,
   EVPORT_BUSY,
@@ -22,6 +22,7 @@ import {
 import { turnBusy, turnIdle } from './load.kernel.ts';
 import { stashMoving } from './move.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
+import { readSlots } from './rounds.kernel.ts';
 
 /** How many of `max` events a level, whose words are at `its`, has. */
 function claimLevel(its: u32, max: u32): u32 {

@@ -1,5 +1,5 @@
 import { MPSC_HEAD, MPSC_READABLE, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
-import { claimFrom, pop, push } from '../ring/mpsc.kernel.ts';
+import { claimFrom, popClaim, popPublish, popRead, push } from '../ring/mpsc.kernel.ts';
 import {
   CONTROL_CONFIRM,
   CONTROL_PAUSE,
@@ -22,12 +22,15 @@ import {
   EVPORT_EVACUATION,
   EVPORT_ID,
   EVPORT_IMMIGRATIONS,
+  EVPORT_LOCAL_LANE,
+  EVPORT_LOCAL_TAIL,
   EVPORT_MESSAGE,
   EVPORT_MIGRATION_START,
   EVPORT_MOVING_COUNT,
   EVPORT_MOVING_FLOWS,
   EVPORT_MOVING_TARGETS,
   EVPORT_NOW,
+  EVPORT_OUTPUT_ENDS,
   EVPORT_PAUSED_COUNT,
   EVPORT_PAUSED_EVENTS,
   EVPORT_PAUSED_FLOWS,
@@ -54,7 +57,7 @@ import {
 
 import { serves } from './links.kernel.ts';
 import { atomicFlow, findFlow, firstLane, flushOutputs, releasePaused, sendTo, wake } from './output.kernel.ts';
-
+import { beginRound, gateRound, hasLane, isGated, localEnd, mayGate, nextLocal } from './rounds.kernel.ts';
 import { count } from './runs.kernel.ts';
 
 function tell(port: u32, to: u32, type: u32): void {
@@ -225,6 +228,26 @@ export function stashMoving(port: u32, slots: u32, n: u32): u32 {
   return left;
 }
 
+/** Takes the events of moving flows out of the port's FIFO, closing the gaps towards its tail, and puts them behind those stashed. */
+function takeLocal(port: u32, device: u32): void {
+  const bits = load<u32>(device, EVDEV_HASH_BITS);
+  const stash = load<u32>(port, EVPORT_STASH);
+  const end = localEnd(port);
+  let stashed = load<u32>(port, EVPORT_STASHED);
+  let to = load<u32>(port, EVPORT_LOCAL_TAIL);
+  for (let from = to; from !== end; from = nextLocal(port, from)) {
+    if (isMoving(port, from, bits)) {
+      v128.store(stash + (stashed << 4), v128.load(from));
+      stashed++;
+    } else {
+      if (to !== from) v128.store(to, v128.load(from));
+      to = nextLocal(port, to);
+    }
+  }
+  store<u32>(port, stashed, EVPORT_STASHED);
+  store<u32>(port + (load<u32>(port, EVPORT_LOCAL_LANE) << 2), to, EVPORT_OUTPUT_ENDS);
+}
+
 /**
  * Takes the events of moving flows out of the ring of a level, from its newest readable slot to its tail, closing the gaps
  * towards the head, and puts them before `taken`. Returns where they begin there.
@@ -277,6 +300,8 @@ function isDrained(port: u32, level: u32): bool {
 
 /** Everybody holds the flows back: moves them, once all that came before is readable. */
 export function tryMove(port: u32): void {
+  // Those in the ring could be older than those in the FIFO.
+  if (isGated(port)) return;
   const device = load<u32>(port, EVPORT_DEVICE);
   const levels = load<u32>(device, EVDEV_LEVELS);
   for (let level: u32 = 0; level < levels; level++) if (!isDrained(port, level)) return;
@@ -288,12 +313,14 @@ export function tryMove(port: u32): void {
       load<u32>(port + EVPORT_MOVING_TARGETS + (i << 2)),
     );
   }
-  // Those stashed by dequeues are older than those still in the ring.
+  // Those stashed by dequeues are older than those still in the FIFO, and these than those in the ring.
+  if (hasLane(port)) takeLocal(port, device);
   const stash = load<u32>(port, EVPORT_STASH);
   const end = stash + (load<u32>(device, EVDEV_CREDITS) << 4);
   let taken = end;
   // All events of a flow are of one level, so that those of several may follow each other.
   for (let level: u32 = 0; level < levels; level++) taken = takeMoving(port, device, level, taken);
+  if (hasLane(port)) beginRound(port);
   forwardMoving(port, device, stash, stash + (load<u32>(port, EVPORT_STASHED) << 4));
   forwardMoving(port, device, taken, end);
   store<u32>(port, 0, EVPORT_STASHED);
@@ -324,36 +351,48 @@ function confirmed(port: u32, from: u32): void {
   }
 }
 
-/** Counts the flows that port `from` has moved here. */
-function countImmigrations(port: u32, from: u32): void {
+/** How many flows port `from` has moved here. */
+function countComing(port: u32, from: u32): u32 {
   const self = load<u32>(port, EVPORT_ID);
-  const n = load<u32>(from, EVPORT_MOVING_COUNT);
-  for (let i: u32 = 0; i < n; i++) {
-    if (load<u32>(from + EVPORT_MOVING_TARGETS + (i << 2)) !== self) continue;
-    count(port + EVPORT_IMMIGRATIONS, 1);
-    // It may be of a queue that this port serves no longer: it set out before that.
-    atomic.store<u32>(port, 1, EVPORT_EVACUATION);
+  const moving = load<u32>(from, EVPORT_MOVING_COUNT);
+  let n: u32 = 0;
+  for (let i: u32 = 0; i < moving; i++) {
+    if (load<u32>(from + EVPORT_MOVING_TARGETS + (i << 2)) === self) n++;
   }
+  return n;
 }
 
 /** Handles the next message, if there is one. */
 export function handleControl(port: u32): void {
+  const control = load<u32>(port, EVPORT_CONTROL);
+  const size = load<u32>(control, MPSC_SIZE);
   const message = port + EVPORT_RECEIVED;
-  if (pop(load<u32>(port, EVPORT_CONTROL), message, 1) === 0) return;
+  if (popClaim(control, size, 1) === 0) return;
+  popRead(control, size, message, 1);
   const type = load<u32>(message, CONTROL_TYPE);
   const origin = load<u32>(message, CONTROL_PORT);
+  const from = load<u32>(load<u32>(port, EVPORT_DEVICE) + (origin << 2), EVDEV_BLOCKS);
+  const coming: u32 = type === CONTROL_UNPAUSE ? countComing(port, from) : 0;
+  // It waits until the FIFO's events that the last such message holds back may be read: it would let them pass.
+  if (coming > 0 && hasLane(port) && !mayGate(port)) return;
+  popPublish(control, 1);
   if (type === CONTROL_CONFIRM) {
     confirmed(port, origin);
     return;
   }
-  const from = load<u32>(load<u32>(port, EVPORT_DEVICE) + (origin << 2), EVDEV_BLOCKS);
   if (type === CONTROL_PAUSE) {
     // Events of the flows may wait in the output buffers: their owner must have them before the confirmation.
     flushOutputs(port);
     pauseFlows(port, from);
   } else {
     unpauseFlows(port, from);
-    countImmigrations(port, from);
+    if (coming > 0) {
+      count(port + EVPORT_IMMIGRATIONS, coming);
+      // They may be of a queue that this port serves no longer: they set out before that.
+      atomic.store<u32>(port, 1, EVPORT_EVACUATION);
+      // What came with them is in the ring, and older than what is released here.
+      if (hasLane(port)) gateRound(port);
+    }
     releasePaused(port);
   }
   // Last: the origin writes its list of flows again once it has all confirmations.

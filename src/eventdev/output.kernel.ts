@@ -15,6 +15,9 @@ import {
   EVOUTPUT_MASK,
   EVOUTPUT_SHIFT,
   EVPORT_DEVICE,
+  EVPORT_LOCAL_LANE,
+  EVPORT_LOCAL_LIMIT,
+  EVPORT_LOCAL_START,
   EVPORT_NEXT_PARALLEL,
   EVPORT_OUTPUT_ENDS,
   EVPORT_OUTPUTS,
@@ -62,8 +65,16 @@ export function sendTo(device: u32, to: u32, slots: u32, count: u32): void {
   wake(device, to);
 }
 
-/** Sends the output buffer of lane `to`, which ends at `end`; it has events, and is empty then. */
+/**
+ * Sends the output buffer of lane `to`, which ends at `end`; it has events, and is empty then. The port's own lane needs no
+ * more than that its FIFO begins anew at its end: what is in it is readable.
+ */
 export function sendOutput(port: u32, device: u32, to: u32, end: u32): void {
+  if (to === load<u32>(port, EVPORT_LOCAL_LANE)) {
+    const isLimit = end === load<u32>(port, EVPORT_LOCAL_LIMIT);
+    store<u32>(port + (to << 2), isLimit ? load<u32>(port, EVPORT_LOCAL_START) : end, EVPORT_OUTPUT_ENDS);
+    return;
+  }
   const output = port + EVPORT_OUTPUTS + (to << EVOUTPUT_SHIFT);
   sendTo(device, to, output, (end - output) >> 4);
   store<u32>(port + (to << 2), output, EVPORT_OUTPUT_ENDS);
@@ -108,9 +119,10 @@ export function bufferOwned(port: u32, device: u32, slots: u32, n: u32): void {
 export function flushOutputs(port: u32): void {
   const device = load<u32>(port, EVPORT_DEVICE);
   const lanes = load<u32>(device, EVDEV_LANES);
+  const own = load<u32>(port, EVPORT_LOCAL_LANE);
   for (let to: u32 = 0; to < lanes; to++) {
     const end = load<u32>(port + (to << 2), EVPORT_OUTPUT_ENDS);
-    if ((end & EVOUTPUT_MASK) !== 0) sendOutput(port, device, to, end);
+    if ((end & EVOUTPUT_MASK) !== 0 && to !== own) sendOutput(port, device, to, end);
   }
 }
 

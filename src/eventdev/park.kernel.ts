@@ -23,6 +23,7 @@ import {
 } from './layout.ts';
 import { anyReady, anyToDrain } from './ordered.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
+import { hasLane, hasLocal } from './rounds.kernel.ts';
 
 /** True when a level, whose words are at `its`, has events. */
 function hasEvents(its: u32): bool {
@@ -40,6 +41,7 @@ function isReady(port: u32): bool {
   if (load<u32>(device, EVDEV_ORDERED) !== 0 && (anyReady(port, device) || anyToDrain(port, device))) return true;
   const levels = load<u32>(device, EVDEV_LEVELS);
   for (let level: u32 = 0; level < levels; level++) if (hasEvents(port + (level << 2))) return true;
+  if (hasLane(port) && hasLocal(port)) return true;
   const control = load<u32>(port, EVPORT_CONTROL);
   if (atomic.load<u32>(control, MPSC_HEAD) !== load<u32>(control, MPSC_TAIL)) return true;
   const state = load<u32>(port, EVPORT_STATE);

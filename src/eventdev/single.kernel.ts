@@ -2,7 +2,6 @@
 
 import { SLOT_EVENT, SLOT_FLOW } from '../memory/layout.ts';
 import { MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
-import { claimFrom } from '../ring/mpsc.kernel.ts';
 import { needsBackground } from './background.kernel.ts';
 import { dequeue } from './dequeue.kernel.ts';
 import { enqueue } from './enqueue.kernel.ts';
@@ -18,12 +17,15 @@ import {
   EVPORT_DEQUEUED,
   EVPORT_DEVICE,
   EVPORT_FORWARD_ENQUEUED,
+  EVPORT_LOCAL_READ,
+  EVPORT_LOCAL_TAIL,
   EVPORT_OPS,
   EVPORT_PAUSED_COUNT,
   EVPORT_PENDING,
   EVPORT_QUEUE_DEQUEUED,
   EVPORT_QUEUE_ENQUEUED,
   EVPORT_RING,
+  EVPORT_ROUND_LOCAL,
   EVPORT_STATE,
   EVPORT_TAIL,
   EVPORT_TIMED,
@@ -35,6 +37,7 @@ import {
   TAIL_LAG,
 } from './layout.ts';
 import { buffer, flowHash } from './output.kernel.ts';
+import { hasWork, nextLocal } from './rounds.kernel.ts';
 import { count } from './runs.kernel.ts';
 
 /** `enqueue` of one event. */
@@ -67,24 +70,33 @@ export function enqueueOne(port: u32, slot: u32): u32 {
 
 /** `dequeue` of one event at most. */
 export function dequeueOne(port: u32, target: u32): u32 {
-  const ring = load<u32>(port, EVPORT_RING);
-  const size = load<u32>(ring, MPSC_SIZE);
-  const tail = load<u32>(port, EVPORT_TAIL);
   if (
     load<u32>(port, EVPORT_PENDING) > 0 ||
     load<u32>(port, EVPORT_BUSY) === 0 ||
     load<u32>(port, EVPORT_STATE) !== MIGRATION_IDLE ||
     needsBackground(port) ||
-    claimFrom(ring, size, tail, 1) === 0
+    !hasWork(port)
   ) {
     return dequeue(port, target, 1);
   }
-  const slot = ring + MPSC_RUNS + (size << 2) + ((tail & (size - 1)) << 4);
-  // From the ring: what was just stored would have to be waited for.
+  let slot = load<u32>(port, EVPORT_LOCAL_TAIL);
+  const isLocal = slot !== load<u32>(port, EVPORT_ROUND_LOCAL);
+  const ring = load<u32>(port, EVPORT_RING);
+  const tail = load<u32>(port, EVPORT_TAIL);
+  if (!isLocal) {
+    const size = load<u32>(ring, MPSC_SIZE);
+    slot = ring + MPSC_RUNS + (size << 2) + ((tail & (size - 1)) << 4);
+  }
+  // From where it was: what was just stored would have to be waited for.
   const queue: u32 = load<u16>(slot, SLOT_EVENT) & EVENT_QUEUE_MASK;
   v128.store(target, v128.load(slot));
-  store<u32>(port, tail + 1, EVPORT_TAIL);
-  if (tail + 1 - load<u32>(ring, MPSC_TAIL) >= TAIL_LAG) atomic.store<u32>(ring, tail + 1, MPSC_TAIL);
+  if (isLocal) {
+    store<u32>(port, nextLocal(port, slot), EVPORT_LOCAL_TAIL);
+    store<u32>(port, load<u32>(port, EVPORT_LOCAL_READ) + 1, EVPORT_LOCAL_READ);
+  } else {
+    store<u32>(port, tail + 1, EVPORT_TAIL);
+    if (tail + 1 - load<u32>(ring, MPSC_TAIL) >= TAIL_LAG) atomic.store<u32>(ring, tail + 1, MPSC_TAIL);
+  }
   store<u32>(port, 0, EVPORT_TIMED);
   store<u32>(port, load<u32>(port, EVPORT_OPS) + 2, EVPORT_OPS);
   store<u32>(port, 1, EVPORT_PENDING);

@@ -28,6 +28,9 @@ export interface Sizes {
   readonly stash: number;
   readonly rings: readonly number[];
   readonly control: number;
+  /** Its FIFO of what it sends to itself, and how large that is: 0 when there is none. */
+  readonly local: number;
+  readonly localBytes: number;
   readonly portBytes: number;
   readonly tableBytes: number;
   /** Places of an ordered queue's ring, and of the ring of what a port holds; bytes of either; and of all. 0 without one. */
@@ -50,6 +53,10 @@ export function sizesOf({ ports, queues, levels, newEventsLimit, flowHashBits }:
   const ring = alignUp(stash + (credits << SLOT_SHIFT), 128);
   const control = ring + ringBytes * levels.length;
   const ordered = queues.filter(({ schedule }) => schedule === 'ordered').length;
+  const local = alignUp(control + mpscRingBytes(controlSlots), 1 << EVOUTPUT_SHIFT);
+  // As a ring's: one event less than there are slots at most, so that a full FIFO is none that is empty.
+  const localSlots = levels.length > 1 || ordered > 0 ? 0 : credits + SAMPLE_EVENTS + 1;
+  const localBytes = alignUp(localSlots << SLOT_SHIFT, 1 << EVOUTPUT_SHIFT);
   const places = ordered === 0 ? 0 : nextPowerOfTwo(credits);
   const orderedRingBytes = ORDERED_PLACES + (places << PLACE_SHIFT);
   const heldBytes = alignUp(places * 4, 128);
@@ -62,8 +69,10 @@ export function sizesOf({ ports, queues, levels, newEventsLimit, flowHashBits }:
     stash,
     rings: levels.map((_, level) => ring + ringBytes * level),
     control,
+    local,
+    localBytes,
     // Output buffers are aligned to their size.
-    portBytes: alignUp(control + mpscRingBytes(controlSlots), 1 << EVOUTPUT_SHIFT),
+    portBytes: local + localBytes,
     tableBytes: queues.length << flowHashBits,
     places,
     orderedRingBytes,

@@ -30,8 +30,8 @@ export interface MigrationStatus {
   readonly port: number;
   /**
    * What it waits for: `finishing`, its own application to finish the events it holds; `pausing`, the other ports to hold
-   * the flows back; `draining`, a sender that claimed a place in its ring to write it; `unpausing`, the other ports to send
-   * to the new owners.
+   * the flows back; `draining`, a sender that claimed a place in its ring to write it, or its own application to dequeue
+   * what came with flows that moved here; `unpausing`, the other ports to send to the new owners.
    */
   readonly state: Exclude<(typeof STATES)[number], 'idle'>;
   /** Flows that move: 1 to 8. */

@@ -1,7 +1,7 @@
 import { SLOT_SHIFT } from '../memory/layout.ts';
 
 /** Copies `n` slots, 16 bytes each. Ranges do not overlap. */
-function copySlots(target: u32, source: u32, n: u32): void {
+export function copySlots(target: u32, source: u32, n: u32): void {
   const end = source + (n << SLOT_SHIFT);
   // Four at a time: a short memory.copy costs a call out of WebAssembly, more than a burst's moves.
   while (source + 48 < end) {

@@ -96,3 +96,41 @@ test.each<[string, Mutation, number, RegExp]>([
   const bench = new EventSimulation({ ports: 3, events: 20, arena: await mutantArena([mutation]) });
   expectFound(explorePlanted(bench.simulation, budget), reason);
 });
+
+test.each([
+  [2, false, 150],
+  [3, false, 100],
+  [3, true, 80],
+  [5, true, 40],
+])('%i ports with a sender that stands still now and then, applications that hold %s', (ports, holds, schedules) => {
+  const bench = new EventSimulation({ ports, events: 20, stalls: true, holds });
+  bench.simulation.explore(schedules);
+  expect(bench.migrations).toBeGreaterThan(schedules);
+});
+
+const rounds = 'eventdev/rounds.kernel.ts';
+
+test.each<[string, Mutation]>([
+  [
+    'what a port sends to itself overtakes what came with a flow',
+    { file, from: '      if (hasLane(port)) gateRound(port);', to: '' },
+  ],
+  [
+    'it overtakes what came with a flow and is not readable yet',
+    { file, from: 'if (hasLane(port)) gateRound(port);', to: 'if (hasLane(port)) beginRound(port);' },
+  ],
+  ['another flow’s arrival lets it pass', { file, from: '&& !mayGate(port)) return;', to: '&& false) return;' }],
+  ['flows move while it may be younger than the ring', { file, from: '  if (isGated(port)) return;', to: '' }],
+  ['what a port sent to itself stays behind', { file, from: 'if (hasLane(port)) takeLocal(port, device);', to: '' }],
+  [
+    'a round reads the ring first',
+    {
+      file: rounds,
+      from: 'const n = readLocal(port, target, limit);',
+      to: `const n = load<u32>(port, EVPORT_TAIL) === load<u32>(port, EVPORT_ROUND_RING) ? readLocal(port, target, limit) : 0;`,
+    },
+  ],
+])('it is found when %s', async (_, mutation) => {
+  const bench = new EventSimulation({ ports: 3, events: 20, stalls: true, arena: await mutantArena([mutation]) });
+  expectFound(explorePlanted(bench.simulation, 100), /came instead of|is at ports/);
+});

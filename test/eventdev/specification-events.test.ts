@@ -11,14 +11,20 @@ const fresh = (n: number, queue = 0, flow = (i: number): number => i): TestEvent
 const loan = (bench: { device: { xstats: { get(name: string): number } } }): number =>
   bench.device.xstats.get('dev_credits_on_loan');
 
-test('a directed event arrives intact, behind a flush', () => {
-  const bench = eventBench({ ports: 1, queues: [ATOMIC] });
+test.each([
+  [0, 0, 0],
+  [1, 0, 1],
+])('a directed event arrives intact: sent by port %i to port %i, behind %i flushes', (from, to, flushes) => {
+  const bench = eventBench({ ports: 2, queues: [ATOMIC] }, [[to]]);
   const { arena, slots } = bench;
   arena.u32.set([0x11223344, 0x55667788], slots >>> 2);
   writeEvent(arena, slots, { queue: 0, flow: 0xfedcba98, op: OP_NEW, tag: 777 });
-  expect(bench.ports[0]?.enqueue(slots, 1)).toBe(1);
-  expect(bench.get(0)).toEqual([]);
-  expect(bench.get(0)).toHaveLength(1);
+  expect(bench.ports[from]?.enqueue(slots, 1)).toBe(1);
+  for (let i = 0; i < flushes; i++) {
+    expect(bench.get(to)).toEqual([]);
+    bench.flush();
+  }
+  expect(bench.get(to)).toHaveLength(1);
   expect([...arena.u32.subarray(slots >>> 2, (slots >>> 2) + 2)]).toEqual([0x11223344, 0x55667788]);
   expect(readEvent(arena, slots)).toEqual({ queue: 0, flow: 0xfedcba98, op: OP_NEW, tag: 777 });
 });

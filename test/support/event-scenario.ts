@@ -1,13 +1,15 @@
 import { createEventDevice, EVENT_OP, type EventDevice, type EventKernels, writeEvent } from 'ringway/eventdev';
 import type { Arena } from 'ringway/memory';
 import * as layout from '#dist/eventdev/layout.js';
-import { MPSC_HEAD, MPSC_TAIL } from '#dist/ring/layout.js';
+import { MPSC_HEAD, MPSC_SIZE, MPSC_TAIL } from '#dist/ring/layout.js';
 import { type Actor, IDLE, type Scenario, Simulation, type World } from '#dist/sim/index.js';
 import { testArena } from './arena.ts';
 import { readTestEvent, type TestEvent } from './event-bench.ts';
 
 /** The two stages that every event passes. */
 const STAGES = 2;
+/** A queue behind these, for events that are there to stand in the way. */
+const OBSTACLES = STAGES;
 const FLOWS = 6;
 const BURST = 4;
 /** Events that an application holds when it dequeues no more. */
@@ -19,6 +21,9 @@ interface SimKernels extends EventKernels {
   eventdevBeginMigration(port: number): void;
   eventdevFlowHash(flow: number, bits: number): number;
   eventdevHeld(port: number, slots: number, n: number): number;
+  ringMpscPushTake(ring: number, head: number, n: number): number;
+  ringMpscPushWrite(ring: number, size: number, index: number, source: number, n: number): void;
+  ringMpscPushPublish(ring: number, size: number, index: number, n: number): void;
 }
 
 /** What the events of one schedule went through. */
@@ -53,6 +58,8 @@ export interface EventScenarioOptions {
   readonly moves?: boolean;
   /** Applications dequeue more while they hold events, finish flows in any order, and say what they hold. */
   readonly holds?: boolean;
+  /** A sender stands still now and then, with a place in a ring that it has claimed and not written. */
+  readonly stalls?: boolean;
 }
 
 /** One port's application, and the thread it runs in. */
@@ -124,6 +131,8 @@ class PortActor {
     for (let i = 0; i < n; i++) {
       const event = readTestEvent(arena, this.#slots + i * 16);
       const { queue, flow, id } = event;
+      this.#held.push(event);
+      if (queue === OBSTACLES) continue;
       if (this.#ledger.closed[queue]?.has(this.#id))
         throw new Error(`queue ${queue} came to port ${this.#id}, unlinked`);
       const its = holder[queue]?.[flow] ?? -1;
@@ -133,7 +142,6 @@ class PortActor {
       if (id !== expected) throw new Error(`event ${id} of flow ${flow}, queue ${queue}, came instead of ${expected}`);
       (holder[queue] as number[])[flow] = this.#id;
       (next[queue] as number[])[flow] = id + 1;
-      this.#held.push(event);
     }
     return n;
   }
@@ -162,13 +170,13 @@ class PortActor {
     const events = done.map((event) => ({
       ...event,
       queue: Math.min(event.queue + 1, STAGES - 1),
-      op: event.queue === STAGES - 1 ? EVENT_OP.RELEASE : EVENT_OP.FORWARD,
+      op: event.queue >= STAGES - 1 ? EVENT_OP.RELEASE : EVENT_OP.FORWARD,
     }));
     this.#finish(done);
     if (this.#enqueue(events) !== n) throw new Error(`forwards were refused`);
     const released = events.filter(({ op }) => op === EVENT_OP.RELEASE).length;
     this.#ledger.live -= released;
-    this.#ledger.finished += released;
+    this.#ledger.finished += done.filter(({ queue }) => queue === STAGES - 1).length;
   }
 
   /** New events of the flows whose source this port is. Returns how many. */
@@ -292,12 +300,49 @@ class LinkActor {
   }
 }
 
+/** A sender that loses its CPU between claiming a place in a port's ring and writing it. */
+class StallActor {
+  readonly #bench: EventSimulation;
+  readonly #world: World;
+  readonly #ledger: Ledger;
+
+  constructor(bench: EventSimulation, world: World, ledger: Ledger) {
+    this.#bench = bench;
+    this.#world = world;
+    this.#ledger = ledger;
+  }
+
+  *run(): Actor {
+    const { arena, device, kernels, options, obstacle } = this.#bench;
+    const { u32 } = arena;
+    const loan = (device.address + layout.EVDEV_ON_LOAN) >>> 2;
+    for (;;) {
+      yield 10 * (1 + this.#world.random.below(100));
+      if (this.#ledger.finished === this.#bench.total) return;
+      if ((u32[loan] as number) >= device.credits) continue;
+      u32[loan] = (u32[loan] as number) + 1;
+      this.#ledger.live++;
+      const port = device.portAddress(this.#world.random.below(options.ports));
+      const ring = u32[(port + layout.EVPORT_RING) >>> 2] as number;
+      const head = u32[(ring + MPSC_HEAD) >>> 2] as number;
+      const size = u32[(ring + MPSC_SIZE) >>> 2] as number;
+      kernels.ringMpscPushTake(ring, head, 1);
+      yield 10 * (1 + this.#world.random.below(200));
+      writeEvent(arena, obstacle, { queue: OBSTACLES, flow: 0, op: EVENT_OP.FORWARD });
+      kernels.ringMpscPushWrite(ring, size, head, obstacle, 1);
+      kernels.ringMpscPushPublish(ring, size, head, 1);
+    }
+  }
+}
+
 /** Two atomic stages over some ports, their flows moved all the time. */
 export class EventSimulation {
   readonly arena: Arena;
   readonly device: EventDevice;
   readonly kernels: SimKernels;
   readonly slots: number;
+  /** Slot of the event that a stalled sender sends. */
+  readonly obstacle: number;
   readonly hashes: readonly number[];
   readonly options: EventScenarioOptions;
   readonly total: number;
@@ -309,7 +354,7 @@ export class EventSimulation {
   said = 0;
 
   constructor(options: EventScenarioOptions) {
-    const { ports, events, arena = testArena(), priorities = false } = options;
+    const { ports, events, arena = testArena(), priorities = false, stalls = false } = options;
     this.options = options;
     this.arena = arena;
     this.total = FLOWS * events;
@@ -317,10 +362,14 @@ export class EventSimulation {
     this.device = createEventDevice(arena, {
       name: 'events',
       ports: new Array(ports).fill({ implicitRelease: false }),
-      queues: Array.from({ length: STAGES }, (_, stage) => ({ schedule: 'atomic', priority: priorities ? stage : 0 })),
+      queues: Array.from({ length: stalls ? OBSTACLES + 1 : STAGES }, (_, stage) => ({
+        schedule: 'atomic',
+        priority: priorities ? stage : 0,
+      })),
       newEventsLimit: 200,
     });
     this.slots = arena.allocate('slots', ports * 64 * 16);
+    this.obstacle = arena.allocate('obstacle', 16);
     this.hashes = Array.from({ length: FLOWS }, (_, flow) => this.kernels.eventdevFlowHash(flow, 13));
     this.simulation = new Simulation({
       name: `events over ${ports} ports`,
@@ -336,8 +385,8 @@ export class EventSimulation {
   }
 
   /** All events are through, and no port waits for another. */
-  over({ finished }: Ledger): boolean {
-    if (finished < this.total) return false;
+  over({ finished, live }: Ledger): boolean {
+    if (finished < this.total || live > 0) return false;
     for (let id = 0; id < this.options.ports; id++) {
       const block = this.device.portAddress(id);
       const control = this.#word(block + layout.EVPORT_CONTROL);
@@ -373,7 +422,7 @@ export class EventSimulation {
   #start(): void {
     const { ports, links = false } = this.options;
     if (this.device.running) this.device.stop();
-    for (let queue = 0; queue < STAGES; queue++) {
+    for (let queue = 0; queue < this.device.queues; queue++) {
       for (let port = 0; port < ports; port++) this.device.link(port, queue);
     }
     this.device.start();
@@ -389,7 +438,7 @@ export class EventSimulation {
   }
 
   #setup(world: World): Scenario {
-    const { ports, links = false } = this.options;
+    const { ports, links = false, stalls = false } = this.options;
     this.#start();
     const per = <T>(make: () => T): T[] => Array.from({ length: FLOWS }, make);
     const ledger: Ledger = {
@@ -404,6 +453,7 @@ export class EventSimulation {
     const actors: Record<string, Actor> = {};
     for (let id = 0; id < ports; id++) actors[`port ${id}`] = new PortActor(this, world, ledger, id).run();
     if (links) actors.links = new LinkActor(this, world, ledger).run();
+    if (stalls) actors.sender = new StallActor(this, world, ledger).run();
     return { actors, invariant: () => this.#invariant(ledger), finish: () => this.#finish(ledger) };
   }
 
