@@ -37,6 +37,8 @@ import {
   EVPORT_PENDING,
   EVPORT_RECEIVED,
   EVPORT_RING,
+  EVPORT_ROUND_LOCAL,
+  EVPORT_ROUND_RING,
   EVPORT_SAMPLE_START,
   EVPORT_STASH,
   EVPORT_STASHED,
@@ -57,7 +59,7 @@ import {
 
 import { serves } from './links.kernel.ts';
 import { atomicFlow, findFlow, firstLane, flushOutputs, releasePaused, sendTo, wake } from './output.kernel.ts';
-import { beginRound, gateRound, hasLane, isGated, localEnd, mayGate, nextLocal } from './rounds.kernel.ts';
+import { gateRound, hasLane, isGated, localEnd, mayGate, nextLocal } from './rounds.kernel.ts';
 import { count } from './runs.kernel.ts';
 
 function tell(port: u32, to: u32, type: u32): void {
@@ -233,9 +235,11 @@ function takeLocal(port: u32, device: u32): void {
   const bits = load<u32>(device, EVDEV_HASH_BITS);
   const stash = load<u32>(port, EVPORT_STASH);
   const end = localEnd(port);
+  const round = load<u32>(port, EVPORT_ROUND_LOCAL);
   let stashed = load<u32>(port, EVPORT_STASHED);
   let to = load<u32>(port, EVPORT_LOCAL_TAIL);
   for (let from = to; from !== end; from = nextLocal(port, from)) {
+    if (from === round) store<u32>(port, to, EVPORT_ROUND_LOCAL);
     if (isMoving(port, from, bits)) {
       v128.store(stash + (stashed << 4), v128.load(from));
       stashed++;
@@ -244,6 +248,7 @@ function takeLocal(port: u32, device: u32): void {
       to = nextLocal(port, to);
     }
   }
+  if (round === end) store<u32>(port, to, EVPORT_ROUND_LOCAL);
   store<u32>(port, stashed, EVPORT_STASHED);
   store<u32>(port + (load<u32>(port, EVPORT_LOCAL_LANE) << 2), to, EVPORT_OUTPUT_ENDS);
 }
@@ -259,9 +264,12 @@ function takeMoving(port: u32, device: u32, level: u32, taken: u32): u32 {
   const size = load<u32>(ring, MPSC_SIZE);
   const slots = ring + MPSC_RUNS + (size << 2);
   const tail = load<u32>(its, EVPORT_TAIL);
+  const round = load<u32>(port, EVPORT_ROUND_RING);
   let from = load<u32>(ring, MPSC_READABLE);
   let to = from;
   while (from !== tail) {
+    // What is left of the round stays in it: began it anew, those who move flows all the time would read the FIFO alone.
+    if (from === round) store<u32>(port, to, EVPORT_ROUND_RING);
     from--;
     const slot = slots + ((from & (size - 1)) << 4);
     if (isMoving(port, slot, bits)) {
@@ -272,6 +280,7 @@ function takeMoving(port: u32, device: u32, level: u32, taken: u32): u32 {
       if (to !== from) v128.store(slots + ((to & (size - 1)) << 4), v128.load(slot));
     }
   }
+  if (from === round) store<u32>(port, to, EVPORT_ROUND_RING);
   store<u32>(its, to, EVPORT_TAIL);
   atomic.store<u32>(ring, to, MPSC_TAIL);
   return taken;
@@ -320,7 +329,6 @@ export function tryMove(port: u32): void {
   let taken = end;
   // All events of a flow are of one level, so that those of several may follow each other.
   for (let level: u32 = 0; level < levels; level++) taken = takeMoving(port, device, level, taken);
-  if (hasLane(port)) beginRound(port);
   forwardMoving(port, device, stash, stash + (load<u32>(port, EVPORT_STASHED) << 4));
   forwardMoving(port, device, taken, end);
   store<u32>(port, 0, EVPORT_STASHED);

@@ -11,7 +11,7 @@
 //   With the message that tells of it the round is *gated*: it has all places of the ring that are claimed by then,
 //   readable or not, and what the FIFO gets from then on waits for the end of it.
 //
-// So while no round is gated, nothing in the ring is older than what is in the FIFO, and a round may begin at any time.
+// Between senders there is no order but that of the arrival, about: one may overtake another's events within a round.
 
 import { copySlots, copySlotsOut } from '../ring/copy.kernel.ts';
 import { MPSC_HEAD, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
@@ -56,8 +56,8 @@ export function nextLocal(port: u32, slot: u32): u32 {
   return slot + 16 === load<u32>(port, EVPORT_LOCAL_LIMIT) ? load<u32>(port, EVPORT_LOCAL_START) : slot + 16;
 }
 
-/** Begins a round, of all that is readable. The one before is read, or was not gated. */
-export function beginRound(port: u32): void {
+/** Begins a round, of all that is readable. The one before is read. */
+function beginRound(port: u32): void {
   const ring = load<u32>(port, EVPORT_RING);
   const size = load<u32>(ring, MPSC_SIZE);
   const tail = load<u32>(port, EVPORT_TAIL);

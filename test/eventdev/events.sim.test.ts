@@ -117,7 +117,14 @@ test.each<[string, Mutation]>([
   ],
   [
     'it overtakes what came with a flow and is not readable yet',
-    { file, from: 'if (hasLane(port)) gateRound(port);', to: 'if (hasLane(port)) beginRound(port);' },
+    {
+      file: rounds,
+      from: 'const head = atomic.load<u32>(load<u32>(port, EVPORT_RING), MPSC_HEAD);',
+      to: `const ring = load<u32>(port, EVPORT_RING);
+        const size = load<u32>(ring, MPSC_SIZE);
+        const tail = load<u32>(port, EVPORT_TAIL);
+        const head = tail + claimFrom(ring, size, tail, size);`,
+    },
   ],
   ['another flow’s arrival lets it pass', { file, from: '&& !mayGate(port)) return;', to: '&& false) return;' }],
   ['flows move while it may be younger than the ring', { file, from: '  if (isGated(port)) return;', to: '' }],
