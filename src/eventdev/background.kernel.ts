@@ -28,7 +28,7 @@ import { drainAll } from './ordered.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
 
 /** True when there is a message for the port, or a step that its migration can take. */
-function isCalled(port: u32): bool {
+export function isCalled(port: u32): bool {
   const control = load<u32>(port, EVPORT_CONTROL);
   const state = load<u32>(port, EVPORT_STATE);
   return (

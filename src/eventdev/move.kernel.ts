@@ -137,18 +137,25 @@ export function endMigration(port: u32): void {
   v128.store(port, v128.load(port, EVPORT_TAIL), EVPORT_SAMPLE_START);
 }
 
-/** Moves the flows of parallel queues, whose events have no order: a new owner is all it takes. */
-function moveParallel(port: u32): void {
-  const queues = load<u32>(port, EVPORT_DEVICE) + EVDEV_QUEUE_ENTRIES;
+/**
+ * Leaves in the list what the protocol has to move. Flows stay whose targets serve their queue no longer; those of parallel
+ * queues, whose events have no order, move now: a new owner is all it takes.
+ */
+function sortOut(port: u32): void {
+  const device = load<u32>(port, EVPORT_DEVICE);
   const flows = port + EVPORT_MOVING_FLOWS;
   const targets = port + EVPORT_MOVING_TARGETS;
   const n = load<u32>(port, EVPORT_MOVING_COUNT);
   let left: u32 = 0;
+  let moved: u32 = 0;
   for (let i: u32 = 0; i < n; i++) {
     const flow = load<u32>(flows + (i << 2));
     const to = load<u32>(targets + (i << 2));
-    if (load<u32>(queues + ((flow >> FLOW_QUEUE_SHIFT) << EVQUEUE_SHIFT), EVQUEUE_SCHEDULE) === SCHEDULE_PARALLEL) {
+    const queue = flow >> FLOW_QUEUE_SHIFT;
+    if (!serves(device, to, flow)) continue;
+    if (load<u32>(device + EVDEV_QUEUE_ENTRIES + (queue << EVQUEUE_SHIFT), EVQUEUE_SCHEDULE) === SCHEDULE_PARALLEL) {
       writeTable(port, flow, to);
+      moved++;
     } else {
       store<u32>(flows + (left << 2), flow);
       store<u32>(targets + (left << 2), to);
@@ -156,25 +163,7 @@ function moveParallel(port: u32): void {
     }
   }
   store<u32>(port, left, EVPORT_MOVING_COUNT);
-  if (left < n) countMoved(port, n - left);
-}
-
-/** Leaves out the flows whose targets serve their queue no longer. */
-function dropUnserved(port: u32): void {
-  const device = load<u32>(port, EVPORT_DEVICE);
-  const flows = port + EVPORT_MOVING_FLOWS;
-  const targets = port + EVPORT_MOVING_TARGETS;
-  const n = load<u32>(port, EVPORT_MOVING_COUNT);
-  let left: u32 = 0;
-  for (let i: u32 = 0; i < n; i++) {
-    const flow = load<u32>(flows + (i << 2));
-    const to = load<u32>(targets + (i << 2));
-    if (!serves(device, to, flow)) continue;
-    store<u32>(flows + (left << 2), flow);
-    store<u32>(targets + (left << 2), to);
-    left++;
-  }
-  store<u32>(port, left, EVPORT_MOVING_COUNT);
+  if (moved > 0) countMoved(port, moved);
 }
 
 /** Begins to move the EVPORT_MOVING_COUNT flows of EVPORT_MOVING_FLOWS. The port is idle in the protocol. */
@@ -182,8 +171,7 @@ export function beginMigration(port: u32): void {
   store<u64>(port, load<u64>(port, EVPORT_NOW), EVPORT_MIGRATION_START);
   // Before the links are read once more: who unlinks a target sees that flows are on their way there, or is seen here.
   atomic.store<u32>(port, MIGRATION_FINISHING, EVPORT_STATE);
-  dropUnserved(port);
-  moveParallel(port);
+  sortOut(port);
   if (load<u32>(port, EVPORT_MOVING_COUNT) === 0) {
     endMigration(port);
     return;

@@ -1,4 +1,5 @@
-import { MPSC_HEAD, MPSC_READABLE, MPSC_RUNS, MPSC_SIZE, MPSC_TAIL } from '../ring/layout.ts';
+import { MPSC_READABLE, MPSC_RUNS, MPSC_SIZE } from '../ring/layout.ts';
+import { isCalled } from './background.kernel.ts';
 import { giveStock } from './credits.kernel.ts';
 import { mayEvacuate } from './evacuate.kernel.ts';
 import {
@@ -10,16 +11,11 @@ import {
   EVDEV_ORDERED,
   EVPORT_BUSY,
   EVPORT_CLOCK_IN,
-  EVPORT_CONTROL,
   EVPORT_DEVICE,
   EVPORT_ID,
   EVPORT_OPS,
-  EVPORT_PENDING,
   EVPORT_RING,
-  EVPORT_STATE,
   EVPORT_TAIL,
-  MIGRATION_DRAINING,
-  MIGRATION_FINISHING,
 } from './layout.ts';
 import { anyReady, anyToDrain } from './ordered.kernel.ts';
 import { flushOutputs } from './output.kernel.ts';
@@ -41,11 +37,7 @@ function isReady(port: u32): bool {
   if (load<u32>(device, EVDEV_ORDERED) !== 0 && (anyReady(port, device) || anyToDrain(port, device))) return true;
   const levels = load<u32>(device, EVDEV_LEVELS);
   for (let level: u32 = 0; level < levels; level++) if (hasEvents(port + (level << 2))) return true;
-  if (hasLane(port) && hasLocal(port)) return true;
-  const control = load<u32>(port, EVPORT_CONTROL);
-  if (atomic.load<u32>(control, MPSC_HEAD) !== load<u32>(control, MPSC_TAIL)) return true;
-  const state = load<u32>(port, EVPORT_STATE);
-  return state === MIGRATION_DRAINING || (state === MIGRATION_FINISHING && load<u32>(port, EVPORT_PENDING) === 0);
+  return (hasLane(port) && hasLocal(port)) || isCalled(port);
 }
 
 /**
