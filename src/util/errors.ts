@@ -5,6 +5,8 @@ export type ErrorCode =
   | 'BAD_ARGUMENT'
   | 'BAD_CAPTURE'
   | 'BAD_CONFIG'
+  | 'BAD_OBJECT'
+  | 'BAD_PROGRAM'
   | 'BAD_REQUEST'
   | 'BUSY'
   | 'CLOSED'
