@@ -143,8 +143,11 @@ export class Btf {
     const [flag, count] = [info >>> 31 !== 0, info & 0xffff];
     const common = { id, name: this.text(reader.u32(at)) };
     const more = at + TYPE_BYTES;
-    const entries = <T>(bytes: number, read: (entry: number) => T): T[] =>
-      Array.from({ length: count }, (_, index) => read(more + index * bytes));
+    const entries = <T>(bytes: number, read: (entry: number) => T): T[] => {
+      const found: T[] = [];
+      for (let index = 0; index < count; index++) found.push(read(more + index * bytes));
+      return found;
+    };
     switch (kind) {
       case 'int': {
         const encoding = reader.u32(more);

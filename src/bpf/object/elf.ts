@@ -227,17 +227,19 @@ function readSymbols(sections: readonly Section[], file: string): ElfSymbol[] {
   }
   const reader = new Reader(table.bytes);
   const names = new Reader(strings.bytes);
-  return Array.from({ length: table.size / SYMBOL_BYTES }, (_, index) => {
-    const at = index * SYMBOL_BYTES;
+  const symbols: ElfSymbol[] = [];
+  for (let at = 0; at < table.size; at += SYMBOL_BYTES) {
     const [nameOffset, info, section] = [reader.u32(at), reader.u8(at + 4), reader.u16(at + 6)];
     const name = (info & 15) === STT_SECTION ? sections[section]?.name : names.text(nameOffset);
     if (name === undefined) {
       throw badObject(
         file,
-        `symbol ${index} has its name at ${hex(nameOffset)} of section ${strings.name}, and is in section ${section}. ` +
+        `symbol ${at / SYMBOL_BYTES} has its name at ${hex(nameOffset)} of section ${strings.name}, and is in section ${section}. ` +
           `The name must end with a 0 within ${strings.size} bytes; there are ${sections.length} sections.`,
       );
     }
-    return { name, type: info & 15, binding: info >> 4, section, value: reader.u64(at + 8), size: reader.u64(at + 16) };
-  });
+    const [value, size] = [reader.u64(at + 8), reader.u64(at + 16)];
+    symbols.push({ name, type: info & 15, binding: info >> 4, section, value, size });
+  }
+  return symbols;
 }

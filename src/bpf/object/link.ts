@@ -23,6 +23,7 @@ import {
   SHN_UNDEF,
   STB_WEAK,
 } from './elf.ts';
+import { hasValue } from './kconfig.ts';
 import type { BpfObject, ObjectFunction } from './object.ts';
 import { badObject, hex } from './reader.ts';
 import { isDataSection, kindOfSection, PROGRAM_SECTIONS } from './sections.ts';
@@ -290,8 +291,7 @@ class Linker {
       throw this.#fail(place, `an LDDW has a relocation of type ${type}. It must be ${R_BPF_64_64} (R_BPF_64_64).`);
     }
     if (symbol.section === SHN_UNDEF) {
-      this.#checkWeak(place, symbol);
-      this.#code.push({ ...low, src: LDDW.CONSTANT, imm: 0 }, { ...high, imm: 0 });
+      this.#addExtern(place, symbol, low, high);
       return;
     }
     const { parts } = place.unit.object;
@@ -309,6 +309,20 @@ class Linker {
       { ...low, src: isData ? LDDW.MAP_INDEX_VALUE : LDDW.MAP_INDEX, imm: map },
       { ...high, imm: isData ? offset : 0 },
     );
+  }
+
+  #addExtern(place: Place, symbol: ElfSymbol, low: Instruction, high: Instruction): void {
+    const { object } = place.unit;
+    const { kconfig } = object.parts;
+    const offset = kconfig?.offsets.get(symbol.name);
+    if (offset === undefined || !hasValue(symbol.name)) this.#checkWeak(place, symbol);
+    const map = offset === undefined || kconfig === undefined ? undefined : object.maps[kconfig.index];
+    if (map === undefined || offset === undefined) {
+      this.#code.push({ ...low, src: LDDW.CONSTANT, imm: 0 }, { ...high, imm: 0 });
+      return;
+    }
+    const imm = this.#mapNumber(object, map);
+    this.#code.push({ ...low, src: LDDW.MAP_INDEX_VALUE, imm }, { ...high, imm: offset });
   }
 
   /** Number of the map that begins at an offset of the symbol's section, or has it among its variables. */
@@ -344,6 +358,8 @@ class Linker {
     for (let index = firstFrom(records, source.start); index < records.length; index++) {
       const { pc, file, text, line, column } = records[index] as LineRecord;
       if (pc >= source.end) break;
+      // Line 0 is code that compilers made of no line: it goes with what is before it.
+      if (line === 0) continue;
       this.#lines.push({
         pc: start + pc - source.start,
         file: btf.excerpt(file),
