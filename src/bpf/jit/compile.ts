@@ -7,24 +7,12 @@ import {
   CTX_STACK,
   CTX_TAIL_CALLS,
   FRAME_BYTES,
-  KIND_ARRAY,
-  KIND_HASH,
-  KIND_LPM_TRIE,
-  KIND_LRU_HASH,
-  KIND_LRU_PERCPU_HASH,
-  KIND_PERCPU_ARRAY,
-  KIND_PERCPU_HASH,
   MAP_CPU_SPAN,
-  MAP_CPUS,
-  MAP_FLAG_RDONLY_PROG,
-  MAP_FLAGS,
-  MAP_KEY_BYTES,
-  MAP_KIND,
   MAP_MAX_ENTRIES,
   MAP_STRIDE,
-  MAP_VALUE_BYTES,
   MAP_VALUES,
 } from '../layout.ts';
+import type { BpfMap } from '../maps/map.ts';
 import { lineOf, type Program, placeOf } from '../program.ts';
 import { compileBurst } from './burst.ts';
 import { Code, nameBytes, OP, section, unsigned, VALUE, vector } from './encoder.ts';
@@ -34,8 +22,8 @@ import type { MapConstants, ModuleContext } from './writer.ts';
 
 /** How a program is compiled. */
 export interface CompileOptions {
-  /** Address of each of the program's maps in the arena, by number. */
-  readonly maps: readonly number[];
+  /** The program's maps in the arena, by number. */
+  readonly maps: readonly BpfMap[];
   /** Check every access and count loops and calls, for programs that nobody has proven safe. */
   readonly checked: boolean;
   /** What a checked run may take: about one for an instruction of a loop. */
@@ -44,38 +32,21 @@ export interface CompileOptions {
 
 /** As many as the kernel's verifier goes through (Linux BPF_COMPLEXITY_LIMIT_INSNS). */
 const FUEL = 1_000_000;
-/** Kinds of maps whose values programs reach. */
-const REACHABLE: readonly number[] = [
-  KIND_HASH,
-  KIND_ARRAY,
-  KIND_PERCPU_HASH,
-  KIND_PERCPU_ARRAY,
-  KIND_LRU_HASH,
-  KIND_LRU_PERCPU_HASH,
-  KIND_LPM_TRIE,
-];
-
-/** Reads the words of the map at `address`. */
-function constantsOf(arena: Arena, address: number): MapConstants {
-  const word = (offset: number): number => arena.u32[(address + offset) >>> 2] ?? 0;
-  const [kind, maxEntries, stride, cpuSpan] = [MAP_KIND, MAP_MAX_ENTRIES, MAP_STRIDE, MAP_CPU_SPAN].map(word) as [
-    number,
-    number,
-    number,
-    number,
-  ];
+/** What compiled code knows of a map. */
+function constantsOf(arena: Arena, map: BpfMap): MapConstants {
+  const word = (offset: number): number => arena.u32[(map.address + offset) >>> 2] ?? 0;
+  const [range] = map.ranges();
   return {
-    address,
-    kind,
-    keyBytes: word(MAP_KEY_BYTES),
-    valueBytes: word(MAP_VALUE_BYTES),
-    maxEntries,
+    address: map.address,
+    kind: map.kind,
+    keyBytes: map.definition.keyBytes,
+    valueBytes: map.definition.valueBytes,
+    maxEntries: word(MAP_MAX_ENTRIES),
     values: word(MAP_VALUES),
-    stride,
-    cpuSpan,
-    valuesBytes: cpuSpan === 0 ? maxEntries * stride : cpuSpan * word(MAP_CPUS),
-    isWritable: (word(MAP_FLAGS) & MAP_FLAG_RDONLY_PROG) === 0,
-    isReachable: REACHABLE.includes(kind),
+    stride: word(MAP_STRIDE),
+    cpuSpan: word(MAP_CPU_SPAN),
+    reachableBytes: range?.bytes ?? 0,
+    isWritable: range?.writable ?? false,
   };
 }
 
@@ -190,7 +161,7 @@ export function programBytes(arena: Arena, program: Program, options: CompileOpt
   const hasLoops = analyses.some(({ graph }) => graph.isLoop.includes(true) || !graph.isReducible);
   const module: ModuleContext = {
     program,
-    maps: options.maps.map((address) => constantsOf(arena, address)),
+    maps: options.maps.map((map) => constantsOf(arena, map)),
     checked,
     kernels: new Map([...kernels.keys()].map((name, index) => [name, index])),
     firstFunction: kernels.size,

@@ -80,9 +80,9 @@ function testHint(writer: Writer, kind: Kind, bytes: number, isWrite: boolean): 
   }
   if (kind.tag === 'value' || kind.tag === 'global') {
     const map = writer.module.maps[kind.map];
-    if (map === undefined || !map.isReachable || map.valuesBytes < bytes || (isWrite && !map.isWritable)) return false;
+    if (map === undefined || map.reachableBytes < bytes || (isWrite && !map.isWritable)) return false;
     code.get(writer.address).i64(BigInt(map.values)).op(OP.I64_SUB);
-    code.i64(BigInt(map.valuesBytes - bytes + 1)).op(OP.I64_LT_U);
+    code.i64(BigInt(map.reachableBytes - bytes + 1)).op(OP.I64_LT_U);
     return true;
   }
   writer.isInPacket(bytes);

@@ -25,12 +25,10 @@ export interface MapConstants {
   readonly values: number;
   readonly stride: number;
   readonly cpuSpan: number;
-  /** Bytes that all values take. */
-  readonly valuesBytes: number;
+  /** Bytes from `values` on that a program may reach; 0 when its values are no memory for programs. */
+  readonly reachableBytes: number;
   /** Programs may write the values. */
   readonly isWritable: boolean;
-  /** Values are memory that a program may reach. */
-  readonly isReachable: boolean;
 }
 
 /** What is the same in all functions of a module. */
