@@ -1,4 +1,27 @@
 import {
+  jiffies as bpfJiffies,
+  ktime as bpfKtime,
+  numaNode as bpfNumaNode,
+  prandom as bpfPrandom,
+  processorId as bpfProcessorId,
+} from './bpf/basic.kernel.ts';
+import { csumDiff as bpfCsumDiff } from './bpf/checksum.kernel.ts';
+import {
+  count as bpfMapCount,
+  erase as bpfMapErase,
+  keys as bpfMapKeys,
+  read as bpfMapRead,
+  write as bpfMapWrite,
+} from './bpf/maps/control.kernel.ts';
+import {
+  remove as bpfMapDelete,
+  lookup as bpfMapLookup,
+  lookupPercpu as bpfMapLookupPercpu,
+  update as bpfMapUpdate,
+} from './bpf/maps/map.kernel.ts';
+import { reach as bpfReach, reachMap as bpfReachMap } from './bpf/reach.kernel.ts';
+import { redirect as bpfRedirect, redirectMap as bpfRedirectMap } from './bpf/redirect.kernel.ts';
+import {
   dequeueOrdered as eventdevDequeueOrdered,
   enqueueOrdered as eventdevEnqueueOrdered,
 } from './eventdev/answer.kernel.ts';
@@ -39,6 +62,7 @@ import {
 } from './switch/events.kernel.ts';
 import { forward as switchForward } from './switch/forward.kernel.ts';
 import { age as switchAge, countMacs as switchCountMacs, setStatic as switchSetStatic } from './switch/mac.kernel.ts';
+import { arrived as switchArrived, cross as switchCross, redirect as switchRedirect } from './switch/xdp.kernel.ts';
 import {
   burstBytes as telemetryBurstBytes,
   countRx as telemetryCountRx,
@@ -74,8 +98,28 @@ import { add as virtioSplitDriverAdd, poll as virtioSplitDriverPoll } from './vi
 import { detach as virtioDriverDetach, reset as virtioReset } from './virtio/state.kernel.ts';
 import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
+import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
 
 export {
+  bpfCsumDiff,
+  bpfJiffies,
+  bpfKtime,
+  bpfMapCount,
+  bpfMapDelete,
+  bpfMapErase,
+  bpfMapKeys,
+  bpfMapLookup,
+  bpfMapLookupPercpu,
+  bpfMapRead,
+  bpfMapUpdate,
+  bpfMapWrite,
+  bpfNumaNode,
+  bpfPrandom,
+  bpfProcessorId,
+  bpfReach,
+  bpfReachMap,
+  bpfRedirect,
+  bpfRedirectMap,
   eventdevDequeue,
   eventdevDequeueLevels,
   eventdevDequeueOne,
@@ -122,13 +166,16 @@ export {
   ringSpscPop,
   ringSpscPush,
   switchAge,
+  switchArrived,
   switchCountMacs,
+  switchCross,
   switchEventsDeliver,
   switchEventsEnter,
   switchEventsGroup,
   switchEventsLeave,
   switchEventsMark,
   switchForward,
+  switchRedirect,
   switchSetStatic,
   telemetryBurstBytes,
   telemetryCountRx,
@@ -160,4 +207,6 @@ export {
   virtioSplitNeedsNotify,
   virtioSplitSetNotify,
   virtioTranslate,
+  xdpPrepare,
+  xdpSort,
 };
