@@ -125,7 +125,7 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
         context: arena.allocate(`lcore ${index} xdp`, CTX_BYTES),
         hook: arena.allocate(`lcore ${index} xdp hook`, HOOK_BYTES),
         arrivals: arena.allocate(`lcore ${index} xdp arrivals`, BURST_BYTES),
-        routes: table.routes,
+        routes: 0,
         log: logs[index] ?? 0,
         seed: config.seed,
       },

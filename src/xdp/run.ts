@@ -118,8 +118,9 @@ const FRAME_BYTES = 4096;
 const HEADROOM = 256;
 const TAILROOM = 320;
 /** The longest packet: what IP can say, and some. */
-const PACKET_MAX = 65_600;
-const PACKET_MIN = 14;
+export const PACKET_MAX = 65_600;
+/** An Ethernet header, as in the kernel. */
+export const PACKET_MIN = 14;
 
 const KINDS: Readonly<Record<number, RedirectTarget['to']>> = {
   0: 'interface',
