@@ -1,13 +1,6 @@
 // Packets that an XDP program sends past the switch: to ports, and to other lcores.
 
-import {
-  SLOT_EVENT,
-  SLOT_FLAG_XDP,
-  SLOT_FLAGS,
-  SLOT_FLOW,
-  SLOT_PORT,
-  SLOT_SHIFT,
-} from '../memory/layout.ts';
+import { SLOT_EVENT, SLOT_FLAG_XDP, SLOT_FLAGS, SLOT_FLOW, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
 import { DROP_XDP_REDIRECT } from '../telemetry/layout.ts';
 import { appendToLcore, drop, emit, portEntry } from './emit.kernel.ts';
 import { PATH_SWITCH, PORT_STATE, PORT_UP, SWITCH_PORTS } from './layout.ts';
