@@ -81,6 +81,7 @@ import {
 } from './switch/events.kernel.ts';
 import { forward as switchForward } from './switch/forward.kernel.ts';
 import { age as switchAge, countMacs as switchCountMacs, setStatic as switchSetStatic } from './switch/mac.kernel.ts';
+import { arrived as switchArrived, cross as switchCross, redirect as switchRedirect } from './switch/xdp.kernel.ts';
 import {
   burstBytes as telemetryBurstBytes,
   countRx as telemetryCountRx,
@@ -116,6 +117,7 @@ import { add as virtioSplitDriverAdd, poll as virtioSplitDriverPoll } from './vi
 import { detach as virtioDriverDetach, reset as virtioReset } from './virtio/state.kernel.ts';
 import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
+import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
 
 export {
   bpfAdjustHead,
@@ -199,13 +201,16 @@ export {
   ringSpscPop,
   ringSpscPush,
   switchAge,
+  switchArrived,
   switchCountMacs,
+  switchCross,
   switchEventsDeliver,
   switchEventsEnter,
   switchEventsGroup,
   switchEventsLeave,
   switchEventsMark,
   switchForward,
+  switchRedirect,
   switchSetStatic,
   telemetryBurstBytes,
   telemetryCountRx,
@@ -237,4 +242,6 @@ export {
   virtioSplitNeedsNotify,
   virtioSplitSetNotify,
   virtioTranslate,
+  xdpPrepare,
+  xdpSort,
 };

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { registerBench } from './bench.ts';
 import { addCheck } from './check.ts';
+import { addConformance } from './conformance.ts';
 import { describeError, EXIT_DONE } from './exit.ts';
 import { addPort } from './port.ts';
 import { addRun } from './run.ts';
@@ -23,6 +24,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addSteer,
   addTrace,
   registerBench,
+  addConformance,
 ];
 
 function version(): string {

@@ -1,7 +1,6 @@
 import * as z from 'zod';
 import { show } from './problems.ts';
 import { mapping, text, truth } from './scalars.ts';
-import { file } from './schema-common.ts';
 
 const contents = z
   .record(z.string(), z.unknown(), {
@@ -10,7 +9,7 @@ const contents = z
   .meta({ description: 'Values by key: numbers, addresses, port:NAME, hexadecimal bytes, or members by name.' });
 
 const program = mapping('an XDP program', {
-  object: file('The eBPF object file.'),
+  object: text('a path', 'a path, relative to this file or absolute', 'The eBPF object file.'),
   program: z.exactOptional(text('a program', 'the name of its function', 'Which of its programs; the only one.')),
   maps: z
     .record(z.string(), contents, {
@@ -24,6 +23,7 @@ const program = mapping('an XDP program', {
 /** The XDP program of a port: an object file, or a mapping. */
 export const xdp = z
   .union([z.string().transform((object) => ({ object, maps: {}, trusted: false })), program], {
-    error: ({ input }) => `${show(input)} is no XDP program; use the path of an object file, or {object, program, maps}`,
+    error: ({ input }) =>
+      `${show(input)} is no XDP program; use the path of an object file, or {object, program, maps}`,
   })
   .meta({ description: 'The XDP program that sees each packet first.' });

@@ -1,11 +1,4 @@
-import {
-  FAULT_ALIGNMENT,
-  FAULT_FUEL,
-  FAULT_HELPER,
-  FAULT_MAP,
-  FAULT_MEMORY,
-  FAULT_STACK,
-} from '../bpf/layout.ts';
+import { FAULT_ALIGNMENT, FAULT_FUEL, FAULT_HELPER, FAULT_MAP, FAULT_MEMORY, FAULT_STACK } from '../bpf/layout.ts';
 
 /** What a program says of a packet (Linux enum xdp_action). */
 export type XdpAction = 'ABORTED' | 'DROP' | 'PASS' | 'TX' | 'REDIRECT';

@@ -120,7 +120,9 @@ export class LoadedObject {
   }
 
   #onlyProgram(): string {
-    const names = [...this.programs.values()].filter(({ program }) => program.type === 'xdp').map(({ program }) => program.name);
+    const names = [...this.programs.values()]
+      .filter(({ program }) => program.type === 'xdp')
+      .map(({ program }) => program.name);
     const all = names.length > 0 ? names : [...this.refused.keys()];
     if (all.length === 1) return all[0] as string;
     throw new RingwayError(

@@ -23,10 +23,10 @@ import {
   KIND_XSKMAP,
 } from '../bpf/layout.ts';
 import { type BpfMap, knownMap } from '../bpf/maps/map.ts';
-import type { BtfValue } from '../bpf/object/values.ts';
 import { withVariables } from '../bpf/object/data.ts';
 import { loadObject } from '../bpf/object/load.ts';
 import type { BpfObject } from '../bpf/object/object.ts';
+import type { BtfValue } from '../bpf/object/values.ts';
 import { placeOf } from '../bpf/program.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
@@ -164,10 +164,12 @@ export class XdpProgram {
   /** For `loadXdp`. */
   constructor(object: BpfObject, options: XdpOptions) {
     const { prog, trusted = false, engine = 'jit', cpus = 1, nowNs = 1_000_000_000, seed = 1, fuel } = options;
-    const replace = Object.entries(options.replace ?? {}).map(([name, { object: source, prog: program, variables }]) => {
-      const replacement = { object: readWith(source, variables), ...(program === undefined ? {} : { program }) };
-      return [name, replacement] as const;
-    });
+    const replace = Object.entries(options.replace ?? {}).map(
+      ([name, { object: source, prog: program, variables }]) => {
+        const replacement = { object: readWith(source, variables), ...(program === undefined ? {} : { program }) };
+        return [name, replacement] as const;
+      },
+    );
     const others = replace.reduce((sum, [, { object: other }]) => sum + objectBytes(other, cpus), 0);
     const bytes = objectBytes(object, cpus) + others + CTX_BYTES + PACKET_MAX + FRAME_BYTES + LOG_BYTES + 65_536;
     const arena = createArena({ bytes });

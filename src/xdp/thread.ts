@@ -1,6 +1,6 @@
+import type { ContextOptions } from '../bpf/context.ts';
 import { initContext, setIngress, setRanges } from '../bpf/context.ts';
 import { createProgramTable, instantiateProgram, type ProgramInstance } from '../bpf/jit/compile.ts';
-import type { ContextOptions } from '../bpf/context.ts';
 import type { Arena } from '../memory/arena.ts';
 import type { ProgramWire } from './object.ts';
 
@@ -8,7 +8,7 @@ import type { ProgramWire } from './object.ts';
 export const PROGRAMS_MAX = 1024;
 
 /** A program in a thread. */
-interface Entry {
+export interface ThreadProgram {
   readonly wire: ProgramWire;
   readonly instance: ProgramInstance;
 }
@@ -19,7 +19,7 @@ export class ProgramThread {
   /** Address of CTX_BYTES. */
   readonly context: number;
   readonly #table = createProgramTable(PROGRAMS_MAX);
-  readonly #entries = new Map<number, Entry>();
+  readonly #entries = new Map<number, ThreadProgram>();
 
   /** @param context address of CTX_BYTES of zeroes. */
   constructor(arena: Arena, context: number, options: ContextOptions) {
@@ -42,7 +42,7 @@ export class ProgramThread {
   }
 
   /** The program of this number, when there is one here. */
-  get(number: number): Entry | undefined {
+  get(number: number): ThreadProgram | undefined {
     return this.#entries.get(number);
   }
 

@@ -26,6 +26,8 @@ export interface CompileOptions {
   readonly maps: readonly BpfMap[];
   /** Check every access and count loops and calls, for programs that nobody has proven safe. */
   readonly checked: boolean;
+  /** Whether r1 is the context, as in XDP programs (the default), or whatever `run` is given. */
+  readonly hasContext?: boolean;
   /** What a checked run may take: about one for an instruction of a loop. */
   readonly fuel?: number;
 }
@@ -151,13 +153,13 @@ export function compileProgram(arena: Arena, program: Program, options: CompileO
 
 /** The WebAssembly of `compileProgram`, as bytes. */
 export function programBytes(arena: Arena, program: Program, options: CompileOptions): Uint8Array {
-  const { checked, fuel = FUEL } = options;
+  const { checked, hasContext = true, fuel = FUEL } = options;
   const kernels = kernelsOf(program, checked);
   const calls = program.code.filter(({ opcode, src }) => opcode === OP_CALL && src === CALL_LOCAL);
   const hasTailCalls = program.code.some(
     ({ opcode, src, imm }) => opcode === OP_CALL && src === CALL_HELPER && imm === HELPER_TAIL_CALL,
   );
-  const analyses = analyse(program);
+  const analyses = analyse(program, hasContext);
   const hasLoops = analyses.some(({ graph }) => graph.isLoop.includes(true) || !graph.isReducible);
   const module: ModuleContext = {
     program,

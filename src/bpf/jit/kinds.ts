@@ -239,8 +239,9 @@ function analyseFunction(
 /**
  * What registers hold in each function of `program`, and each function's control flow. What a function is called with is
  * joined over all its calls; one whose address is taken is called with anything.
+ * @param hasContext r1 is the context at the start of the program; else anything.
  */
-export function analyse(program: Program): Analysis[] {
+export function analyse(program: Program, hasContext: boolean): Analysis[] {
   const { code, functions } = program;
   const graphs = functions.map((info) => graphOf(code, info));
   const unknown = (): State =>
@@ -252,7 +253,7 @@ export function analyse(program: Program): Analysis[] {
     );
   const entries: (State | undefined)[] = functions.map(() => undefined);
   const main = unknown();
-  main.registers[1] = { tag: 'context' };
+  if (hasContext) main.registers[1] = { tag: 'context' };
   entries[0] = main;
   const taken = new Set(
     code.flatMap((instruction, pc) =>

@@ -47,7 +47,7 @@ export type Table<T> = ReadonlyMap<string, T[]>;
 /** The tables of an object. */
 export interface BtfExt {
   readonly functions: Table<FuncRecord>;
-  /** Ascending by `pc`. */
+  /** Ascending by `pc`, as `core` is. */
   readonly lines: Table<LineRecord>;
   readonly core: Table<CoreRecord>;
 }
@@ -122,7 +122,6 @@ export function readBtfExt(bytes: Uint8Array, btf: Btf, file: string): BtfExt {
     const place = reader.u32(at + 12);
     return { pc: pc(at), file: reader.u32(at + 4), text: reader.u32(at + 8), line: place >>> 10, column: place & 1023 };
   });
-  for (const records of lines.values()) records.sort((a, b) => a.pc - b.pc);
   const hasCore = header >= 32 && bytes.length >= 32;
   const core = !hasCore
     ? NO_EXT.core
@@ -132,5 +131,6 @@ export function readBtfExt(bytes: Uint8Array, btf: Btf, file: string): BtfExt {
         access: reader.u32(at + 8),
         kind: reader.u32(at + 12),
       }));
+  for (const records of [...lines.values(), ...core.values()]) records.sort((a, b) => a.pc - b.pc);
   return { functions, lines, core };
 }

@@ -24,6 +24,14 @@ const EXTRA: Partial<Record<BtfKind, readonly [number, number]>> = {
   enum64: [0, 12],
 };
 
+/** What a linker knows of the variables of a file. */
+export interface VariablePlaces {
+  /** Bytes of a section. */
+  bytesOf(section: string): number | undefined;
+  /** Offset of a global variable in it. */
+  offsetOf(section: string, variable: string): number | undefined;
+}
+
 /** True for what only qualifies or names another type. */
 function isModifier(type: BtfType): type is BtfTypeOf<'typedef' | 'volatile' | 'const' | 'restrict' | 'type_tag'> {
   const { kind } = type;
@@ -38,6 +46,7 @@ export class Btf {
   readonly file: string;
   /** Types, void included: ids are below it. */
   readonly count: number;
+  readonly #places: VariablePlaces | undefined;
   readonly #types: Reader;
   readonly #strings: Reader;
   /** Where in `#types` each is. */
@@ -45,9 +54,12 @@ export class Btf {
   readonly #decoded: (BtfType | undefined)[] = [{ id: 0, name: '', kind: 'void' }];
   #names: Map<string, number[]> | undefined;
 
-  /** `bytes` of the section. Errors: BAD_OBJECT. */
-  constructor(bytes: Uint8Array, file = 'BTF') {
+  /**
+   * `bytes` of the section; `places` of the file that it is in, when the file has not been linked. Errors: BAD_OBJECT.
+   */
+  constructor(bytes: Uint8Array, file = 'BTF', places?: VariablePlaces) {
     this.file = file;
+    this.#places = places;
     const reader = new Reader(bytes);
     if (bytes.length < HEADER_BYTES || reader.u16(0) !== MAGIC || reader.u8(2) !== 1) {
       const rule = `It must begin with ${hex(MAGIC)}, version 1, and have ${HEADER_BYTES} bytes or more.`;
@@ -184,18 +196,26 @@ export class Btf {
         return { ...common, kind, type: word, parameters };
       }
       case 'datasec': {
-        const variables = entries(12, (entry) => ({
-          type: reader.u32(entry),
-          offset: reader.u32(entry + 4),
-          bytes: reader.u32(entry + 8),
-        }));
-        return { ...common, kind, bytes: word, variables };
+        const variables = entries(12, (entry) => {
+          const type = reader.u32(entry);
+          const offset = this.#placeOf(common.name, type) ?? reader.u32(entry + 4);
+          return { type, offset, bytes: reader.u32(entry + 8) };
+        });
+        return { ...common, kind, bytes: word || (this.#places?.bytesOf(common.name) ?? 0), variables };
       }
       case 'void':
         return { ...common, kind };
       default:
         return { ...common, kind, type: word };
     }
+  }
+
+  /** Offset of variable `id` when it is not yet in BTF: static ones have it there. */
+  #placeOf(section: string, id: number): number | undefined {
+    if (this.#places === undefined) return undefined;
+    const type = this.type(id);
+    const isStatic = type.kind !== 'var' || type.linkage === 0;
+    return isStatic ? undefined : this.#places.offsetOf(section, type.name);
   }
 
   /** Type `id` without typedefs, const, volatile, restrict and tags around it. Errors: BAD_OBJECT. */

@@ -81,6 +81,7 @@ export class Elf {
   readonly symbols: readonly ElfSymbol[];
   /** By the number of the section that they change: the sections that hold them. */
   readonly #relocations: ReadonlyMap<number, Section>;
+  readonly #named = new Map<string, Section>();
 
   /** Errors: BAD_OBJECT. */
   constructor(bytes: Uint8Array, file: string) {
@@ -90,6 +91,7 @@ export class Elf {
     this.symbols = readSymbols(this.sections, file);
     const relocations = new Map<number, Section>();
     for (const section of this.sections) {
+      if (!this.#named.has(section.name)) this.#named.set(section.name, section);
       if (section.type === SHT_RELA) {
         throw badObject(file, `section ${section.name} has relocations with addends (SHT_RELA). BPF has SHT_REL only.`);
       }
@@ -100,7 +102,7 @@ export class Elf {
 
   /** The first section of this name. */
   section(name: string): Section | undefined {
-    return this.sections.find((section) => section.name === name);
+    return this.#named.get(name);
   }
 
   /** What is to be changed in section `index`, by offset. Each call reads it again. Errors: BAD_OBJECT. */

@@ -10,7 +10,9 @@ import {
   OP_LDDW,
 } from '../instruction.ts';
 import type { FunctionInfo, MapDefinition, Program, SourceLine } from '../program.ts';
-import type { LineRecord } from './btf-ext.ts';
+import { MISSING_FUNCTION } from '../verify.ts';
+import type { CoreRecord, LineRecord } from './btf-ext.ts';
+import { patchCore, resolveCore } from './core-relocations.ts';
 import {
   type ElfSymbol,
   R_BPF_64_32,
@@ -49,9 +51,6 @@ interface Place {
   readonly unit: Unit;
   readonly pc: number;
 }
-
-/** Number of the helper that stands for a weak function that there is not: one that no kernel has (libbpf's choice). */
-export const MISSING_FUNCTION = 2_002_000_000;
 
 /**
  * Makes one program of a function of the object and all that it calls, in the order in which they are first called. Maps
@@ -104,6 +103,7 @@ class Linker {
   readonly #mapNumbers = new Map<MapDefinition, number>();
   /** Instructions that name a function by its distance, and the function. */
   readonly #fixups: { readonly pc: number; readonly unit: Unit }[] = [];
+  readonly #missing = new Map<number, string>();
   readonly #relocations = new Map<Section, ReadonlyMap<number, Relocation>>();
 
   constructor(replace: Readonly<Record<string, Replacement>>, object: BpfObject) {
@@ -144,6 +144,7 @@ class Linker {
       }),
       maps: this.#maps.map(({ definition }) => definition),
       lines: this.#lines,
+      ...(this.#missing.size === 0 ? {} : { missing: this.#missing }),
     };
   }
 
@@ -194,7 +195,23 @@ class Linker {
           `opcode ${hex(instruction.opcode)} has a relocation. Only LDDW and calls may have one.`,
         );
     }
+    this.#relocateCore(unit);
     this.#addLines(unit);
+  }
+
+  #relocateCore(unit: Unit): void {
+    const { object, source, start } = unit;
+    const records = object.parts.ext.core.get(source.section.name);
+    if (object.btf === undefined || records === undefined) return;
+    for (let index = firstFrom(records, source.start); index < records.length; index++) {
+      const record = records[index] as CoreRecord;
+      if (record.pc >= source.end) break;
+      const pc = start + record.pc - source.start;
+      const fail = (problem: string): Error => this.#fail({ unit, pc: record.pc }, `a CO-RE relocation: ${problem}`);
+      const result = resolveCore(object.btf, record, fail);
+      if ('missing' in result) this.#missing.set(pc, result.missing);
+      patchCore(this.#code, pc, result, fail);
+    }
   }
 
   #fail({ unit, pc }: Place, problem: string): Error {
@@ -234,6 +251,7 @@ class Linker {
     }
     if (symbol.section === SHN_UNDEF) {
       this.#checkWeak(place, symbol);
+      this.#missing.set(this.#code.length, symbol.name);
       this.#code.push({ ...call, src: CALL_HELPER, imm: MISSING_FUNCTION });
       return;
     }
@@ -338,11 +356,11 @@ class Linker {
 }
 
 /** Number of the first record of instruction `pc` or behind. */
-function firstFrom(records: readonly LineRecord[], pc: number): number {
+function firstFrom(records: readonly { readonly pc: number }[], pc: number): number {
   let [low, high] = [0, records.length];
   while (low < high) {
     const middle = (low + high) >>> 1;
-    if ((records[middle] as LineRecord).pc < pc) low = middle + 1;
+    if ((records[middle]?.pc ?? 0) < pc) low = middle + 1;
     else high = middle;
   }
   return low;

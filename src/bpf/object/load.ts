@@ -5,7 +5,7 @@ import { Elf, type ElfSymbol, type Section, SHF_EXECINSTR, SHT_PROGBITS, STB_LOC
 import { type PlacedMap, readMaps } from './maps.ts';
 import type { BpfObject, MapPlace, ObjectFunction, ObjectProgram } from './object.ts';
 import { badObject, Reader } from './reader.ts';
-import { kindOfSection } from './sections.ts';
+import { kindOfSection, placesOf } from './sections.ts';
 
 export { linkProgram } from './link.ts';
 
@@ -20,7 +20,7 @@ const TEXT = '.text';
 export function loadObject(bytes: Uint8Array, { file = 'object file' }: { file?: string } = {}): BpfObject {
   const elf = new Elf(bytes, file);
   const types = elf.section('.BTF');
-  const btf = types === undefined ? undefined : new Btf(types.bytes, file);
+  const btf = types === undefined ? undefined : new Btf(types.bytes, file, placesOf(elf));
   const extension = elf.section('.BTF.ext');
   const ext = btf === undefined || extension === undefined ? NO_EXT : readBtfExt(extension.bytes, btf, file);
   const placed = readMaps(elf, btf);

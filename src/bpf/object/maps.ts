@@ -3,7 +3,7 @@ import type { MapDefinition } from '../program.ts';
 import type { Btf, BtfMember, BtfTypeOf } from './btf.ts';
 import { type Elf, type Relocation, type Section, STT_FUNC, STT_SECTION } from './elf.ts';
 import { badObject, Reader } from './reader.ts';
-import { isDataSection, placeOfVariable, placesOfVariables, type VariablePlaces } from './sections.ts';
+import { isDataSection } from './sections.ts';
 
 /** The fields of a legacy definition, struct bpf_map_def: type, key_size, value_size, max_entries, map_flags. */
 const LEGACY_BYTES = 20;
@@ -24,12 +24,10 @@ export interface PlacedMap {
 class MapReader {
   readonly #elf: Elf;
   readonly #btf: Btf | undefined;
-  readonly #places: VariablePlaces;
 
   constructor(elf: Elf, btf: Btf | undefined) {
     this.#elf = elf;
     this.#btf = btf;
-    this.#places = placesOfVariables(elf);
   }
 
   #fail(problem: string): Error {
@@ -52,7 +50,7 @@ class MapReader {
           `section ${section.name}: ${type.name || `type ${type.id}`} is not a variable of struct type.`,
         );
       }
-      const start = placeOfVariable(this.#places, section, variable, type);
+      const start = variable.offset;
       const end = start + variable.bytes;
       if (end > section.size) {
         const limit = `The section has ${section.size} bytes.`;

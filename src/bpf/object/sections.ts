@@ -1,6 +1,6 @@
 import type { ProgramType } from '../program.ts';
-import type { BtfVariable } from './btf.ts';
-import { type Elf, type Section, STT_SECTION } from './elf.ts';
+import type { VariablePlaces } from './btf.ts';
+import { type Elf, STT_SECTION } from './elf.ts';
 
 /** What the name of a section says of the programs in it. */
 export interface SectionKind {
@@ -26,23 +26,14 @@ export function kindOfSection(name: string): SectionKind | undefined {
 /** Whether a section has variables of the program: `.data`, `.rodata`, `.bss`, and those with a suffix. */
 export const isDataSection = (name: string): boolean => /^\.(data|rodata|bss)(\.|$)/.test(name);
 
-/** Where global variables are, by `section number:name`: the compiler leaves their offsets in BTF to the linker. */
-export type VariablePlaces = ReadonlyMap<string, number>;
-
-export function placesOfVariables({ symbols }: Elf): VariablePlaces {
+/** Where a file has its sections and global variables: compilers leave their places in BTF to the linker. */
+export function placesOf(elf: Elf): VariablePlaces {
   const places = new Map<string, number>();
-  for (const { name, type, section, value } of symbols) {
+  for (const { name, type, section, value } of elf.symbols) {
     if (type !== STT_SECTION && name !== '') places.set(`${section}:${name}`, value);
   }
-  return places;
-}
-
-/** Offset of a variable of `section`. `linkage`: BTF_VAR_…; a static one has its offset in BTF. */
-export function placeOfVariable(
-  places: VariablePlaces,
-  { index }: Section,
-  variable: BtfVariable,
-  { name, linkage }: { readonly name: string; readonly linkage: number },
-): number {
-  return linkage === 0 ? variable.offset : (places.get(`${index}:${name}`) ?? variable.offset);
+  return {
+    bytesOf: (name) => elf.section(name)?.size,
+    offsetOf: (name, variable) => places.get(`${elf.section(name)?.index}:${variable}`),
+  };
 }

@@ -1,0 +1,88 @@
+import type { Arena } from '../memory/arena.ts';
+import { RingwayError } from '../util/errors.ts';
+import { HELPERS, type Helper, type HelperArgument } from './helpers.ts';
+import { addressOf, Fault, type ProgramMemory } from './interpret-memory.ts';
+import { FAULT_MAP, FAULT_MEMORY, MAP_KEY_BYTES, MAP_VALUE_BYTES } from './layout.ts';
+import { type Program, placeOf } from './program.ts';
+
+/** A program, and the addresses of its maps by their number in `program.maps`. */
+export interface LoadedProgram {
+  readonly program: Program;
+  readonly maps: readonly number[];
+}
+
+/**
+ * The helper of that number.
+ * @throws RingwayError `BAD_PROGRAM` when there is none.
+ */
+export function helperOf(id: number, program: Program, pc: number): Helper {
+  const helper = HELPERS.get(id);
+  if (helper !== undefined) return helper;
+  throw new RingwayError(
+    'BAD_PROGRAM',
+    `${placeOf(program, pc)}: helper ${id} is not one that ringway has; it has ${[...HELPERS.keys()].join(', ')}`,
+  );
+}
+
+/**
+ * Checks the arguments of a call in the order of their registers, as checked mode does before each call.
+ * @throws Fault on the first that is not what the helper takes.
+ */
+export function checkArguments(
+  args: readonly HelperArgument[],
+  registers: BigUint64Array,
+  loaded: LoadedProgram,
+  memory: ProgramMemory,
+  context: number,
+): void {
+  let map = 0;
+  for (const [index, kind] of args.entries()) {
+    const value = registers[index + 1] ?? 0n;
+    const address = addressOf(value);
+    const size = addressOf(registers[index + 2] ?? 0n);
+    const demand = (bytes: number, write: boolean): void => {
+      if (bytes !== 0 && !memory.reaches(address, bytes, write)) throw new Fault(FAULT_MEMORY, value);
+    };
+    if (kind === 'context') {
+      if (address !== context) throw new Fault(FAULT_MEMORY, value);
+    } else if (kind === 'map') {
+      // What a map of maps gave is none of the program's own, and has its values in the ranges.
+      if (!loaded.maps.includes(address) && !memory.hasRangeOf(address)) throw new Fault(FAULT_MAP, value);
+      map = address;
+    } else if (kind === 'map key') demand(memory.word(map + MAP_KEY_BYTES), false);
+    else if (kind === 'map value') demand(memory.word(map + MAP_VALUE_BYTES), false);
+    else if (kind === 'readable') demand(size, false);
+    else if (kind === 'readable or null') {
+      if (address !== 0) demand(size, false);
+    } else if (kind === 'writable') demand(size, true);
+    else if (kind === 'record' && !memory.inRange(address, 1, true)) throw new Fault(FAULT_MEMORY, value);
+  }
+}
+
+/**
+ * Calls a helper's kernel with the registers from r1 on. Returns what r0 becomes.
+ * @throws RingwayError `BAD_PROGRAM` when the arena's build has no such kernel.
+ */
+export function callHelper(
+  helper: Helper,
+  registers: BigUint64Array,
+  arena: Arena,
+  context: number,
+  program: Program,
+  pc: number,
+): bigint {
+  type Kernel = (...values: (number | bigint)[]) => number | bigint;
+  const kernel = arena.kernels<Readonly<Record<string, Kernel | undefined>>>()[helper.kernel ?? ''];
+  if (kernel === undefined) {
+    throw new RingwayError(
+      'BAD_PROGRAM',
+      `${placeOf(program, pc)}: helper ${helper.id}, ${helper.name}, has no kernel ${helper.kernel} in this build`,
+    );
+  }
+  const values = helper.args.map((kind, index) => {
+    const value = registers[index + 1] ?? 0n;
+    return kind === 'u64' ? BigInt.asIntN(64, value) : addressOf(value);
+  });
+  const result = kernel(context, ...values);
+  return helper.returns === 'i64' ? BigInt.asUintN(64, BigInt(result)) : BigInt(Number(result) >>> 0);
+}
