@@ -60,6 +60,8 @@ export interface Program {
   readonly maps: readonly MapDefinition[];
   /** Ascending by `pc`; empty when the object has no `.BTF.ext`. */
   readonly lines: readonly SourceLine[];
+  /** By instruction: what a call of a helper MISSING_… (`verify.ts`) stands for. */
+  readonly missing?: ReadonlyMap<number, string>;
 }
 
 /** The source line of instruction `pc`. */
