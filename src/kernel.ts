@@ -1,4 +1,27 @@
 import {
+  jiffies as bpfJiffies,
+  ktime as bpfKtime,
+  numaNode as bpfNumaNode,
+  prandom as bpfPrandom,
+  processorId as bpfProcessorId,
+} from './bpf/basic.kernel.ts';
+import { csumDiff as bpfCsumDiff } from './bpf/checksum.kernel.ts';
+import {
+  count as bpfMapCount,
+  erase as bpfMapErase,
+  keys as bpfMapKeys,
+  read as bpfMapRead,
+  write as bpfMapWrite,
+} from './bpf/maps/control.kernel.ts';
+import {
+  remove as bpfMapDelete,
+  lookup as bpfMapLookup,
+  lookupPercpu as bpfMapLookupPercpu,
+  update as bpfMapUpdate,
+} from './bpf/maps/map.kernel.ts';
+import { reach as bpfReach, reachMap as bpfReachMap } from './bpf/reach.kernel.ts';
+import { redirect as bpfRedirect, redirectMap as bpfRedirectMap } from './bpf/redirect.kernel.ts';
+import {
   dequeueOrdered as eventdevDequeueOrdered,
   enqueueOrdered as eventdevEnqueueOrdered,
 } from './eventdev/answer.kernel.ts';
@@ -76,6 +99,25 @@ import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 
 export {
+  bpfCsumDiff,
+  bpfJiffies,
+  bpfKtime,
+  bpfMapCount,
+  bpfMapDelete,
+  bpfMapErase,
+  bpfMapKeys,
+  bpfMapLookup,
+  bpfMapLookupPercpu,
+  bpfMapRead,
+  bpfMapUpdate,
+  bpfMapWrite,
+  bpfNumaNode,
+  bpfPrandom,
+  bpfProcessorId,
+  bpfReach,
+  bpfReachMap,
+  bpfRedirect,
+  bpfRedirectMap,
   eventdevDequeue,
   eventdevDequeueLevels,
   eventdevDequeueOne,

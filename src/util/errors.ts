@@ -12,6 +12,7 @@ export type ErrorCode =
   | 'CLOSED'
   | 'HANDLER_FAILED'
   | 'LCORE_DIED'
+  | 'MAP_FULL'
   | 'NOT_FOUND'
   | 'UNSUPPORTED'
   | 'SYSTEM'

@@ -1,0 +1,81 @@
+import { HASH_TAKEN } from './layout.ts';
+
+/** Multipliers of MurmurHash3's fmix64 (Appleby). */
+function first(): u64 {
+  return ((<u64>0xff51afd7) << 32) | 0xed558ccd;
+}
+
+function second(): u64 {
+  return ((<u64>0xc4ceb9fe) << 32) | 0x1a85ec53;
+}
+
+function mix(hash: u64, word: u64): u64 {
+  const product = (hash ^ word) * first();
+  return product ^ (product >> 32);
+}
+
+function finish(hash: u64): u32 {
+  return <u32>((hash * second()) >> 32) | HASH_TAKEN;
+}
+
+/** The last bytes of a key whose length is not a multiple of 8: `bytes` is 1 to 7. */
+function tail(key: u32, bytes: u32): u64 {
+  let word: u64 = 0;
+  for (let i: u32 = 0; i < bytes; i++) word = (word << 8) | load<u8>(key + i);
+  return word;
+}
+
+/** The hash of a key of `bytes` bytes, its lowest bit set. Keys of 4, 8 and 16 bytes without a loop. */
+export function hashKey(key: u32, bytes: u32, seed: u64): u32 {
+  if (bytes === 4) return finish(mix(seed, load<u32>(key)));
+  if (bytes === 8) return finish(mix(seed, load<u64>(key)));
+  if (bytes === 16) return finish(mix(mix(seed, load<u64>(key)), load<u64>(key, 8)));
+  let hash = seed;
+  const whole = bytes & ~7;
+  for (let at: u32 = 0; at < whole; at += 8) hash = mix(hash, load<u64>(key + at));
+  if (bytes !== whole) hash = mix(hash, tail(key + whole, bytes - whole));
+  return finish(hash);
+}
+
+/** True when two keys of `bytes` bytes are the same. */
+export function isSameKey(a: u32, b: u32, bytes: u32): bool {
+  if (bytes === 4) return load<u32>(a) === load<u32>(b);
+  if (bytes === 8) return load<u64>(a) === load<u64>(b);
+  const whole = bytes & ~7;
+  for (let at: u32 = 0; at < whole; at += 8) {
+    if (load<u64>(a + at) !== load<u64>(b + at)) return false;
+  }
+  for (let at = whole; at < bytes; at++) {
+    if (load<u8>(a + at) !== load<u8>(b + at)) return false;
+  }
+  return true;
+}
+
+/** Bytes up to which a loop of words is faster than memory.copy, which is a call out of WebAssembly. */
+const LOOP_MAX: u32 = 128;
+
+/** Copies a key or a value. Words of 8 bytes go whole, so that whoever reads one meanwhile gets the old or the new. */
+export function copyWords(target: u32, source: u32, bytes: u32): void {
+  if (bytes > LOOP_MAX) {
+    memory.copy(target, source, bytes);
+    return;
+  }
+  const whole = bytes & ~7;
+  for (let at: u32 = 0; at < whole; at += 8) store<u64>(target + at, load<u64>(source + at));
+  let at = whole;
+  if (bytes & 4) {
+    store<u32>(target + at, load<u32>(source + at));
+    at += 4;
+  }
+  for (; at < bytes; at++) store<u8>(target + at, load<u8>(source + at));
+}
+
+/** Zeroes a value. */
+export function zeroWords(target: u32, bytes: u32): void {
+  memory.fill(target, 0, bytes);
+}
+
+/** A negative error number, as helpers return it. */
+export function fail(errno: u32): i64 {
+  return -(<i64>errno);
+}
