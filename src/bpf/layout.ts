@@ -88,6 +88,8 @@ export const FAULT_FUEL: u32 = 2;
 export const FAULT_ALIGNMENT: u32 = 3;
 export const FAULT_MAP: u32 = 4;
 export const FAULT_STACK: u32 = 5;
+/** A call of a helper that there is not, by a number in a register. */
+export const FAULT_HELPER: u32 = 6;
 
 /** An entry of CTX_RANGES: where, how long, whether it may be written, and the map that it belongs to. */
 export const RANGE_ADDRESS: u32 = 0;

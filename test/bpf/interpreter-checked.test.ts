@@ -3,9 +3,15 @@ import { assemble, programOf } from '#dist/bpf/assemble.js';
 import type { Execution } from '#dist/bpf/interpreter.js';
 import * as layout from '#dist/bpf/layout.js';
 import type { MapDefinition } from '#dist/bpf/program.js';
+import { MISSING_TYPE } from '#dist/bpf/verify.js';
 import { type Ground, makeGround, PACKET_BYTES, RANGE_BYTES, runText } from './support/ground.ts';
 
-const KINDS = { memory: layout.FAULT_MEMORY, alignment: layout.FAULT_ALIGNMENT, map: layout.FAULT_MAP };
+const KINDS = {
+  memory: layout.FAULT_MEMORY,
+  alignment: layout.FAULT_ALIGNMENT,
+  map: layout.FAULT_MAP,
+  helper: layout.FAULT_HELPER,
+};
 const ground = makeGround();
 const { context, packet, range } = ground;
 const stack = context + layout.CTX_STACK;
@@ -56,6 +62,11 @@ test('a range that is read only can be read, and its words are looked at each ti
   expect(checked(`lddw %r1, ${own.range}\nstw [%r1], 1\nexit`, own).fault?.kind).toBe(KINDS.memory);
   set(1);
   expect(checked(`lddw %r1, ${own.range}\nstw [%r1], 1\nexit`, own).fault).toBeUndefined();
+});
+
+test('an address is all 64 bits', () => {
+  expect(checked('lddw %r2, 0x100000000\nadd %r2, %r10\nldxb %r0, [%r2-1]\nexit').fault?.kind).toBe(KINDS.memory);
+  expect(checked('mov %r2, %r10\nldxb %r0, [%r2-1]\nexit').fault).toBeUndefined();
 });
 
 test('metadata counts as packet', () => {
@@ -180,10 +191,21 @@ test.each<[string, string, number | undefined]>([
   ['memory that is read only', 'mov %r3, %r1\nmov %r4, 4\ncall xdp_load_bytes', KINDS.memory],
   ['memory to read from', 'mov %r3, %r1\nmov %r4, 4\ncall xdp_store_bytes', undefined],
   ['no memory of no bytes', 'mov %r3, 0\nmov %r4, 0\ncall xdp_store_bytes', undefined],
-  ['null', 'mov %r1, 0\nmov %r2, 8\nmov %r3, 0\nmov %r4, 8\ncall csum_diff', undefined],
-  ['not quite null', 'mov %r1, 1\nmov %r2, 8\nmov %r3, 0\nmov %r4, 8\ncall csum_diff', KINDS.memory],
-  ['a record', `lddw %r1, ${range}\ncall ringbuf_submit`, undefined],
-  ['no record', 'mov %r1, %r10\nadd %r1, -8\ncall ringbuf_submit', KINDS.memory],
+  ['null of no bytes', 'mov %r1, 0\nmov %r2, 0\nmov %r3, 0\nmov %r4, 0\ncall csum_diff', undefined],
+  ['null of some', 'mov %r1, 0\nmov %r2, 8\nmov %r3, 0\nmov %r4, 0\ncall csum_diff', KINDS.memory],
+  ['a record, which its kernel looks at', 'mov %r1, 4\ncall ringbuf_submit', undefined],
+  [
+    'what an odd upper half makes of a map',
+    'lddw %r1, map 0\nlddw %r2, 0x100000000\nadd %r1, %r2\ncall map_lookup_elem',
+    KINDS.map,
+  ],
+  ['what it makes of the context', 'lddw %r2, 0x100000000\nadd %r1, %r2\ncall xdp_get_buff_len', KINDS.memory],
+  [
+    'what it makes of memory',
+    'lddw %r3, 0x100000000\nadd %r3, %r10\nadd %r3, -8\nmov %r4, 8\ncall xdp_load_bytes',
+    KINDS.memory,
+  ],
+  ['no memory to write of no bytes', 'mov %r3, 7\nlddw %r4, 0x100000000\ncall xdp_load_bytes', undefined],
 ])('%s', (_, text, kind) => {
   let called = 0;
   const count = (result: number | bigint) => () => {
@@ -226,10 +248,19 @@ test('a helper whose kernel is not in the build is named', () => {
   );
 });
 
+test('a call of what is missing ends the program', () => {
+  expect(checked(`mov %r0, 1\ncall ${MISSING_TYPE}\nexit`).fault).toEqual({
+    kind: KINDS.helper,
+    pc: 1,
+    address: BigInt(MISSING_TYPE),
+  });
+});
+
 test('a helper by its number in a register', () => {
   const { run } = withMap({ bpfKtime: () => 9n });
   expect(run('mov %r3, 5\ncall %r3\nexit').r0).toBe(9n);
-  expect(run('mov %r3, 4444\ncall %r3\nexit').fault).toEqual({ kind: KINDS.memory, pc: 1, address: 4444n });
+  expect(run('mov %r3, 4444\ncall %r3\nexit').fault).toEqual({ kind: KINDS.helper, pc: 1, address: 4444n });
+  expect(run('mov %r3, 12\ncall %r3\nexit').fault?.kind, 'a tail call').toBe(KINDS.helper);
 });
 
 // ---------------------------------------------------------------- tail calls
