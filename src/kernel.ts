@@ -19,6 +19,25 @@ import {
   lookupPercpu as bpfMapLookupPercpu,
   update as bpfMapUpdate,
 } from './bpf/maps/map.kernel.ts';
+import {
+  discard as bpfRingbufDiscard,
+  output as bpfRingbufOutput,
+  peek as bpfRingbufPeek,
+  query as bpfRingbufQuery,
+  release as bpfRingbufRelease,
+  reserve as bpfRingbufReserve,
+  submit as bpfRingbufSubmit,
+} from './bpf/maps/ringbuf.kernel.ts';
+import {
+  adjustHead as bpfAdjustHead,
+  adjustMeta as bpfAdjustMeta,
+  adjustTail as bpfAdjustTail,
+  buffLen as bpfBuffLen,
+  loadBytes as bpfLoadBytes,
+  storeBytes as bpfStoreBytes,
+} from './bpf/packet.kernel.ts';
+import { perfEventOutput as bpfPerfEventOutput } from './bpf/perf.kernel.ts';
+import { tracePrintk as bpfTracePrintk, traceVprintk as bpfTraceVprintk } from './bpf/printk.kernel.ts';
 import { reach as bpfReach, reachMap as bpfReachMap } from './bpf/reach.kernel.ts';
 import { redirect as bpfRedirect, redirectMap as bpfRedirectMap } from './bpf/redirect.kernel.ts';
 import {
@@ -62,6 +81,7 @@ import {
 } from './switch/events.kernel.ts';
 import { forward as switchForward } from './switch/forward.kernel.ts';
 import { age as switchAge, countMacs as switchCountMacs, setStatic as switchSetStatic } from './switch/mac.kernel.ts';
+import { arrived as switchArrived, cross as switchCross, redirect as switchRedirect } from './switch/xdp.kernel.ts';
 import {
   burstBytes as telemetryBurstBytes,
   countRx as telemetryCountRx,
@@ -97,11 +117,17 @@ import { add as virtioSplitDriverAdd, poll as virtioSplitDriverPoll } from './vi
 import { detach as virtioDriverDetach, reset as virtioReset } from './virtio/state.kernel.ts';
 import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
+import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
 
 export {
+  bpfAdjustHead,
+  bpfAdjustMeta,
+  bpfAdjustTail,
+  bpfBuffLen,
   bpfCsumDiff,
   bpfJiffies,
   bpfKtime,
+  bpfLoadBytes,
   bpfMapCount,
   bpfMapDelete,
   bpfMapErase,
@@ -112,12 +138,23 @@ export {
   bpfMapUpdate,
   bpfMapWrite,
   bpfNumaNode,
+  bpfPerfEventOutput,
   bpfPrandom,
   bpfProcessorId,
   bpfReach,
   bpfReachMap,
   bpfRedirect,
   bpfRedirectMap,
+  bpfRingbufDiscard,
+  bpfRingbufOutput,
+  bpfRingbufPeek,
+  bpfRingbufQuery,
+  bpfRingbufRelease,
+  bpfRingbufReserve,
+  bpfRingbufSubmit,
+  bpfStoreBytes,
+  bpfTracePrintk,
+  bpfTraceVprintk,
   eventdevDequeue,
   eventdevDequeueLevels,
   eventdevDequeueOne,
@@ -164,13 +201,16 @@ export {
   ringSpscPop,
   ringSpscPush,
   switchAge,
+  switchArrived,
   switchCountMacs,
+  switchCross,
   switchEventsDeliver,
   switchEventsEnter,
   switchEventsGroup,
   switchEventsLeave,
   switchEventsMark,
   switchForward,
+  switchRedirect,
   switchSetStatic,
   telemetryBurstBytes,
   telemetryCountRx,
@@ -202,4 +242,6 @@ export {
   virtioSplitNeedsNotify,
   virtioSplitSetNotify,
   virtioTranslate,
+  xdpPrepare,
+  xdpSort,
 };

@@ -19,9 +19,12 @@ import {
   operation,
 } from './instruction.ts';
 import { interpret } from './interpreter.ts';
+import { compileProgram, instantiateProgram } from './jit/compile.ts';
 import {
   CTX_BYTES,
   CTX_CLOCK,
+  CTX_FAULT,
+  CTX_FAULT_PC,
   CTX_RANDOM,
   CTX_RANGE_COUNT,
   CTX_RANGES,
@@ -173,7 +176,7 @@ export function placeMemory(ground: ConformanceGround, memory: Uint8Array): { r1
   return { r1: BigInt(ground.memory), r2: BigInt(memory.length) };
 }
 
-/** The interpreter as an engine, in checked mode, so that a program that runs wild fails its test and nothing else. */
+/** The interpreter as an engine, in checked mode: a program that runs wild fails its test and nothing else. */
 export function interpreterEngine(ground: ConformanceGround = conformanceGround()): ConformanceEngine {
   const { arena, context } = ground;
   return {
@@ -188,9 +191,29 @@ export function interpreterEngine(ground: ConformanceGround = conformanceGround(
   };
 }
 
+/** Compiled code as an engine, checked or not. */
+export function compilerEngine(checked: boolean, ground: ConformanceGround = conformanceGround()): ConformanceEngine {
+  const { arena, context } = ground;
+  return {
+    name: checked ? 'checked' : 'jit',
+    run(program, memory) {
+      const { r1, r2 } = placeMemory(ground, memory);
+      const module = compileProgram(arena, program, { maps: [], checked, hasContext: false });
+      const r0 = BigInt.asUintN(64, instantiateProgram(arena, module).run(context, r1, r2));
+      const fault = arena.u32[(context + CTX_FAULT) >>> 2] ?? 0;
+      if (fault === 0) return r0;
+      arena.u32[(context + CTX_FAULT) >>> 2] = 0;
+      const pc = arena.u32[(context + CTX_FAULT_PC) >>> 2];
+      throw new RingwayError('BAD_PROGRAM', `fault ${fault} at instruction ${pc}`);
+    },
+  };
+}
+
 /** The engines by name; each makes its own ground. */
 export const conformanceEngines: Readonly<Record<string, () => ConformanceEngine>> = {
   interpreter: () => interpreterEngine(),
+  jit: () => compilerEngine(false),
+  checked: () => compilerEngine(true),
 };
 
 /** A line for each group: how many of its tests passed, in each engine. */

@@ -4,7 +4,7 @@ import { HELPERS, type Helper, type HelperArgument } from './helpers.ts';
 import { addressOf, Fault, type ProgramMemory } from './interpret-memory.ts';
 import { FAULT_HELPER, FAULT_MAP, FAULT_MEMORY, MAP_KEY_BYTES, MAP_VALUE_BYTES } from './layout.ts';
 import { type Program, placeOf } from './program.ts';
-import { isMissing } from './verify.ts';
+import { MISSING_FUNCTION, MISSING_TYPE } from './verify.ts';
 
 /** A program, and the addresses of its maps by their number in `program.maps`. */
 export interface LoadedProgram {
@@ -19,7 +19,7 @@ export interface LoadedProgram {
 export function helperOf(id: number, program: Program, pc: number): Helper {
   const helper = HELPERS.get(id);
   if (helper !== undefined) return helper;
-  if (isMissing(id)) throw new Fault(FAULT_HELPER, BigInt(id));
+  if (id === MISSING_TYPE || id === MISSING_FUNCTION) throw new Fault(FAULT_HELPER, BigInt(id));
   throw new RingwayError(
     'BAD_PROGRAM',
     `${placeOf(program, pc)}: helper ${id} is not one that ringway has; it has ${[...HELPERS.keys()].join(', ')}`,

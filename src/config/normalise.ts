@@ -29,13 +29,17 @@ function captureFormat(port: { format?: CapturePortConfig['format']; write?: str
 export function normalisePort(name: string, port: ParsedPort, directoryOf: (key: string) => string): PortConfig {
   const absolute = (key: string, path: string | undefined): Record<string, string> =>
     path === undefined ? {} : { [key]: resolve(directoryOf(key), path) };
-  const tap = absolute('tap', port.tap);
+  const common = {
+    ...absolute('tap', port.tap),
+    ...(port.xdp === undefined ? {} : { xdp: { ...port.xdp, object: resolve(directoryOf('xdp'), port.xdp.object) } }),
+  };
   if (port.type === 'capture') {
     const files = { ...absolute('path', port.path), ...absolute('write', port.write) };
-    return { name, ...port, ...tap, ...files, format: captureFormat(port) };
+    return { name, ...port, ...common, ...files, format: captureFormat(port) };
   }
-  if (port.type === 'module') return { name, ...port, ...tap, module: moduleUrl(port.module, directoryOf('module')) };
-  return { name, ...port, ...tap };
+  if (port.type === 'module')
+    return { name, ...port, ...common, module: moduleUrl(port.module, directoryOf('module')) };
+  return { name, ...port, ...common };
 }
 
 /** Refuses a file that two ports write, or that one writes while another reads it. */

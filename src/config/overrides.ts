@@ -3,7 +3,7 @@ import { formatPath, type Path, Problems, show } from './problems.ts';
 import { type Origin, readTree, type Tree } from './source.ts';
 
 /** Values that are names of files: taken as they stand, whatever YAML would make of `#`, `:` or `1.pcap`. */
-const VERBATIM = new Set(['path', 'write', 'tap', 'module']);
+const VERBATIM = new Set(['path', 'write', 'tap', 'module', 'object', 'xdp']);
 
 /** The keys and indexes in `ports.in.vlan.trunk[2]` or `steering.0.action`; undefined when it is no path. */
 export function parsePath(text: string): Path | undefined {

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { show } from './problems.ts';
 import { duration, list, mapping, probability, rate, text, truth, whole } from './scalars.ts';
+import { xdp } from './schema-xdp.ts';
 
 /** The largest u32. */
 export const U32_MAX = 2 ** 32 - 1;
@@ -55,6 +56,7 @@ export const common = {
   storm: z.exactOptional(rate('Most flooded frames per second that enter here.')),
   fault: z.exactOptional(fault),
   tap: z.exactOptional(file('A capture that records everything that passes the port.')),
+  xdp: z.exactOptional(xdp),
 };
 
 /** Of a port with one queue. */

@@ -66,6 +66,20 @@ export interface PortCommon {
   readonly fault?: FaultConfig;
   /** Absolute path of a capture that records everything that passes the port, both ways. */
   readonly tap?: string;
+  /** The XDP program that sees each packet first. */
+  readonly xdp?: XdpConfig;
+}
+
+/** An XDP program of a port. */
+export interface XdpConfig {
+  /** Absolute path of its object file. */
+  readonly object: string;
+  /** Name of its function; the object's only program when missing. */
+  readonly program?: string;
+  /** What is put into its maps before it runs: values by key, by the maps' names. */
+  readonly maps: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** Run it without checks. */
+  readonly trusted: boolean;
 }
 
 /** Probabilities from 0 to 1, per packet. */

@@ -1,3 +1,4 @@
+import { CTX_BYTES } from '../bpf/layout.ts';
 import type { Config, EventdevConfig } from '../config/types.ts';
 import { createEventDevice, type EventDevice } from '../eventdev/device.ts';
 import { LCORE_DOORBELL } from '../lcore/layout.ts';
@@ -10,6 +11,8 @@ import { Steering } from '../switch/steering.ts';
 import { Switch } from '../switch/switch.ts';
 import { addCounter, LCORE_COUNTERS_BYTES, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, DROP_STOPPED } from '../telemetry/layout.ts';
+import { createLog } from '../xdp/events.ts';
+import { HOOK_BYTES } from '../xdp/layout.ts';
 import { BURST_BYTES, BURSTS_BYTES, EVENT_BYTES, type Plan, TX_RING_SLOTS } from './plan.ts';
 import type { EventWire, PipelineData, StageWire } from './wire.ts';
 
@@ -27,6 +30,8 @@ export interface Machine {
   readonly inputs: readonly Ring[];
   /** Spreads the packets over lcores: started. */
   readonly events?: EventDevice;
+  /** Per lcore: what its XDP programs say with trace_printk. */
+  readonly logs: readonly number[];
   /** What each lcore's pipeline is started with. */
   readonly pipelines: readonly PipelineData[];
 }
@@ -101,6 +106,7 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
   const table = new Switch(arena, plan.switch, lcores);
   const steering = new Steering(arena, table.address, table.paths);
   const events = createEvents(arena, config, plan);
+  const logs = lcores.map((_, index) => createLog(arena, `lcore ${index} xdp log`));
   const wires =
     config.eventdev === undefined || events === undefined ? [] : eventWires(arena, config.eventdev, events, lcores);
   const pipelines = lcores.map(
@@ -115,10 +121,18 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
       inputRings: inputs.map(({ address }) => address),
       lcores,
       ...(wires[index] === undefined ? {} : { events: wires[index] }),
+      xdp: {
+        context: arena.allocate(`lcore ${index} xdp`, CTX_BYTES),
+        hook: arena.allocate(`lcore ${index} xdp hook`, HOOK_BYTES),
+        arrivals: arena.allocate(`lcore ${index} xdp arrivals`, BURST_BYTES),
+        routes: 0,
+        log: logs[index] ?? 0,
+        seed: config.seed,
+      },
     }),
   );
   const device = events === undefined ? {} : { events };
-  return { arena, pool, switch: table, steering, lcores, counters, inputs, ...device, pipelines };
+  return { arena, pool, switch: table, steering, lcores, counters, inputs, ...device, logs, pipelines };
 }
 
 /**

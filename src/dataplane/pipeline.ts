@@ -10,6 +10,7 @@ import { type Exit, Outputs, portExit, ringExit } from './outputs.ts';
 import { attachQueue, type Queue } from './queue.ts';
 import type { Stage } from './stage.ts';
 import type { PipelineData, PipelineMessage, PortWire, QueueInfo } from './wire.ts';
+import { XdpLcore } from './xdp-lcore.ts';
 
 interface SwitchKernels {
   switchForward(path: number, slots: number, count: number, fresh: number): void;
@@ -30,6 +31,7 @@ export class Pipeline implements LcoreTask {
   readonly #outputs: Outputs;
   readonly #edge: EventEdge | undefined;
   readonly #worker: EventWorker | undefined;
+  readonly #xdp: XdpLcore;
   #queues: Queue[] = [];
   #sources: Source[] = [];
   /** Nothing is received before every lcore knows every port. */
@@ -45,6 +47,7 @@ export class Pipeline implements LcoreTask {
     this.#kernels = context.arena.kernels<SwitchKernels & PoolKernels>();
     const { inputRings, ports, lcores, events } = this.#data;
     this.#outputs = new Outputs(context.arena, this.#data);
+    this.#xdp = new XdpLcore(context, this.#data);
     this.#input = attachMpscRing(context.arena, inputRings[context.index] ?? 0);
     if (events?.isWorker === true) {
       this.#worker = new EventWorker(this.#arena, this.#data, events, this.#outputs, stages);
@@ -62,7 +65,7 @@ export class Pipeline implements LcoreTask {
   poll(): number {
     if (this.#abandoned) return 0;
     if (this.#worker !== undefined) return this.#worker.poll();
-    if (this.#edge !== undefined) return this.#edge.poll(this.#sources);
+    if (this.#edge !== undefined) return this.#edge.poll(this.#sources) + this.#takeKept();
     const { switchForward } = this.#kernels;
     const { path, burst } = this.#data;
     let work = 0;
@@ -76,10 +79,17 @@ export class Pipeline implements LcoreTask {
     }
     const steered = this.#input.pop(burst, BURST_MAX);
     if (steered > 0) {
-      switchForward(path, burst, steered, 0);
+      switchForward(path, burst, this.#xdp.receive(burst, steered), 0);
       work += steered;
     }
-    return work + this.#outputs.flush();
+    return work + this.#outputs.flush() + this.#takeKept();
+  }
+
+  /** Packets that XDP programs kept from the switch: an lcore that drops all it receives is not idle. */
+  #takeKept(): number {
+    const { kept } = this.#xdp;
+    if (kept > 0) this.#xdp.kept = 0;
+    return kept;
   }
 
   async handle(message: unknown): Promise<unknown> {
@@ -99,6 +109,15 @@ export class Pipeline implements LcoreTask {
         return;
       case 'info':
         return this.#info();
+      case 'load':
+        this.#xdp.load(request.program);
+        return;
+      case 'unload':
+        this.#xdp.unload(request.program);
+        return;
+      case 'attach':
+        this.#xdp.attach(request.index, request.program);
+        return;
       case 'resume':
         this.#quiet = false;
         return;
@@ -125,7 +144,8 @@ export class Pipeline implements LcoreTask {
     const { index: lcore } = this.#context;
     const attached: Queue[] = [];
     for (const [queue, server] of wire.queueLcores.entries()) {
-      if (server === lcore) attached.push(await attachQueue(this.#context, this.#data, wire, queue, () => this.#quiet));
+      if (server !== lcore) continue;
+      attached.push(await attachQueue(this.#context, this.#data, wire, queue, () => this.#quiet, this.#xdp));
     }
     this.#queues.push(...attached);
     const sender = attached.find(({ queue }) => queue === 0);
@@ -145,12 +165,13 @@ export class Pipeline implements LcoreTask {
   #exitTo({ index, txRing, queueLcores: [lcore = 0], untrusted }: PortWire, sender?: Queue): Exit | undefined {
     const { lcores, events } = this.#data;
     if (sender !== undefined) {
-      // With one lcore nobody else sends there; with an event device all comes through that.
-      const isShared = lcores.length > 1 && events === undefined;
+      // With one lcore nobody else sends there. With an event device all comes through that, but for what XDP programs
+      // of other lcores with ports redirect.
+      const isShared = lcores.length > 1 && (events === undefined || events.txQueues.filter((q) => q >= 0).length > 1);
       return portExit(sender.port, untrusted, isShared ? attachMpscRing(this.#arena, txRing) : undefined);
     }
-    if (events === undefined) return ringExit(this.#arena, txRing, lcores[lcore] ?? 0, untrusted);
-    return this.#worker?.exitTo(index, lcore);
+    if (this.#worker !== undefined) return this.#worker.exitTo(index, lcore);
+    return ringExit(this.#arena, txRing, lcores[lcore] ?? 0, untrusted);
   }
 
   #detach(index: number): void {
@@ -167,6 +188,7 @@ export class Pipeline implements LcoreTask {
     this.#queues = this.#queues.filter((queue) => queue.index !== index);
     this.#wires.delete(index);
     this.#outputs.delete(index);
+    this.#xdp.forget(index);
     this.#listSources();
     for (const { port } of closing) port.close();
   }

@@ -1,3 +1,4 @@
+import { CTX_BYTES } from '../bpf/layout.ts';
 import type { Config, PortConfig } from '../config/types.ts';
 import type { EventDeviceOptions } from '../eventdev/options.ts';
 import { eventDeviceBytes } from '../eventdev/sizes.ts';
@@ -13,7 +14,10 @@ import { type SwitchOptions, switchBytes } from '../switch/switch.ts';
 import { LCORE_COUNTERS_BYTES } from '../telemetry/counters.ts';
 import { PORTS_MAX } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
+import { LOG_BYTES } from '../xdp/events.ts';
+import { HOOK_BYTES } from '../xdp/layout.ts';
 import { portTypeOf } from './queue.ts';
+import { xdpBytes } from './xdp-table.ts';
 
 /** Slots of the ring through which other lcores send to a port, or steer to an lcore. */
 export const TX_RING_SLOTS = 1024;
@@ -23,6 +27,8 @@ export const BURST_BYTES = BURST_MAX << SLOT_SHIFT;
 export const BURSTS_BYTES = 2 * BURST_BYTES + SEGMENT_BYTES;
 /** Bytes that an lcore has for packets in front of an event device: a burst that waits, and one that is sorted. */
 export const EVENT_BYTES = BURST_BYTES + GROUP_BYTES;
+/** Bytes that an lcore's XDP programs run over. */
+const XDP_LCORE_BYTES = CTX_BYTES + HOOK_BYTES + BURST_BYTES + LOG_BYTES;
 /** Credits that new packets leave to the copies of those before them, for each lcore. */
 const RESERVED_CREDITS = 192;
 /** Ports that may be added while the dataplane runs, and what their regions may take. */
@@ -39,7 +45,9 @@ export interface Plan {
 
 /** Arena bytes of a port beside its ring: what its type needs, and a tap. */
 function portBytes(port: PortConfig): number {
-  return portTypeOf(port.type).bytes(port as never) + (port.tap === undefined ? 0 : CAPTURE_FILE_BYTES);
+  const hooks = (port.queues ?? 1) * HOOK_BYTES + 256;
+  const tap = port.tap === undefined ? 0 : CAPTURE_FILE_BYTES;
+  return portTypeOf(port.type).bytes(port as never) + tap + hooks;
 }
 
 /** How many buffers can be anywhere at once; a packet takes one, longer ones more, which then wait for each other. */
@@ -94,8 +102,8 @@ export function planDataplane(config: Config): Plan {
     .add('rings', (config.ports.length + lcores) * ring, `${config.ports.length} ports and ${lcores} lcores`)
     .add(
       'lcores',
-      lcores * (LCORE_BYTES + BURSTS_BYTES + LCORE_COUNTERS_BYTES + 768),
-      `${lcores} lcores: words, counters`,
+      lcores * (LCORE_BYTES + BURSTS_BYTES + LCORE_COUNTERS_BYTES + XDP_LCORE_BYTES + 2048),
+      `${lcores} lcores: words, counters, what XDP programs run over`,
     );
   const events = eventOptions(config);
   if (events !== undefined) {
@@ -104,6 +112,7 @@ export function planDataplane(config: Config): Plan {
     budget.add('stages', memory, 'memory of the stages');
   }
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
+  budget.add('xdp', xdpBytes(config), 'maps of XDP programs');
   budget.add('spare', SPARE_BYTES, 'ports added while it runs');
   const total = budget.bytes + DIRECTORY_BYTES;
   if (total > config.memory) {

@@ -4,6 +4,7 @@ import type { PortSetup, PortShare } from '../ports/port.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
 import { type PortCounters, readPortCounters } from '../telemetry/counters.ts';
 import { RingwayError } from '../util/errors.ts';
+import { HOOK_BYTES } from '../xdp/layout.ts';
 import type { Machine } from './machine.ts';
 import { TX_RING_SLOTS } from './plan.ts';
 import { portTypeOf } from './queue.ts';
@@ -24,6 +25,7 @@ interface Opened {
   readonly queueLcores: number[];
   readonly txRing: Ring;
   readonly tap?: CaptureFileShare;
+  readonly hooks: number;
 }
 
 /** The ports of a dataplane: opens and closes what they need, and deals their queues to lcores. */
@@ -51,6 +53,12 @@ export class PortTable {
       throw new RingwayError('NOT_FOUND', `no port ${JSON.stringify(name)}; there are: ${names}`);
     }
     return entry;
+  }
+
+  /** The interface index that XDP programs know a port by: its number, from 1. Undefined when there is no such port. */
+  ifindexOf(name: string): number | undefined {
+    const entry = this.#entries.get(name);
+    return entry === undefined ? undefined : entry.wire.index + 1;
   }
 
   byIndex(index: number): PortEntry | undefined {
@@ -117,7 +125,7 @@ export class PortTable {
       type.release?.(setup, share.data);
       throw error;
     }
-    const { queueLcores, txRing, tap } = opened;
+    const { queueLcores, txRing, tap, hooks } = opened;
     const {
       loss = 0,
       duplicate = 0,
@@ -136,6 +144,7 @@ export class PortTable {
       queueLcores,
       txRing: txRing.address,
       fault: { loss, duplicate, reorder, corrupt, delay, seed },
+      hooks,
       ...(tap === undefined ? {} : { tap }),
     };
     const before = readPortCounters(this.#machine.arena, this.#machine.counters, index);
@@ -149,12 +158,26 @@ export class PortTable {
     const { arena } = this.#machine;
     const queueLcores = this.#dealLcores(config, queues);
     const txRing = createMpscRing(arena, { name: `${setup.name} tx`, slots: TX_RING_SLOTS });
-    if (config.tap === undefined) return { queueLcores, txRing };
+    const release = (): void => arena.release(`${setup.name} tx`);
+    let hooks = 0;
+    try {
+      hooks = arena.allocate(`${setup.name} hooks`, queueLcores.length * HOOK_BYTES);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    if (config.tap === undefined) return { queueLcores, txRing, hooks };
     const format = config.tap.endsWith('.pcapng') ? 'pcapng' : 'pcap';
     try {
-      return { queueLcores, txRing, tap: createCaptureFile(setup, `ports.${config.name}.tap`, config.tap, format) };
+      return {
+        queueLcores,
+        txRing,
+        hooks,
+        tap: createCaptureFile(setup, `ports.${config.name}.tap`, config.tap, format),
+      };
     } catch (error) {
-      arena.release(`${setup.name} tx`);
+      release();
+      arena.release(`${setup.name} hooks`);
       throw error;
     }
   }
@@ -166,6 +189,7 @@ export class PortTable {
     portTypeOf(config.type).release?.(setup, share.data);
     if (wire.tap !== undefined) releaseCaptureFile(setup, wire.tap);
     this.#machine.arena.release(`${setup.name} tx`);
+    this.#machine.arena.release(`${setup.name} hooks`);
     this.#entries.delete(name);
   }
 }

@@ -14,6 +14,7 @@ import { addCounter, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, COUNTER_RX_PACKETS, COUNTER_TX_BYTES, COUNTER_TX_PACKETS } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { PipelineData, PortWire, TraceEvent } from './wire.ts';
+import type { XdpLcore } from './xdp-lcore.ts';
 
 /** One queue of a port, attached on this lcore, with its middleware around it. */
 export interface Queue {
@@ -56,7 +57,7 @@ function gatedPort(port: Port, isQuiet: () => boolean): Port {
 
 /**
  * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, a gate, injected faults,
- * the tap, what finishes offloads, the tracer: so the counters count what came over the wire, a tap records what the
+ * its XDP program, the tap, what finishes offloads, the tracer: so the counters count what came over the wire, a program sees it first, a tap records what the
  * dataplane saw with its checksums and segments, and the tracer shows what was asked for.
  */
 export async function attachQueue(
@@ -65,6 +66,7 @@ export async function attachQueue(
   wire: PortWire,
   queue: number,
   isQuiet: () => boolean,
+  xdp: XdpLcore,
 ): Promise<Queue> {
   const { arena, address: lcore, notify } = context;
   const counters = portCounters(data.counters, wire.index);
@@ -87,6 +89,7 @@ export async function attachQueue(
   const attached = await portTypeOf(wire.type).attach(portContext, wire.data);
   let port = gatedPort(countedPort(arena, attached, wire.index, counters), isQuiet);
   port = faultyPort(portContext, port, { counters, scratch: data.faultBurst, settings: wire.fault });
+  port = xdp.hooked(port, wire, queue);
   if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap, data.segments);
   // What a tap records is complete, so nothing is left to a port that has one.
   const offloads = wire.tap === undefined ? (): number => attached.offloads ?? 0 : (): number => 0;

@@ -1,6 +1,7 @@
 import type { CaptureFileShare } from '../ports/capture-file.ts';
 import type { FaultSettings } from '../ports/fault.ts';
 import type { PortInfo } from '../ports/port.ts';
+import type { ProgramWire } from '../xdp/object.ts';
 
 /** What an lcore must know of a port: enough to attach the queues that it serves, and to reach the rest. */
 export interface PortWire {
@@ -19,6 +20,8 @@ export interface PortWire {
   readonly txRing: number;
   readonly fault: FaultSettings;
   readonly tap?: CaptureFileShare;
+  /** Address of HOOK_BYTES (`xdp/layout.ts`) for each receive queue. */
+  readonly hooks: number;
 }
 
 /** A part of the arena that a stage has on all workers together. */
@@ -73,6 +76,21 @@ export interface PipelineData {
   readonly lcores: readonly number[];
   /** When an event device spreads the packets over lcores. */
   readonly events?: EventWire;
+  readonly xdp: XdpWire;
+}
+
+/** What an lcore's XDP programs run over. */
+export interface XdpWire {
+  /** Address of CTX_BYTES (`bpf/layout.ts`). */
+  readonly context: number;
+  /** Address of HOOK_BYTES, for programs that run when a packet arrives at or leaves this lcore. */
+  readonly hook: number;
+  /** Room for a burst of packets that programs sent here. */
+  readonly arrivals: number;
+  /** Address of the route table, and of the ring of what programs say with trace_printk. */
+  readonly routes: number;
+  readonly log: number;
+  readonly seed: number;
 }
 
 /** Messages from the control thread to an lcore, between polls. */
@@ -85,6 +103,11 @@ export type PipelineMessage =
   | { readonly kind: 'set'; readonly index: number; readonly name: string; readonly value: unknown }
   | { readonly kind: 'trace'; readonly index: number; readonly on: boolean }
   | { readonly kind: 'info' }
+  /** Make a program ready to run; forget it, when nothing leads to it any more. */
+  | { readonly kind: 'load'; readonly program: ProgramWire }
+  | { readonly kind: 'unload'; readonly program: number }
+  /** Give the port's queues another program, from the next burst on; 0: none. */
+  | { readonly kind: 'attach'; readonly index: number; readonly program: number }
   /** Begin to receive. */
   | { readonly kind: 'resume' }
   /** Receive nothing more; what injected faults hold still comes. */

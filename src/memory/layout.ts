@@ -71,6 +71,8 @@ export const SLOT_FLAG_SHARED: u32 = 2;
 export const SLOT_FLAG_TIMED: u32 = 4;
 /** `BUFFER_CSUM_START` and the words behind it are valid: checksum or segmentation is still to be done. */
 export const SLOT_FLAG_OFFLOAD: u32 = 8;
+/** On its way to another lcore because an XDP program says so; `SLOT_EVENT` is the program to run there, or 0. */
+export const SLOT_FLAG_XDP: u32 = 16;
 
 // ---------------------------------------------------------------- buffer
 

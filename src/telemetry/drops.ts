@@ -20,6 +20,16 @@ export const DROPS: ReadonlyMap<number, { readonly name: string; readonly meanin
     { name: 'bad-descriptor', meaning: 'a guest sent no whole frame, or a header that is not allowed' },
   ],
   [layout.DROP_STAGE, { name: 'stage', meaning: 'a stage of the event device says drop' }],
+  [layout.DROP_XDP, { name: 'xdp', meaning: 'the XDP program of the port it came from says DROP' }],
+  [
+    layout.DROP_XDP_ABORTED,
+    { name: 'xdp-aborted', meaning: 'the XDP program says ABORTED, or nothing known, or was ended by a check' },
+  ],
+  [layout.DROP_XDP_REDIRECT, { name: 'xdp-redirect', meaning: 'the XDP program sends it to what is not there' }],
+  [
+    layout.DROP_XDP_FRAGS,
+    { name: 'xdp-frags', meaning: 'in several buffers, and the XDP program is not in a section xdp.frags' },
+  ],
   [layout.DROP_LINK_DOWN, { name: 'link-down', meaning: 'the link of the port it was to leave through is down' }],
   [layout.DROP_TX_FULL, { name: 'tx-full', meaning: 'the port it was to leave through is behind' }],
   [layout.DROP_TX_ERROR, { name: 'tx-error', meaning: 'the port it was to leave through is broken' }],

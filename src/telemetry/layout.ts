@@ -1,9 +1,9 @@
 /**
- * The counters of one port on one lcore: 32 u64, with that lcore as their only writer, so that counting needs no
+ * The counters of one port on one lcore: 64 u64, with that lcore as their only writer, so that counting needs no
  * atomic and no lcore waits for another's cache line.
  *
  *     block of lcore   ┌─────────┬─────────┬─────
- *                      │ port 0  │ port 1  │ …      256 bytes each
+ *                      │ port 0  │ port 1  │ …      512 bytes each
  *                      └─────────┴─────────┴─────
  *
  * For every port and in all: received + copies = sent + dropped + in flight.
@@ -18,7 +18,11 @@ export const COUNTER_COPIES: u32 = 32;
 export const COUNTER_FLOODED: u32 = 40;
 /** The first of the drop counters: add 8 times a reason. */
 export const COUNTER_DROPS: u32 = 64;
-export const COUNTER_SHIFT: u32 = 8;
+/** Packets that an XDP program said PASS, TX and REDIRECT to. What it drops or aborts is among the drops. */
+export const COUNTER_XDP_PASS: u32 = 320;
+export const COUNTER_XDP_TX: u32 = 328;
+export const COUNTER_XDP_REDIRECT: u32 = 336;
+export const COUNTER_SHIFT: u32 = 9;
 /** Ports at most; a port's number fits the u8 of a slot, and 255 stands for none. */
 export const PORTS_MAX: u32 = 255;
 export const PORT_NONE: u32 = 255;
@@ -39,16 +43,21 @@ export const DROP_BAD_HEADER: u32 = 11;
 export const DROP_LCORE_FULL: u32 = 12;
 export const DROP_BAD_DESCRIPTOR: u32 = 13;
 export const DROP_STAGE: u32 = 14;
+/** An XDP program says DROP, or ABORTED, or REDIRECT to what is not there; or it takes no packets of several buffers. */
+export const DROP_XDP: u32 = 15;
+export const DROP_XDP_ABORTED: u32 = 16;
+export const DROP_XDP_REDIRECT: u32 = 17;
+export const DROP_XDP_FRAGS: u32 = 18;
 /** … or, from here on, for the port that it was to leave through. */
-export const DROP_LINK_DOWN: u32 = 15;
-export const DROP_TX_FULL: u32 = 16;
-export const DROP_TX_ERROR: u32 = 17;
-export const DROP_PORT_GONE: u32 = 18;
-export const DROP_STOPPED: u32 = 19;
+export const DROP_LINK_DOWN: u32 = 19;
+export const DROP_TX_FULL: u32 = 20;
+export const DROP_TX_ERROR: u32 = 21;
+export const DROP_PORT_GONE: u32 = 22;
+export const DROP_STOPPED: u32 = 23;
 /** By the fault injector, in either direction. */
-export const DROP_FAULT: u32 = 20;
+export const DROP_FAULT: u32 = 24;
 /** Of the port it was to leave through, too: what a packet asks for contradicts the packet. */
-export const DROP_BAD_OFFLOAD: u32 = 21;
-export const DROP_OVERSIZE: u32 = 22;
-export const DROP_FILTERED: u32 = 23;
-export const DROP_REASONS: u32 = 24;
+export const DROP_BAD_OFFLOAD: u32 = 25;
+export const DROP_OVERSIZE: u32 = 26;
+export const DROP_FILTERED: u32 = 27;
+export const DROP_REASONS: u32 = 28;

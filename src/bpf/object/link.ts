@@ -1,7 +1,9 @@
 import { RingwayError } from '../../util/errors.ts';
 import {
+  ALU,
   CALL_HELPER,
   CALL_LOCAL,
+  CLASS,
   decodeInstructions,
   INSTRUCTION_BYTES,
   type Instruction,
@@ -12,7 +14,7 @@ import {
 import type { FunctionInfo, MapDefinition, Program, SourceLine } from '../program.ts';
 import { MISSING_FUNCTION } from '../verify.ts';
 import type { CoreRecord, LineRecord } from './btf-ext.ts';
-import { patchCore, resolveCore } from './core-relocations.ts';
+import { patchCore, removeCore, resolveCore } from './core-relocations.ts';
 import {
   type ElfSymbol,
   R_BPF_64_32,
@@ -23,7 +25,9 @@ import {
   SHN_UNDEF,
   STB_WEAK,
 } from './elf.ts';
+import { hasValue } from './kconfig.ts';
 import type { BpfObject, ObjectFunction } from './object.ts';
+import { reachable } from './reach.ts';
 import { badObject, hex } from './reader.ts';
 import { isDataSection, kindOfSection, PROGRAM_SECTIONS } from './sections.ts';
 
@@ -92,6 +96,9 @@ function findProgram(object: BpfObject, name: string | undefined): ObjectFunctio
   return entry;
 }
 
+/** `r0 = 0`, in the place of an instruction that cannot run. */
+const NOTHING: Instruction = { opcode: CLASS.ALU64 | ALU.MOV, dst: 0, src: 0, offset: 0, imm: 0 };
+
 class Linker {
   readonly #replace: Readonly<Record<string, Replacement>>;
   readonly #object: BpfObject;
@@ -126,6 +133,7 @@ class Linker {
     for (const { pc, unit } of this.#fixups) {
       this.#code[pc] = { ...(this.#code[pc] as Instruction), imm: unit.start - pc - 1 };
     }
+    this.#removeUnreachable();
     for (const { definition, object } of this.#maps) {
       for (const { name } of definition.initialValues ?? []) {
         const held = object.maps.find((map) => map.name === name);
@@ -209,8 +217,24 @@ class Linker {
       const pc = start + record.pc - source.start;
       const fail = (problem: string): Error => this.#fail({ unit, pc: record.pc }, `a CO-RE relocation: ${problem}`);
       const result = resolveCore(object.btf, record, fail);
-      if ('missing' in result) this.#missing.set(pc, result.missing);
-      patchCore(this.#code, pc, result, fail);
+      if ('value' in result) patchCore(this.#code, pc, result.value, fail);
+      else for (const changed of removeCore(this.#code, pc)) this.#missing.set(changed, result.missing);
+    }
+  }
+
+  /** What is missing does not matter where a check of its existence has become a constant that leads past it. */
+  #removeUnreachable(): void {
+    const pcs = [...this.#missing.keys()].sort((a, b) => a - b);
+    let next = 0;
+    for (const { source, start } of this.#units) {
+      const end = start + source.end - source.start;
+      if ((pcs[next] ?? end) >= end) continue;
+      const reached = reachable(this.#code, start, end);
+      for (let pc = pcs[next]; pc !== undefined && pc < end; pc = pcs[++next]) {
+        if (reached[pc - start] === 1) continue;
+        this.#missing.delete(pc);
+        this.#code[pc] = NOTHING;
+      }
     }
   }
 
@@ -290,8 +314,7 @@ class Linker {
       throw this.#fail(place, `an LDDW has a relocation of type ${type}. It must be ${R_BPF_64_64} (R_BPF_64_64).`);
     }
     if (symbol.section === SHN_UNDEF) {
-      this.#checkWeak(place, symbol);
-      this.#code.push({ ...low, src: LDDW.CONSTANT, imm: 0 }, { ...high, imm: 0 });
+      this.#addExtern(place, symbol, low, high);
       return;
     }
     const { parts } = place.unit.object;
@@ -309,6 +332,20 @@ class Linker {
       { ...low, src: isData ? LDDW.MAP_INDEX_VALUE : LDDW.MAP_INDEX, imm: map },
       { ...high, imm: isData ? offset : 0 },
     );
+  }
+
+  #addExtern(place: Place, symbol: ElfSymbol, low: Instruction, high: Instruction): void {
+    const { object } = place.unit;
+    const { kconfig } = object.parts;
+    const offset = kconfig?.offsets.get(symbol.name);
+    if (offset === undefined || !hasValue(symbol.name)) this.#checkWeak(place, symbol);
+    const map = offset === undefined || kconfig === undefined ? undefined : object.maps[kconfig.index];
+    if (map === undefined || offset === undefined) {
+      this.#code.push({ ...low, src: LDDW.CONSTANT, imm: 0 }, { ...high, imm: 0 });
+      return;
+    }
+    const imm = this.#mapNumber(object, map);
+    this.#code.push({ ...low, src: LDDW.MAP_INDEX_VALUE, imm }, { ...high, imm: offset });
   }
 
   /** Number of the map that begins at an offset of the symbol's section, or has it among its variables. */
@@ -344,6 +381,8 @@ class Linker {
     for (let index = firstFrom(records, source.start); index < records.length; index++) {
       const { pc, file, text, line, column } = records[index] as LineRecord;
       if (pc >= source.end) break;
+      // Line 0 is code that compilers made of no line: it goes with what is before it.
+      if (line === 0) continue;
       this.#lines.push({
         pc: start + pc - source.start,
         file: btf.excerpt(file),

@@ -2,6 +2,7 @@ import { INSTRUCTION_BYTES } from '../instruction.ts';
 import { Btf } from './btf.ts';
 import { NO_EXT, readBtfExt } from './btf-ext.ts';
 import { Elf, type ElfSymbol, type Section, SHF_EXECINSTR, SHT_PROGBITS, STB_LOCAL, STT_FUNC } from './elf.ts';
+import { readKconfig } from './kconfig.ts';
 import { type PlacedMap, readMaps } from './maps.ts';
 import type { BpfObject, MapPlace, ObjectFunction, ObjectProgram } from './object.ts';
 import { badObject, Reader } from './reader.ts';
@@ -18,18 +19,21 @@ const TEXT = '.text';
  * Errors: BAD_OBJECT when it is no such file or something in it is out of bounds or contradicts itself.
  */
 export function loadObject(bytes: Uint8Array, { file = 'object file' }: { file?: string } = {}): BpfObject {
-  const elf = new Elf(bytes, file);
+  // A copy: what is checked here is what is linked later, whatever its owner does.
+  const elf = new Elf(new Uint8Array(bytes), file);
   const types = elf.section('.BTF');
   const btf = types === undefined ? undefined : new Btf(types.bytes, file, placesOf(elf));
   const extension = elf.section('.BTF.ext');
   const ext = btf === undefined || extension === undefined ? NO_EXT : readBtfExt(extension.bytes, btf, file);
   const placed = readMaps(elf, btf);
+  const kconfig = btf === undefined ? undefined : readKconfig(btf);
+  const definitions = placed.map(({ definition }) => definition);
   const functions = readFunctions(elf);
   const entries = functions.filter(({ section, global }) => section.name !== TEXT && global);
   return {
     file,
     license: readLicense(elf),
-    maps: placed.map(({ definition }) => definition),
+    maps: kconfig === undefined ? definitions : [...definitions, kconfig.definition],
     programs: entries.map(programOf),
     ...(btf === undefined ? {} : { btf }),
     parts: {
@@ -39,6 +43,7 @@ export function loadObject(bytes: Uint8Array, { file = 'object file' }: { file?:
       functionNamed: byName(functions),
       entries,
       mapsIn: bySection(placed),
+      ...(kconfig === undefined ? {} : { kconfig: { index: definitions.length, offsets: kconfig.offsets } }),
     },
   };
 }

@@ -44,6 +44,8 @@ export interface ObjectParts {
   readonly entries: readonly ObjectFunction[];
   /** By number of a section: the maps in it, ascending. */
   readonly mapsIn: ReadonlyMap<number, readonly MapPlace[]>;
+  /** The map of a kernel's configuration, by number, and its variables. */
+  readonly kconfig?: { readonly index: number; readonly offsets: ReadonlyMap<string, number> };
 }
 
 /** An object file of eBPF programs and maps, read and checked. `linkProgram` makes programs of it. */

@@ -44,7 +44,8 @@ class Codec {
 
   constructor(btf: Btf, bytes: Uint8Array) {
     this.btf = btf;
-    this.#bytes = bytes;
+    // A Buffer's slices are views.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 

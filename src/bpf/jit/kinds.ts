@@ -1,0 +1,284 @@
+import { HELPER_LOOKUP, HELPERS } from '../helpers.ts';
+import {
+  ALU,
+  accessBytes,
+  accessMode,
+  CALL_LOCAL,
+  CLASS,
+  type Instruction,
+  LDDW,
+  MODE,
+  OP_CALL,
+  OP_CALLX,
+  OP_LDDW,
+  opcodeClass,
+  operation,
+  SIZE,
+  SOURCE_REGISTER,
+} from '../instruction.ts';
+import { CTX_DATA, CTX_DATA_META } from '../layout.ts';
+import type { Program } from '../program.ts';
+import { type Graph, graphOf } from './graph.ts';
+
+/**
+ * What a register is known to hold. `context`, `stack`, `map`, `global` and `constant` are certain: code may leave out
+ * checks for them. The rest is where an address probably points, which says what to compare it with first.
+ */
+export type Kind =
+  /** A number, or null, or something of which nothing is known. */
+  | { readonly tag: 'unknown' }
+  /** Several of those below. */
+  | { readonly tag: 'mixed' }
+  /** The context's address. */
+  | { readonly tag: 'context' }
+  /** r10 of this function, and so many bytes. */
+  | { readonly tag: 'stack'; readonly offset: number }
+  /** The map of this number in the program's list. */
+  | { readonly tag: 'map'; readonly map: number }
+  /** Address of the one value of a map, and so many bytes. */
+  | { readonly tag: 'global'; readonly map: number; readonly offset: number }
+  | { readonly tag: 'constant'; readonly value: number }
+  /** Probably in the packet; in the frames of the program's functions; in a value of this map. */
+  | { readonly tag: 'packet' }
+  | { readonly tag: 'frame' }
+  | { readonly tag: 'value'; readonly map: number };
+
+const UNKNOWN: Kind = { tag: 'unknown' };
+const MIXED: Kind = { tag: 'mixed' };
+const PACKET: Kind = { tag: 'packet' };
+const REGISTERS = 11;
+const WORD = 8;
+
+/** Kinds of all registers, and of the words of the stack by their offset from r10. */
+export class State {
+  readonly registers: Kind[];
+  readonly stack: Map<number, Kind>;
+
+  constructor(registers: readonly Kind[], stack: ReadonlyMap<number, Kind> = new Map()) {
+    this.registers = [...registers];
+    this.stack = new Map(stack);
+  }
+
+  of(register: number): Kind {
+    return this.registers[register] ?? UNKNOWN;
+  }
+}
+
+function same(a: Kind, b: Kind): boolean {
+  if (a.tag !== b.tag) return false;
+  if (a.tag === 'stack') return a.offset === (b as typeof a).offset;
+  if (a.tag === 'map' || a.tag === 'value') return a.map === (b as typeof a).map;
+  if (a.tag === 'global') return a.map === (b as typeof a).map && a.offset === (b as typeof a).offset;
+  return a.tag !== 'constant' || a.value === (b as typeof a).value;
+}
+
+/** Where an address that is no longer certain probably points. */
+function hintOf(kind: Kind): Kind {
+  if (kind.tag === 'stack' || kind.tag === 'frame') return { tag: 'frame' };
+  if (kind.tag === 'global' || kind.tag === 'value') return { tag: 'value', map: kind.map };
+  return kind.tag === 'packet' || kind.tag === 'mixed' ? kind : UNKNOWN;
+}
+
+/** What holds on both of two ways. A number, such as null, on one of them leaves the address of the other. */
+function join(a: Kind, b: Kind): Kind {
+  if (same(a, b)) return a;
+  const [one, other] = [hintOf(a), hintOf(b)];
+  if (same(one, other) || other.tag === 'unknown') return one;
+  return one.tag === 'unknown' ? other : MIXED;
+}
+
+function joinStates(into: State, from: State): boolean {
+  let changed = false;
+  for (let register = 0; register < REGISTERS; register++) {
+    const joined = join(into.of(register), from.of(register));
+    if (same(joined, into.of(register))) continue;
+    into.registers[register] = joined;
+    changed = true;
+  }
+  for (const [offset, kind] of into.stack) {
+    const other = from.stack.get(offset);
+    const joined = other === undefined ? UNKNOWN : join(kind, other);
+    if (same(joined, kind)) continue;
+    if (joined.tag === 'unknown') into.stack.delete(offset);
+    else into.stack.set(offset, joined);
+    changed = true;
+  }
+  return changed;
+}
+
+function addTo(kind: Kind, by: number | undefined): Kind {
+  if (by === undefined) return hintOf(kind);
+  if (kind.tag === 'stack' || kind.tag === 'global') {
+    const offset = kind.offset + by;
+    return Math.abs(offset) < 2 ** 29 ? { ...kind, offset } : hintOf(kind);
+  }
+  return hintOf(kind);
+}
+
+function afterAlu(state: State, { opcode, dst, src, imm, offset }: Instruction): void {
+  const what = operation(opcode);
+  const isRegister = (opcode & SOURCE_REGISTER) !== 0;
+  const is64 = opcodeClass(opcode) === CLASS.ALU64;
+  if (what === ALU.MOV && is64 && offset === 0) {
+    state.registers[dst] = isRegister ? state.of(src) : { tag: 'constant', value: imm };
+  } else if (what === ALU.MOV && !isRegister && imm >= 0) {
+    state.registers[dst] = { tag: 'constant', value: imm };
+  } else if (is64 && what === ALU.ADD) {
+    const from = isRegister ? state.of(src) : undefined;
+    const by = isRegister ? (from?.tag === 'constant' ? from.value : undefined) : imm;
+    const moved = addTo(state.of(dst), by);
+    // Base and offset may be added either way.
+    state.registers[dst] = moved.tag === 'unknown' && from !== undefined ? hintOf(from) : moved;
+  } else if (is64 && what === ALU.SUB) {
+    state.registers[dst] = addTo(state.of(dst), isRegister ? undefined : -imm);
+  } else {
+    state.registers[dst] = UNKNOWN;
+  }
+}
+
+function afterLoad(state: State, { opcode, dst, src, offset }: Instruction): void {
+  const base = state.of(src);
+  const isWord = (opcode & 0x18) === SIZE.W;
+  let kind = UNKNOWN;
+  if (base.tag === 'context' && isWord && (offset === CTX_DATA || offset === CTX_DATA_META)) kind = PACKET;
+  if (base.tag === 'stack' && (opcode & 0x18) === SIZE.DW) kind = state.stack.get(base.offset + offset) ?? UNKNOWN;
+  state.registers[dst] = kind;
+}
+
+/** A store of `bytes`, of a register's kind when it is whole. */
+function afterStore(state: State, base: Kind, offset: number, bytes: number, kind: Kind): void {
+  if (base.tag === 'global') return;
+  if (base.tag !== 'stack') {
+    // It may have gone anywhere.
+    state.stack.clear();
+    return;
+  }
+  const at = base.offset + offset;
+  for (const word of state.stack.keys()) if (word < at + bytes && at < word + WORD) state.stack.delete(word);
+  if (bytes === WORD && kind.tag !== 'unknown') state.stack.set(at, kind);
+}
+
+function afterCall(state: State, { src, imm }: Instruction): void {
+  const map = state.of(1);
+  const helper = src === CALL_LOCAL ? undefined : HELPERS.get(imm);
+  const writesMemory = helper === undefined || helper.args.includes('writable');
+  if (writesMemory) state.stack.clear();
+  state.registers[0] =
+    imm === HELPER_LOOKUP && map.tag === 'map' && src !== CALL_LOCAL ? { tag: 'value', map: map.map } : UNKNOWN;
+}
+
+/** What `instruction` makes of what is known. */
+function step(state: State, instruction: Instruction): void {
+  const { opcode, dst, src, offset, imm } = instruction;
+  const kind = opcodeClass(opcode);
+  if (kind === CLASS.ALU || kind === CLASS.ALU64) {
+    afterAlu(state, instruction);
+  } else if (kind === CLASS.LDX) {
+    afterLoad(state, instruction);
+  } else if (kind === CLASS.ST) {
+    afterStore(state, state.of(dst), offset, accessBytes(opcode), UNKNOWN);
+  } else if (kind === CLASS.STX) {
+    const isAtomic = accessMode(opcode) === MODE.ATOMIC;
+    afterStore(state, state.of(dst), offset, accessBytes(opcode), isAtomic ? UNKNOWN : state.of(src));
+    // FETCH gives the old value to src, CMPXCHG to r0.
+    if (isAtomic) state.registers[src] = state.registers[0] = UNKNOWN;
+  } else if (opcode === OP_LDDW) {
+    state.registers[dst] = src === LDDW.MAP_INDEX ? { tag: 'map', map: imm } : UNKNOWN;
+  } else if (opcode === OP_CALL || opcode === OP_CALLX) {
+    afterCall(state, instruction);
+  }
+}
+
+/** A function's control flow, and what is known at the start of each block. */
+export interface Analysis {
+  readonly graph: Graph;
+  readonly states: readonly State[];
+}
+
+const frameOf = (kind: Kind): Kind => (kind.tag === 'stack' ? { tag: 'frame' } : kind);
+
+/** The second half of an LDDW says where in a map's value it points. */
+export function stepAt(state: State, code: readonly Instruction[], pc: number): void {
+  const instruction = code[pc] as Instruction;
+  step(state, instruction);
+  if (instruction.opcode === OP_LDDW && instruction.src === LDDW.MAP_INDEX_VALUE) {
+    state.registers[instruction.dst] = { tag: 'global', map: instruction.imm, offset: code[pc + 1]?.imm ?? 0 };
+  }
+}
+
+/** Goes over a function until nothing changes. `onCall` hears what each call of a function passes. */
+function analyseFunction(
+  code: readonly Instruction[],
+  graph: Graph,
+  entry: State,
+  onCall: (target: number, state: State) => void,
+): State[] {
+  const states: (State | undefined)[] = graph.blocks.map((_, index) => (index === 0 ? entry : undefined));
+  const queue = [0];
+  for (let index = queue.shift(); index !== undefined; index = queue.shift()) {
+    const block = graph.blocks[index];
+    const before = states[index];
+    if (block === undefined || before === undefined) continue;
+    const state = new State(before.registers, before.stack);
+    for (let pc = block.start; pc < block.end; pc++) {
+      const instruction = code[pc] as Instruction;
+      if (instruction.opcode === OP_CALL && instruction.src === CALL_LOCAL) onCall(pc + 1 + instruction.imm, state);
+      stepAt(state, code, pc);
+      if (instruction.opcode === OP_LDDW) pc++;
+    }
+    for (const to of block.exit === 'exit' ? [] : block.exit === 'jump' ? [block.taken] : [block.taken, block.next]) {
+      const known = states[to];
+      if (known === undefined) states[to] = new State(state.registers, state.stack);
+      else if (!joinStates(known, state)) continue;
+      queue.push(to);
+    }
+  }
+  return states.map((state) => state ?? new State([]));
+}
+
+/**
+ * What registers hold in each function of `program`, and each function's control flow. What a function is called with is
+ * joined over all its calls; one whose address is taken is called with anything.
+ * @param hasContext r1 is the context at the start of the program; else anything.
+ */
+export function analyse(program: Program, hasContext: boolean): Analysis[] {
+  const { code, functions } = program;
+  const graphs = functions.map((info) => graphOf(code, info));
+  const unknown = (): State =>
+    new State(
+      Array.from(
+        { length: REGISTERS },
+        (_, register): Kind => (register === 10 ? { tag: 'stack', offset: 0 } : UNKNOWN),
+      ),
+    );
+  const entries: (State | undefined)[] = functions.map(() => undefined);
+  const main = unknown();
+  if (hasContext) main.registers[1] = { tag: 'context' };
+  entries[0] = main;
+  const taken = new Set(
+    code.flatMap((instruction, pc) =>
+      instruction.opcode === OP_LDDW && instruction.src === LDDW.FUNCTION ? [pc + 1 + instruction.imm] : [],
+    ),
+  );
+  for (const [index, { start }] of functions.entries()) if (taken.has(start)) entries[index] = unknown();
+  const results: (State[] | undefined)[] = functions.map(() => undefined);
+  const queue = functions.flatMap((_, index) => (entries[index] === undefined ? [] : [index]));
+  for (let index = queue.shift(); index !== undefined; index = queue.shift()) {
+    const entry = entries[index] as State;
+    results[index] = analyseFunction(
+      code,
+      graphs[index] as Graph,
+      new State(entry.registers, entry.stack),
+      (target, state) => {
+        const callee = functions.findIndex(({ start }) => start === target);
+        const passed = unknown();
+        for (let register = 1; register <= 5; register++) passed.registers[register] = frameOf(state.of(register));
+        const known = entries[callee];
+        if (known === undefined) entries[callee] = passed;
+        else if (!joinStates(known, passed)) return;
+        if (!queue.includes(callee)) queue.push(callee);
+      },
+    );
+  }
+  return graphs.map((graph, index) => ({ graph, states: results[index] ?? graph.blocks.map(() => unknown()) }));
+}

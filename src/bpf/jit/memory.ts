@@ -1,0 +1,214 @@
+import { ATOMIC, accessBytes, accessMode, CLASS, type Instruction, MODE, opcodeClass } from '../instruction.ts';
+import {
+  CTX_BYTES,
+  CTX_DATA,
+  CTX_DATA_END,
+  CTX_DATA_META,
+  CTX_MD_BYTES,
+  CTX_STACK,
+  FAULT_ALIGNMENT,
+  FRAME_BYTES,
+} from '../layout.ts';
+import { ATOMIC_OP, OP } from './encoder.ts';
+import type { Kind } from './kinds.ts';
+import type { Writer } from './writer.ts';
+
+const LOADS: Readonly<Record<number, number>> = {
+  1: OP.I64_LOAD8_U,
+  2: OP.I64_LOAD16_U,
+  4: OP.I64_LOAD32_U,
+  8: OP.I64_LOAD,
+};
+const SIGNED_LOADS: Readonly<Record<number, number>> = { 1: OP.I64_LOAD8_S, 2: OP.I64_LOAD16_S, 4: OP.I64_LOAD32_S };
+const STORES: Readonly<Record<number, number>> = {
+  1: OP.I64_STORE8,
+  2: OP.I64_STORE16,
+  4: OP.I64_STORE32,
+  8: OP.I64_STORE,
+};
+
+/** By the operation of an atomic without FETCH: on 64 bits, on 32. */
+const ATOMICS: ReadonlyMap<number, readonly [number, number]> = new Map([
+  [ATOMIC.ADD, [ATOMIC_OP.ADD64, ATOMIC_OP.ADD32]],
+  [ATOMIC.OR, [ATOMIC_OP.OR64, ATOMIC_OP.OR32]],
+  [ATOMIC.AND, [ATOMIC_OP.AND64, ATOMIC_OP.AND32]],
+  [ATOMIC.XOR, [ATOMIC_OP.XOR64, ATOMIC_OP.XOR32]],
+  [ATOMIC.XCHG & ~ATOMIC.FETCH, [ATOMIC_OP.XCHG64, ATOMIC_OP.XCHG32]],
+  [ATOMIC.CMPXCHG & ~ATOMIC.FETCH, [ATOMIC_OP.CMPXCHG64, ATOMIC_OP.CMPXCHG32]],
+]);
+
+/** What is certain about the `bytes` at an address of this kind: they are there and may be accessed so. */
+function isCertain(writer: Writer, kind: Kind, offset: number, bytes: number, isWrite: boolean): boolean {
+  if (kind.tag === 'stack') {
+    const at = kind.offset + offset;
+    return at >= -FRAME_BYTES && at + bytes <= 0;
+  }
+  if (kind.tag === 'global') {
+    const at = kind.offset + offset;
+    const map = writer.module.maps[kind.map];
+    if (map === undefined || (isWrite && !map.isWritable)) return false;
+    return at >= 0 && at + bytes <= map.valueBytes;
+  }
+  return kind.tag === 'context' && !isWrite && offset >= 0 && offset + bytes <= CTX_MD_BYTES;
+}
+
+/** Puts a certain address on the stack. Returns what is to be added to it, by the access itself. */
+function getCertain(writer: Writer, kind: Kind, offset: number): number {
+  if (kind.tag === 'stack') {
+    writer.getFrameStart();
+    return FRAME_BYTES + kind.offset + offset;
+  }
+  if (kind.tag === 'global') {
+    writer.code.i32(((writer.module.maps[kind.map]?.values ?? 0) + kind.offset + offset) | 0);
+    return 0;
+  }
+  writer.code.get(writer.locals.context);
+  writer.usesContext = true;
+  return offset;
+}
+
+/** Puts a test on the stack that is 1 when the address in `writer.address` lies where its kind says. */
+function testHint(writer: Writer, kind: Kind, bytes: number, isWrite: boolean): boolean {
+  const { code } = writer;
+  if (kind.tag === 'frame' || kind.tag === 'stack') {
+    code.get(writer.address).get(writer.locals.context).i32(CTX_STACK).op(OP.I32_ADD, OP.I64_EXTEND_I32_U);
+    code
+      .op(OP.I64_SUB)
+      .i64(BigInt(CTX_BYTES - CTX_STACK - bytes + 1))
+      .op(OP.I64_LT_U);
+    return true;
+  }
+  if (kind.tag === 'value' || kind.tag === 'global') {
+    const map = writer.module.maps[kind.map];
+    if (map === undefined || map.reachableBytes < bytes || (isWrite && !map.isWritable)) return false;
+    code.get(writer.address).i64(BigInt(map.values)).op(OP.I64_SUB);
+    code.i64(BigInt(map.reachableBytes - bytes + 1)).op(OP.I64_LT_U);
+    return true;
+  }
+  writer.isInPacket(bytes);
+  return true;
+}
+
+/** Ends the program unless it may reach the `bytes` at the address in `writer.address`. */
+export function writeCheck(writer: Writer, kind: Kind, bytes: number, isWrite: boolean, pc: number): void {
+  const { code, module, locals } = writer;
+  writer.block();
+  if (testHint(writer, kind, bytes, isWrite)) writer.brIf(0);
+  writer.usesContext = true;
+  code
+    .get(locals.context)
+    .get(writer.address)
+    .i64(BigInt(bytes))
+    .i32(isWrite ? 1 : 0);
+  code.call(module.kernels.get('bpfReach') as number);
+  writer.brIf(0);
+  writer.fault(pc);
+  writer.end();
+}
+
+/**
+ * Puts the address `register + offset` on the stack, checked when it must be. Returns what the access itself is to add.
+ * @param bytes that are accessed there.
+ */
+export function writeAddress(
+  writer: Writer,
+  register: number,
+  offset: number,
+  bytes: number,
+  isWrite: boolean,
+  pc: number,
+): number {
+  const { code, module } = writer;
+  const kind: Kind = writer.state?.of(register) ?? { tag: 'unknown' };
+  if (isCertain(writer, kind, offset, bytes, isWrite)) return getCertain(writer, kind, offset);
+  if (module.checked) {
+    writer.getRegister(register);
+    if (offset !== 0) code.i64(BigInt(offset)).op(OP.I64_ADD);
+    code.set(writer.address);
+    writeCheck(writer, kind, bytes, isWrite, pc);
+    code.get(writer.address).op(OP.I32_WRAP_I64);
+    return 0;
+  }
+  if (kind.tag === 'unknown' || kind.tag === 'mixed' || kind.tag === 'context') writer.usesContext = true;
+  writer.getLow(register);
+  if (offset >= 0) return offset;
+  code.i32(offset).op(OP.I32_ADD);
+  return 0;
+}
+
+function writeLoad(writer: Writer, { opcode, dst, src, offset }: Instruction, pc: number): void {
+  const { code } = writer;
+  const bytes = accessBytes(opcode);
+  const kind = writer.state?.of(src);
+  if (kind?.tag === 'context' && bytes === 4 && accessMode(opcode) === MODE.MEM) {
+    const local = { [CTX_DATA]: writer.data, [CTX_DATA_END]: writer.dataEnd, [CTX_DATA_META]: writer.dataMeta }[offset];
+    if (local !== undefined) {
+      writer.usesPacket = true;
+      code.get(local).op(OP.I64_EXTEND_I32_U).set(writer.register(dst));
+      return;
+    }
+  }
+  const more = writeAddress(writer, src, offset, bytes, false, pc);
+  const op = accessMode(opcode) === MODE.MEMSX ? SIGNED_LOADS[bytes] : LOADS[bytes];
+  code.access(op as number, more).set(writer.register(dst));
+}
+
+function writeAtomic(writer: Writer, { opcode, dst, src, offset, imm }: Instruction, pc: number): void {
+  const { code, module } = writer;
+  const bytes = accessBytes(opcode);
+  const is64 = bytes === 8;
+  const kind = writer.state?.of(dst);
+  let more = writeAddress(writer, dst, offset, bytes, true, pc);
+  if (module.checked) {
+    // An atomic at an odd address would trap.
+    if (more !== 0) code.i32(more).op(OP.I32_ADD);
+    more = 0;
+    const isAligned = kind?.tag === 'stack' && (kind.offset + offset) % bytes === 0;
+    if (!isAligned) {
+      code
+        .op(OP.I64_EXTEND_I32_U)
+        .tee(writer.address)
+        .op(OP.I32_WRAP_I64)
+        .i32(bytes - 1)
+        .op(OP.I32_AND);
+      writer.if();
+      writer.fault(pc, FAULT_ALIGNMENT);
+      writer.end();
+      code.get(writer.address).op(OP.I32_WRAP_I64);
+    }
+  }
+  const ops = ATOMICS.get(imm & ~ATOMIC.FETCH) as readonly [number, number];
+  const isExchange = imm === ATOMIC.CMPXCHG;
+  if (isExchange) {
+    // Compared are 32 bits of r0 only, zero-extended as what is there.
+    if (is64) writer.getRegister(0);
+    else {
+      writer.getLow(0);
+      code.op(OP.I64_EXTEND_I32_U);
+    }
+  }
+  writer.getRegister(src);
+  code.atomic(ops[is64 ? 0 : 1], is64 ? 3 : 2, more);
+  if (isExchange) code.set(writer.register(0));
+  else if (imm & ATOMIC.FETCH) code.set(writer.register(src));
+  else code.op(OP.DROP);
+}
+
+/** Writes an instruction of class LDX, ST or STX. */
+export function writeAccess(writer: Writer, instruction: Instruction, pc: number): void {
+  const { opcode, dst, src, offset, imm } = instruction;
+  const kind = opcodeClass(opcode);
+  if (kind === CLASS.LDX) {
+    writeLoad(writer, instruction, pc);
+    return;
+  }
+  if (kind === CLASS.STX && accessMode(opcode) === MODE.ATOMIC) {
+    writeAtomic(writer, instruction, pc);
+    return;
+  }
+  const bytes = accessBytes(opcode);
+  const more = writeAddress(writer, dst, offset, bytes, true, pc);
+  if (kind === CLASS.STX) writer.getRegister(src);
+  else writer.code.i64(BigInt(imm));
+  writer.code.access(STORES[bytes] as number, more);
+}

@@ -1,0 +1,241 @@
+import { compileProgram } from '../bpf/jit/compile.ts';
+import { KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS, KIND_PROG_ARRAY, RANGE_SHIFT } from '../bpf/layout.ts';
+import { createMap, mapBytes, releaseMap } from '../bpf/maps/create.ts';
+import type { BpfMap } from '../bpf/maps/map.ts';
+import type { LinkOptions } from '../bpf/object/link.ts';
+import { linkProgram } from '../bpf/object/load.ts';
+import type { BpfObject } from '../bpf/object/object.ts';
+import type { MapDefinition, Program } from '../bpf/program.ts';
+import { verifyStructure } from '../bpf/verify.ts';
+import type { Arena } from '../memory/arena.ts';
+import { GUARD_BYTES } from '../memory/layout.ts';
+import { RingwayError } from '../util/errors.ts';
+import { typedCodec } from './codec.ts';
+
+/** What a thread must know of a program to run it: can be posted. */
+export interface ProgramWire {
+  /** Its number in the tables of programs, from 1. */
+  readonly number: number;
+  readonly name: string;
+  readonly module: WebAssembly.Module;
+  /** It takes packets of several buffers. */
+  readonly frags: boolean;
+  readonly checked: boolean;
+  /** Address of the RANGE_… entries of the memory that it may reach, and how many there are. */
+  readonly ranges: number;
+  readonly rangeCount: number;
+}
+
+/** A program in an arena, compiled. */
+export interface LoadedProgram {
+  readonly wire: ProgramWire;
+  readonly program: Program;
+  /** Its maps by number. */
+  readonly maps: readonly BpfMap[];
+}
+
+/** How an object is brought into an arena. */
+export interface LoadOptions {
+  /** What the names of its regions begin with. */
+  readonly prefix: string;
+  /** CPUs that maps with values by CPU have values for. */
+  readonly cpus: number;
+  /** Of hashes: a u32. */
+  readonly seed: number;
+  /** Run its programs without checks. */
+  readonly trusted: boolean;
+  /** Maps that objects share by name: those that ask for it are taken from there, or put there. */
+  readonly pinned?: Map<string, BpfMap>;
+  /** Gives the next free number of a program. */
+  nextNumber(): number;
+  /** By the name of a function of the program: what another object has in its place. */
+  readonly replace?: LinkOptions['replace'];
+  readonly fuel?: number;
+}
+
+/** Most ranges of an object's programs: a map each, and maps that maps of maps are given later. */
+const RANGES_MAX = 256;
+/** Bytes of an object's table of ranges. */
+const RANGES_BYTES = RANGES_MAX << RANGE_SHIFT;
+
+/** Bytes of an arena that an object's maps take, with those that they hold from the start. */
+export function objectBytes(object: BpfObject, cpus: number): number {
+  const bytes = object.maps.reduce((sum, map) => sum + mapBytes(map, cpus), 0);
+  return bytes + RANGES_BYTES + GUARD_BYTES + 256;
+}
+
+/** True when two maps of one name can be one map. */
+function isAlike(a: MapDefinition, b: MapDefinition): boolean {
+  return (['kind', 'keyBytes', 'valueBytes', 'maxEntries', 'flags'] as const).every((field) => a[field] === b[field]);
+}
+
+/** An object file in an arena: its maps, and its programs compiled. */
+export class LoadedObject {
+  /** Name of its file, for messages. */
+  readonly file: string;
+  readonly maps = new Map<string, BpfMap>();
+  readonly programs = new Map<string, LoadedProgram>();
+  /** By name, why a program of the file cannot run. */
+  readonly refused = new Map<string, RingwayError>();
+  readonly #arena: Arena;
+  readonly #options: LoadOptions;
+  readonly #ranges: number;
+  readonly #own: BpfMap[] = [];
+
+  /**
+   * Makes the object's maps, and compiles its programs.
+   * @throws RingwayError `ARENA_FULL`, or `BAD_OBJECT` when a map is like none that there can be. A program that cannot
+   *   run is no error before somebody wants it.
+   */
+  constructor(arena: Arena, object: BpfObject, options: LoadOptions) {
+    this.file = object.file;
+    this.#arena = arena;
+    this.#options = options;
+    this.#ranges = arena.allocate(`${options.prefix} ranges`, RANGES_BYTES);
+    try {
+      for (const definition of object.maps) this.maps.set(definition.name, this.#makeMap(definition));
+      for (const [index, { name, type }] of object.programs.entries()) {
+        if (type === undefined && index >= 0) continue;
+        this.#compile(object, name);
+      }
+      this.#fill(object);
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  /**
+   * The program of this name; the only one of type xdp when there is none.
+   * @throws RingwayError why it cannot run; `NOT_FOUND` with the names that there are.
+   */
+  program(name?: string): LoadedProgram {
+    const wanted = name ?? this.#onlyProgram();
+    const found = this.programs.get(wanted);
+    if (found !== undefined) return found;
+    const refused = this.refused.get(wanted);
+    if (refused !== undefined) throw refused;
+    const names = [...this.programs.keys(), ...this.refused.keys()].join(', ') || 'none';
+    throw new RingwayError('NOT_FOUND', `${this.file}: no program ${JSON.stringify(wanted)}; there are: ${names}`);
+  }
+
+  #onlyProgram(): string {
+    const names = [...this.programs.values()]
+      .filter(({ program }) => program.type === 'xdp')
+      .map(({ program }) => program.name);
+    const all = names.length > 0 ? names : [...this.refused.keys()];
+    if (all.length === 1) return all[0] as string;
+    throw new RingwayError(
+      'NOT_FOUND',
+      `${this.file}: has ${all.length} XDP programs${all.length === 0 ? '' : `: ${all.join(', ')}; name one`}`,
+    );
+  }
+
+  /** Gives back what it took in the arena. No thread runs its programs any more; maps that are pinned stay. */
+  release(): void {
+    for (const map of this.#own) releaseMap(this.#arena, map);
+    this.#own.length = 0;
+    this.#arena.release(`${this.#options.prefix} ranges`);
+  }
+
+  #makeMap(definition: MapDefinition): BpfMap {
+    const { cpus, seed, prefix, pinned } = this.#options;
+    const there = definition.pinned ? pinned?.get(definition.name) : undefined;
+    if (there !== undefined) {
+      if (isAlike(there.definition, definition)) return there;
+      throw new RingwayError(
+        'BAD_OBJECT',
+        `${this.file}: map ${definition.name} is pinned by name, and the one that is there has another kind or size`,
+      );
+    }
+    const codec = typedCodec(definition);
+    const map = createMap(this.#arena, definition, {
+      name: `${prefix} map ${definition.name.slice(0, 16)}`,
+      cpus,
+      seed,
+      ...(codec === undefined ? {} : { codec }),
+    });
+    if (definition.pinned && pinned !== undefined) pinned.set(definition.name, map);
+    else this.#own.push(map);
+    return map;
+  }
+
+  #compile(object: BpfObject, name: string): void {
+    const { trusted, replace, fuel, nextNumber } = this.#options;
+    try {
+      const program = linkProgram(object, name, replace === undefined ? {} : { replace });
+      verifyStructure(program);
+      const maps = program.maps.map((definition) => this.#mapOf(definition));
+      const options = { maps, checked: !trusted, ...(fuel === undefined ? {} : { fuel }) };
+      const module = compileProgram(this.#arena, program, options);
+      const wire = {
+        number: nextNumber(),
+        name,
+        module,
+        frags: program.frags,
+        checked: !trusted,
+        ranges: this.#ranges,
+        rangeCount: RANGES_MAX,
+      };
+      this.programs.set(name, { wire, program, maps });
+    } catch (error) {
+      if (!(error instanceof RingwayError)) throw error;
+      this.refused.set(name, error);
+    }
+  }
+
+  /** The map of a definition: one of this object, or of another one whose program took the place of a function. */
+  #mapOf(definition: MapDefinition): BpfMap {
+    const own = this.maps.get(definition.name);
+    if (own !== undefined && own.definition === definition) return own;
+    if (own !== undefined && definition.pinned) return own;
+    const key = own === undefined ? definition.name : `${definition.name}#${this.maps.size}`;
+    const map = this.#makeMap(definition);
+    this.maps.set(key, map);
+    return map;
+  }
+
+  /** Puts in what maps of maps and of programs hold from the start, then lists what programs may reach. */
+  #fill(object: BpfObject): void {
+    for (const { name, kind, initialValues = [] } of object.maps) {
+      const map = this.maps.get(name) as BpfMap;
+      for (const { key, name: value } of initialValues) {
+        if (kind === KIND_PROG_ARRAY) map.set(key, this.program(value).wire.number);
+        else map.set(key, this.#named(value));
+      }
+    }
+    this.updateRanges();
+  }
+
+  #named(name: string): BpfMap {
+    const map = this.maps.get(name);
+    if (map !== undefined) return map;
+    throw new RingwayError('BAD_OBJECT', `${this.file}: no map ${name}, which another one holds from the start`);
+  }
+
+  /**
+   * Lists anew what memory its programs may reach: after a map of maps was given another map. The last entry of the table
+   * is repeated to its end, so that threads need no new count.
+   */
+  updateRanges(): void {
+    const all = new Set<BpfMap>();
+    for (const map of this.maps.values()) {
+      all.add(map);
+      if (map.kind !== KIND_ARRAY_OF_MAPS && map.kind !== KIND_HASH_OF_MAPS) continue;
+      for (const [, inner] of map) all.add(inner as BpfMap);
+    }
+    const ranges = [...all].flatMap((map) => map.ranges());
+    if (ranges.length > RANGES_MAX) {
+      throw new RingwayError('ARENA_FULL', `${this.file}: ${ranges.length} maps, at most ${RANGES_MAX} can be reached`);
+    }
+    const { u32 } = this.#arena;
+    for (let index = 0; index < RANGES_MAX; index++) {
+      const range = ranges[Math.min(index, ranges.length - 1)];
+      const at = (this.#ranges + (index << RANGE_SHIFT)) >>> 2;
+      u32[at] = range?.address ?? 0;
+      u32[at + 1] = range?.bytes ?? 0;
+      u32[at + 2] = range?.writable === true ? 1 : 0;
+      u32[at + 3] = range?.map ?? 0;
+    }
+  }
+}
