@@ -28,7 +28,9 @@ int xdp_steer(struct xdp_md *ctx)
 	if (!eth || !ip || !ports || eth->h_proto != bpf_htons(ETH_P_IP) || ip->ihl != 5)
 		return XDP_PASS;
 	__u32 hash = ip->saddr ^ ip->daddr ^ ((__u32)ports->source << 16 | ports->dest);
-	hash *= 0x9e3779b1;
+	/* All bits of addresses and ports must tell: addresses in network order differ in their upper ones. */
+	hash = (hash ^ (hash >> 16)) * 0x7feb352d;
+	hash = (hash ^ (hash >> 15)) * 0x846ca68b;
 	__u32 cpu = (hash >> 16) % (cpus ? cpus : 1);
 	count(&steered, cpu);
 	return bpf_redirect_map(&targets, cpu, XDP_PASS);
