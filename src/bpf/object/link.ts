@@ -25,11 +25,12 @@ import {
   SHN_UNDEF,
   STB_WEAK,
 } from './elf.ts';
+import { findProgram } from './find-program.ts';
 import { hasValue } from './kconfig.ts';
 import type { BpfObject, ObjectFunction } from './object.ts';
 import { reachable } from './reach.ts';
 import { badObject, hex } from './reader.ts';
-import { isDataSection, kindOfSection, PROGRAM_SECTIONS } from './sections.ts';
+import { isDataSection, kindOfSection } from './sections.ts';
 
 /** Another object's program, in the place of a function. */
 export interface Replacement {
@@ -67,33 +68,6 @@ interface Place {
 export function linkProgram(object: BpfObject, name?: string, options: LinkOptions = {}): Program {
   const entry = findProgram(object, name);
   return new Linker(options.replace ?? {}, object).link(entry);
-}
-
-function findProgram(object: BpfObject, name: string | undefined): ObjectFunction {
-  const { file, programs, parts } = object;
-  const supported = programs.filter(({ type }) => type !== undefined);
-  const wanted = name === undefined && supported.length === 1 ? supported[0]?.name : name;
-  const listed = programs.map((program) => `${program.name} (${program.section})`).join(', ') || 'none';
-  if (wanted === undefined) {
-    throw new RingwayError(
-      'NOT_FOUND',
-      `${file}: it has ${supported.length} programs of the sections ${PROGRAM_SECTIONS}, and none is named. Name one. ` +
-        `Its programs: ${listed}.`,
-    );
-  }
-  const index = programs.findIndex((program) => program.name === wanted);
-  const [program, entry] = [programs[index], parts.entries[index]];
-  if (program === undefined || entry === undefined) {
-    throw new RingwayError('NOT_FOUND', `${file}: it has no program ${wanted}. Its programs: ${listed}.`);
-  }
-  if (program.type === undefined) {
-    throw new RingwayError(
-      'UNSUPPORTED',
-      `${file}: program ${wanted} is in section ${program.section}. Programs that can be run are those of the sections ` +
-        `${PROGRAM_SECTIONS}.`,
-    );
-  }
-  return entry;
 }
 
 /** `r0 = 0`, in the place of an instruction that cannot run. */
