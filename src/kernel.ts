@@ -6,6 +6,7 @@ import {
   processorId as bpfProcessorId,
 } from './bpf/basic.kernel.ts';
 import { csumDiff as bpfCsumDiff } from './bpf/checksum.kernel.ts';
+import { fibLookup as bpfFibLookup } from './bpf/fib.kernel.ts';
 import {
   count as bpfMapCount,
   erase as bpfMapErase,
@@ -125,6 +126,7 @@ export {
   bpfAdjustTail,
   bpfBuffLen,
   bpfCsumDiff,
+  bpfFibLookup,
   bpfJiffies,
   bpfKtime,
   bpfLoadBytes,

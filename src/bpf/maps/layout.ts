@@ -171,6 +171,8 @@ export const RINGBUF_CONSUMER: u32 = 256;
 /** What the reader found: bytes of the record, and records whose header a program had overwritten. */
 export const RINGBUF_FOUND: u32 = 264;
 export const RINGBUF_DAMAGED: u32 = 268;
+/** Of the records that found no room, how many the reader knows. */
+export const RINGBUF_LOST_SEEN: u32 = 272;
 
 /** Header of a record (Linux struct bpf_ringbuf_hdr): length with flags, and its own offset in the ring. */
 export const RINGBUF_RECORD_LENGTH: u32 = 0;
