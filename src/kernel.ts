@@ -6,6 +6,7 @@ import {
   processorId as bpfProcessorId,
 } from './bpf/basic.kernel.ts';
 import { csumDiff as bpfCsumDiff } from './bpf/checksum.kernel.ts';
+import { fibLookup as bpfFibLookup } from './bpf/fib.kernel.ts';
 import {
   count as bpfMapCount,
   erase as bpfMapErase,
@@ -19,6 +20,25 @@ import {
   lookupPercpu as bpfMapLookupPercpu,
   update as bpfMapUpdate,
 } from './bpf/maps/map.kernel.ts';
+import {
+  discard as bpfRingbufDiscard,
+  output as bpfRingbufOutput,
+  peek as bpfRingbufPeek,
+  query as bpfRingbufQuery,
+  release as bpfRingbufRelease,
+  reserve as bpfRingbufReserve,
+  submit as bpfRingbufSubmit,
+} from './bpf/maps/ringbuf.kernel.ts';
+import {
+  adjustHead as bpfAdjustHead,
+  adjustMeta as bpfAdjustMeta,
+  adjustTail as bpfAdjustTail,
+  buffLen as bpfBuffLen,
+  loadBytes as bpfLoadBytes,
+  storeBytes as bpfStoreBytes,
+} from './bpf/packet.kernel.ts';
+import { perfEventOutput as bpfPerfEventOutput } from './bpf/perf.kernel.ts';
+import { tracePrintk as bpfTracePrintk, traceVprintk as bpfTraceVprintk } from './bpf/printk.kernel.ts';
 import { reach as bpfReach, reachMap as bpfReachMap } from './bpf/reach.kernel.ts';
 import { redirect as bpfRedirect, redirectMap as bpfRedirectMap } from './bpf/redirect.kernel.ts';
 import {
@@ -37,6 +57,7 @@ import { checked as labChecked, unchecked as labUnchecked } from './lab/address.
 import { atomicStages as labAtomicStages, hop as labHop, work as labWork } from './lab/event-stage.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
 import { drive as labDrive, serve as labServe } from './lab/ring-turn.kernel.ts';
+import { wireReceive as labWireReceive } from './lab/wire.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
 import {
@@ -101,9 +122,15 @@ import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts'
 import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
 
 export {
+  bpfAdjustHead,
+  bpfAdjustMeta,
+  bpfAdjustTail,
+  bpfBuffLen,
   bpfCsumDiff,
+  bpfFibLookup,
   bpfJiffies,
   bpfKtime,
+  bpfLoadBytes,
   bpfMapCount,
   bpfMapDelete,
   bpfMapErase,
@@ -114,12 +141,23 @@ export {
   bpfMapUpdate,
   bpfMapWrite,
   bpfNumaNode,
+  bpfPerfEventOutput,
   bpfPrandom,
   bpfProcessorId,
   bpfReach,
   bpfReachMap,
   bpfRedirect,
   bpfRedirectMap,
+  bpfRingbufDiscard,
+  bpfRingbufOutput,
+  bpfRingbufPeek,
+  bpfRingbufQuery,
+  bpfRingbufRelease,
+  bpfRingbufReserve,
+  bpfRingbufSubmit,
+  bpfStoreBytes,
+  bpfTracePrintk,
+  bpfTraceVprintk,
   eventdevDequeue,
   eventdevDequeueLevels,
   eventdevDequeueOne,
@@ -141,6 +179,7 @@ export {
   labPong,
   labServe,
   labUnchecked,
+  labWireReceive,
   labWork,
   memoryFill,
   memoryFrameLength,

@@ -1,7 +1,7 @@
 import type { Config, SteeringRule } from '../config/types.ts';
 import type { SteeringEntry } from '../control/target.ts';
+import { buildRoutes } from '../packet/prefix.ts';
 import { RULES_MAX } from '../switch/layout.ts';
-import { buildRoutes } from '../switch/routes.ts';
 import type { Action, CompiledRule, Steering } from '../switch/steering.ts';
 import { parseMacBytes, parsePrefix } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
@@ -31,7 +31,7 @@ export function applySwitchConfig(machine: Machine, config: Config, ports: PortT
     }
     return { prefix: parsed, port: indexOf(port), mac: macOf(mac) };
   });
-  buildRoutes(machine.arena, machine.switch.address, macOf(routerMac), built);
+  buildRoutes(machine.arena, machine.switch.routes, macOf(routerMac), built);
 }
 
 interface Entry {

@@ -1,6 +1,8 @@
 import { copyBytes } from './copy.kernel.ts';
 import {
+  BUFFER_CSUM_START,
   BUFFER_FRAME_MAX,
+  BUFFER_HEADER_LENGTH,
   BUFFER_HEADROOM,
   BUFFER_LENGTH,
   BUFFER_NEXT,
@@ -9,11 +11,14 @@ import {
   BUFFER_SECONDS,
   BUFFER_STATE,
   BUFFER_TOTAL,
+  BUFFER_WIRE_LENGTH,
   CACHE_ALLOC_SLOW_HIGH_ORDER,
   SEGMENTS_MAX,
   SLOT_BUFFER,
   SLOT_FLAG_CHAINED,
+  SLOT_FLAG_OFFLOAD,
   SLOT_FLAG_SHARED,
+  SLOT_FLAG_TIMED,
   SLOT_FLAGS,
   SLOT_FLOW,
   SLOT_LENGTH,
@@ -107,6 +112,20 @@ export function clone(cache: u32, source: u32, target: u32): u32 {
   store<u64>(target, load<u64>(source, SLOT_FLOW), SLOT_FLOW);
   store<u8>(target, kept | chained, SLOT_FLAGS);
   return 1;
+}
+
+/** Moves the start of a writable frame by `by` bytes, and with it lengths and offsets that count from there. */
+export function moveStart(slot: u32, by: i32): void {
+  store<u16>(slot, <u16>(load<u16>(slot, SLOT_OFFSET) + by), SLOT_OFFSET);
+  store<u16>(slot, <u16>(load<u16>(slot, SLOT_LENGTH) - by), SLOT_LENGTH);
+  const flags = load<u8>(slot, SLOT_FLAGS);
+  const buffer = load<u32>(slot, SLOT_BUFFER);
+  if (flags & SLOT_FLAG_CHAINED) store<u32>(buffer, load<u32>(buffer, BUFFER_TOTAL) - by, BUFFER_TOTAL);
+  if (flags & SLOT_FLAG_TIMED) store<u32>(buffer, load<u32>(buffer, BUFFER_WIRE_LENGTH) - by, BUFFER_WIRE_LENGTH);
+  if (flags & SLOT_FLAG_OFFLOAD) {
+    store<u16>(buffer, <u16>(load<u16>(buffer, BUFFER_CSUM_START) - by), BUFFER_CSUM_START);
+    store<u16>(buffer, <u16>(load<u16>(buffer, BUFFER_HEADER_LENGTH) - by), BUFFER_HEADER_LENGTH);
+  }
 }
 
 /** Copies at most `max` bytes of the frame at `slot` to `target`. Returns how many. */

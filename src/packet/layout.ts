@@ -214,3 +214,24 @@ export const HASH_REPORT_UDPV6: u32 = 6;
 export const HASH_REPORT_IPV6_EX: u32 = 7;
 export const HASH_REPORT_TCPV6_EX: u32 = 8;
 export const HASH_REPORT_UDPV6_EX: u32 = 9;
+
+// ---------------------------------------------------------------- routes
+
+/** A route table: addresses of the nodes and of the next hops, root node of IPv4 and of IPv6 (0: no routes). */
+export const ROUTES_NODES: u32 = 0;
+export const ROUTES_HOPS: u32 = 4;
+export const ROUTES_ROOT4: u32 = 8;
+export const ROUTES_ROOT6: u32 = 12;
+/** The router's MAC in the low 48 bits, as loaded from a frame; 0: there is no router. */
+export const ROUTES_ROUTER_MAC: u32 = 16;
+export const ROUTES_BYTES: u32 = 64;
+/**
+ * A route node: 256 u32, one for each value of the next address byte: 0, a child node's index, or a next hop's with
+ * ROUTE_LEAF. Prefixes are pushed to the leaves when the table is built, so that a look-up is at most one load a byte.
+ */
+export const ROUTE_NODE_SHIFT: u32 = 10;
+export const ROUTE_LEAF: u32 = 0x40000000;
+export const HOP_PORT: u32 = 0;
+/** Destination MAC in the low 48 bits. */
+export const HOP_MAC: u32 = 8;
+export const HOP_SHIFT: u32 = 4;

@@ -1,22 +1,6 @@
 import { LCORE_CACHE, LCORE_COUNTERS } from '../lcore/layout.ts';
-import { clone } from '../memory/chain.kernel.ts';
-import {
-  BUFFER_CSUM_START,
-  BUFFER_DATA_MIN,
-  BUFFER_HEADER_LENGTH,
-  BUFFER_TOTAL,
-  BUFFER_WIRE_LENGTH,
-  SLOT_BUFFER,
-  SLOT_FLAG_CHAINED,
-  SLOT_FLAG_OFFLOAD,
-  SLOT_FLAG_SHARED,
-  SLOT_FLAG_TIMED,
-  SLOT_FLAGS,
-  SLOT_LENGTH,
-  SLOT_OFFSET,
-  SLOT_PORT,
-  SLOT_SHIFT,
-} from '../memory/layout.ts';
+import { clone, moveStart } from '../memory/chain.kernel.ts';
+import { BUFFER_DATA_MIN, SLOT_FLAG_SHARED, SLOT_FLAGS, SLOT_OFFSET, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
 import { free, share } from '../memory/pool.kernel.ts';
 import { frameAddress } from '../packet/headers.kernel.ts';
 import { add, countDrop } from '../telemetry/counters.kernel.ts';
@@ -130,20 +114,6 @@ export function makeWritable(path: u32, slot: u32): u32 {
   free(cacheOf(path), slot, 1);
   v128.store(slot, v128.load(copy));
   return 1;
-}
-
-/** Moves the start of a writable frame by `by` bytes, and with it lengths and offsets that count from there. */
-function moveStart(slot: u32, by: i32): void {
-  store<u16>(slot, <u16>(load<u16>(slot, SLOT_OFFSET) + by), SLOT_OFFSET);
-  store<u16>(slot, <u16>(load<u16>(slot, SLOT_LENGTH) - by), SLOT_LENGTH);
-  const flags = load<u8>(slot, SLOT_FLAGS);
-  const buffer = load<u32>(slot, SLOT_BUFFER);
-  if (flags & SLOT_FLAG_CHAINED) store<u32>(buffer, load<u32>(buffer, BUFFER_TOTAL) - by, BUFFER_TOTAL);
-  if (flags & SLOT_FLAG_TIMED) store<u32>(buffer, load<u32>(buffer, BUFFER_WIRE_LENGTH) - by, BUFFER_WIRE_LENGTH);
-  if (flags & SLOT_FLAG_OFFLOAD) {
-    store<u16>(buffer, <u16>(load<u16>(buffer, BUFFER_CSUM_START) - by), BUFFER_CSUM_START);
-    store<u16>(buffer, <u16>(load<u16>(buffer, BUFFER_HEADER_LENGTH) - by), BUFFER_HEADER_LENGTH);
-  }
 }
 
 /** Removes the outer VLAN tag of a writable frame of at least 18 bytes. */

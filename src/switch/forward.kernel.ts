@@ -3,7 +3,7 @@ import { clone } from '../memory/chain.kernel.ts';
 import { SLOT_LENGTH, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
 import { share } from '../memory/pool.kernel.ts';
 import { frameAddress } from '../packet/headers.kernel.ts';
-import { ETHERNET_BYTES, VLAN_BYTES } from '../packet/layout.ts';
+import { ETHERNET_BYTES, ROUTES_ROUTER_MAC, VLAN_BYTES } from '../packet/layout.ts';
 import { add, countDrop } from '../telemetry/counters.kernel.ts';
 import {
   COUNTER_COPIES,
@@ -47,7 +47,7 @@ import {
   STORM_WINDOW_SHIFT,
   SWITCH_FORWARD_RESERVED,
   SWITCH_PORTS,
-  SWITCH_ROUTER_MAC,
+  SWITCH_ROUTES,
 } from './layout.ts';
 import { learn, loadMac, lookupMac, macKey } from './mac.kernel.ts';
 import { route } from './route.kernel.ts';
@@ -200,7 +200,7 @@ function forwardOne(path: u32, sw: u32, seconds: u32, slot: u32, from: u32, fres
     }
     return;
   }
-  if (destination === load<u64>(sw, SWITCH_ROUTER_MAC) && destination !== 0) {
+  if (destination === load<u64>(sw + SWITCH_ROUTES, ROUTES_ROUTER_MAC) && destination !== 0) {
     // With a priority tag in no VLAN it is not `tagged`, but its IP header lies behind the tag all the same.
     route(path, slot, from, isTagged(frame, length));
     return;

@@ -24,13 +24,8 @@ export const SWITCH_AGEING: u32 = 16;
 export const SWITCH_FORWARD_RESERVED: u32 = 20;
 /** Address of the rule table in force: swapped whole for another one. */
 export const SWITCH_RULES: u32 = 24;
-/** Address of the route nodes, of the next hops; root node of IPv4 and of IPv6. */
-export const SWITCH_ROUTE_NODES: u32 = 32;
-export const SWITCH_NEXT_HOPS: u32 = 36;
-export const SWITCH_ROUTE_ROOT4: u32 = 40;
-export const SWITCH_ROUTE_ROOT6: u32 = 44;
-/** The router's MAC in the low 48 bits, as loaded from a frame; 0: there is no router. */
-export const SWITCH_ROUTER_MAC: u32 = 48;
+/** The route table (`packet/layout.ts`, ROUTES_BYTES). */
+export const SWITCH_ROUTES: u32 = 64;
 export const SWITCH_BYTES: u32 = 128;
 
 /** An entry of the port table. */
@@ -111,17 +106,6 @@ export const MATCH_OFFSET: u32 = 4;
 export const MATCH_MASK: u32 = 8;
 export const MATCH_VALUE: u32 = 12;
 export const MATCH_SHIFT: u32 = 4;
-
-/**
- * A route node: 256 u32, one for each value of the next address byte: 0, a child node's index, or a next hop's with
- * ROUTE_LEAF. Prefixes are pushed to the leaves when the table is built, so that a look-up is at most one load a byte.
- */
-export const ROUTE_NODE_SHIFT: u32 = 10;
-export const ROUTE_LEAF: u32 = 0x40000000;
-export const HOP_PORT: u32 = 0;
-/** Destination MAC in the low 48 bits. */
-export const HOP_MAC: u32 = 8;
-export const HOP_SHIFT: u32 = 4;
 
 // ---------------------------------------------------------------- path of an lcore
 

@@ -1,43 +1,23 @@
 import { frameLength } from '../memory/chain.kernel.ts';
 import { SLOT_LENGTH } from '../memory/layout.ts';
 import { frameAddress } from '../packet/headers.kernel.ts';
-import { ETHERNET_BYTES, IPV4_BYTES, IPV6_BYTES, VLAN_BYTES } from '../packet/layout.ts';
-import { DROP_BAD_HEADER, DROP_NO_PORT, DROP_NO_ROUTE, DROP_TTL } from '../telemetry/layout.ts';
-import { drop, emit, makeWritable, popTag, portEntry } from './emit.kernel.ts';
 import {
+  ETHERNET_BYTES,
   HOP_MAC,
   HOP_PORT,
-  HOP_SHIFT,
-  PATH_SWITCH,
-  PORT_STATE,
-  PORT_UP,
-  ROUTE_LEAF,
-  ROUTE_NODE_SHIFT,
-  SWITCH_NEXT_HOPS,
-  SWITCH_ROUTE_NODES,
-  SWITCH_ROUTE_ROOT4,
-  SWITCH_ROUTE_ROOT6,
-  SWITCH_ROUTER_MAC,
-} from './layout.ts';
+  IPV4_BYTES,
+  IPV6_BYTES,
+  ROUTES_ROUTER_MAC,
+  VLAN_BYTES,
+} from '../packet/layout.ts';
+import { lookupIpv4, lookupIpv6 } from '../packet/prefix.kernel.ts';
+import { DROP_BAD_HEADER, DROP_NO_PORT, DROP_NO_ROUTE, DROP_TTL } from '../telemetry/layout.ts';
+import { drop, emit, makeWritable, popTag, portEntry } from './emit.kernel.ts';
+import { PATH_SWITCH, PORT_STATE, PORT_UP, SWITCH_ROUTES } from './layout.ts';
 
 /** Ethertypes as loaded by a little-endian load. */
 const ETHERTYPE_IPV4: u32 = 0x0008;
 const ETHERTYPE_IPV6: u32 = 0xdd86;
-
-/**
- * The longest prefix that covers the address of `bytes` bytes at `address`: its next hop's address, or 0.
- * At most one load a byte.
- */
-export function lookupRoute(sw: u32, root: u32, address: u32, bytes: u32): u32 {
-  const nodes = load<u32>(sw, SWITCH_ROUTE_NODES);
-  let node = root;
-  for (let i: u32 = 0; i < bytes && node !== 0; i++) {
-    const next = load<u32>(nodes + (node << ROUTE_NODE_SHIFT) + ((<u32>load<u8>(address + i)) << 2));
-    if (next & ROUTE_LEAF) return load<u32>(sw, SWITCH_NEXT_HOPS) + ((next ^ ROUTE_LEAF) << HOP_SHIFT);
-    node = next;
-  }
-  return 0;
-}
 
 /** True when the sum over an IPv4 header of `bytes` bytes, its checksum included, is right (RFC 791, RFC 1071). */
 function isChecksumRight(header: u32, bytes: u32): bool {
@@ -80,7 +60,7 @@ function decrementHops(header: u32, isV4: bool): void {
  * rewrites its MACs, and sends it through the next hop's port in that port's untagged VLAN.
  */
 export function route(path: u32, slot: u32, from: u32, tagged: bool): void {
-  const sw = load<u32>(path, PATH_SWITCH);
+  const routes = load<u32>(path, PATH_SWITCH) + SWITCH_ROUTES;
   const l2 = tagged ? ETHERNET_BYTES + VLAN_BYTES : ETHERNET_BYTES;
   const first: u32 = load<u16>(slot, SLOT_LENGTH);
   const type: u32 = load<u16>(frameAddress(slot) + l2 - 2);
@@ -98,9 +78,7 @@ export function route(path: u32, slot: u32, from: u32, tagged: bool): void {
     drop(path, slot, from, DROP_TTL);
     return;
   }
-  const hop = isV4
-    ? lookupRoute(sw, load<u32>(sw, SWITCH_ROUTE_ROOT4), header + 16, 4)
-    : lookupRoute(sw, load<u32>(sw, SWITCH_ROUTE_ROOT6), header + 24, 16);
+  const hop = isV4 ? lookupIpv4(routes, header + 16) : lookupIpv6(routes, header + 24);
   if (hop === 0) {
     drop(path, slot, from, DROP_NO_ROUTE);
     return;
@@ -115,7 +93,7 @@ export function route(path: u32, slot: u32, from: u32, tagged: bool): void {
   const frame = frameAddress(slot);
   header = frame + ETHERNET_BYTES;
   const mac = load<u64>(hop, HOP_MAC);
-  const source = load<u64>(sw, SWITCH_ROUTER_MAC);
+  const source = load<u64>(routes, ROUTES_ROUTER_MAC);
   store<u64>(frame, mac | (source << 48));
   store<u32>(frame, <u32>(source >>> 16), 8);
   decrementHops(header, isV4);

@@ -1,4 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
+import { ROUTE_NODES_BYTES } from '../packet/prefix.ts';
 import { readCounter } from '../telemetry/counters.ts';
 import { PORT_NONE } from '../telemetry/layout.ts';
 import type { SwitchSnapshot } from '../telemetry/snapshot.ts';
@@ -38,8 +39,8 @@ import {
   SWITCH_MAC_TABLE,
   SWITCH_PORT_TABLE,
   SWITCH_PORTS,
+  SWITCH_ROUTES,
 } from './layout.ts';
-import { ROUTES_BYTES } from './routes.ts';
 import { STEERING_BYTES } from './steering.ts';
 
 interface SwitchKernels {
@@ -101,7 +102,7 @@ export function switchBytes(options: SwitchOptions): number {
     sharedBytes(options) +
     options.lcores * (pathBytes(options.ports, options.lcores) + 256) +
     STEERING_BYTES +
-    ROUTES_BYTES
+    ROUTE_NODES_BYTES
   );
 }
 
@@ -133,6 +134,11 @@ export class Switch {
     this.setForwardReserved(options.forwardReserved);
     this.setAgeing(options.ageing);
     this.paths = lcoreWords.map((lcore, index) => this.#createPath(lcore, index));
+  }
+
+  /** Address of the route table (`packet/prefix.ts`). */
+  get routes(): number {
+    return this.address + SWITCH_ROUTES;
   }
 
   #set(offset: number, value: number): void {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Ipv4View, internetSum } from 'ringway/packet';
 import { describe, expect, test } from 'vitest';
-import { buildRoutes, type Route } from '#dist/switch/routes.js';
+import { buildRoutes, type Route } from '#dist/packet/prefix.js';
 import { BASES } from '../support/arena.ts';
 import { portsOf } from '../support/switch-rig.ts';
 import { stationBytes } from './support/ethernet.ts';
@@ -130,8 +130,8 @@ test('without routes no address is the router, not even one of zeroes', () => {
 });
 
 function buildRoutesFor(rig: ReturnType<typeof makeRouter>, mac: Uint8Array): void {
-  for (const name of ['switch.routes', 'switch.hops']) rig.arena.release(name);
-  buildRoutes(rig.arena, rig.switch.address, mac, []);
+  for (const name of ['routes', 'routes.hops']) rig.arena.release(name);
+  buildRoutes(rig.arena, rig.switch.routes, mac, []);
 }
 
 test('of two routes to one prefix the later one counts', () => {

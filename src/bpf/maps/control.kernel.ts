@@ -2,6 +2,7 @@ import {
   KIND_ARRAY_OF_MAPS,
   KIND_CPUMAP,
   KIND_DEVMAP,
+  KIND_LPM_TRIE,
   KIND_PROG_ARRAY,
   KIND_XSKMAP,
   MAP_CPU_SPAN,
@@ -32,9 +33,12 @@ import {
   HASH_BUCKETS,
   HASH_MASK,
   HASH_TOTAL,
+  LPM_COUNT,
   NONE,
   RETRIES_MAX,
 } from './layout.ts';
+import { listPrefixes, readPrefix } from './lpm-control.kernel.ts';
+import { deletePrefix, updatePrefix } from './lpm-update.kernel.ts';
 import { arrayValue, isHash, updateArray } from './map.kernel.ts';
 
 // What TypeScript does with maps: bpf(2)'s commands, with its error numbers.
@@ -81,6 +85,7 @@ function readHash(map: u32, key: u32, target: u32): i64 {
 export function read(map: u32, key: u32, target: u32): i64 {
   const kind = load<u32>(map, MAP_KIND);
   if (isHash(kind)) return readHash(map, key, target);
+  if (kind === KIND_LPM_TRIE) return readPrefix(map, key, target);
   const value = arrayValue(map, load<u32>(key));
   if (value === 0 || (isSparse(kind) && load<u32>(value) === 0)) return fail(ERRNO_NOENT);
   copyOut(map, value, target);
@@ -91,6 +96,7 @@ export function read(map: u32, key: u32, target: u32): i64 {
 export function write(map: u32, key: u32, value: u32, flags: u64): i64 {
   const kind = load<u32>(map, MAP_KIND);
   if (isHash(kind)) return updateHash(map, key, value, flags, CPU_ALL);
+  if (kind === KIND_LPM_TRIE) return updatePrefix(map, key, value, flags);
   if ((kind === KIND_PROG_ARRAY || kind === KIND_ARRAY_OF_MAPS) && flags !== UPDATE_ANY) return fail(ERRNO_INVAL);
   return updateArray(map, key, value, flags, CPU_ALL);
 }
@@ -107,16 +113,18 @@ function clear(map: u32, index: u32, kind: u32): i64 {
 export function erase(map: u32, key: u32): i64 {
   const kind = load<u32>(map, MAP_KIND);
   if (isHash(kind)) return deleteHash(map, key);
+  if (kind === KIND_LPM_TRIE) return deletePrefix(map, key);
   if (isSparse(kind)) return clear(map, load<u32>(key), kind);
   return fail(ERRNO_INVAL);
 }
 
 /**
- * The next keys of an iteration over a hash: copies up to `room` keys, one behind the other, to `target`, and moves the
+ * The next keys of an iteration over a hash or a trie: copies up to `room` keys, one behind the other, to `target`, and moves the
  * cursor. Returns how many; 0 at the end. The keys of one bucket are a moment's, so none that stays is left out or given
  * twice unless its bucket has more than `room`.
  */
 export function keys(map: u32, cursor: u32, target: u32, room: u32): u32 {
+  if (load<u32>(map, MAP_KIND) === KIND_LPM_TRIE) return listPrefixes(map, cursor, target, room);
   const bytes = load<u32>(map, MAP_KEY_BYTES);
   const last = load<u32>(map, HASH_MASK);
   let number = load<u32>(cursor, CURSOR_BUCKET);
@@ -146,8 +154,9 @@ export function keys(map: u32, cursor: u32, target: u32, room: u32): u32 {
   return done;
 }
 
-/** Entries of a hash, counted: off by those that are written meanwhile. */
+/** Entries of a hash or a trie; those of a hash are counted: off by those that are written meanwhile. */
 export function count(map: u32): u32 {
+  if (load<u32>(map, MAP_KIND) === KIND_LPM_TRIE) return load<u32>(map, LPM_COUNT);
   const total = load<u32>(map, HASH_TOTAL);
   let found: u32 = 0;
   for (let index: u32 = 0; index < total; index++) {

@@ -15,6 +15,7 @@ import {
   MAP_VALUES,
 } from '../layout.ts';
 import type { MapDefinition } from '../program.ts';
+import { writeByteRing } from './byte-ring.ts';
 import type { MapCodec } from './codec.ts';
 import {
   BUCKET_SHIFT,
@@ -28,11 +29,19 @@ import {
   HASH_SPARES,
   HASH_TOTAL,
   HASH_USED,
+  LPM_BITS,
+  LPM_NODE_SIZE,
+  LPM_NODES,
+  LPM_VALUE_LINKS,
   MAP_NAME,
   MAP_NAME_MAX,
+  PERF_RINGS,
+  PERF_SPAN,
+  RINGBUF_MASK,
+  RINGBUF_STATES,
 } from './layout.ts';
 import { BpfMap, forgetMap, knownMap } from './map.ts';
-import { type HashShape, type Shape, shapeOf } from './shape.ts';
+import { type HashShape, type PerfShape, type Shape, shapeOf, type TrieShape } from './shape.ts';
 
 /** How a map is made. */
 export interface MapOptions<Key = unknown, Value = unknown> {
@@ -44,6 +53,8 @@ export interface MapOptions<Key = unknown, Value = unknown> {
   readonly seed?: number;
   /** A map such as those that a map of maps will hold; the definition's `inner` by default. */
   readonly inner?: BpfMap;
+  /** Bytes of each CPU's events in a PERF_EVENT_ARRAY: a power of two from 64; 65,536 by default. */
+  readonly ringBytes?: number;
   /** What keys and values are in TypeScript; numbers and bytes by default. */
   readonly codec?: MapCodec<Key, Value>;
 }
@@ -55,9 +66,9 @@ const COUNTER = 'bpf maps';
  * Bytes of an arena that a map takes.
  * @throws RingwayError `BAD_ARGUMENT` as `createMap`.
  */
-export function mapBytes(definition: MapDefinition, cpus: number): number {
+export function mapBytes(definition: MapDefinition, cpus: number, ringBytes?: number): number {
   // The region, its guard and alignment; the first map of an arena brings the counter's too.
-  return shapeOf(definition, cpus).bytes + 2 * (GUARD_BYTES + 128);
+  return shapeOf(definition, cpus, ringBytes).bytes + 2 * (GUARD_BYTES + 128);
 }
 
 function nextId(arena: Arena): number {
@@ -84,6 +95,19 @@ function writeHash(address: number, set: Setter, { cpus, maxEntries }: Shape, ha
   for (let spare = 0; spare <= cpus; spare++) set(hash.sparesAt + spare * 4, maxEntries + spare);
 }
 
+function writeTrie(address: number, set: Setter, trie: TrieShape): void {
+  set(LPM_NODES, address + trie.nodesAt);
+  set(LPM_NODE_SIZE, trie.nodeBytes);
+  set(LPM_BITS, trie.bits);
+  set(LPM_VALUE_LINKS, address + trie.valueLinksAt);
+}
+
+function writePerf(arena: Arena, address: number, set: Setter, cpus: number, perf: PerfShape): void {
+  set(PERF_RINGS, address + perf.ringsAt);
+  set(PERF_SPAN, perf.span);
+  for (let cpu = 0; cpu < cpus; cpu++) writeByteRing(arena, address + perf.ringsAt + cpu * perf.span, perf.ringBytes);
+}
+
 /** Writes the words of a map into zeroed memory. */
 function writeWords(
   arena: Arena,
@@ -108,10 +132,17 @@ function writeWords(
   set(MAP_ID, id);
   set(CONTROL_SCRATCH, address + shape.scratchAt);
   arena.u8.set(new TextEncoder().encode(definition.name).subarray(0, MAP_NAME_MAX - 1), address + MAP_NAME);
-  if (shape.hash === undefined) return;
-  writeHash(address, set, shape, shape.hash);
-  set(HASH_SEED, seed.next());
-  set(HASH_SEED + 4, seed.next());
+  if (shape.hash !== undefined) {
+    writeHash(address, set, shape, shape.hash);
+    set(HASH_SEED, seed.next());
+    set(HASH_SEED + 4, seed.next());
+  }
+  if (shape.trie !== undefined) writeTrie(address, set, shape.trie);
+  if (shape.perf !== undefined) writePerf(arena, address, set, shape.cpus, shape.perf);
+  if (shape.ringbuf !== undefined) {
+    set(RINGBUF_MASK, shape.maxEntries - 1);
+    set(RINGBUF_STATES, address + shape.ringbuf.statesAt);
+  }
 }
 
 /**
@@ -125,8 +156,8 @@ export function createMap<Key = unknown, Value = unknown>(
   definition: MapDefinition,
   options: MapOptions<Key, Value>,
 ): BpfMap<Key, Value> {
-  const { name = 'bpf map', cpus, seed = Math.floor(Math.random() * 2 ** 32), inner, codec } = options;
-  const shape = shapeOf(definition, cpus);
+  const { name = 'bpf map', cpus, seed = Math.floor(Math.random() * 2 ** 32), inner, codec, ringBytes } = options;
+  const shape = shapeOf(definition, cpus, ringBytes);
   const initial = definition.initial;
   if (initial !== undefined && initial.length > definition.valueBytes) {
     throw new RingwayError(

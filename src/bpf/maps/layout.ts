@@ -106,3 +106,117 @@ export const CURSOR_SKIP: u32 = 4;
 export const CURSOR_BYTES: u32 = 8;
 /** Keys that one step of an iteration gives at most. */
 export const CURSOR_KEYS: u32 = 16;
+
+// ---------------------------------------------------------------- trie of prefixes
+
+/**
+ * A binary trie with compressed paths: a node stands for the first NODE_PREFIX bits of its data, and has a value, or
+ * is only the fork of two others. Links are numbers of nodes and 1; 0 leads nowhere.
+ *
+ *     node  0 ┌──────┬──────┬───────┬────────┬────────┐
+ *             │ on 0 │ on 1 │ value │ prefix │ data … │
+ *             └──────┴──────┴───────┴────────┴────────┘
+ */
+export const LPM_NODES: u32 = 96;
+export const LPM_NODE_SIZE: u32 = 100;
+/** Bits of the longest prefix. */
+export const LPM_BITS: u32 = 104;
+/** Address of a u32 for each value: the number of the next free one and 1. */
+export const LPM_VALUE_LINKS: u32 = 108;
+/** Odd while somebody writes, and another one afterwards. */
+export const LPM_VERSION: u32 = 192;
+/** The first node. */
+export const LPM_ROOT: u32 = 196;
+export const LPM_COUNT: u32 = 200;
+/** First free node, linked by NODE_ZERO, and how many nodes were ever taken. */
+export const LPM_NODE_LIST: u32 = 204;
+export const LPM_NODE_FRESH: u32 = 208;
+/** The same of values. */
+export const LPM_VALUE_LIST: u32 = 212;
+export const LPM_VALUE_FRESH: u32 = 216;
+
+export const NODE_ZERO: u32 = 0;
+export const NODE_ONE: u32 = 4;
+/** Number of the value and 1; 0 in a fork. */
+export const NODE_VALUE: u32 = 8;
+export const NODE_PREFIX: u32 = 12;
+export const NODE_DATA: u32 = 16;
+
+/** A key: u32 bits of the prefix, then the data, its first bit the highest (Linux struct bpf_lpm_trie_key_u8). */
+export const PREFIX_BITS: u32 = 0;
+export const PREFIX_DATA: u32 = 4;
+
+// ---------------------------------------------------------------- ring buffer
+
+/**
+ * A ring of records that programs write and TypeScript reads. The memory behind a record's header is the program's until
+ * it submits it; what the record is, and how long, is also in a word that programs cannot reach: one for each 8 bytes of
+ * the ring, and the one of a record's first 8 bytes counts.
+ *
+ *     data  0 ┌─────────────┬────────┬────────────────────┐
+ *             │ u32 length… │ offset │ what programs write│  next at a multiple of 8
+ *             └─────────────┴────────┴────────────────────┘
+ *
+ * The data take twice the ring's size, so that a record that begins before the ring's end goes on behind it in one piece.
+ * The first bytes of the ring stay unused meanwhile: positions count as if it wrapped.
+ */
+export const RINGBUF_MASK: u32 = 96;
+export const RINGBUF_STATES: u32 = 100;
+/** Free-running u64: bytes that were reserved, and bytes that were read. */
+export const RINGBUF_PRODUCER: u32 = 128;
+export const RINGBUF_LOCK: u32 = 136;
+/** Records that found no room. */
+export const RINGBUF_LOST: u32 = 140;
+export const RINGBUF_CONSUMER: u32 = 256;
+/** What the reader found: bytes of the record, and records whose header a program had overwritten. */
+export const RINGBUF_FOUND: u32 = 264;
+export const RINGBUF_DAMAGED: u32 = 268;
+/** Of the records that found no room, how many the reader knows. */
+export const RINGBUF_LOST_SEEN: u32 = 272;
+
+/** Header of a record (Linux struct bpf_ringbuf_hdr): length with flags, and its own offset in the ring. */
+export const RINGBUF_RECORD_LENGTH: u32 = 0;
+export const RINGBUF_RECORD_OFFSET: u32 = 4;
+export const RINGBUF_RECORD_BYTES: u32 = 8;
+/** In a record's word: it was discarded. The highest bit says that it is not submitted yet (BPF_RINGBUF_BUSY_BIT). */
+export const RINGBUF_DISCARD: u32 = 0x40000000;
+export const RINGBUF_LENGTH_MASK: u32 = 0x3fffffff;
+
+/** Flags of submit and output (BPF_RB_NO_WAKEUP, BPF_RB_FORCE_WAKEUP), and what query asks for (BPF_RB_…). */
+export const RINGBUF_WAKE_FLAGS: u32 = 3;
+export const RINGBUF_QUERY_AVAILABLE: u32 = 0;
+export const RINGBUF_QUERY_SIZE: u32 = 1;
+export const RINGBUF_QUERY_CONSUMER: u32 = 2;
+export const RINGBUF_QUERY_PRODUCER: u32 = 3;
+
+// ---------------------------------------------------------------- rings of bytes
+
+/**
+ * A ring with one producer, an lcore, and one consumer, TypeScript: events of a CPU, and what trace_printk says. Programs
+ * reach none of it. A record is its length in u32, its bytes, and bytes up to a multiple of 8.
+ */
+export const BYTERING_SIZE: u32 = 0;
+export const BYTERING_DATA: u32 = 4;
+/** Free-running: written by the producer, read by the consumer. */
+export const BYTERING_HEAD: u32 = 64;
+/** Records that found no room. */
+export const BYTERING_LOST: u32 = 68;
+export const BYTERING_TAIL: u32 = 192;
+/** Of those lost, how many the consumer knows. */
+export const BYTERING_LOST_SEEN: u32 = 196;
+export const BYTERING_BYTES: u32 = 256;
+
+/** Of a PERF_EVENT_ARRAY: address of the first CPU's ring, and bytes from one to the next. */
+export const PERF_RINGS: u32 = 96;
+export const PERF_SPAN: u32 = 100;
+
+/** A record of trace_printk: its program, its CPU, bytes of the format, how many numbers; then numbers (u64), format. */
+export const LOG_PROGRAM: u32 = 0;
+export const LOG_CPU: u32 = 4;
+export const LOG_FORMAT_BYTES: u32 = 8;
+export const LOG_COUNT: u32 = 12;
+export const LOG_NUMBERS: u32 = 16;
+/** Numbers of one record at most: MAX_BPRINTF_VARARGS (Linux include/linux/bpf.h). */
+export const LOG_NUMBERS_MAX: u32 = 12;
+/** Bytes of a format at most. */
+export const LOG_FORMAT_MAX: u32 = 512;

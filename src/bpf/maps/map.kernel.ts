@@ -6,6 +6,7 @@ import {
   KIND_DEVMAP_HASH,
   KIND_HASH,
   KIND_HASH_OF_MAPS,
+  KIND_LPM_TRIE,
   KIND_LRU_HASH,
   KIND_LRU_PERCPU_HASH,
   KIND_PERCPU_ARRAY,
@@ -25,6 +26,8 @@ import { findElement, valueAt, writePerCpu } from './hash.kernel.ts';
 import { deleteHash, updateHash } from './hash-update.kernel.ts';
 import { copyWords, fail } from './key.kernel.ts';
 import { ERRNO_ACCES, ERRNO_E2BIG, ERRNO_EXIST, ERRNO_INVAL, NONE } from './layout.ts';
+import { findPrefix } from './lpm.kernel.ts';
+import { deletePrefix, updatePrefix } from './lpm-update.kernel.ts';
 import { markUsed } from './lru.kernel.ts';
 
 /** True for kinds that are hashes inside. */
@@ -58,6 +61,12 @@ function lruValue(map: u32, key: u32): u32 {
   return valueAt(map, index);
 }
 
+/** Address of the value of the longest prefix that covers the key at `key`; 0 when none does. */
+function prefixValue(map: u32, key: u32): u32 {
+  const found = findPrefix(map, key);
+  return found === 0 ? 0 : valueAt(map, found - 1);
+}
+
 /** Address of the value of a map with values by CPU for `cpu`, from that of the first one. */
 function ofCpu(map: u32, value: u32, cpu: u32): u32 {
   return value === 0 ? 0 : value + cpu * load<u32>(map, MAP_CPU_SPAN);
@@ -85,6 +94,7 @@ export function lookup(ctx: u32, map: u32, key: u32): u32 {
   if (kind === KIND_ARRAY_OF_MAPS) return innerMap(arrayValue(map, load<u32>(key)));
   if (kind === KIND_HASH_OF_MAPS) return innerMap(hashValue(map, key));
   if (kind === KIND_DEVMAP || kind === KIND_XSKMAP) return ifSet(arrayValue(map, load<u32>(key)));
+  if (kind === KIND_LPM_TRIE) return prefixValue(map, key);
   if (kind === KIND_DEVMAP_HASH) return ifSet(hashValue(map, key));
   return 0;
 }
@@ -128,12 +138,13 @@ export function update(ctx: u32, map: u32, key: u32, value: u32, flags: u64): i6
   if (load<u32>(map, MAP_FLAGS) & MAP_FLAG_RDONLY_PROG) return fail(ERRNO_ACCES);
   if (isPlainHash(kind)) return updateHash(map, key, value, flags, cpuOf(ctx, map));
   if (kind === KIND_ARRAY || kind === KIND_PERCPU_ARRAY) return updateArray(map, key, value, flags, cpuOf(ctx, map));
-  return fail(ERRNO_INVAL);
+  return kind === KIND_LPM_TRIE ? updatePrefix(map, key, value, flags) : fail(ERRNO_INVAL);
 }
 
 /** bpf_map_delete_elem: 0; -ENOENT when it is not there, -EINVAL on kinds that lose nothing, -EACCES, -EBUSY. */
 export function remove(_ctx: u32, map: u32, key: u32): i64 {
   if (load<u32>(map, MAP_FLAGS) & MAP_FLAG_RDONLY_PROG) return fail(ERRNO_ACCES);
-  if (isPlainHash(load<u32>(map, MAP_KIND))) return deleteHash(map, key);
-  return fail(ERRNO_INVAL);
+  const kind = load<u32>(map, MAP_KIND);
+  if (isPlainHash(kind)) return deleteHash(map, key);
+  return kind === KIND_LPM_TRIE ? deletePrefix(map, key) : fail(ERRNO_INVAL);
 }

@@ -5,6 +5,7 @@ import {
   KIND_ARRAY_OF_MAPS,
   KIND_CPUMAP,
   KIND_DEVMAP,
+  KIND_DEVMAP_HASH,
   KIND_HASH_OF_MAPS,
   KIND_PERCPU_ARRAY,
   KIND_PERF_EVENT_ARRAY,
@@ -22,17 +23,8 @@ import {
 import type { MapDefinition } from '../program.ts';
 import { MapAccess } from './access.ts';
 import { CodecError, type MapCodec, plainCodec } from './codec.ts';
-import {
-  ERRNO_BUSY,
-  ERRNO_E2BIG,
-  ERRNO_EXIST,
-  ERRNO_INVAL,
-  ERRNO_NOENT,
-  ERRNO_NOMEM,
-  ERRNO_NOSPC,
-  HASH_TOTAL,
-} from './layout.ts';
-import { KINDS } from './shape.ts';
+import { ERRNO_BUSY, ERRNO_E2BIG, ERRNO_EXIST, ERRNO_INVAL, ERRNO_NOENT, ERRNO_NOMEM, ERRNO_NOSPC } from './layout.ts';
+import { KINDS, shapeOf } from './shape.ts';
 
 /** Memory of a map that its programs may reach: an entry of CTX_RANGES. */
 export interface MapRange {
@@ -56,6 +48,8 @@ const WORDS: Readonly<Record<number, readonly [ErrorCode, string]>> = {
 
 /** Kinds whose keys are 0 to max_entries - 1 and always there. */
 const WHOLE = [KIND_ARRAY, KIND_PERCPU_ARRAY];
+/** Kinds whose values programs only read. */
+const DEVICES = [KIND_DEVMAP, KIND_DEVMAP_HASH];
 const SPARSE = [KIND_PROG_ARRAY, KIND_ARRAY_OF_MAPS, KIND_DEVMAP, KIND_CPUMAP, KIND_XSKMAP];
 
 /** Which thread's objects stand for the maps of its arenas, by address. */
@@ -94,7 +88,8 @@ export class BpfMap<Key = unknown, Value = unknown> {
   readonly cpus: number | undefined;
   /** What maps of this map must be like, in a map of maps. */
   readonly inner: MapDefinition | undefined;
-  readonly #arena: Arena;
+  /** Where it lies. */
+  readonly arena: Arena;
   readonly #access: MapAccess;
   readonly #codec: MapCodec<Key, Value>;
 
@@ -105,7 +100,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
     definition: MapDefinition,
     options: { readonly codec?: MapCodec<Key, Value>; readonly inner?: MapDefinition },
   ) {
-    this.#arena = arena;
+    this.arena = arena;
     this.address = address;
     this.definition = definition;
     this.name = definition.name;
@@ -145,7 +140,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
 
   /** As `get`, in bytes: those of the CPUs one behind the other, as bpf(2) gives them. */
   getBytes(key: Uint8Array): Uint8Array | undefined {
-    this.#refuseRings('look up');
+    this.#refuseRings('look up or write');
     this.#check(key, this.definition.keyBytes, 'key');
     return this.#access.read(key, this.valueBytes);
   }
@@ -168,7 +163,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
 
   /** As `set`, in bytes. */
   setBytes(key: Uint8Array, value: Uint8Array, flags: number = UPDATE_ANY): void {
-    this.#refuseRings('write');
+    this.#refuseRings('look up or write');
     this.#check(key, this.definition.keyBytes, 'key');
     this.#check(value, this.valueBytes, 'value');
     this.#refuse(this.#access.write(key, value, flags), key);
@@ -218,11 +213,11 @@ export class BpfMap<Key = unknown, Value = unknown> {
 
   /** The memory that programs with this map may reach; one entry of 0 bytes when there is none. */
   ranges(): MapRange[] {
-    return rangesOf(this.#arena, this as unknown as BpfMap);
+    return rangesOf(this as unknown as BpfMap);
   }
 
   #word(offset: number): number {
-    return this.#arena.u32[(this.address + offset) >>> 2] ?? 0;
+    return this.arena.u32[(this.address + offset) >>> 2] ?? 0;
   }
 
   #refuseRings(what: string): void {
@@ -263,6 +258,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
   }
 
   #encode(given: unknown, what: 'key' | 'value'): Uint8Array {
+    this.#refuseRings('look up or write');
     try {
       return what === 'key' ? this.#codec.encodeKey(given as Key) : this.#codec.encodeValue(given as Value);
     } catch (error) {
@@ -301,7 +297,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
       ...plain,
       decodeValue: (bytes) => {
         const address = plain.decodeValue(bytes) as number;
-        return knownMap(this.#arena, address) ?? address;
+        return knownMap(this.arena, address) ?? address;
       },
       encodeValue: (value) => plain.encodeValue(this.#innerAddress(value)),
     };
@@ -309,10 +305,9 @@ export class BpfMap<Key = unknown, Value = unknown> {
 
   /** The address of a map that may be a value of this map of maps. */
   #innerAddress(value: unknown): number {
-    if (!(value instanceof BpfMap)) throw new CodecError(`${typeof value}, must be a map`);
+    if (!(value instanceof BpfMap)) throw new CodecError(`of type ${typeof value}, must be a map`);
     const [have, want] = [value.definition, this.inner];
-    if (knownMap(this.#arena, value.address) !== value)
-      throw new CodecError(`${value.name}, which is in another arena`);
+    if (knownMap(this.arena, value.address) !== value) throw new CodecError(`${value.name}, which is in another arena`);
     if (want === undefined) return value.address;
     for (const field of ['kind', 'keyBytes', 'valueBytes', 'flags', 'maxEntries'] as const) {
       // Linux bpf_map_meta_equal: only arrays must be of one length, since programs' checks are compiled for it.
@@ -335,14 +330,12 @@ const CLOSED = [
   KIND_PERF_EVENT_ARRAY,
 ];
 
-function rangesOf(arena: Arena, map: BpfMap): MapRange[] {
-  const word = (offset: number): number => arena.u32[(map.address + offset) >>> 2] ?? 0;
-  const isClosed = CLOSED.includes(map.kind);
-  const isHash = KINDS.get(map.kind)?.isHash === true;
-  const entries = isHash ? word(HASH_TOTAL) : map.definition.maxEntries;
-  const bytes = map.cpus === undefined ? entries * word(MAP_STRIDE) : map.cpus * word(MAP_CPU_SPAN);
-  const readOnly = (map.definition.flags & MAP_FLAG_RDONLY_PROG) !== 0 || map.kindName.startsWith('DEVMAP');
-  return [
-    { address: word(MAP_VALUES), bytes: isClosed ? 0 : bytes, writable: !isClosed && !readOnly, map: map.address },
-  ];
+function rangesOf(map: BpfMap): MapRange[] {
+  const { arena, kind, definition, address } = map;
+  const word = (offset: number): number => arena.u32[(address + offset) >>> 2] ?? 0;
+  const { valueBytes, cpuSpan } = shapeOf(definition, map.cpus ?? 1);
+  const bytes = map.cpus === undefined ? valueBytes : map.cpus * cpuSpan;
+  const readOnly = (definition.flags & MAP_FLAG_RDONLY_PROG) !== 0 || DEVICES.includes(kind);
+  const isClosed = CLOSED.includes(kind);
+  return [{ address: word(MAP_VALUES), bytes: isClosed ? 0 : bytes, writable: !isClosed && !readOnly, map: address }];
 }

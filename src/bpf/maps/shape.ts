@@ -1,4 +1,4 @@
-import { alignUp, nextPowerOfTwo } from '../../util/bits.ts';
+import { alignUp, isPowerOfTwo, nextPowerOfTwo } from '../../util/bits.ts';
 import { RingwayError } from '../../util/errors.ts';
 import {
   KIND_ARRAY,
@@ -20,7 +20,15 @@ import {
   MAP_BYTES,
 } from '../layout.ts';
 import type { MapDefinition } from '../program.ts';
-import { BUCKET_SHIFT, CURSOR_BYTES, CURSOR_KEYS, ELEMENT_KEY } from './layout.ts';
+import {
+  BUCKET_SHIFT,
+  BYTERING_BYTES,
+  CURSOR_BYTES,
+  CURSOR_KEYS,
+  ELEMENT_KEY,
+  NODE_DATA,
+  PREFIX_DATA,
+} from './layout.ts';
 
 /** What is known of a kind of map: its name, and the sizes that it allows. */
 interface Kind {
@@ -67,8 +75,16 @@ const BYTES_MAX = 2 ** 31;
 /** Lcores that a map may have values for. */
 const CPUS_MAX = 256;
 
+/** What is peculiar to a kind. */
+interface IndexShape {
+  hash?: HashShape;
+  trie?: TrieShape;
+  ringbuf?: RingbufShape;
+  perf?: PerfShape;
+}
+
 /** Where the parts of a map lie: bytes from its start. */
-export interface Shape {
+export interface Shape extends Readonly<IndexShape> {
   readonly kind: Kind;
   readonly cpus: number;
   readonly maxEntries: number;
@@ -77,8 +93,9 @@ export interface Shape {
   readonly cpuSpan: number;
   readonly scratchAt: number;
   readonly valuesAt: number;
+  /** Bytes of the values of one CPU, or of all that share them. */
+  readonly valueBytes: number;
   readonly bytes: number;
-  readonly hash?: HashShape;
 }
 
 /** The index of a hash. */
@@ -91,6 +108,27 @@ export interface HashShape {
   readonly sparesAt: number;
   /** 0 in a map that is not LRU. */
   readonly usedAt: number;
+}
+
+/** The index of a trie of prefixes. */
+export interface TrieShape {
+  readonly bits: number;
+  readonly nodeBytes: number;
+  readonly nodesAt: number;
+  readonly valueLinksAt: number;
+}
+
+/** The words beside a ring buffer's data. */
+export interface RingbufShape {
+  readonly statesAt: number;
+}
+
+/** The rings of a PERF_EVENT_ARRAY. */
+export interface PerfShape {
+  readonly ringsAt: number;
+  readonly span: number;
+  /** Bytes of one CPU's events. */
+  readonly ringBytes: number;
 }
 
 function wordsOf(allowed: Kind['key']): string {
@@ -150,28 +188,77 @@ function hashShape(definition: MapDefinition, kind: Kind, cpus: number, start: n
   };
 }
 
+function trieShape({ keyBytes, maxEntries }: MapDefinition, start: number): TrieShape & { end: number } {
+  const nodeBytes = alignUp(NODE_DATA + keyBytes - PREFIX_DATA, 8);
+  // Each entry may bring a fork with it, and an old value stays until the new one is there.
+  const valueLinksAt = start + 2 * maxEntries * nodeBytes;
+  const end = valueLinksAt + (maxEntries + 1) * 4;
+  return { bits: (keyBytes - PREFIX_DATA) * 8, nodeBytes, nodesAt: start, valueLinksAt, end };
+}
+
+/** Bytes of events that a CPU's ring holds when nothing else is said. */
+export const EVENT_RING_BYTES = 65536;
+
+function perfShape(ringBytes: number, cpus: number, start: number): PerfShape & { end: number } {
+  const span = alignUp(BYTERING_BYTES + ringBytes, 128);
+  return { ringsAt: start, span, ringBytes, end: start + span * cpus };
+}
+
+/** Entries as the map will have them: what is 0 in a definition means as many as there are CPUs, in maps by CPU. */
+function entriesOf({ name, kind, maxEntries }: MapDefinition, cpus: number): number {
+  if (kind === KIND_PERF_EVENT_ARRAY && maxEntries === 0) return cpus;
+  if (kind === KIND_RINGBUF && (!isPowerOfTwo(maxEntries) || maxEntries < 64)) {
+    throw new RingwayError(
+      'BAD_ARGUMENT',
+      `map ${name}: a ring of ${maxEntries} bytes, must be a power of two from 64`,
+    );
+  }
+  return maxEntries;
+}
+
 /**
  * Where the parts of a map lie.
+ * @param ringBytes bytes of a CPU's events in a PERF_EVENT_ARRAY: a power of two from 64.
  * @throws RingwayError `BAD_ARGUMENT` when the definition is not allowed, or the map would take more than 2 GiB.
  */
-export function shapeOf(definition: MapDefinition, cpus: number): Shape {
+export function shapeOf(given: MapDefinition, cpus: number, ringBytes: number = EVENT_RING_BYTES): Shape {
+  const definition = { ...given, maxEntries: entriesOf(given, cpus) };
   const kind = checkedKind(definition, cpus);
   const { keyBytes, valueBytes, maxEntries } = definition;
   const stride = alignUp(valueBytes, 8);
   const scratchAt = MAP_BYTES;
   const scratchBytes = alignUp(keyBytes, 8) * (1 + CURSOR_KEYS) + stride * (kind.isPerCpu === true ? cpus : 1);
   const indexAt = alignUp(scratchAt + scratchBytes + CURSOR_BYTES, 128);
-  const hash = kind.isHash === true ? hashShape(definition, kind, cpus, indexAt) : undefined;
-  const values = hash?.total ?? maxEntries;
-  const valuesAt = alignUp(hash?.end ?? indexAt, 128);
-  const cpuSpan = kind.isPerCpu === true ? alignUp(values * stride, 128) : 0;
-  const bytes = valuesAt + (kind.isPerCpu === true ? cpuSpan * cpus : values * stride);
+  const index: IndexShape = {};
+  // Bytes of the values, or of a ring's data.
+  let values = maxEntries * stride;
+  let end = indexAt;
+  if (kind.isHash === true) {
+    const hash = hashShape(definition, kind, cpus, indexAt);
+    [index.hash, values, end] = [hash, hash.total * stride, hash.end];
+  } else if (definition.kind === KIND_LPM_TRIE) {
+    const trie = trieShape(definition, indexAt);
+    [index.trie, values, end] = [trie, (maxEntries + 1) * stride, trie.end];
+  } else if (definition.kind === KIND_RINGBUF) {
+    // A word for each 8 bytes; and data for a record that begins at the ring's end.
+    [index.ringbuf, values, end] = [{ statesAt: indexAt }, 2 * maxEntries, indexAt + maxEntries / 2];
+  } else if (definition.kind === KIND_PERF_EVENT_ARRAY) {
+    const perf = perfShape(checkedRing(definition.name, ringBytes), cpus, indexAt);
+    [index.perf, values, end] = [perf, 0, perf.end];
+  }
+  const valuesAt = alignUp(end, 128);
+  const cpuSpan = kind.isPerCpu === true ? alignUp(values, 128) : 0;
+  const bytes = valuesAt + (cpuSpan === 0 ? values : cpuSpan * cpus);
   if (bytes > BYTES_MAX) {
     throw new RingwayError(
       'BAD_ARGUMENT',
       `map ${definition.name}: ${maxEntries} entries of ${keyBytes} + ${valueBytes} bytes take ${bytes} bytes, a map may have ${BYTES_MAX}`,
     );
   }
-  const shape = { kind, cpus, maxEntries, stride, cpuSpan, scratchAt, valuesAt, bytes };
-  return hash === undefined ? shape : { ...shape, hash };
+  return { kind, cpus, maxEntries, stride, cpuSpan, scratchAt, valuesAt, valueBytes: values, bytes, ...index };
+}
+
+function checkedRing(name: string, bytes: number): number {
+  if (isPowerOfTwo(bytes) && bytes >= 64 && bytes < BYTES_MAX) return bytes;
+  throw new RingwayError('BAD_ARGUMENT', `map ${name}: rings of ${bytes} bytes, must be a power of two from 64`);
 }

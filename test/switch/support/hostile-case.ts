@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { buildRoutes } from '#dist/switch/routes.js';
+import { buildRoutes } from '#dist/packet/prefix.js';
 import type { SwitchPort } from '#dist/switch/switch.js';
 import { cutFrame } from '../../packet/support/frames.ts';
 import { START, SwitchRig } from '../../support/switch-rig.ts';
@@ -52,7 +52,7 @@ function makeRig(): SwitchRig {
   rig.switch.addMirror(0, 4, 'rx');
   rig.switch.addMirror(1, 3, 'tx');
   const everything = (family: 4 | 6) => ({ family, bytes: new Uint8Array(family === 4 ? 4 : 16), length: 0 });
-  buildRoutes(rig.arena, rig.switch.address, ROUTER, [
+  buildRoutes(rig.arena, rig.switch.routes, ROUTER, [
     { prefix: everything(4), port: 1, mac: ROUTER },
     { prefix: everything(6), port: 2, mac: ROUTER },
   ]);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { buildFrame, formatIpv4, formatIpv6, Ipv4View, internetSum } from 'ringway/packet';
 import { expect } from 'vitest';
-import { buildRoutes, type Route } from '#dist/switch/routes.js';
+import { buildRoutes, type Route } from '#dist/packet/prefix.js';
 import { EVERYTHING, SwitchRig } from '../../support/switch-rig.ts';
 import { addressBytes, masked, sameBits } from './packets.ts';
 
@@ -54,7 +54,7 @@ export function makeRouter(routes: readonly Route[], base?: number): SwitchRig {
     buffers: 300,
     ...(base === undefined ? {} : { base }),
   });
-  buildRoutes(rig.arena, rig.switch.address, ROUTER_BYTES, routes);
+  buildRoutes(rig.arena, rig.switch.routes, ROUTER_BYTES, routes);
   return rig;
 }
 

@@ -7,11 +7,11 @@ import {
   HOP_SHIFT,
   ROUTE_LEAF,
   ROUTE_NODE_SHIFT,
-  SWITCH_NEXT_HOPS,
-  SWITCH_ROUTE_NODES,
-  SWITCH_ROUTE_ROOT4,
-  SWITCH_ROUTE_ROOT6,
-  SWITCH_ROUTER_MAC,
+  ROUTES_HOPS,
+  ROUTES_NODES,
+  ROUTES_ROOT4,
+  ROUTES_ROOT6,
+  ROUTES_ROUTER_MAC,
 } from './layout.ts';
 
 /** A route: packets to `prefix` leave through `port` to the MAC `mac`. */
@@ -25,25 +25,21 @@ export interface Route {
 /** Nodes of 1 KiB: a 128-bit prefix takes 16 at most, and neighbours share most of theirs. */
 const NODES_MAX = 4096;
 const HOPS_MAX = 1024;
-/** Bytes of the arena that the routes take; pages of nodes that no route needs are never touched. */
-export const ROUTES_BYTES = (NODES_MAX << ROUTE_NODE_SHIFT) + (HOPS_MAX << HOP_SHIFT) + 512;
+/** Bytes of the arena that the nodes and hops of a route table take; pages of nodes that no route needs are never touched. */
+export const ROUTE_NODES_BYTES = (NODES_MAX << ROUTE_NODE_SHIFT) + (HOPS_MAX << HOP_SHIFT) + 512;
 
 /**
  * Writes a route table for the router that answers to `routerMac`, before the lcores start.
+ * @param table address of its words (`layout.ts`, ROUTES_BYTES), zeroed.
  * @throws RingwayError `BAD_ARGUMENT` when there are more than 1,024 routes or they need more than 4,096 nodes.
  */
-export function buildRoutes(
-  arena: Arena,
-  switchAddress: number,
-  routerMac: Uint8Array,
-  routes: readonly Route[],
-): void {
+export function buildRoutes(arena: Arena, table: number, routerMac: Uint8Array, routes: readonly Route[]): void {
   if (routes.length > HOPS_MAX) {
-    throw new RingwayError('BAD_ARGUMENT', `switch.routes: ${routes.length} routes, at most ${HOPS_MAX} fit`);
+    throw new RingwayError('BAD_ARGUMENT', `routes: ${routes.length} routes, at most ${HOPS_MAX} fit`);
   }
   const { u8, u32 } = arena;
-  const nodes = arena.allocate('switch.routes', NODES_MAX << ROUTE_NODE_SHIFT);
-  const hops = arena.allocate('switch.hops', HOPS_MAX << HOP_SHIFT);
+  const nodes = arena.allocate('routes', NODES_MAX << ROUTE_NODE_SHIFT);
+  const hops = arena.allocate('routes.hops', HOPS_MAX << HOP_SHIFT);
   // Node 0 stands for none, 1 is the root of IPv4, 2 that of IPv6.
   let used = 3;
   const entryOf = (node: number, byte: number): number => ((nodes + (node << ROUTE_NODE_SHIFT)) >>> 2) + byte;
@@ -56,7 +52,7 @@ export function buildRoutes(
     if (used === NODES_MAX) {
       throw new RingwayError(
         'BAD_ARGUMENT',
-        `switch.routes: the prefixes need more than ${NODES_MAX} nodes; use fewer long ones`,
+        `routes: the prefixes need more than ${NODES_MAX} nodes; use fewer long ones`,
       );
     }
     const child = used++;
@@ -78,11 +74,11 @@ export function buildRoutes(
     for (let byte = first; byte < first + covered; byte++) u32[entryOf(node, byte)] = ROUTE_LEAF | hop;
   }
   const set = (offset: number, value: number): void => {
-    u32[(switchAddress + offset) >>> 2] = value;
+    u32[(table + offset) >>> 2] = value;
   };
-  set(SWITCH_ROUTE_NODES, nodes);
-  set(SWITCH_NEXT_HOPS, hops);
-  set(SWITCH_ROUTE_ROOT4, 1);
-  set(SWITCH_ROUTE_ROOT6, 2);
-  u8.set(routerMac, switchAddress + SWITCH_ROUTER_MAC);
+  set(ROUTES_NODES, nodes);
+  set(ROUTES_HOPS, hops);
+  set(ROUTES_ROOT4, 1);
+  set(ROUTES_ROOT6, 2);
+  u8.set(routerMac, table + ROUTES_ROUTER_MAC);
 }
