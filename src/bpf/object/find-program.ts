@@ -1,5 +1,6 @@
 import { RingwayError } from '../../util/errors.ts';
 import type { BpfObject, ObjectFunction } from './object.ts';
+import { listNames } from './reader.ts';
 import { PROGRAM_SECTIONS } from './sections.ts';
 
 /**
@@ -11,7 +12,7 @@ export function findProgram(object: BpfObject, name: string | undefined): Object
   const { file, programs, parts } = object;
   const supported = programs.filter(({ type }) => type !== undefined);
   const wanted = name === undefined && supported.length === 1 ? supported[0]?.name : name;
-  const listed = programs.map((program) => `${program.name} (${program.section})`).join(', ') || 'none';
+  const listed = listNames(programs.map((program) => `${program.name} (${program.section})`));
   if (wanted === undefined) {
     throw new RingwayError(
       'NOT_FOUND',

@@ -1,5 +1,6 @@
 import { RingwayError } from '../../util/errors.ts';
 import type { Btf, BtfMember, BtfType, BtfTypeOf } from './btf.ts';
+import { listNames } from './reader.ts';
 
 /**
  * A value of a type of BTF: integers and enums of up to 32 bits are numbers, longer ones and pointers bigints, floating
@@ -209,7 +210,7 @@ class Codec {
     for (const [name, each] of given) {
       const member = members.get(name);
       if (member === undefined) {
-        throw fail(path, `${what} has no member ${name}. It has ${[...members.keys()].join(', ') || 'none'}.`);
+        throw fail(path, `${what} has no member ${name}. It has ${listNames([...members.keys()])}.`);
       }
       const [target, place] = [this.btf.resolve(member.type), `${path}.${name}`];
       const bits = bitsOf(member, target);

@@ -85,7 +85,7 @@ test.each([
   [{ type: 'own', path: '0:0:0', kind: FIELD.OFFSET }, /member 0 of struct own\.first/],
   [{ type: 'own', path: '0', kind: 99 }, /kind 99\. Kinds are 0 to 12/],
   [{ type: 'own', path: '0', kind: ENUM.VALUE }, /value 0 of struct own/],
-  [{ type: 'own', path: 'x', kind: FIELD.OFFSET }, /path x\. A path is numbers/],
+  [{ type: 'own', path: 'x', kind: FIELD.OFFSET }, /path x\. A path is up to 64 numbers/],
   [{ type: 'own', path: '1e99', kind: FIELD.OFFSET }, /path 1e99/],
 ])('a relocation %o is refused', ({ type, path, kind }, message) => {
   const id = typeof type === 'string' ? (btf?.find(type, 'struct')?.id ?? 0) : type;
