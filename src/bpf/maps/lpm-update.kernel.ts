@@ -16,6 +16,7 @@ import {
   LPM_VALUE_LINKS,
   LPM_VALUE_LIST,
   NODE_DATA,
+  NODE_FREE,
   NODE_ONE,
   NODE_PREFIX,
   NODE_VALUE,
@@ -25,7 +26,8 @@ import {
 } from './layout.ts';
 import { commonBits, dataBytes, lockTrie, nodeAt, sideOf, unlockTrie } from './lpm.kernel.ts';
 
-// All of this happens under the trie's lock. There are two nodes an entry, and one value more than entries, so neither
+// All of this happens under the trie's lock, in steps such that readers find, after each, what was there before or what
+// is there afterwards; nothing is freed and used again in one call. There are two nodes an entry, and one value more than entries, so neither
 // runs out before the entries do.
 
 function takeNode(map: u32): u32 {
@@ -35,14 +37,14 @@ function takeNode(map: u32): u32 {
     store<u32>(map, fresh, LPM_NODE_FRESH);
     return fresh;
   }
-  store<u32>(map, load<u32>(nodeAt(map, link), NODE_ZERO), LPM_NODE_LIST);
+  store<u32>(map, load<u32>(nodeAt(map, link), NODE_FREE), LPM_NODE_LIST);
   return link;
 }
 
 function giveNode(map: u32, link: u32): void {
   const node = nodeAt(map, link);
   store<u32>(node, 0, NODE_VALUE);
-  store<u32>(node, load<u32>(map, LPM_NODE_LIST), NODE_ZERO);
+  store<u32>(node, load<u32>(map, LPM_NODE_LIST), NODE_FREE);
   store<u32>(map, link, LPM_NODE_LIST);
 }
 
@@ -83,7 +85,7 @@ function setValue(map: u32, node: u32, data: u32, value: u32, flags: u64): i64 {
     const refused = addOne(map, flags);
     if (refused !== 0) return refused;
   }
-  store<u32>(node, takeValue(map, value), NODE_VALUE);
+  atomic.store<u32>(node, takeValue(map, value), NODE_VALUE);
   // The bits behind the prefix say nothing, but are given back as they came.
   copyWords(node + NODE_DATA, data, dataBytes(map));
   if (old !== 0) giveValue(map, old);
@@ -176,7 +178,7 @@ function extract(map: u32, key: u32): i64 {
   if (value === 0) return fail(ERRNO_NOENT);
   giveValue(map, value);
   store<u32>(map, load<u32>(map, LPM_COUNT) - 1, LPM_COUNT);
-  store<u32>(node, 0, NODE_VALUE);
+  atomic.store<u32>(node, 0, NODE_VALUE);
   if (load<u32>(node, NODE_ZERO) !== 0 && load<u32>(node, NODE_ONE) !== 0) return 0;
   const link = load<u32>(place);
   const child = childOf(node);

@@ -53,7 +53,7 @@ export function sideOf(data: u32, index: u32): u32 {
 
 /**
  * Number of the value of the longest prefix that covers the key, and 1; 0 when none does. What it gives counts only when
- * nobody wrote meanwhile; but it ends, since each step must have a longer prefix than the one before.
+ * no node was used again meanwhile; but it ends in any case.
  */
 function walk(map: u32, key: u32): u32 {
   const bits = load<u32>(key, PREFIX_BITS);
@@ -78,12 +78,11 @@ function walk(map: u32, key: u32): u32 {
   return found;
 }
 
-/** As `walk`, at a moment when nobody writes. */
+/** As `walk`, once no writer came or went meanwhile; one that is at work all the while changes nothing for readers. */
 export function findPrefix(map: u32, key: u32): u32 {
   if (load<u32>(key, PREFIX_BITS) > load<u32>(map, LPM_BITS)) return 0;
   for (let tries: u32 = 0; tries < RETRIES_MAX; tries++) {
     const version = atomic.load<u32>(map, LPM_VERSION);
-    if (version & 1) continue;
     const found = walk(map, key);
     if (atomic.load<u32>(map, LPM_VERSION) === version) return found;
   }
