@@ -16,7 +16,19 @@ test('the C sources compile, and the tests beside them pass with what comes out'
   expect(sources.length).toBe(8);
   for (const source of sources) {
     const object = join(folder, source.replace(/c$/, 'o'));
-    const args = ['-O2', '-g', '-Wall', '-Werror', '-target', 'bpf', INCLUDE, '-c', join('examples/xdp', source), '-o', object];
+    const args = [
+      '-O2',
+      '-g',
+      '-Wall',
+      '-Werror',
+      '-target',
+      'bpf',
+      INCLUDE,
+      '-c',
+      join('examples/xdp', source),
+      '-o',
+      object,
+    ];
     execFileSync('clang', args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 });
   }
   const out = execFileSync(process.execPath, ['--test', 'examples/xdp/'], {
