@@ -67,10 +67,14 @@ function getCertain(writer: Writer, kind: Kind, offset: number): number {
   return offset;
 }
 
-/** Puts a test on the stack that is 1 when the address in `writer.address` lies where its kind says. */
+/**
+ * Puts a test on the stack that is 1 when the address in `writer.address` lies where its kind says. Returns false, and
+ * puts nothing there, when nothing so long can lie there.
+ */
 function testHint(writer: Writer, kind: Kind, bytes: number, isWrite: boolean): boolean {
   const { code } = writer;
   if (kind.tag === 'frame' || kind.tag === 'stack') {
+    if (bytes > CTX_BYTES - CTX_STACK) return false;
     code.get(writer.address).get(writer.locals.context).i32(CTX_STACK).op(OP.I32_ADD, OP.I64_EXTEND_I32_U);
     code
       .op(OP.I64_SUB)
