@@ -51,6 +51,13 @@ test('members left out are 0, and bits of one word are apart', () => {
   });
 });
 
+test('of a union the last member given counts', () => {
+  const octets = new Uint8Array(4).fill(255);
+  expect(decodeValue(btf, settings, encodeValue(btf, settings, { octets, address: 5 }))).toMatchObject({ address: 5 });
+  const bytes = encodeValue(btf, settings, { address: 5, octets });
+  expect(decodeValue(btf, settings, bytes)).toMatchObject({ address: 0xffffffff });
+});
+
 const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const anySettings = fc.record({
   version: fc.integer({ min: 0, max: 255 }),
