@@ -70,11 +70,16 @@ export class XdpControl {
     const { index } = this.#ports.get(port).wire;
     if (!this.#running.has(index)) throw new RingwayError('NOT_FOUND', `port ${port}: runs no XDP program`);
     await this.#tellAll({ kind: 'attach', index, program: 0 });
-    await this.forget(index);
+    await this.#stop(index);
   }
 
-  /** Forgets what a port ran that is gone, or runs nothing any more. */
+  /** Forgets a port that is gone, and what it ran. */
   async forget(index: number): Promise<void> {
+    this.table.forgetPort(index + 1);
+    await this.#stop(index);
+  }
+
+  async #stop(index: number): Promise<void> {
     this.#running.delete(index);
     await this.#leave(index);
   }
@@ -143,7 +148,7 @@ export class XdpControl {
   /** @throws RingwayError `NOT_FOUND` when there is no such entry. */
   deleteMapEntry(name: string, key: unknown): void {
     const map = this.table.map(name);
-    const found = map.delete(readKey(map, key, (port) => this.#ports.ifindexOf(port)));
+    const found = map.delete(readKey(map, key, this.table.names(map)));
     if (!found) throw new RingwayError('NOT_FOUND', `map ${name}: no entry ${JSON.stringify(key)}`);
   }
 }

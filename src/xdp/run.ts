@@ -217,6 +217,14 @@ export class XdpProgram {
     this.#arena.u32[(this.#clock >>> 2) + 1] = Number(now % 1_000_000_000n);
   }
 
+  /**
+   * The number of a program, for `map` to hold.
+   * @throws RingwayError `NOT_FOUND`; `BAD_ARGUMENT` when such a map takes none of its type.
+   */
+  programFor(name: string, map: BpfMap): number {
+    return this.#object.programFor(map, name);
+  }
+
   /** The number of a program of the object: what a PROG_ARRAY, a device map or a CPU map holds. */
   programNumber(name: string): number {
     return this.#object.program(name).wire.number;
