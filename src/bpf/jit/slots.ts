@@ -1,0 +1,154 @@
+import { HELPER_TAIL_CALL, HELPERS } from '../helpers.ts';
+import {
+  ALU,
+  accessBytes,
+  accessMode,
+  CALL_LOCAL,
+  CLASS,
+  type Instruction,
+  MODE,
+  OP_CALL,
+  OP_CALLX,
+  OP_LDDW,
+  opcodeClass,
+  operation,
+  SOURCE_REGISTER,
+} from '../instruction.ts';
+import { FRAME_BYTES } from '../layout.ts';
+import type { Program } from '../program.ts';
+import { type Analysis, type Kind, type State, stepAt } from './kinds.ts';
+
+/** Thrown within this module when a stack address goes where it cannot be followed. */
+class Escape extends Error {}
+
+/** What is known of the bytes of a frame: by their offset from r10, the size of the accesses to each place. */
+class Frame {
+  /** By offset, the only size that it was accessed with; 0 when it must be memory. */
+  readonly sizes = new Map<number, number>();
+
+  access(at: number, bytes: number): void {
+    const known = this.sizes.get(at);
+    this.sizes.set(at, known === undefined || known === bytes ? bytes : 0);
+  }
+
+  /** Bytes that helpers read or write. */
+  expose(at: number, bytes: number): void {
+    for (let byte = at; byte < at + bytes; byte++) this.sizes.set(byte, 0);
+  }
+
+  /** Places that nothing else overlaps, with their sizes. */
+  places(): Map<number, number> {
+    const sorted = [...this.sizes].sort(([a], [b]) => a - b);
+    const overlapped = new Set<number>();
+    let [last, end] = [0, Number.NEGATIVE_INFINITY];
+    for (const [at, bytes] of sorted) {
+      if (at < end) {
+        overlapped.add(at);
+        overlapped.add(last);
+      }
+      if (at + Math.max(1, bytes) > end) [last, end] = [at, at + Math.max(1, bytes)];
+    }
+    return new Map(
+      sorted.filter(([at, bytes]) => bytes > 0 && !overlapped.has(at) && at >= -FRAME_BYTES && at + bytes <= 0),
+    );
+  }
+}
+
+/** True for what may be a stack address that is not known exactly. */
+const isVague = (kind: Kind): boolean => kind.tag === 'frame' || kind.tag === 'mixed';
+
+function visitBase(frame: Frame, kind: Kind, offset: number, bytes: number): void {
+  if (isVague(kind)) throw new Escape();
+  if (kind.tag === 'stack') frame.access(kind.offset + offset, bytes);
+}
+
+function visitAlu(state: State, { opcode, dst, src }: Instruction): void {
+  const is64 = opcodeClass(opcode) === CLASS.ALU64;
+  const what = operation(opcode);
+  const isRegister = (opcode & SOURCE_REGISTER) !== 0;
+  const isStack = (register: number): boolean => state.of(register).tag === 'stack' || isVague(state.of(register));
+  if (what === ALU.MOV) {
+    if (isRegister && isStack(src) && (!is64 || isVague(state.of(src)))) throw new Escape();
+    return;
+  }
+  const isExact = is64 && (what === ALU.ADD || what === ALU.SUB) && state.of(dst).tag === 'stack';
+  if (isExact && (!isRegister || (what === ALU.ADD && state.of(src).tag === 'constant'))) return;
+  if (isStack(dst) || (isRegister && isStack(src))) throw new Escape();
+}
+
+/** Memory that a helper gets by its arguments: as long as the map or a constant says. */
+function visitHelper(frame: Frame, program: Program, state: State, id: number): void {
+  const { args = [] } = HELPERS.get(id) ?? {};
+  const mapKind = state.of(args.indexOf('map') + 1);
+  const map = mapKind.tag === 'map' ? program.maps[mapKind.map] : undefined;
+  for (const [index, argument] of args.entries()) {
+    const kind = state.of(index + 1);
+    if (
+      argument === 'map' ||
+      argument === 'context' ||
+      argument === 'u64' ||
+      argument === 'u32' ||
+      argument === 'size'
+    ) {
+      continue;
+    }
+    if (isVague(kind)) throw new Escape();
+    if (kind.tag !== 'stack') continue;
+    const size = state.of(index + 2);
+    let bytes: number | undefined;
+    if (argument === 'map key') bytes = map?.keyBytes;
+    else if (argument === 'map value') bytes = map?.valueBytes;
+    else if (size.tag === 'constant') bytes = size.value;
+    if (bytes === undefined || bytes < 0 || bytes > FRAME_BYTES) throw new Escape();
+    frame.expose(kind.offset, bytes);
+  }
+}
+
+function visitCall(frame: Frame, program: Program, state: State, { opcode, src, imm }: Instruction): void {
+  const isStack = (register: number): boolean => state.of(register).tag === 'stack' || isVague(state.of(register));
+  if (opcode === OP_CALLX || src === CALL_LOCAL) {
+    if ([1, 2, 3, 4, 5].some(isStack)) throw new Escape();
+  } else if (imm !== HELPER_TAIL_CALL) {
+    visitHelper(frame, program, state, imm);
+  }
+}
+
+function visit(frame: Frame, program: Program, state: State, instruction: Instruction): void {
+  const { opcode, dst, src, offset } = instruction;
+  const kind = opcodeClass(opcode);
+  if (kind === CLASS.ALU || kind === CLASS.ALU64) visitAlu(state, instruction);
+  else if (kind === CLASS.LDX) visitBase(frame, state.of(src), offset, accessBytes(opcode));
+  else if (kind === CLASS.ST) visitBase(frame, state.of(dst), offset, accessBytes(opcode));
+  else if (kind === CLASS.STX) {
+    const isAtomic = accessMode(opcode) === MODE.ATOMIC;
+    if (state.of(src).tag === 'stack' || isVague(state.of(src))) throw new Escape();
+    visitBase(frame, state.of(dst), offset, accessBytes(opcode));
+    const base = state.of(dst);
+    if (isAtomic && base.tag === 'stack') frame.expose(base.offset + offset, accessBytes(opcode));
+  } else if (opcode === OP_CALL || opcode === OP_CALLX) {
+    visitCall(frame, program, state, instruction);
+  }
+}
+
+/**
+ * The places of a function's stack that are only ever stored and loaded whole at known offsets: what compilers spill. They
+ * can be locals. By offset from r10, their sizes in bytes. None when some stack address goes where it is not followed.
+ */
+export function localPlaces(program: Program, { graph, states }: Analysis): Map<number, number> {
+  const frame = new Frame();
+  try {
+    for (const [index, { start, end }] of graph.blocks.entries()) {
+      const state = (states[index] as State).copy();
+      for (let pc = start; pc < end; pc++) {
+        const instruction = program.code[pc] as Instruction;
+        visit(frame, program, state, instruction);
+        stepAt(state, program.code, pc);
+        if (instruction.opcode === OP_LDDW) pc++;
+      }
+    }
+  } catch (error) {
+    if (error instanceof Escape) return new Map();
+    throw error;
+  }
+  return frame.places();
+}
