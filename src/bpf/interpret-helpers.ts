@@ -2,8 +2,9 @@ import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
 import { HELPERS, type Helper, type HelperArgument } from './helpers.ts';
 import { addressOf, Fault, type ProgramMemory } from './interpret-memory.ts';
-import { FAULT_MAP, FAULT_MEMORY, MAP_KEY_BYTES, MAP_VALUE_BYTES } from './layout.ts';
+import { FAULT_HELPER, FAULT_MAP, FAULT_MEMORY, MAP_KEY_BYTES, MAP_VALUE_BYTES } from './layout.ts';
 import { type Program, placeOf } from './program.ts';
+import { MISSING_FUNCTION, MISSING_TYPE } from './verify.ts';
 
 /** A program, and the addresses of its maps by their number in `program.maps`. */
 export interface LoadedProgram {
@@ -13,11 +14,12 @@ export interface LoadedProgram {
 
 /**
  * The helper of that number.
- * @throws RingwayError `BAD_PROGRAM` when there is none.
+ * @throws Fault when it stands for something that is missing; RingwayError `BAD_PROGRAM` when there is none.
  */
 export function helperOf(id: number, program: Program, pc: number): Helper {
   const helper = HELPERS.get(id);
   if (helper !== undefined) return helper;
+  if (id === MISSING_TYPE || id === MISSING_FUNCTION) throw new Fault(FAULT_HELPER, BigInt(id));
   throw new RingwayError(
     'BAD_PROGRAM',
     `${placeOf(program, pc)}: helper ${id} is not one that ringway has; it has ${[...HELPERS.keys()].join(', ')}`,
@@ -38,24 +40,24 @@ export function checkArguments(
   let map = 0;
   for (const [index, kind] of args.entries()) {
     const value = registers[index + 1] ?? 0n;
-    const address = addressOf(value);
     const size = addressOf(registers[index + 2] ?? 0n);
     const demand = (bytes: number, write: boolean): void => {
-      if (bytes !== 0 && !memory.reaches(address, bytes, write)) throw new Fault(FAULT_MEMORY, value);
+      if (!memory.reaches(value, bytes, write)) throw new Fault(FAULT_MEMORY, value);
     };
     if (kind === 'context') {
-      if (address !== context) throw new Fault(FAULT_MEMORY, value);
+      if (value !== BigInt(context)) throw new Fault(FAULT_MEMORY, value);
     } else if (kind === 'map') {
       // What a map of maps gave is none of the program's own, and has its values in the ranges.
-      if (!loaded.maps.includes(address) && !memory.hasRangeOf(address)) throw new Fault(FAULT_MAP, value);
-      map = address;
+      const isOwn = loaded.maps.some((address) => BigInt(address) === value);
+      if (!isOwn && !memory.hasRangeOf(value)) throw new Fault(FAULT_MAP, value);
+      map = addressOf(value);
     } else if (kind === 'map key') demand(memory.word(map + MAP_KEY_BYTES), false);
     else if (kind === 'map value') demand(memory.word(map + MAP_VALUE_BYTES), false);
-    else if (kind === 'readable') demand(size, false);
-    else if (kind === 'readable or null') {
-      if (address !== 0) demand(size, false);
-    } else if (kind === 'writable') demand(size, true);
-    else if (kind === 'record' && !memory.inRange(address, 1, true)) throw new Fault(FAULT_MEMORY, value);
+    // Of no bytes at all it does not matter where they are: only then may it be null.
+    else if (kind === 'readable' || kind === 'readable or null') {
+      if (size !== 0) demand(size, false);
+    } else if (kind === 'writable' && size !== 0) demand(size, true);
+    // The kernel of a helper that takes a record finds the ring that it is in.
   }
 }
 

@@ -31,13 +31,13 @@ export class Fault extends Error {
   }
 }
 
-/** The bytes of the memory that the lower half of a register, and an offset, mean. */
+/** The address in the arena's memory that a register means: its lower half. */
 export const addressOf = (register: bigint): number => Number(BigInt.asUintN(32, register));
 
 /**
- * The memory of a program: loads, stores and atomics at 32-bit addresses. In checked mode each must lie whole in the
- * packet with its metadata, the stack, the part of the context that programs read, or one of the ranges; else in the
- * arena's memory.
+ * The memory of a program: loads, stores and atomics. In checked mode an address is all of a register, and each access must
+ * lie whole in the packet with its metadata, the stack, the part of the context that programs read, or one of the ranges;
+ * else an address is the lower half, and must lie in the arena's memory.
  */
 export class ProgramMemory {
   readonly #arena: Arena;
@@ -60,30 +60,25 @@ export class ProgramMemory {
     return this.#view.getUint32(address, true);
   }
 
-  /** Whether the program may touch `bytes` at `address`. */
-  reaches(address: number, bytes: number, write: boolean): boolean {
-    const end = address + bytes;
-    if (!this.#checked) return end <= this.#view.byteLength;
-    const within = (from: number, to: number): boolean => address >= from && end <= to;
+  /** Whether the program may touch `bytes` at `pointer`. */
+  reaches(pointer: bigint, bytes: number, write: boolean): boolean {
+    const size = BigInt(bytes);
+    if (!this.#checked) return BigInt.asUintN(32, pointer) + size <= BigInt(this.#view.byteLength);
+    const within = (from: number, to: number): boolean => pointer >= BigInt(from) && pointer + size <= BigInt(to);
     const context = this.#context;
     if (within(this.word(context + CTX_DATA_META), this.word(context + CTX_DATA_END))) return true;
     if (within(context + CTX_STACK, context + CTX_BYTES)) return true;
     if (within(context, context + CTX_MD_BYTES) && !write) return true;
-    return this.inRange(address, bytes, write);
-  }
-
-  /** Whether `bytes` at `address` lie in one of the context's ranges. */
-  inRange(address: number, bytes: number, write: boolean): boolean {
     return this.#ranges().some((entry) => {
       const from = this.word(entry + RANGE_ADDRESS);
-      const inside = address >= from && address + bytes <= from + this.word(entry + RANGE_BYTES);
-      return inside && (!write || this.word(entry + RANGE_WRITABLE) !== 0);
+      const allowed = !write || this.word(entry + RANGE_WRITABLE) !== 0;
+      return allowed && within(from, from + this.word(entry + RANGE_BYTES));
     });
   }
 
   /** Whether one of the ranges belongs to the map at `descriptor`. */
-  hasRangeOf(descriptor: number): boolean {
-    return this.#ranges().some((entry) => this.word(entry + RANGE_MAP) === descriptor);
+  hasRangeOf(descriptor: bigint): boolean {
+    return this.#ranges().some((entry) => BigInt(this.word(entry + RANGE_MAP)) === descriptor);
   }
 
   #ranges(): number[] {
@@ -94,9 +89,8 @@ export class ProgramMemory {
 
   /** The address that `pointer` means. @throws Fault when `bytes` there are out of reach. */
   #reach(pointer: bigint, bytes: number, write: boolean): number {
-    const address = addressOf(pointer);
-    if (!this.reaches(address, bytes, write)) throw new Fault(FAULT_MEMORY, pointer);
-    return address;
+    if (!this.reaches(pointer, bytes, write)) throw new Fault(FAULT_MEMORY, pointer);
+    return addressOf(pointer);
   }
 
   /** The `bytes` (1, 2, 4 or 8) at `pointer`, zero-extended. */

@@ -35,8 +35,8 @@ import {
   CTX_STACK,
   CTX_TAIL_CALLS,
   FAULT_FUEL,
+  FAULT_HELPER,
   FAULT_MAP,
-  FAULT_MEMORY,
   FAULT_STACK,
   FRAME_BYTES,
   FRAMES_MAX,
@@ -280,8 +280,8 @@ class Interpreter {
   #jump(instruction: Instruction, pc: number): void {
     const { opcode, dst, src, imm } = instruction;
     if (opcode === OP_EXIT) this.#leave();
-    else if (opcode === OP_CALLX) this.#callHelper(addressOf(this.#register(dst)), pc, true);
-    else if (opcode === OP_CALL && src === CALL_HELPER) this.#callHelper(imm, pc, false);
+    else if (opcode === OP_CALLX) this.#callByNumber(this.#register(dst), pc);
+    else if (opcode === OP_CALL && src === CALL_HELPER) this.#callHelper(imm, pc);
     else if (opcode === OP_CALL && src === CALL_LOCAL) this.#callLocal(pc + 1 + imm);
     else if (opcode === OP_JA || opcode === OP_JA32) this.#frame.pc = jumpTarget(instruction, pc);
     else this.#branch(instruction, pc);
@@ -312,11 +312,16 @@ class Interpreter {
     this.#frame = caller;
   }
 
-  #callHelper(id: number, pc: number, computed: boolean): void {
+  /** Which helper it is nobody could know before, so that there is none is a fault of this run. */
+  #callByNumber(number: bigint, pc: number): void {
+    const id = Number(number);
+    if (HELPERS.get(id)?.kernel === undefined) throw new Fault(FAULT_HELPER, number);
+    this.#callHelper(id, pc);
+  }
+
+  #callHelper(id: number, pc: number): void {
     const { arena, context, checked = false } = this.#execution;
     const { loaded, registers } = this.#frame;
-    // Which one it is nobody could know before, so it is a fault of this run.
-    if (computed && !HELPERS.has(id)) throw new Fault(FAULT_MEMORY, BigInt(id));
     const helper = helperOf(id, loaded.program, pc);
     if (checked) checkArguments(helper.args, registers, loaded, this.#memory, context);
     if (id === HELPER_TAIL_CALL) this.#tailCall(checked);

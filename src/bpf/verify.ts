@@ -34,15 +34,12 @@ const FRAME_POINTER = 10;
 const REGISTER_MAX = 10;
 
 /**
- * Numbers of helpers that stand for something that the program refers to and that is not there: a type or field that the
- * dataplane has not (libbpf's number for it), and a function declared `__weak`. Programs may have calls of them behind a
- * check that what is missing exists; whoever runs a program ends it at such a call.
+ * Numbers of helpers that stand for what a program needs and nobody has: a type or field of a kernel (libbpf's number for
+ * it), and a function declared `__weak`. Linking removes such calls where a check leads past them; `Program.missing` names
+ * what the others are about.
  */
 export const MISSING_TYPE = 195_896_080;
 export const MISSING_FUNCTION = 2_002_000_000;
-
-/** True for a call of what is missing. */
-export const isMissing = (helper: number): boolean => helper === MISSING_TYPE || helper === MISSING_FUNCTION;
 
 const ATOMICS: readonly number[] = [
   ...[ATOMIC.ADD, ATOMIC.OR, ATOMIC.AND, ATOMIC.XOR].flatMap((what) => [what, what | ATOMIC.FETCH]),
@@ -285,7 +282,13 @@ class StructureVerifier {
   }
 
   #checkHelper(id: number, pc: number): void {
-    if (HELPERS.has(id) || isMissing(id)) return;
+    if (HELPERS.has(id)) return;
+    const missing = this.#program.missing?.get(pc);
+    if (missing !== undefined) {
+      const advice =
+        'Ask whether it exists first (bpf_core_field_exists, bpf_core_type_exists, or a weak function itself).';
+      throw this.#fail(pc, `${missing} is used, which exists only in a kernel. ${advice}`);
+    }
     const name = helperName(id);
     const what = name === undefined ? `${id} is called, which no kernel has` : `bpf_${name} (${id}) is called`;
     throw this.#fail(pc, `helper ${what}. There are helpers ${ranges(HELPERS.keys())}.`);

@@ -5,6 +5,7 @@ import { registerBench } from './bench.ts';
 import { addCheck } from './check.ts';
 import { addConformance } from './conformance.ts';
 import { describeError, EXIT_DONE } from './exit.ts';
+import { addMap } from './map.ts';
 import { addPort } from './port.ts';
 import { addRun } from './run.ts';
 import { addSet } from './set.ts';
@@ -12,6 +13,7 @@ import { addStats } from './stats.ts';
 import { addSteer } from './steer.ts';
 import { addTop } from './top.ts';
 import { addTrace } from './trace.ts';
+import { addXdp } from './xdp.ts';
 
 /** The commands, in the order of the help. A command is a file that adds itself to the program. */
 const COMMANDS: readonly ((program: Command) => void)[] = [
@@ -22,6 +24,8 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addSet,
   addPort,
   addSteer,
+  addXdp,
+  addMap,
   addTrace,
   registerBench,
   addConformance,

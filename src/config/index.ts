@@ -17,6 +17,7 @@ export {
   parsePortArguments,
   parseSteeringRule,
   parseValue,
+  parseXdp,
 } from './load.ts';
 export { steeringSource } from './schema-steering.ts';
 export {

@@ -11,8 +11,9 @@ import { NAME, NAME_ALLOWED } from './scalars.ts';
 import { configSchema } from './schema.ts';
 import { portSchema } from './schema-port.ts';
 import { steeringSchema } from './schema-steering.ts';
+import { xdp } from './schema-xdp.ts';
 import { readTree } from './source.ts';
-import type { Config, PortConfig, SteeringRule } from './types.ts';
+import type { Config, PortConfig, SteeringRule, XdpConfig } from './types.ts';
 
 /** Where a configuration comes from, and what to change in it. */
 export interface ParseOptions {
@@ -120,6 +121,20 @@ export function parseValue(text: string, what: string): unknown {
   const tree = readTree(text, what, process.cwd(), problems);
   if (tree === undefined || problems.count > 0) throw problems.error();
   return tree.value;
+}
+
+/**
+ * Reads the XDP program of a port, as `xdp attach` hands it over: a path, or a mapping.
+ * @param directory where a relative path starts.
+ * @throws RingwayError `BAD_CONFIG` with all errors, one a line: `path: message`.
+ */
+export function parseXdp(source: unknown, options: { readonly directory: string }): XdpConfig {
+  const { directory } = options;
+  const parsed = xdp.safeParse(source, { reportInput: true });
+  if (parsed.success) return { ...parsed.data, object: resolve(directory, parsed.data.object) };
+  const problems = new Problems();
+  addIssues(parsed.error.issues, { value: source, origin: { at: '', directory } }, ['xdp'], problems);
+  throw problems.error();
 }
 
 /**

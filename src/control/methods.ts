@@ -66,6 +66,22 @@ function trace(target: ControlTarget, params: Params, stream: Stream): Promise<{
   });
 }
 
+/** Sends what XDP programs say, until the client goes away. */
+function watchXdp(target: ControlTarget, _params: Params, stream: Stream): Promise<{ dropped: number }> {
+  return new Promise((resolve) => {
+    let dropped = 0;
+    const stop = target.watchXdp((report) => {
+      if (!stream.send(report)) dropped++;
+    });
+    const end = (): void => {
+      stop();
+      resolve({ dropped });
+    };
+    if (stream.signal.aborted) end();
+    else stream.signal.addEventListener('abort', end, { once: true });
+  });
+}
+
 const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
   ['stats', (target) => target.snapshot()],
   ['prometheus', (target) => prometheusText(target.snapshot())],
@@ -78,6 +94,14 @@ const METHODS: ReadonlyMap<string, Method> = new Map<string, Method>([
     'steer.list',
     (target) => target.listSteering().map(({ id, rule, hits }) => ({ id, rule: steeringSource(rule), hits })),
   ],
+  ['xdp.attach', (target, params) => target.attachXdp(textOf(params, 'port'), params.program)],
+  ['xdp.detach', (target, params) => target.detachXdp(textOf(params, 'port'))],
+  ['xdp.list', (target) => target.listXdp()],
+  ['xdp.watch', watchXdp],
+  ['map.list', (target) => target.listMaps()],
+  ['map.dump', (target, params) => target.dumpMap(textOf(params, 'map'))],
+  ['map.update', (target, params) => target.updateMap(textOf(params, 'map'), params.key, params.value)],
+  ['map.delete', (target, params) => target.deleteMapEntry(textOf(params, 'map'), params.key)],
   ['trace', trace],
   ['stop', (target) => target.requestStop()],
 ]);

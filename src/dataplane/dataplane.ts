@@ -1,8 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
-import { parsePort, parseSetting, parseSteeringRule, type Setting } from '../config/index.ts';
+import { parsePort, parseSetting, parseSteeringRule, parseXdp, type Setting } from '../config/index.ts';
 import type { Config, IdleStrategy } from '../config/types.ts';
-import type { SteeringEntry } from '../control/target.ts';
+import type { MapSummary, SteeringEntry, XdpAttachment, XdpReport } from '../control/target.ts';
 import { LCORE_SECONDS } from '../lcore/layout.ts';
 import { type Lcore, startLcore } from '../lcore/lcore.ts';
 import type { Snapshot } from '../telemetry/snapshot.ts';
@@ -16,6 +16,8 @@ import { applySwitchConfig, SteeringRules } from './rules.ts';
 import type { RunningDataplane } from './running.ts';
 import { busyNs, inFlight, takeSnapshot } from './snapshot.ts';
 import type { PipelineMessage, QueueInfo, TraceEvent } from './wire.ts';
+import { XdpControl } from './xdp-control.ts';
+import { XdpWatch } from './xdp-watch.ts';
 
 /** How often the control thread looks at its lcores, in milliseconds. */
 const WATCH_MS = 50;
@@ -34,6 +36,8 @@ class Dataplane implements RunningDataplane {
   readonly #ports: PortTable;
   readonly #rules: SteeringRules;
   readonly #events: EventsWatch | undefined;
+  readonly #xdp: XdpControl;
+  readonly #xdpWatch: XdpWatch;
   readonly #startedAtMs = Date.now();
   readonly #tracers = new Map<number, Set<Tracer>>();
   #lcores: Lcore[] = [];
@@ -63,6 +67,8 @@ class Dataplane implements RunningDataplane {
     this.#machine = machine;
     this.#ports = new PortTable(machine, config);
     this.#rules = new SteeringRules(machine.steering, this.#ports, config);
+    this.#xdp = new XdpControl(machine, config, this.#ports, (message) => this.#tellAll(message));
+    this.#xdpWatch = new XdpWatch(machine, this.#xdp, this.#ports);
     const { arena, events } = machine;
     const { eventdev } = config;
     this.#events =
@@ -88,6 +94,7 @@ class Dataplane implements RunningDataplane {
         await this.#tellAll({ kind: 'add', port: port.wire });
         await this.#startThread(port);
       }
+      for (const { name, xdp } of this.#config.ports) if (xdp !== undefined) await this.#xdp.attach(name, xdp);
       await this.#tellAll({ kind: 'resume' });
     } catch (error) {
       await this.#abort();
@@ -154,6 +161,7 @@ class Dataplane implements RunningDataplane {
   async #look(): Promise<void> {
     this.#queues = (await this.#tellAll({ kind: 'info' })).flat() as QueueInfo[];
     this.#updateLoads();
+    this.#xdpWatch.look();
     const snapshot = this.snapshot();
     const finite = this.#ports.all().filter(({ share }) => share.finite);
     const isDone =
@@ -239,6 +247,7 @@ class Dataplane implements RunningDataplane {
       startedAtMs: this.#startedAtMs,
       queues: this.#queues,
       loads: this.#loads,
+      xdp: this.#xdp,
       ...(this.#events === undefined ? {} : { events: this.#events }),
     });
   }
@@ -288,8 +297,9 @@ class Dataplane implements RunningDataplane {
         throw error;
       }
       this.#machine.switch.addPort(wire.index, config);
-      // Last: what a guest sends first is for a switch that knows its port.
+      // Last: what a guest sends first is for a switch that knows its port, and for its program.
       try {
+        if (config.xdp !== undefined) await this.#xdp.attach(name, config.xdp);
         await this.#startThread(port);
       } catch (error) {
         await this.#removePort(name);
@@ -322,6 +332,7 @@ class Dataplane implements RunningDataplane {
     } finally {
       // Before its memory is given back, whatever became of the rest.
       await this.#stopThread(name);
+      await this.#xdp.forget(index);
       this.#rules.forgetPort(name);
       this.#ports.release(name);
       this.#tracers.delete(index);
@@ -345,6 +356,38 @@ class Dataplane implements RunningDataplane {
 
   listSteering(): SteeringEntry[] {
     return this.#rules.list();
+  }
+
+  attachXdp(port: string, source: unknown): Promise<XdpAttachment> {
+    return this.#change(() => this.#xdp.attach(port, parseXdp(source, { directory: process.cwd() })));
+  }
+
+  detachXdp(port: string): Promise<void> {
+    return this.#change(() => this.#xdp.detach(port));
+  }
+
+  listXdp(): XdpAttachment[] {
+    return this.#xdp.list();
+  }
+
+  listMaps(): MapSummary[] {
+    return this.#xdp.listMaps();
+  }
+
+  dumpMap(name: string): { readonly key: unknown; readonly value: unknown }[] {
+    return this.#xdp.dumpMap(name);
+  }
+
+  updateMap(name: string, key: unknown, value: unknown): Promise<void> {
+    return this.#change(async () => this.#xdp.updateMap(name, key, value));
+  }
+
+  deleteMapEntry(name: string, key: unknown): Promise<void> {
+    return this.#change(async () => this.#xdp.deleteMapEntry(name, key));
+  }
+
+  watchXdp(onReport: (report: XdpReport) => void): () => void {
+    return this.#xdpWatch.add(onReport);
   }
 
   trace(port: string, onPacket: Tracer): () => void {

@@ -1,4 +1,5 @@
 import { CTX_BYTES } from '../bpf/layout.ts';
+import { LOG_BYTES } from '../bpf/maps/log.ts';
 import type { Config, PortConfig } from '../config/types.ts';
 import type { EventDeviceOptions } from '../eventdev/options.ts';
 import { eventDeviceBytes } from '../eventdev/sizes.ts';
@@ -14,9 +15,9 @@ import { type SwitchOptions, switchBytes } from '../switch/switch.ts';
 import { LCORE_COUNTERS_BYTES } from '../telemetry/counters.ts';
 import { PORTS_MAX } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
-import { LOG_BYTES } from '../xdp/events.ts';
 import { HOOK_BYTES } from '../xdp/layout.ts';
 import { portTypeOf } from './queue.ts';
+import { xdpBytes } from './xdp-table.ts';
 
 /** Slots of the ring through which other lcores send to a port, or steer to an lcore. */
 export const TX_RING_SLOTS = 1024;
@@ -111,6 +112,7 @@ export function planDataplane(config: Config): Plan {
     budget.add('stages', memory, 'memory of the stages');
   }
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
+  budget.add('xdp', xdpBytes(config), 'maps of XDP programs');
   budget.add('spare', SPARE_BYTES, 'ports added while it runs');
   const total = budget.bytes + DIRECTORY_BYTES;
   if (total > config.memory) {

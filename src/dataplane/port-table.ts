@@ -55,6 +55,12 @@ export class PortTable {
     return entry;
   }
 
+  /** The interface index that XDP programs know a port by: its number, from 1. Undefined when there is no such port. */
+  ifindexOf(name: string): number | undefined {
+    const entry = this.#entries.get(name);
+    return entry === undefined ? undefined : entry.wire.index + 1;
+  }
+
   byIndex(index: number): PortEntry | undefined {
     return this.all().find(({ wire }) => wire.index === index);
   }

@@ -13,6 +13,7 @@ import type { EventsWatch } from './events-snapshot.ts';
 import type { Machine } from './machine.ts';
 import type { PortEntry, PortTable } from './port-table.ts';
 import type { QueueInfo } from './wire.ts';
+import type { XdpControl } from './xdp-control.ts';
 
 /** What the control thread last heard of its lcores. */
 export interface Observed {
@@ -24,10 +25,12 @@ export interface Observed {
   /** Per lcore, part of the recent time that was busy, 0 to 1. */
   readonly loads: readonly number[];
   readonly events?: EventsWatch;
+  readonly xdp?: XdpControl;
 }
 
-function portSnapshot(machine: Machine, entry: PortEntry, queues: readonly QueueInfo[]): PortSnapshot {
+function portSnapshot(machine: Machine, entry: PortEntry, { queues, xdp: control }: Observed): PortSnapshot {
   const { wire, share } = entry;
+  const xdp = control?.snapshotOf(wire.index);
   const now = readPortCounters(machine.arena, machine.counters, wire.index);
   const { flooded: _, ...counters } = countersSince(now, entry.before);
   const mine = queues.filter(({ index }) => index === wire.index);
@@ -40,6 +43,7 @@ function portSnapshot(machine: Machine, entry: PortEntry, queues: readonly Queue
     ...counters,
     done: share.finite && mine.length > 0 && mine.every(({ done }) => done),
     ...(progress.length === 0 ? {} : { progress: progress.reduce((sum, value) => sum + value, 0) / progress.length }),
+    ...(xdp === undefined ? {} : { xdp }),
     ...(fault === undefined ? {} : { fault }),
   };
 }
@@ -72,7 +76,7 @@ export function takeSnapshot(
   observed: Observed,
 ): Snapshot {
   const entries = ports.all();
-  const snapshots = entries.map((entry) => portSnapshot(machine, entry, observed.queues));
+  const snapshots = entries.map((entry) => portSnapshot(machine, entry, observed));
   // By place, not by port: a place keeps counting for packets of a port that is gone.
   const places = Array.from({ length: machine.switch.options.ports }, (_, index) =>
     readPortCounters(machine.arena, machine.counters, index),

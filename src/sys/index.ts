@@ -6,4 +6,14 @@
  *
  * @module
  */
+export {
+  BPF_F_XDP_HAS_FRAGS,
+  bpfUnavailable,
+  type KernelBpf,
+  type KernelMapOptions,
+  type KernelProgramOptions,
+  requireBpf,
+  type TestRunInput,
+  type TestRunOutput,
+} from './bpf.ts';
 export { requireSys, type Sys, sysAvailable } from './linux.ts';

@@ -47,8 +47,22 @@ export interface PortSnapshot {
   readonly progress?: number;
   /** A finite input that was read to its end; false for others. */
   readonly done: boolean;
+  /** When it runs an XDP program. */
+  readonly xdp?: XdpSnapshot;
   /** Why the port was latched off. */
   readonly fault?: string;
+}
+
+/** What the XDP programs of a port have said of packets so far; the program is the one that runs now. */
+export interface XdpSnapshot {
+  /** Name of its object file, without folders and ending, and of its function. */
+  readonly object: string;
+  readonly program: string;
+  readonly pass: number;
+  readonly drop: number;
+  readonly tx: number;
+  readonly redirect: number;
+  readonly aborted: number;
 }
 
 /** What one lcore has done since the start. */

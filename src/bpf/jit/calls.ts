@@ -17,6 +17,7 @@ import {
   MAP_VALUES,
   TAIL_CALLS_MAX,
 } from '../layout.ts';
+import { MISSING_FUNCTION, MISSING_TYPE } from '../verify.ts';
 import { OP, VALUE } from './encoder.ts';
 import type { Kind } from './kinds.ts';
 import { writeAddress } from './memory.ts';
@@ -248,9 +249,14 @@ function writeDynamicCall(writer: Writer, register: number, pc: number): void {
     writer.br(1);
     writer.end();
   }
-  if (module.checked) writer.fault(pc, FAULT_HELPER);
-  else code.op(OP.UNREACHABLE);
+  writeMissing(writer, pc);
   writer.end();
+}
+
+/** What stands for something that the object wanted and there is not: nobody may come here. */
+function writeMissing(writer: Writer, pc: number): void {
+  if (writer.module.checked) writer.fault(pc, FAULT_HELPER);
+  else writer.code.op(OP.UNREACHABLE);
 }
 
 /** Writes a CALL or CALLX. */
@@ -259,5 +265,6 @@ export function writeCall(writer: Writer, instruction: Instruction, pc: number):
   if (opcode === OP_CALLX) writeDynamicCall(writer, dst, pc);
   else if (src === CALL_LOCAL) writeLocalCall(writer, pc + 1 + imm);
   else if (imm === HELPER_TAIL_CALL) writeTailCall(writer, pc);
+  else if (imm === MISSING_TYPE || imm === MISSING_FUNCTION) writeMissing(writer, pc);
   else writeHelper(writer, HELPERS.get(imm) as Helper, pc);
 }

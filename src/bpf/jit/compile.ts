@@ -14,6 +14,7 @@ import {
 } from '../layout.ts';
 import type { BpfMap } from '../maps/map.ts';
 import { lineOf, type Program, placeOf } from '../program.ts';
+import { MISSING_FUNCTION, MISSING_TYPE } from '../verify.ts';
 import { compileBurst } from './burst.ts';
 import { Code, nameBytes, OP, section, unsigned, VALUE, vector } from './encoder.ts';
 import { compileFunction } from './function.ts';
@@ -74,7 +75,7 @@ function kernelsOf(program: Program, checked: boolean): Map<string, Signature> {
   };
   for (const [pc, { opcode, src, imm }] of program.code.entries()) {
     if (opcode === OP_CALLX) for (const helper of HELPERS.values()) add(helper);
-    if (opcode !== OP_CALL || src !== CALL_HELPER) continue;
+    if (opcode !== OP_CALL || src !== CALL_HELPER || imm === MISSING_TYPE || imm === MISSING_FUNCTION) continue;
     const helper = HELPERS.get(imm);
     if (helper === undefined) {
       throw new RingwayError(

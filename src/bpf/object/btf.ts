@@ -10,6 +10,8 @@ const TYPE_BYTES = 12;
 const DEPTH_MAX = 32;
 /** Sizes are 32 bits in the file, and so must be those of arrays. */
 const BYTES_MAX = 2 ** 32 - 1;
+/** Compilers before clang 16 do not say that an enum is signed: what looks like -1 to -65536 is taken for that. */
+const SMALL_NEGATIVE = 0xffff0000;
 /** Bytes behind the common 12 of a type, by kind: fixed, and for each of its `vlen` entries. */
 const EXTRA: Partial<Record<BtfKind, readonly [number, number]>> = {
   int: [4, 0],
@@ -139,22 +141,25 @@ export class Btf {
   #decode(id: number, at: number): BtfType {
     const reader = this.#types;
     const [info, word] = [reader.u32(at + 4), reader.u32(at + 8)];
-    const kind = KINDS[(info >>> 24) & 31] as BtfKind;
+    const kind = this.#kindAt(at) as BtfKind;
     const [flag, count] = [info >>> 31 !== 0, info & 0xffff];
-    const common = { id, name: this.text(reader.u32(at)) };
+    const name = this.text(reader.u32(at));
     const more = at + TYPE_BYTES;
-    const entries = <T>(bytes: number, read: (entry: number) => T): T[] =>
-      Array.from({ length: count }, (_, index) => read(more + index * bytes));
+    const entries = <T>(bytes: number, read: (entry: number) => T): T[] => {
+      const found: T[] = [];
+      for (let index = 0; index < count; index++) found.push(read(more + index * bytes));
+      return found;
+    };
     switch (kind) {
       case 'int': {
         const encoding = reader.u32(more);
         const [signed, bool] = [(encoding & 0x1000000) !== 0, (encoding & 0x4000000) !== 0];
-        return { ...common, kind, bytes: word, bits: encoding & 0xff, signed, bool };
+        return { id, name, kind, bytes: word, bits: encoding & 0xff, signed, bool };
       }
       case 'float':
-        return { ...common, kind, bytes: word };
+        return { id, name, kind, bytes: word };
       case 'array':
-        return { ...common, kind, type: reader.u32(more), index: reader.u32(more + 4), count: reader.u32(more + 8) };
+        return { id, name, kind, type: reader.u32(more), index: reader.u32(more + 4), count: reader.u32(more + 8) };
       case 'struct':
       case 'union': {
         const members = entries(12, (entry) => {
@@ -166,56 +171,61 @@ export class Btf {
             bits: flag ? offset >>> 24 : 0,
           };
         });
-        return { ...common, kind, bytes: word, members };
+        return { id, name, kind, bytes: word, members };
       }
       case 'enum': {
-        const values = entries(8, (entry) => ({
-          name: this.text(reader.u32(entry)),
-          value: BigInt(flag ? reader.i32(entry + 4) : reader.u32(entry + 4)),
-        }));
-        return { ...common, kind, bytes: word, signed: flag, values };
+        const raw = entries(8, (entry) => ({ name: this.text(reader.u32(entry)), value: reader.u32(entry + 4) }));
+        const signed = flag || raw.some((each) => each.value >= SMALL_NEGATIVE);
+        const values = raw.map((each) => ({ name: each.name, value: BigInt(signed ? each.value | 0 : each.value) }));
+        return { id, name, kind, bytes: word, signed, values };
       }
       case 'enum64': {
         const values = entries(12, (entry) => {
           const value = (BigInt(reader.u32(entry + 8)) << 32n) | BigInt(reader.u32(entry + 4));
           return { name: this.text(reader.u32(entry)), value: flag ? BigInt.asIntN(64, value) : value };
         });
-        return { ...common, kind, bytes: word, signed: flag, values };
+        return { id, name, kind, bytes: word, signed: flag, values };
       }
       case 'fwd':
-        return { ...common, kind, union: flag };
+        return { id, name, kind, union: flag };
       case 'func':
-        return { ...common, kind, type: word, linkage: count };
+        return { id, name, kind, type: word, linkage: count };
       case 'var':
-        return { ...common, kind, type: word, linkage: reader.u32(more) };
+        return { id, name, kind, type: word, linkage: reader.u32(more) };
       case 'func_proto': {
         const parameters = entries(8, (entry) => ({
           name: this.text(reader.u32(entry)),
           type: reader.u32(entry + 4),
         }));
-        return { ...common, kind, type: word, parameters };
+        return { id, name, kind, type: word, parameters };
       }
       case 'datasec': {
         const variables = entries(12, (entry) => {
           const type = reader.u32(entry);
-          const offset = this.#placeOf(common.name, type) ?? reader.u32(entry + 4);
+          const offset = this.#placeOf(name, type) ?? reader.u32(entry + 4);
           return { type, offset, bytes: reader.u32(entry + 8) };
         });
-        return { ...common, kind, bytes: word || (this.#places?.bytesOf(common.name) ?? 0), variables };
+        return { id, name, kind, bytes: word || (this.#places?.bytesOf(name) ?? 0), variables };
       }
       case 'void':
-        return { ...common, kind };
+        return { id, name, kind };
       default:
-        return { ...common, kind, type: word };
+        return { id, name, kind, type: word };
     }
   }
 
   /** Offset of variable `id` when it is not yet in BTF: static ones have it there. */
   #placeOf(section: string, id: number): number | undefined {
-    if (this.#places === undefined) return undefined;
+    const at = this.#offsets[id];
+    // A section among the variables of a section could have that one among its own.
+    if (this.#places === undefined || at === undefined || this.#kindAt(at) !== 'var') return undefined;
     const type = this.type(id);
     const isStatic = type.kind !== 'var' || type.linkage === 0;
     return isStatic ? undefined : this.#places.offsetOf(section, type.name);
+  }
+
+  #kindAt(at: number): BtfKind | undefined {
+    return KINDS[(this.#types.u32(at + 4) >>> 24) & 31];
   }
 
   /** Type `id` without typedefs, const, volatile, restrict and tags around it. Errors: BAD_OBJECT. */

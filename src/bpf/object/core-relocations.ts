@@ -43,6 +43,8 @@ const KERNEL_TYPES: ReadonlySet<string> = new Set([
 
 /** An index in a path: what counts of elements can be. */
 const STEP_MAX = 2 ** 32 - 1;
+/** Longest path: libbpf's BPF_CORE_SPEC_MAX_LEN. */
+const STEPS_MAX = 64;
 /** Most bytes that a bitfield is read by. */
 const WORD_BYTES = 8;
 
@@ -68,8 +70,10 @@ export function resolveCore(btf: Btf, record: CoreRecord, fail: (problem: string
   const isAbsent = names.some((name) => KERNEL_TYPES.has(name));
   const missing = isAbsent ? btf.describe(id) : undefined;
   const steps = btf.text(record.access).split(':').map(Number);
-  if (steps.some((step) => !Number.isInteger(step) || step < 0 || step > STEP_MAX)) {
-    throw fail(`it has a path ${btf.text(record.access)}. A path is numbers with colons in between.`);
+  if (steps.length > STEPS_MAX || steps.some((step) => !Number.isInteger(step) || step < 0 || step > STEP_MAX)) {
+    throw fail(
+      `it has a path ${btf.text(record.access)}. A path is up to ${STEPS_MAX} numbers with colons in between.`,
+    );
   }
   const yes = { value: 1n };
   const no = { value: 0n };
@@ -165,17 +169,18 @@ function fieldValue(btf: Btf, kind: number, field: Field, fail: (problem: string
 /** A call of what is not there, in the place of an instruction. */
 const MISSING_CALL: Instruction = { opcode: OP_CALL, dst: 0, src: 0, offset: 0, imm: MISSING_TYPE };
 
+/** Puts such a call into the instruction at `pc`, and gives the numbers of those that it has changed. */
+export function removeCore(code: Instruction[], pc: number): number[] {
+  const pcs = code[pc]?.opcode === OP_LDDW && pc + 1 < code.length ? [pc, pc + 1] : [pc];
+  for (const changed of pcs) code[changed] = MISSING_CALL;
+  return pcs;
+}
+
 /** Puts the result of a relocation into the instruction at `pc`. */
-export function patchCore(code: Instruction[], pc: number, result: CoreResult, fail: (problem: string) => Error): void {
+export function patchCore(code: Instruction[], pc: number, value: bigint, fail: (problem: string) => Error): void {
   const instruction = code[pc] as Instruction;
   const { opcode } = instruction;
   const [kind, next] = [opcodeClass(opcode), code[pc + 1]];
-  if ('missing' in result) {
-    code[pc] = MISSING_CALL;
-    if (opcode === OP_LDDW && next !== undefined) code[pc + 1] = MISSING_CALL;
-    return;
-  }
-  const { value } = result;
   const isConstant = (kind === CLASS.ALU || kind === CLASS.ALU64) && (opcode & SOURCE_REGISTER) === 0;
   if (opcode === OP_LDDW && next !== undefined) {
     code[pc] = { ...instruction, imm: Number(BigInt.asIntN(32, value)) };

@@ -163,7 +163,7 @@ function readSections(reader: Reader, file: string): Section[] {
     );
   }
   const nameOffsets: number[] = [];
-  const raw: Omit<Section, 'name'>[] = [];
+  const sections: (Omit<Section, 'name'> & { name: string })[] = [];
   let [sum, empty] = [0, 0];
   for (let index = 0; index < count; index++) {
     const at = start + index * SECTION_HEADER_BYTES;
@@ -181,7 +181,7 @@ function readSections(reader: Reader, file: string): Section[] {
     const bytes = isEmpty ? new Uint8Array(0) : reader.bytes.subarray(offset, offset + size);
     sum += bytes.length;
     const [flags, link, info] = [reader.u32(at + 8), reader.u32(at + 40), reader.u32(at + 44)];
-    raw.push({ index, type, flags, size: type === 0 ? 0 : size, link, info, bytes });
+    sections.push({ index, name: '', type, flags, size: type === 0 ? 0 : size, link, info, bytes });
   }
   // Else a small file of sections that lie on each other would be read many times over.
   if (sum > length) {
@@ -190,7 +190,7 @@ function readSections(reader: Reader, file: string): Section[] {
       `its sections have ${sum} bytes together, the file has ${length}. Sections must not overlap.`,
     );
   }
-  const names = raw[namesIndex];
+  const names = sections[namesIndex];
   if (names === undefined || names.type !== SHT_STRTAB) {
     throw badObject(
       file,
@@ -198,18 +198,19 @@ function readSections(reader: Reader, file: string): Section[] {
     );
   }
   const nameReader = new Reader(names.bytes);
-  return raw.map((section, index) => {
-    const offset = nameOffsets[index] as number;
+  for (const section of sections) {
+    const offset = nameOffsets[section.index] as number;
     const name = nameReader.text(offset);
     if (name === undefined) {
       throw badObject(
         file,
-        `section ${index} has its name at ${hex(offset)} of the string table. It must end with a 0 within its ` +
+        `section ${section.index} has its name at ${hex(offset)} of the string table. It must end with a 0 within its ` +
           `${names.size} bytes.`,
       );
     }
-    return { ...section, name };
-  });
+    section.name = name;
+  }
+  return sections;
 }
 
 function readSymbols(sections: readonly Section[], file: string): ElfSymbol[] {
@@ -227,17 +228,19 @@ function readSymbols(sections: readonly Section[], file: string): ElfSymbol[] {
   }
   const reader = new Reader(table.bytes);
   const names = new Reader(strings.bytes);
-  return Array.from({ length: table.size / SYMBOL_BYTES }, (_, index) => {
-    const at = index * SYMBOL_BYTES;
+  const symbols: ElfSymbol[] = [];
+  for (let at = 0; at < table.size; at += SYMBOL_BYTES) {
     const [nameOffset, info, section] = [reader.u32(at), reader.u8(at + 4), reader.u16(at + 6)];
     const name = (info & 15) === STT_SECTION ? sections[section]?.name : names.text(nameOffset);
     if (name === undefined) {
       throw badObject(
         file,
-        `symbol ${index} has its name at ${hex(nameOffset)} of section ${strings.name}, and is in section ${section}. ` +
+        `symbol ${at / SYMBOL_BYTES} has its name at ${hex(nameOffset)} of section ${strings.name}, and is in section ${section}. ` +
           `The name must end with a 0 within ${strings.size} bytes; there are ${sections.length} sections.`,
       );
     }
-    return { name, type: info & 15, binding: info >> 4, section, value: reader.u64(at + 8), size: reader.u64(at + 16) };
-  });
+    const [value, size] = [reader.u64(at + 8), reader.u64(at + 16)];
+    symbols.push({ name, type: info & 15, binding: info >> 4, section, value, size });
+  }
+  return symbols;
 }

@@ -2,8 +2,9 @@ import { INSTRUCTION_BYTES } from '../instruction.ts';
 import { Btf } from './btf.ts';
 import { NO_EXT, readBtfExt } from './btf-ext.ts';
 import { Elf, type ElfSymbol, type Section, SHF_EXECINSTR, SHT_PROGBITS, STB_LOCAL, STT_FUNC } from './elf.ts';
-import { type PlacedMap, readMaps } from './maps.ts';
-import type { BpfObject, MapPlace, ObjectFunction, ObjectProgram } from './object.ts';
+import { readKconfig } from './kconfig.ts';
+import { readMaps } from './maps.ts';
+import type { BpfObject, ObjectFunction, ObjectProgram } from './object.ts';
 import { badObject, Reader } from './reader.ts';
 import { kindOfSection, placesOf } from './sections.ts';
 
@@ -18,18 +19,21 @@ const TEXT = '.text';
  * Errors: BAD_OBJECT when it is no such file or something in it is out of bounds or contradicts itself.
  */
 export function loadObject(bytes: Uint8Array, { file = 'object file' }: { file?: string } = {}): BpfObject {
-  const elf = new Elf(bytes, file);
+  // A copy: what is checked here is what is linked later, whatever its owner does.
+  const elf = new Elf(new Uint8Array(bytes), file);
   const types = elf.section('.BTF');
   const btf = types === undefined ? undefined : new Btf(types.bytes, file, placesOf(elf));
   const extension = elf.section('.BTF.ext');
   const ext = btf === undefined || extension === undefined ? NO_EXT : readBtfExt(extension.bytes, btf, file);
   const placed = readMaps(elf, btf);
+  const kconfig = btf === undefined ? undefined : readKconfig(btf);
+  const definitions = placed.map(({ definition }) => definition);
   const functions = readFunctions(elf);
   const entries = functions.filter(({ section, global }) => section.name !== TEXT && global);
   return {
     file,
     license: readLicense(elf),
-    maps: placed.map(({ definition }) => definition),
+    maps: kconfig === undefined ? definitions : [...definitions, kconfig.definition],
     programs: entries.map(programOf),
     ...(btf === undefined ? {} : { btf }),
     parts: {
@@ -38,7 +42,8 @@ export function loadObject(bytes: Uint8Array, { file = 'object file' }: { file?:
       functionAt: new Map(functions.map((each) => [`${each.section.index}:${each.start}`, each])),
       functionNamed: byName(functions),
       entries,
-      mapsIn: bySection(placed),
+      mapAt: new Map(placed.map(({ section, start }, index) => [`${section}:${start}`, index])),
+      ...(kconfig === undefined ? {} : { kconfig: { index: definitions.length, offsets: kconfig.offsets } }),
     },
   };
 }
@@ -95,15 +100,4 @@ function byName(functions: readonly ObjectFunction[]): Map<string, ObjectFunctio
     if (!named.has(each.name) || each.global) named.set(each.name, each);
   }
   return named;
-}
-
-function bySection(placed: readonly PlacedMap[]): Map<number, MapPlace[]> {
-  const found = new Map<number, MapPlace[]>();
-  for (const [index, { section, start, end }] of placed.entries()) {
-    const places = found.get(section) ?? [];
-    places.push({ index, start, end });
-    found.set(section, places);
-  }
-  for (const places of found.values()) places.sort((a, b) => a.start - b.start);
-  return found;
 }

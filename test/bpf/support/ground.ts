@@ -15,7 +15,9 @@ export const PACKET_BYTES = 64;
 export const RANGE_BYTES = 64;
 
 /** A ground whose kernels are those of the build, with `kernels` in place of or beside them. */
-export function makeGround(kernels: Record<string, (...values: never[]) => number | bigint> = {}): Ground {
+export function makeGround(
+  kernels: Record<string, ((...values: never[]) => number | bigint) | undefined> = {},
+): Ground {
   const arena = createArena({ bytes: 64 << 10 });
   const own = arena.kernels<Record<string, unknown>>();
   Object.defineProperty(arena, 'kernels', { value: () => ({ ...own, ...kernels }) });

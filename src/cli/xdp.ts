@@ -1,0 +1,223 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { disassemble } from '../bpf/disassemble.ts';
+import { linkProgram, loadObject } from '../bpf/object/load.ts';
+import { parseValue } from '../config/index.ts';
+import type { XdpAttachment, XdpReport } from '../control/target.ts';
+import { RingwayError } from '../util/errors.ts';
+import { type CaptureRun, diffCapture, runCapture } from '../xdp/capture.ts';
+import { loadXdp, type XdpOptions, type XdpProgram } from '../xdp/run.ts';
+import { plainItem, writeEntry } from '../xdp/text.ts';
+import { formatCount } from './format.ts';
+import { type RemoteFlags, withClient, withName } from './remote.ts';
+import { renderTable } from './table.ts';
+import { processTerminal, styleOf } from './terminal.ts';
+
+interface ProgramFlags {
+  readonly prog?: string;
+  readonly trusted?: true;
+  readonly engine?: string;
+}
+
+interface RunFlags extends ProgramFlags {
+  readonly in: string;
+  readonly out?: string;
+  readonly map: readonly string[];
+  readonly json?: true;
+}
+
+const print = (lines: readonly string[]): void => processTerminal().write(`${lines.join('\n')}\n`);
+
+function optionsOf({ prog, trusted, engine = 'jit' }: ProgramFlags): XdpOptions {
+  if (engine !== 'jit' && engine !== 'interpreter') {
+    throw new RingwayError('BAD_ARGUMENT', `--engine: ${JSON.stringify(engine)} is none; use jit or interpreter`);
+  }
+  return { engine, trusted: trusted === true, ...(prog === undefined ? {} : { prog }) };
+}
+
+/** Writes what `--map NAME=KEY:VALUE` says. */
+function fillMaps(program: XdpProgram, settings: readonly string[]): void {
+  for (const setting of settings) {
+    const [, name = '', rest = ''] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
+    const map = program.maps[name];
+    if (map === undefined) {
+      const names = Object.keys(program.maps).join(', ') || 'none';
+      throw new RingwayError('BAD_ARGUMENT', `--map ${setting}: no map ${JSON.stringify(name)}; there are: ${names}`);
+    }
+    const entries = parseValue(rest, '--map');
+    if (typeof entries !== 'object' || entries === null || Array.isArray(entries)) {
+      throw new RingwayError('BAD_ARGUMENT', `--map ${setting}: is no mapping; use one such as ${name}={1: 2}`);
+    }
+    for (const [key, value] of Object.entries(entries)) writeEntry(map, key, value, () => undefined);
+  }
+}
+
+/** The entries of a program's maps; those without any are left out, and zeroes of arrays too. */
+function mapsOf(program: XdpProgram): Record<string, { key: unknown; value: unknown }[]> {
+  const isZero = (value: unknown): boolean =>
+    /^[^1-9a-f]*$/.test(JSON.stringify(plainItem(value)).replaceAll(/"\w+":/g, ''));
+  return Object.fromEntries(
+    Object.entries(program.maps).flatMap(([name, map]) => {
+      if (map.kindName === 'RINGBUF' || map.kindName === 'PERF_EVENT_ARRAY') return [];
+      const entries = [...map].filter(([, value]) => !map.kindName.endsWith('ARRAY') || !isZero(value));
+      return entries.length === 0
+        ? []
+        : [[name, entries.map(([key, value]) => ({ key: plainItem(key), value: plainItem(value) }))]];
+    }),
+  );
+}
+
+const ENTRIES_SHOWN = 32;
+
+/** What `xdp run` prints. */
+export function renderRun(run: CaptureRun, maps: ReturnType<typeof mapsOf>): string[] {
+  const lines = [
+    `${formatCount(run.packets)} packets${run.skipped > 0 ? `, ${formatCount(run.skipped)} frames left out` : ''}`,
+    ...Object.entries(run.actions)
+      .filter(([, count]) => count > 0)
+      .map(([action, count]) => `  ${action.padEnd(9)}${formatCount(count)}`),
+    ...[...run.faults].map(([fault, count]) => `  ${formatCount(count)} aborted: ${fault}`),
+    ...[...run.events].map(([map, count]) => `  ${formatCount(count)} records in ${map}`),
+    ...run.log.map((line) => `  said: ${line}`),
+  ];
+  for (const [name, entries] of Object.entries(maps)) {
+    lines.push(`map ${name}`);
+    for (const { key, value } of entries.slice(0, ENTRIES_SHOWN)) {
+      lines.push(`  ${JSON.stringify(key)}: ${JSON.stringify(value)}`);
+    }
+    if (entries.length > ENTRIES_SHOWN) lines.push(`  and ${entries.length - ENTRIES_SHOWN} more`);
+  }
+  return lines;
+}
+
+function withProgram(command: Command): Command {
+  return command
+    .option('--prog <name>', 'which of its programs; the only one')
+    .option('--trusted', 'run it without checks')
+    .option('--engine <name>', 'jit or interpreter', 'jit');
+}
+
+function addRunXdp(xdp: Command): void {
+  withProgram(xdp.command('run'))
+    .description('run a program on each frame of a capture; print what it did, and its maps')
+    .argument('<object>', 'eBPF object file')
+    .requiredOption('--in <capture>', 'pcap or pcapng file to read')
+    .option('--out <capture>', 'file for what passes, is sent back or redirected')
+    .option(
+      '--map <name=entries>',
+      "fill a map: 'NAME={KEY: VALUE}'; repeatable",
+      (one, all: string[]) => [...all, one],
+      [],
+    )
+    .option('--json', 'as JSON')
+    .action(async (object: string, flags: RunFlags) => {
+      const program = await loadXdp(object, optionsOf(flags));
+      fillMaps(program, flags.map);
+      const run = runCapture(program, flags.in, flags.out === undefined ? {} : { output: flags.out });
+      const maps = mapsOf(program);
+      const { faults, events, ...rest } = run;
+      const json = { ...rest, faults: Object.fromEntries(faults), events: Object.fromEntries(events), maps };
+      print(flags.json === true ? [JSON.stringify(json)] : renderRun(run, maps));
+    });
+}
+
+function addDiff(xdp: Command): void {
+  withProgram(xdp.command('diff'))
+    .description('print the frames of a capture with which two objects do different things')
+    .argument('<a>', 'eBPF object file')
+    .argument('<b>', 'another one')
+    .requiredOption('--in <capture>', 'pcap or pcapng file to read')
+    .action(async (a: string, b: string, flags: ProgramFlags & { in: string }) => {
+      const options = optionsOf(flags);
+      const programs = [await loadXdp(a, options), await loadXdp(b, options)] as const;
+      let count = 0;
+      for (const { frame, a: one, b: other } of diffCapture(...programs, flags.in)) {
+        count++;
+        const what = one.action === other.action ? `${one.action}, other bytes` : `${one.action}, ${other.action}`;
+        print([`frame ${frame}: ${what}`]);
+      }
+      print([count === 0 ? 'no difference' : `${formatCount(count)} frames differ`]);
+      if (count > 0) process.exitCode = 1;
+    });
+}
+
+function addDisasm(xdp: Command): void {
+  xdp
+    .command('disasm')
+    .description('print the instructions of a program, with its source lines')
+    .argument('<object>', 'eBPF object file')
+    .option('--prog <name>', 'which of its programs; all')
+    .action((file: string, { prog }: { prog?: string }) => {
+      const object = loadObject(readFileSync(file), { file });
+      const names = prog === undefined ? object.programs.filter(({ type }) => type !== undefined) : [{ name: prog }];
+      for (const { name } of names) print(disassemble(linkProgram(object, name)));
+    });
+}
+
+/** The lines of `xdp list`. */
+export function renderAttachments(list: readonly XdpAttachment[], columns: number, hasColor: boolean): string[] {
+  if (list.length === 0) return ['no port runs an XDP program'];
+  const titles = ['PORT', 'OBJECT', 'PROGRAM', 'CHECKED'].map((title) => ({ title, align: 'left', rank: 0 }) as const);
+  const rows = list.map(({ port, object, program, checked }) => [port, object, program, checked ? 'yes' : 'no']);
+  return renderTable(titles, rows, columns, styleOf(hasColor));
+}
+
+function addRemote(xdp: Command): void {
+  withName(xdp.command('attach'))
+    .description('make a port of a running dataplane run a program, instead of the one before')
+    .argument('<port>', 'name of the port')
+    .argument('<object>', 'eBPF object file')
+    .option('--prog <name>', 'which of its programs; the only one')
+    .option('--trusted', 'run it without checks')
+    .action((port: string, object: string, { prog, trusted, ...flags }: RemoteFlags & ProgramFlags) =>
+      withClient(flags, (client) => {
+        // The dataplane may run in another directory.
+        const program = {
+          object: resolve(object),
+          trusted: trusted === true,
+          ...(prog === undefined ? {} : { program: prog }),
+        };
+        return client.request('xdp.attach', { port, program });
+      }),
+    );
+  withName(xdp.command('detach'))
+    .description("take a port's program away")
+    .argument('<port>', 'name of the port')
+    .action((port: string, flags: RemoteFlags) =>
+      withClient(flags, (client) => client.request('xdp.detach', { port })),
+    );
+  withName(xdp.command('list'))
+    .description('list the ports that run programs')
+    .action((flags: RemoteFlags) =>
+      withClient(flags, async (client) => {
+        const terminal = processTerminal();
+        const columns = terminal.isTty ? terminal.size().columns : 400;
+        print(renderAttachments(await client.request<XdpAttachment[]>('xdp.list'), columns, terminal.hasColor));
+      }),
+    );
+  withName(xdp.command('watch'))
+    .description('print what programs say, and which packets they abort; end with Ctrl-C')
+    .action((flags: RemoteFlags) =>
+      withClient(flags, async (client) => {
+        const interrupted = new Promise<undefined>((resolve) => {
+          process.once('SIGINT', () => resolve(undefined));
+          process.once('SIGTERM', () => resolve(undefined));
+        });
+        const ended = client.stream('xdp.watch', {}, (event) => {
+          const { kind, text, data } = event as XdpReport;
+          print([`${kind} ${text}${data === undefined ? '' : ` ${data}`}`]);
+        });
+        await Promise.race([ended, interrupted]);
+      }),
+    );
+}
+
+/** Adds `ringway xdp run`, `diff`, `disasm`, `attach`, `detach`, `list` and `watch`. */
+export function addXdp(program: Command): void {
+  const xdp = program.command('xdp').description('run, compare and read XDP programs; give them to running ports');
+  addRunXdp(xdp);
+  addDiff(xdp);
+  addDisasm(xdp);
+  addRemote(xdp);
+}

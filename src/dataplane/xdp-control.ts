@@ -1,0 +1,151 @@
+import type { Config, XdpConfig } from '../config/types.ts';
+import type { MapSummary, XdpAttachment } from '../control/target.ts';
+import { portCounters, readCounter } from '../telemetry/counters.ts';
+import {
+  COUNTER_DROPS,
+  COUNTER_XDP_PASS,
+  COUNTER_XDP_REDIRECT,
+  COUNTER_XDP_TX,
+  DROP_XDP,
+  DROP_XDP_ABORTED,
+} from '../telemetry/layout.ts';
+import type { XdpSnapshot } from '../telemetry/snapshot.ts';
+import { RingwayError } from '../util/errors.ts';
+import type { LoadedProgram } from '../xdp/object.ts';
+import { plainItem, readItem } from '../xdp/text.ts';
+import type { Machine } from './machine.ts';
+import type { PortTable } from './port-table.ts';
+import type { PipelineMessage } from './wire.ts';
+import { type Attachment, XdpTable } from './xdp-table.ts';
+
+/** A program that a port runs. */
+interface Running {
+  readonly object: string;
+  readonly program: string;
+  readonly number: number;
+  readonly trusted: boolean;
+}
+
+/** What the control thread does about XDP: gives ports programs, shows and writes maps. */
+export class XdpControl {
+  readonly table: XdpTable;
+  readonly #machine: Machine;
+  readonly #ports: PortTable;
+  readonly #tellAll: (message: PipelineMessage) => Promise<unknown>;
+  readonly #running = new Map<number, Running>();
+
+  constructor(
+    machine: Machine,
+    config: Config,
+    ports: PortTable,
+    tellAll: (message: PipelineMessage) => Promise<unknown>,
+  ) {
+    this.#machine = machine;
+    this.#ports = ports;
+    this.#tellAll = tellAll;
+    this.table = new XdpTable(machine, config, (name) => ports.ifindexOf(name));
+  }
+
+  /**
+   * Makes a port run a program from the next burst on; packets see the old one or the new one, each a whole one.
+   * @throws RingwayError what is wrong with it; the port runs on as before.
+   */
+  async attach(port: string, config: XdpConfig): Promise<XdpAttachment> {
+    const { index } = this.#ports.get(port).wire;
+    const attachment = this.table.prepare(index, config, `ports.${port}.xdp`);
+    await this.#start(index, attachment, config.trusted);
+    return { port, ...this.#shown(index) };
+  }
+
+  async #start(index: number, { program, object, fresh }: Attachment, trusted: boolean): Promise<void> {
+    for (const { wire } of fresh) await this.#tellAll({ kind: 'load', program: wire });
+    const { number, name } = program.wire;
+    await this.#tellAll({ kind: 'attach', index, program: number });
+    this.#running.set(index, { object, program: name, number, trusted });
+    await this.#leave(index, object);
+  }
+
+  /** @throws RingwayError `NOT_FOUND` when the port runs none. */
+  async detach(port: string): Promise<void> {
+    const { index } = this.#ports.get(port).wire;
+    if (!this.#running.has(index)) throw new RingwayError('NOT_FOUND', `port ${port}: runs no XDP program`);
+    await this.#tellAll({ kind: 'attach', index, program: 0 });
+    await this.forget(index);
+  }
+
+  /** Forgets what a port ran that is gone, or runs nothing any more. */
+  async forget(index: number): Promise<void> {
+    this.#running.delete(index);
+    await this.#leave(index);
+  }
+
+  async #leave(index: number, except?: string): Promise<void> {
+    const { numbers, release } = this.table.leave(index, except);
+    for (const program of numbers) await this.#tellAll({ kind: 'unload', program });
+    release();
+  }
+
+  #shown(index: number): Omit<XdpAttachment, 'port'> {
+    const { object = '', program = '', trusted = false } = this.#running.get(index) ?? {};
+    return { object, program, checked: !trusted };
+  }
+
+  list(): XdpAttachment[] {
+    return this.#ports
+      .all()
+      .filter(({ wire }) => this.#running.has(wire.index))
+      .map(({ wire }) => ({ port: wire.name, ...this.#shown(wire.index) }));
+  }
+
+  /** What a port's program has said so far; undefined when it runs none. */
+  snapshotOf(index: number): XdpSnapshot | undefined {
+    const running = this.#running.get(index);
+    if (running === undefined) return undefined;
+    const { arena, counters } = this.#machine;
+    const sum = (offset: number): number =>
+      counters.reduce((total, block) => total + readCounter(arena, portCounters(block, index) + offset), 0);
+    return {
+      object: running.object,
+      program: running.program,
+      pass: sum(COUNTER_XDP_PASS),
+      drop: sum(COUNTER_DROPS + DROP_XDP * 8),
+      tx: sum(COUNTER_XDP_TX),
+      redirect: sum(COUNTER_XDP_REDIRECT),
+      aborted: sum(COUNTER_DROPS + DROP_XDP_ABORTED * 8),
+    };
+  }
+
+  /** The program that a port runs. */
+  programAt(index: number): LoadedProgram | undefined {
+    return this.table.programOf(this.#running.get(index)?.number ?? 0);
+  }
+
+  listMaps(): MapSummary[] {
+    return [...this.table.maps()].map(([name, map]) => ({
+      name,
+      kind: map.kindName,
+      keyBytes: map.definition.keyBytes,
+      valueBytes: map.definition.valueBytes,
+      maxEntries: map.definition.maxEntries,
+    }));
+  }
+
+  /** The entries of a map, as JSON has them: 64-bit numbers too large for it as text, bytes as hexadecimal text. */
+  dumpMap(name: string): { readonly key: unknown; readonly value: unknown }[] {
+    return Array.from(this.table.map(name), ([key, value]) => ({ key: plainItem(key), value: plainItem(value) }));
+  }
+
+  /** Writes an entry, as people write it. */
+  updateMap(name: string, key: unknown, value: unknown): void {
+    this.table.update(name, key, value);
+  }
+
+  /** @throws RingwayError `NOT_FOUND` when there is no such entry. */
+  deleteMapEntry(name: string, key: unknown): void {
+    const map = this.table.map(name);
+    const found = map.delete(
+      readItem(key, map.definition.keyBytes, `map ${name}: key`, (port) => this.#ports.ifindexOf(port)),
+    );
+    if (!found) throw new RingwayError('NOT_FOUND', `map ${name}: no entry ${JSON.stringify(key)}`);
+  }
+}

@@ -1,0 +1,217 @@
+import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import type { BpfMap } from '../bpf/maps/map.ts';
+import { loadObject } from '../bpf/object/load.ts';
+import type { BpfObject } from '../bpf/object/object.ts';
+import type { Config, XdpConfig } from '../config/types.ts';
+import { RingwayError } from '../util/errors.ts';
+import { suggest } from '../util/nearest.ts';
+import { LoadedObject, type LoadedProgram, objectBytes } from '../xdp/object.ts';
+import { type PortResolver, writeEntry } from '../xdp/text.ts';
+import { PROGRAMS_MAX } from '../xdp/thread.ts';
+import type { Machine } from './machine.ts';
+
+/** An object that some ports run a program of. */
+interface Entry {
+  /** Of its file, without folders and ending; a number behind it when there is another one. */
+  readonly name: string;
+  readonly path: string;
+  readonly trusted: boolean;
+  readonly bytes: Uint8Array;
+  readonly object: LoadedObject;
+  /** Ports that run a program of it. */
+  readonly ports: Set<number>;
+  /** Numbers of its programs. */
+  readonly numbers: readonly number[];
+}
+
+/** A program that a port is to run, and the programs that every lcore must have before. */
+export interface Attachment {
+  readonly program: LoadedProgram;
+  readonly object: string;
+  /** Programs that lcores do not have yet. */
+  readonly fresh: readonly LoadedProgram[];
+}
+
+function readObject(config: XdpConfig, field: string): { bytes: Uint8Array; object: BpfObject } {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(config.object);
+  } catch (cause) {
+    throw new RingwayError('BAD_CONFIG', `${field}: ${config.object} cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+  return { bytes, object: loadObject(bytes, { file: config.object }) };
+}
+
+/** Bytes of the arena that the XDP programs of a configuration's ports take: each file once. */
+export function xdpBytes(config: Config): number {
+  const files = new Map<string, number>();
+  for (const { name, xdp } of config.ports) {
+    if (xdp === undefined || files.has(xdp.object)) continue;
+    files.set(xdp.object, objectBytes(readObject(xdp, `ports.${name}.xdp`).object, config.lcores.length));
+  }
+  return [...files.values()].reduce((sum, bytes) => sum + bytes, 0);
+}
+
+/** The object files whose programs a dataplane's ports run: loads each once, and names its maps. */
+export class XdpTable {
+  readonly #machine: Machine;
+  readonly #config: Config;
+  readonly #portOf: PortResolver;
+  readonly #pinned = new Map<string, BpfMap>();
+  readonly #numbers = new Set<number>();
+  #entries: Entry[] = [];
+  #serial = 0;
+
+  /** @param portOf gives the interface index of a port by its name. */
+  constructor(machine: Machine, config: Config, portOf: PortResolver) {
+    this.#machine = machine;
+    this.#config = config;
+    this.#portOf = portOf;
+  }
+
+  #nextNumber(): number {
+    for (let number = 1; number < PROGRAMS_MAX; number++) {
+      if (this.#numbers.has(number)) continue;
+      this.#numbers.add(number);
+      return number;
+    }
+    throw new RingwayError('ARENA_FULL', `xdp: ${PROGRAMS_MAX - 1} programs are loaded, no more fit; detach some`);
+  }
+
+  #freeName(path: string): string {
+    const base = basename(path).replace(/\.[^.]*$/, '');
+    const taken = new Set(this.#entries.map(({ name }) => name));
+    for (let number = 1; ; number++) {
+      const name = number === 1 ? base : `${base}-${number}`;
+      if (!taken.has(name)) return name;
+    }
+  }
+
+  #load(config: XdpConfig, field: string): { entry: Entry; isFresh: boolean } {
+    const { bytes, object } = readObject(config, field);
+    const same = this.#entries.find(
+      (entry) =>
+        entry.path === config.object && entry.trusted === config.trusted && Buffer.compare(entry.bytes, bytes) === 0,
+    );
+    if (same !== undefined) return { entry: same, isFresh: false };
+    const numbers: number[] = [];
+    const loaded = new LoadedObject(this.#machine.arena, object, {
+      prefix: `xdp ${++this.#serial}`,
+      cpus: this.#config.lcores.length,
+      seed: this.#config.seed,
+      trusted: config.trusted,
+      pinned: this.#pinned,
+      nextNumber: () => {
+        const number = this.#nextNumber();
+        numbers.push(number);
+        return number;
+      },
+    });
+    const name = this.#freeName(config.object);
+    const { object: path, trusted } = config;
+    return { entry: { name, path, trusted, bytes, object: loaded, ports: new Set(), numbers }, isFresh: true };
+  }
+
+  /**
+   * Loads what port `port` is to run; it does not run yet, and what it ran before is still there.
+   * @param field where the configuration says so, for messages.
+   * @throws RingwayError what is wrong with the file, the program or the contents of its maps.
+   */
+  prepare(port: number, config: XdpConfig, field: string): Attachment {
+    const { entry, isFresh } = this.#load(config, field);
+    const { object } = entry;
+    try {
+      const program = object.program(config.program);
+      if (program.program.type !== 'xdp') {
+        throw new RingwayError(
+          'BAD_ARGUMENT',
+          `${field}: ${program.program.name} is in section ${program.program.section}; a port runs one of section xdp`,
+        );
+      }
+      this.#fill(object, config, field);
+      if (isFresh) this.#entries.push(entry);
+      entry.ports.add(port);
+      return { program, object: entry.name, fresh: isFresh ? [...object.programs.values()] : [] };
+    } catch (error) {
+      if (isFresh) this.#release(entry);
+      throw error;
+    }
+  }
+
+  #fill(object: LoadedObject, { maps }: XdpConfig, field: string): void {
+    for (const [name, contents] of Object.entries(maps)) {
+      const map = object.maps.get(name);
+      if (map === undefined) {
+        throw new RingwayError(
+          'BAD_CONFIG',
+          `${field}.maps.${name}: is no map of ${object.file}; ${suggest(name, [...object.maps.keys()])}`,
+        );
+      }
+      for (const [key, value] of Object.entries(contents)) writeEntry(map, key, value, this.#portOf);
+    }
+  }
+
+  #release({ object, numbers }: Entry): void {
+    object.release();
+    for (const number of numbers) this.#numbers.delete(number);
+  }
+
+  /** Forgets what port `port` ran; `except` is what it runs now. Returns the numbers of programs that no port needs. */
+  leave(port: number, except?: string): { numbers: number[]; release: () => void } {
+    const gone: Entry[] = [];
+    for (const entry of this.#entries) {
+      if (entry.name !== except && entry.ports.delete(port) && entry.ports.size === 0) gone.push(entry);
+    }
+    this.#entries = this.#entries.filter((entry) => !gone.includes(entry));
+    return {
+      numbers: gone.flatMap(({ numbers }) => numbers),
+      release: () => {
+        for (const entry of gone) this.#release(entry);
+      },
+    };
+  }
+
+  /** The maps by name, `OBJECT/MAP`; those that are pinned by `MAP` alone. */
+  maps(): Map<string, BpfMap> {
+    const maps = new Map(this.#pinned);
+    for (const { name, object } of this.#entries) {
+      for (const [key, map] of object.maps) if (!map.definition.pinned) maps.set(`${name}/${key}`, map);
+    }
+    return maps;
+  }
+
+  /**
+   * The map of this name; the object's may be left out when no other has such a map.
+   * @throws RingwayError `NOT_FOUND` with the names that there are.
+   */
+  map(name: string): BpfMap {
+    const maps = this.maps();
+    const exact = maps.get(name);
+    if (exact !== undefined) return exact;
+    const ending = [...maps].filter(([full]) => full.endsWith(`/${name}`));
+    if (ending.length === 1) return (ending[0] as [string, BpfMap])[1];
+    const names = [...maps.keys()];
+    const hint = ending.length > 1 ? `say which: ${ending.map(([full]) => full).join(', ')}` : suggest(name, names);
+    throw new RingwayError(
+      'NOT_FOUND',
+      `no map ${JSON.stringify(name)}; ${names.length === 0 ? 'there are none' : hint}`,
+    );
+  }
+
+  /** Writes an entry as people write it. */
+  update(name: string, key: unknown, value: unknown): void {
+    writeEntry(this.map(name), key, value, this.#portOf);
+    for (const { object } of this.#entries) object.updateRanges();
+  }
+
+  /** The program of a number, for reports. */
+  programOf(number: number): LoadedProgram | undefined {
+    for (const { object } of this.#entries) {
+      for (const loaded of object.programs.values()) if (loaded.wire.number === number) return loaded;
+    }
+    return undefined;
+  }
+}

@@ -1,0 +1,340 @@
+import { createRequire } from 'node:module';
+import { RingwayError } from '../util/errors.ts';
+
+/** Number of bpf(2), by `process.arch` (Linux arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h). */
+const SYSCALL: Readonly<Record<string, number>> = { x64: 321, arm64: 280, riscv64: 280, loong64: 280 };
+
+/** BPF_… commands (Linux include/uapi/linux/bpf.h, as all numbers and offsets below). */
+const MAP_CREATE = 0;
+const MAP_LOOKUP = 1;
+const MAP_UPDATE = 2;
+const MAP_DELETE = 3;
+const MAP_NEXT_KEY = 4;
+const PROG_LOAD = 5;
+const PROG_TEST_RUN = 10;
+const MAP_FREEZE = 22;
+
+const PROG_TYPE_XDP = 6;
+/** A program for packets of several buffers. */
+export const BPF_F_XDP_HAS_FRAGS = 1 << 5;
+const NAME_MAX = 15;
+
+const ATTRIBUTE_BYTES = 160;
+const LOG_BYTES = 1 << 20;
+const DATA_BYTES = 128 << 10;
+const CONTEXT_BYTES = 64;
+
+/** How a program is loaded. */
+export interface KernelProgramOptions {
+  /** BPF_PROG_TYPE_…: XDP by default. */
+  readonly type?: number;
+  /** Up to 15 letters, digits and `_.` by which bpftool shows it. */
+  readonly name?: string;
+  /** BPF_F_…. */
+  readonly flags?: number;
+  readonly expectedAttachType?: number;
+}
+
+/** What BPF_PROG_TEST_RUN gives to a program. */
+export interface TestRunInput {
+  /** The packet: 14 bytes or more. */
+  readonly dataIn: Uint8Array;
+  /** A struct xdp_md of 24 bytes, when the program is to find other things there than the defaults. */
+  readonly ctxIn?: Uint8Array;
+  /** How often it runs; 1 by default. */
+  readonly repeat?: number;
+}
+
+/** What came out. */
+export interface TestRunOutput {
+  readonly retval: number;
+  /** The packet as it left. With `ctxIn`, its metadata too. A copy. */
+  readonly dataOut: Uint8Array;
+  /** struct xdp_md as it left, when one was given. A copy. */
+  readonly ctxOut?: Uint8Array;
+  /** One run takes so long, on average. */
+  readonly durationNs: number;
+}
+
+/** How a map is made. */
+export interface KernelMapOptions {
+  /** BPF_MAP_TYPE_…. */
+  readonly kind: number;
+  readonly keyBytes: number;
+  readonly valueBytes: number;
+  readonly maxEntries: number;
+  /** BPF_F_…. */
+  readonly flags?: number;
+  /** Descriptor of a map such as those that a map of maps holds. */
+  readonly inner?: number;
+  readonly name?: string;
+}
+
+/**
+ * bpf(2): programs and maps in the kernel, by descriptors that `close` gives back. Needs root. Each call throws RingwayError
+ * `SYSTEM` with the command and the errno's name when the kernel refuses.
+ */
+export interface KernelBpf {
+  /**
+   * Loads a program. Returns its descriptor.
+   * @param code instructions as bytes, maps by descriptor in LDDW.
+   * @throws RingwayError `SYSTEM` with what the kernel's verifier said.
+   */
+  progLoad(code: Uint8Array, options?: KernelProgramOptions): number;
+  progTestRun(program: number, input: TestRunInput): TestRunOutput;
+  /** Makes a map. Returns its descriptor. */
+  mapCreate(options: KernelMapOptions): number;
+  /** @param flags BPF_ANY (0), BPF_NOEXIST (1) or BPF_EXIST (2). */
+  mapUpdate(map: number, key: Uint8Array, value: Uint8Array, flags?: number): void;
+  /** The value under `key`, of `valueBytes`, a copy; undefined when there is none. */
+  mapLookup(map: number, key: Uint8Array, valueBytes: number): Uint8Array | undefined;
+  /** Returns false when there was no such entry. */
+  mapDelete(map: number, key: Uint8Array): boolean;
+  /** The key behind `key`, or the first one; undefined behind the last. A copy. */
+  mapNextKey(map: number, key: Uint8Array | undefined, keyBytes: number): Uint8Array | undefined;
+  /** No system call changes the map any more. */
+  mapFreeze(map: number): void;
+  close(descriptor: number): void;
+}
+
+/** What of koffi is used. */
+interface Koffi {
+  load(path: null): { func(declaration: string): (...values: unknown[]) => unknown };
+  address(view: Uint8Array): bigint | number;
+  errno(): number;
+  readonly os: { readonly errno: Readonly<Record<string, number>> };
+}
+
+/** Memory that the kernel reads and writes: never freed, since an address does not keep its buffer. */
+class Scratch {
+  readonly bytes = new Uint8Array(ATTRIBUTE_BYTES + LOG_BYTES + 2 * DATA_BYTES + 2 * CONTEXT_BYTES);
+  readonly view = new DataView(this.bytes.buffer);
+  readonly base: bigint;
+  readonly log = ATTRIBUTE_BYTES;
+  readonly input = this.log + LOG_BYTES;
+  readonly output = this.input + DATA_BYTES;
+  readonly contextIn = this.output + DATA_BYTES;
+  readonly contextOut = this.contextIn + CONTEXT_BYTES;
+
+  constructor(koffi: Koffi) {
+    this.base = BigInt(koffi.address(this.bytes));
+  }
+
+  /** Starts an attribute of zeroes. */
+  begin(): this {
+    this.bytes.fill(0, 0, ATTRIBUTE_BYTES);
+    return this;
+  }
+
+  u32(offset: number, value: number): this {
+    this.view.setUint32(offset, value, true);
+    return this;
+  }
+
+  u64(offset: number, value: bigint): this {
+    this.view.setBigUint64(offset, value, true);
+    return this;
+  }
+
+  /** A pointer to place `at` of the scratch. */
+  pointer(offset: number, at: number): this {
+    return this.u64(offset, this.base + BigInt(at));
+  }
+
+  /** Puts `data` at place `at`, and a pointer to it in the attribute. */
+  data(offset: number, at: number, data: Uint8Array, limit = DATA_BYTES): this {
+    if (data.length > limit) {
+      throw new RingwayError('BAD_ARGUMENT', `bpf: ${data.length} bytes, at most ${limit} fit a call`);
+    }
+    this.bytes.set(data, at);
+    return this.pointer(offset, at);
+  }
+
+  name(offset: number, name: string | undefined): this {
+    const text = (name ?? '').replaceAll(/[^\w.]/g, '_').slice(0, NAME_MAX);
+    for (let index = 0; index < text.length; index++) this.bytes[offset + index] = text.charCodeAt(index);
+    return this;
+  }
+
+  /** The text of the verifier's log. */
+  logText(): string {
+    const end = this.bytes.indexOf(0, this.log);
+    return new TextDecoder().decode(this.bytes.subarray(this.log, Math.min(end, this.log + LOG_BYTES))).trim();
+  }
+}
+
+function bind(koffi: Koffi, number: number): KernelBpf {
+  const libc = koffi.load(null);
+  const syscall = libc.func('int64_t syscall(int64_t number, int command, uintptr_t attribute, unsigned int bytes)');
+  const closeFd = libc.func('int close(int fd)');
+  const names = new Map<number, string>();
+  for (const [name, value] of Object.entries(koffi.os.errno)) if (!names.has(value)) names.set(value, name);
+  const scratch = new Scratch(koffi);
+
+  /** Calls bpf(2) with the scratch's attribute. Returns the result, or the errno's name. */
+  const attempt = (command: number): number | string => {
+    const result = Number(syscall(number, command, Number(scratch.base), ATTRIBUTE_BYTES));
+    if (result >= 0) return result;
+    const errno = koffi.errno();
+    return names.get(errno) ?? `errno ${errno}`;
+  };
+  const check = (command: number, what: string, more = ''): number => {
+    const result = attempt(command);
+    if (typeof result === 'number') return result;
+    throw new RingwayError('SYSTEM', `bpf(${what}): ${result}${more}`);
+  };
+
+  return {
+    progLoad(code, { type = PROG_TYPE_XDP, name, flags = 0, expectedAttachType = 0 } = {}) {
+      const license = new TextEncoder().encode('GPL\0');
+      const attribute = (): Scratch =>
+        scratch
+          .begin()
+          .u32(0, type)
+          .u32(4, code.length / 8)
+          .data(8, scratch.input, code)
+          .data(16, scratch.output, license)
+          .u32(44, flags)
+          .name(48, name)
+          .u32(68, expectedAttachType);
+      attribute();
+      const result = attempt(PROG_LOAD);
+      if (typeof result === 'number') return result;
+      // Only then with a log, which takes the kernel longer than the rest.
+      scratch.bytes[scratch.log] = 0;
+      attribute().u32(24, 1).u32(28, LOG_BYTES).pointer(32, scratch.log);
+      const again = attempt(PROG_LOAD);
+      if (typeof again === 'number') return again;
+      throw new RingwayError(
+        'SYSTEM',
+        `bpf(PROG_LOAD${name === undefined ? '' : ` ${name}`}): ${result}\n${scratch.logText()}`,
+      );
+    },
+
+    progTestRun(program, { dataIn, ctxIn, repeat = 1 }) {
+      scratch
+        .begin()
+        .u32(0, program)
+        .u32(8, dataIn.length)
+        .u32(12, DATA_BYTES)
+        .data(16, scratch.input, dataIn)
+        .pointer(24, scratch.output)
+        .u32(32, repeat);
+      if (ctxIn !== undefined) {
+        scratch
+          .u32(40, ctxIn.length)
+          .u32(44, CONTEXT_BYTES)
+          .data(48, scratch.contextIn, ctxIn, CONTEXT_BYTES)
+          .pointer(56, scratch.contextOut);
+      }
+      check(PROG_TEST_RUN, `PROG_TEST_RUN of descriptor ${program} on ${dataIn.length} bytes`);
+      const { view, bytes, output, contextOut } = scratch;
+      const copy = (from: number, length: number): Uint8Array => bytes.slice(from, from + length);
+      return {
+        retval: view.getUint32(4, true),
+        dataOut: copy(output, view.getUint32(12, true)),
+        durationNs: view.getUint32(36, true),
+        ...(ctxIn === undefined ? {} : { ctxOut: copy(contextOut, view.getUint32(44, true)) }),
+      };
+    },
+
+    mapCreate({ kind, keyBytes, valueBytes, maxEntries, flags = 0, inner = 0, name }) {
+      scratch
+        .begin()
+        .u32(0, kind)
+        .u32(4, keyBytes)
+        .u32(8, valueBytes)
+        .u32(12, maxEntries)
+        .u32(16, flags)
+        .u32(20, inner)
+        .name(28, name);
+      return check(
+        MAP_CREATE,
+        `MAP_CREATE of kind ${kind}, keys ${keyBytes}, values ${valueBytes}, ${maxEntries} entries`,
+      );
+    },
+
+    mapUpdate(map, key, value, flags = 0) {
+      scratch.begin().u32(0, map).data(8, scratch.input, key).data(16, scratch.output, value).u64(24, BigInt(flags));
+      check(MAP_UPDATE, `MAP_UPDATE_ELEM of descriptor ${map}`);
+    },
+
+    mapLookup(map, key, valueBytes) {
+      if (valueBytes > DATA_BYTES)
+        throw new RingwayError('BAD_ARGUMENT', `bpf: a value of ${valueBytes} bytes, at most ${DATA_BYTES}`);
+      scratch.begin().u32(0, map).data(8, scratch.input, key).pointer(16, scratch.output);
+      const result = attempt(MAP_LOOKUP);
+      if (result === 'ENOENT') return undefined;
+      if (typeof result === 'string')
+        throw new RingwayError('SYSTEM', `bpf(MAP_LOOKUP_ELEM of descriptor ${map}): ${result}`);
+      return scratch.bytes.slice(scratch.output, scratch.output + valueBytes);
+    },
+
+    mapDelete(map, key) {
+      scratch.begin().u32(0, map).data(8, scratch.input, key);
+      const result = attempt(MAP_DELETE);
+      if (typeof result === 'number') return true;
+      if (result === 'ENOENT') return false;
+      throw new RingwayError('SYSTEM', `bpf(MAP_DELETE_ELEM of descriptor ${map}): ${result}`);
+    },
+
+    mapNextKey(map, key, keyBytes) {
+      scratch.begin().u32(0, map).pointer(16, scratch.output);
+      if (key !== undefined) scratch.data(8, scratch.input, key);
+      const result = attempt(MAP_NEXT_KEY);
+      if (result === 'ENOENT') return undefined;
+      if (typeof result === 'string')
+        throw new RingwayError('SYSTEM', `bpf(MAP_GET_NEXT_KEY of descriptor ${map}): ${result}`);
+      return scratch.bytes.slice(scratch.output, scratch.output + keyBytes);
+    },
+
+    mapFreeze(map) {
+      scratch.begin().u32(0, map);
+      check(MAP_FREEZE, `MAP_FREEZE of descriptor ${map}`);
+    },
+
+    close(descriptor) {
+      if (Number(closeFd(descriptor)) !== 0) throw new RingwayError('SYSTEM', `close(${descriptor}): it is not open`);
+    },
+  };
+}
+
+let bound: { bpf: KernelBpf } | { reason: string } | undefined;
+
+function load(): { bpf: KernelBpf } | { reason: string } {
+  const number = SYSCALL[process.arch];
+  if (process.platform !== 'linux' || number === undefined) {
+    return {
+      reason: `bpf(2) is called on Linux on ${Object.keys(SYSCALL).join(', ')}, and here is ${process.platform} on ${process.arch}`,
+    };
+  }
+  let bpf: KernelBpf;
+  try {
+    bpf = bind(createRequire(import.meta.url)('koffi') as Koffi, number);
+  } catch (error) {
+    return { reason: `the optional dependency koffi does not load: ${String(error).split('\n', 1)[0]}` };
+  }
+  try {
+    // mov r0, 2; exit: whoever may load that may load all.
+    bpf.close(bpf.progLoad(Uint8Array.of(0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0)));
+  } catch (error) {
+    return { reason: `the kernel takes no program from this user: ${(error as Error).message.split('\n', 1)[0]}` };
+  }
+  return { bpf };
+}
+
+/** Why bpf(2) is not to be had here; undefined when it is. The first call tries it. */
+export function bpfUnavailable(): string | undefined {
+  bound ??= load();
+  return 'reason' in bound ? bound.reason : undefined;
+}
+
+/**
+ * bpf(2).
+ * @throws RingwayError `UNSUPPORTED` when it is not to be had here, with the reason.
+ */
+export function requireBpf(): KernelBpf {
+  bound ??= load();
+  if ('bpf' in bound) return bound.bpf;
+  throw new RingwayError('UNSUPPORTED', `bpf: ${bound.reason}`);
+}

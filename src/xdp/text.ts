@@ -1,0 +1,89 @@
+import type { BpfMap } from '../bpf/maps/map.ts';
+import { parseMacBytes, parsePrefix } from '../util/addresses.ts';
+import { RingwayError } from '../util/errors.ts';
+
+/** Says which interface index a port's name stands for; undefined when there is no such port. */
+export type PortResolver = (name: string) => number | undefined;
+
+const INTEGERS: readonly number[] = [1, 2, 4, 8];
+
+/** The bytes of an address, or of a prefix behind its length, when they are as many as are wanted. */
+function addressBytes(text: string, size: number): Uint8Array | undefined {
+  if (size === 6) return parseMacBytes(text);
+  const hasLength = text.includes('/');
+  const prefix = parsePrefix(hasLength ? text : `${text}/${text.includes(':') ? 128 : 32}`);
+  if (prefix === undefined) return undefined;
+  if (!hasLength) return prefix.bytes.length === size ? prefix.bytes : undefined;
+  // struct bpf_lpm_trie_key: the length, then the address.
+  const bytes = Uint8Array.of(prefix.length, 0, 0, 0, ...prefix.bytes);
+  return bytes.length === size ? bytes : undefined;
+}
+
+/** The bytes of `de ad be ef` or `0xdeadbeef`, in that order, when they are as many as are wanted. */
+function hexBytes(text: string, size: number): Uint8Array | undefined {
+  const digits = text.replace(/^0x/i, '').replaceAll(/[\s:]/g, '');
+  if (digits.length !== size * 2 || !/^[0-9a-f]+$/i.test(digits)) return undefined;
+  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+}
+
+/** A number that somebody wrote, as a bigint. */
+function readNumber(text: string): bigint | undefined {
+  if (!/^-?(0x[0-9a-f]+|\d+)$/i.test(text)) return undefined;
+  return text.startsWith('-') ? -BigInt(text.slice(1)) : BigInt(text);
+}
+
+/**
+ * A key or value as people write it, as a map takes it: numbers, `port:NAME` for an interface's index, IPv4, IPv6 and
+ * MAC addresses in network order, prefixes for tries, hexadecimal bytes such as `de ad be ef`; objects and arrays as they are.
+ * @param size bytes of the map's keys or values.
+ * @throws RingwayError `BAD_ARGUMENT` when it is none of these of that size.
+ */
+export function readItem(given: unknown, size: number, what: string, portOf: PortResolver): unknown {
+  if (typeof given !== 'string') return given;
+  const text = given.trim();
+  const port = /^port:(.+)$/.exec(text)?.[1];
+  if (port !== undefined) {
+    const ifindex = portOf(port);
+    if (ifindex !== undefined) return ifindex;
+    throw new RingwayError('BAD_ARGUMENT', `${what}: ${text}: there is no port ${JSON.stringify(port)}`);
+  }
+  const number = readNumber(text);
+  if (number !== undefined && INTEGERS.includes(size)) {
+    return number >= Number.MIN_SAFE_INTEGER && number <= Number.MAX_SAFE_INTEGER ? Number(number) : number;
+  }
+  const bytes = addressBytes(text, size) ?? hexBytes(text, size);
+  if (bytes !== undefined) return bytes;
+  const numbers = INTEGERS.includes(size) ? 'a number, ' : '';
+  throw new RingwayError(
+    'BAD_ARGUMENT',
+    `${what}: ${JSON.stringify(given)} is not of ${size} bytes; use ${numbers}port:NAME, an address, a prefix, or ${size} hexadecimal bytes such as ${'00 '.repeat(Math.min(size, 4)).trim()}`,
+  );
+}
+
+/**
+ * Writes an entry as people write it. In a map with values by CPU a single value is written for all of them.
+ * @throws RingwayError as `readItem` and `BpfMap.set`.
+ */
+export function writeEntry(map: BpfMap, key: unknown, value: unknown, portOf: PortResolver): void {
+  const { keyBytes, valueBytes } = map.definition;
+  const readKey = readItem(key, keyBytes, `map ${map.name}: key`, portOf);
+  const read = (one: unknown): unknown => readItem(one, valueBytes, `map ${map.name}: value`, portOf);
+  if (map.cpus === undefined) map.set(readKey, read(value));
+  else
+    map.set(
+      readKey,
+      Array.isArray(value) && value.length === map.cpus ? value.map(read) : Array(map.cpus).fill(read(value)),
+    );
+}
+
+/** What a key or value is in JSON: bytes as hexadecimal text, bigints as numbers where those are exact. */
+export function plainItem(item: unknown): unknown {
+  if (typeof item === 'bigint') return Number.isSafeInteger(Number(item)) ? Number(item) : item.toString();
+  if (item instanceof Uint8Array) return Array.from(item, (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+  if (Array.isArray(item)) return item.map(plainItem);
+  if (typeof item === 'object' && item !== null) {
+    if ('address' in item && 'kindName' in item) return `map ${(item as BpfMap).name}`;
+    return Object.fromEntries(Object.entries(item).map(([name, part]) => [name, plainItem(part)]));
+  }
+  return item;
+}
