@@ -57,6 +57,7 @@ import { checked as labChecked, unchecked as labUnchecked } from './lab/address.
 import { atomicStages as labAtomicStages, hop as labHop, work as labWork } from './lab/event-stage.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
 import { drive as labDrive, serve as labServe } from './lab/ring-turn.kernel.ts';
+import { wireReceive as labWireReceive } from './lab/wire.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
 import {
@@ -178,6 +179,7 @@ export {
   labPong,
   labServe,
   labUnchecked,
+  labWireReceive,
   labWork,
   memoryFill,
   memoryFrameLength,

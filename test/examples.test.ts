@@ -88,3 +88,43 @@ test('transfers through a pool of workers are in order for each account', () => 
     expect.stringMatching(/^speed-up: [\d.]+$/),
   ]);
 });
+
+test('the XDP programs do what the tests beside them say', () => {
+  const out = node('--test', '--test-reporter=tap', 'examples/xdp/');
+  expect(out).toMatch(/^# fail 0$/m);
+  expect(Number(/^# pass (\d+)$/m.exec(out)?.[1])).toBeGreaterThan(18);
+});
+
+/** The last line of a run of an example, as JSON. */
+function runExample(name: string, ...settings: string[]): { ports: PortSummary[]; missing: number; drops: object } {
+  const set = settings.flatMap((setting) => ['--set', setting]);
+  const out = node('dist/cli/main.js', 'run', `examples/${name}.yaml`, '--name', `${name}-test`, '--json', ...set);
+  return JSON.parse(out.trim().split('\n').at(-1) ?? '').summary;
+}
+
+interface PortSummary {
+  readonly name: string;
+  readonly rxPackets: number;
+  readonly txPackets: number;
+  readonly drops: Readonly<Record<string, number>>;
+}
+
+test('an attack is dropped at the hook, and all customers get through', () => {
+  const { ports, missing } = runExample('ddos', 'ports.wire.limit=100000', 'ports.wire.rate=400kpps');
+  const [wire, server] = ports;
+  expect(missing).toBe(0);
+  expect(wire?.drops.xdp).toBeGreaterThan(74_000);
+  expect(wire?.drops.xdp).toBeLessThan(76_000);
+  expect(server?.txPackets).toBe(100_000 - (wire?.drops.xdp ?? 0));
+});
+
+test('frames are redirected to ports, sockets and lcores as the examples say', () => {
+  const forward = runExample('xdp-forward', 'ports.left.limit=20000');
+  const [, right, other] = forward.ports;
+  expect((right?.txPackets ?? 0) + (other?.txPackets ?? 0)).toBe(20_000);
+  const outputs = ['socket', 'rest'].map((port) => `ports.${port}.write=${join(folder, `${port}.pcap`)}`);
+  expect(runExample('xdp-socket', ...outputs).ports[1]?.txPackets).toBe(88);
+  const steer = runExample('xdp-steer', 'ports.wire.limit=20000', 'ports.wire.rate=100kpps');
+  expect(steer.missing).toBe(0);
+  expect(steer.ports[1]?.txPackets).toBeGreaterThan(10_000);
+});

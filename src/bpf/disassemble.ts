@@ -23,7 +23,7 @@ import {
   operation,
   SOURCE_REGISTER,
 } from './instruction.ts';
-import { functionOf, type Program } from './program.ts';
+import type { FunctionInfo, Program } from './program.ts';
 
 /** What of a program its text needs. */
 type Disassembled = Pick<Program, 'code'> & Partial<Pick<Program, 'functions' | 'maps' | 'lines' | 'missing'>>;
@@ -124,10 +124,21 @@ function lddwText(program: Disassembled, { dst, src, imm }: Instruction, pc: num
   }
   if (src === LDDW.FUNCTION) {
     const target = pc + 1 + imm;
-    const found = functions === undefined ? undefined : functionOf({ functions }, target);
-    return `r${dst} = 0 ll # function ${found?.name ?? `at ${target}`}`;
+    return `r${dst} = 0 ll # function ${functionAt(functions, target)?.name ?? `at ${target}`}`;
   }
   return `r${dst} = ${BigInt.asIntN(64, lddwConstant(code, pc))} ll`;
+}
+
+/** The function that begins at `target`, or has it. Calls are many: the list is in order, and need not be walked. */
+function functionAt(functions: readonly FunctionInfo[] = [], target: number): FunctionInfo | undefined {
+  let [low, high] = [0, functions.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((functions[middle]?.end ?? 0) <= target) low = middle + 1;
+    else high = middle;
+  }
+  const found = functions[low];
+  return found !== undefined && found.start <= target ? found : undefined;
 }
 
 function callText(program: Disassembled, { src, imm }: Instruction, pc: number): string {
@@ -138,8 +149,7 @@ function callText(program: Disassembled, { src, imm }: Instruction, pc: number):
     return name === undefined ? `call ${imm}` : `call ${name}#${imm}`;
   }
   if (src !== CALL_LOCAL) return `call kernel-function#${imm}`;
-  const { functions } = program;
-  const target = functions === undefined ? undefined : functionOf({ functions }, pc + 1 + imm);
+  const target = functionAt(program.functions, pc + 1 + imm);
   return `call pc${signed(imm)}${target === undefined ? '' : ` # ${target.name}`}`;
 }
 

@@ -6,6 +6,7 @@ import {
   BUFFER_OFFSET,
   BUFFER_TOTAL,
   BUFFER_WIRE_LENGTH,
+  CACHE_RECYCLE_CACHED,
   SEGMENTS_MAX,
   SLOT_BUFFER,
   SLOT_FLAG_CHAINED,
@@ -90,6 +91,12 @@ function growLast(ctx: u32, by: u32): i64 {
   return 0;
 }
 
+/** Gives back a buffer that only this packet had. */
+function dropBuffer(cache: u32, buffer: u32): void {
+  freeBuffer(cache, buffer);
+  store<u64>(cache, load<u64>(cache, CACHE_RECYCLE_CACHED) + 1, CACHE_RECYCLE_CACHED);
+}
+
 /** Takes the last `by` bytes from a packet of several buffers, and gives back those that are left empty. */
 function shrinkLast(ctx: u32, by: u32): i64 {
   const total = load<u32>(ctx, CTX_TOTAL);
@@ -105,7 +112,7 @@ function shrinkLast(ctx: u32, by: u32): i64 {
     const next = load<u32>(buffer, BUFFER_NEXT);
     if (at >= left) {
       store<u32>(place, 0);
-      freeBuffer(load<u32>(ctx, CTX_CACHE), buffer);
+      dropBuffer(load<u32>(ctx, CTX_CACHE), buffer);
     } else {
       if (at + bytes > left) store<u16>(buffer, <u16>(left - at), BUFFER_LENGTH);
       place = buffer + BUFFER_NEXT;

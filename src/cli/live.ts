@@ -1,6 +1,7 @@
 import type { PortSnapshot, Snapshot } from '../telemetry/snapshot.ts';
 import { formatBitRate, formatCount, formatDrops, formatPacketRate, formatPercent, formatSeconds } from './format.ts';
 import { type EventsView, renderEvents } from './live-events.ts';
+import { renderXdp } from './live-xdp.ts';
 import { type Column, clip, renderBar, renderTable } from './table.ts';
 import type { Style } from './terminal.ts';
 
@@ -128,7 +129,22 @@ function eventLines(view: LiveView): string[] {
   return [...renderEvents({ events, atMs, columns, style, rateOf: rate }), ''];
 }
 
-/** The lines of the live table: ports, lcores, the event device, drops by reason, the pool, and how far the input was read. */
+/** The XDP programs of ports, when there are some. */
+function xdpLines(view: LiveView): string[] {
+  const { now, columns, style } = view;
+  return renderXdp({
+    ports: now.ports,
+    columns,
+    style,
+    rateOf: (read, name) =>
+      rateOf(view, ({ ports }) => {
+        const xdp = ports.find((port) => port.name === name)?.xdp;
+        return xdp === undefined ? 0 : read(xdp);
+      }),
+  });
+}
+
+/** The lines of the live table: ports, XDP programs, lcores, the event device, drops by reason, the pool, and how far the input was read. */
 export function renderLive(view: LiveView): string[] {
   const { now, columns, style } = view;
   const { pool } = now;
@@ -144,6 +160,7 @@ export function renderLive(view: LiveView): string[] {
       style,
     ),
     '',
+    ...xdpLines(view),
     ...renderTable(LCORE_COLUMNS, lcoreRows(view), columns, style),
     '',
     ...eventLines(view),

@@ -1,4 +1,5 @@
 import { CTX_BYTES } from '../bpf/layout.ts';
+import { createLog } from '../bpf/maps/log.ts';
 import type { Config, EventdevConfig } from '../config/types.ts';
 import { createEventDevice, type EventDevice } from '../eventdev/device.ts';
 import { LCORE_DOORBELL } from '../lcore/layout.ts';
@@ -11,7 +12,6 @@ import { Steering } from '../switch/steering.ts';
 import { Switch } from '../switch/switch.ts';
 import { addCounter, LCORE_COUNTERS_BYTES, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, DROP_STOPPED } from '../telemetry/layout.ts';
-import { createLog } from '../xdp/events.ts';
 import { HOOK_BYTES } from '../xdp/layout.ts';
 import { BURST_BYTES, BURSTS_BYTES, EVENT_BYTES, type Plan, TX_RING_SLOTS } from './plan.ts';
 import type { EventWire, PipelineData, StageWire } from './wire.ts';
@@ -125,7 +125,7 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
         context: arena.allocate(`lcore ${index} xdp`, CTX_BYTES),
         hook: arena.allocate(`lcore ${index} xdp hook`, HOOK_BYTES),
         arrivals: arena.allocate(`lcore ${index} xdp arrivals`, BURST_BYTES),
-        routes: 0,
+        routes: table.routes,
         log: logs[index] ?? 0,
         seed: config.seed,
       },

@@ -1,4 +1,5 @@
 import { CTX_BYTES } from '../bpf/layout.ts';
+import { LOG_BYTES } from '../bpf/maps/log.ts';
 import type { Config, PortConfig } from '../config/types.ts';
 import type { EventDeviceOptions } from '../eventdev/options.ts';
 import { eventDeviceBytes } from '../eventdev/sizes.ts';
@@ -14,7 +15,6 @@ import { type SwitchOptions, switchBytes } from '../switch/switch.ts';
 import { LCORE_COUNTERS_BYTES } from '../telemetry/counters.ts';
 import { PORTS_MAX } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
-import { LOG_BYTES } from '../xdp/events.ts';
 import { HOOK_BYTES } from '../xdp/layout.ts';
 import { portTypeOf } from './queue.ts';
 import { xdpBytes } from './xdp-table.ts';

@@ -25,12 +25,12 @@ export interface Observed {
   /** Per lcore, part of the recent time that was busy, 0 to 1. */
   readonly loads: readonly number[];
   readonly events?: EventsWatch;
-  readonly xdp: XdpControl;
+  readonly xdp?: XdpControl;
 }
 
 function portSnapshot(machine: Machine, entry: PortEntry, { queues, xdp: control }: Observed): PortSnapshot {
   const { wire, share } = entry;
-  const xdp = control.snapshotOf(wire.index);
+  const xdp = control?.snapshotOf(wire.index);
   const now = readPortCounters(machine.arena, machine.counters, wire.index);
   const { flooded: _, ...counters } = countersSince(now, entry.before);
   const mine = queues.filter(({ index }) => index === wire.index);

@@ -1,7 +1,7 @@
 import { placeOf } from '../bpf/program.ts';
 import type { XdpReport } from '../control/target.ts';
 import { actionName, faultText } from '../xdp/actions.ts';
-import { EventReader } from '../xdp/events.ts';
+import { readEvents, readLogs } from '../xdp/events.ts';
 import { HOOK_ABORTED_ACTION, HOOK_ABORTED_FAULT, HOOK_ABORTED_PC, HOOK_BYTES } from '../xdp/layout.ts';
 import type { Machine } from './machine.ts';
 import type { PortTable } from './port-table.ts';
@@ -38,10 +38,8 @@ export class XdpWatch {
       for (const listener of this.#listeners) listener(report);
     };
     const { arena, logs } = this.#machine;
-    const maps = [...this.#control.table.maps().values()];
-    const reader = new EventReader(arena, maps, logs);
-    for (const text of reader.readLog()) tell({ kind: 'log', text });
-    for (const { map, data } of reader.readEvents()) {
+    for (const text of readLogs(arena, logs)) tell({ kind: 'log', text });
+    for (const { map, data } of readEvents(this.#control.table.maps())) {
       tell({ kind: 'event', text: map, data: Buffer.from(data).toString('hex') });
     }
     this.#noteAborted(tell);

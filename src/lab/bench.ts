@@ -16,6 +16,7 @@ import type { Row } from './row.ts';
 import { benchScale } from './scale-bench.ts';
 import { benchTso } from './tso-bench.ts';
 import { benchVirtqueue } from './virtqueue-bench.ts';
+import { benchXdp } from './xdp-bench.ts';
 
 const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
@@ -32,6 +33,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   scale: benchScale,
   keyed: benchKeyed,
   atomic: benchAtomic,
+  xdp: async () => benchXdp(),
 };
 
 /** Names of all benches. */

@@ -17,3 +17,9 @@ export const LAB_BYTES: u32 = 384;
 
 export const GO_RUN: u32 = 1;
 export const GO_STOP: u32 = 2;
+
+/** A receive ring that stands for a network interface's: its words, then its descriptors, which are packet slots. */
+export const WIRE_HEAD: u32 = 0;
+/** Descriptors, a power of two, less 1. */
+export const WIRE_MASK: u32 = 4;
+export const WIRE_SLOTS: u32 = 64;

@@ -46,6 +46,17 @@ class Writer {
   }
 }
 
+function writeXdp(writer: Writer, { ports }: Snapshot): void {
+  const actions = ['pass', 'drop', 'tx', 'redirect', 'aborted'] as const;
+  writer.counter(
+    'port_xdp_packets',
+    'Packets by what the XDP programs of the port said.',
+    ports.flatMap(({ name, xdp }) =>
+      xdp === undefined ? [] : actions.map((action): Sample => [{ port: name, action }, xdp[action]]),
+    ),
+  );
+}
+
 function writePorts(writer: Writer, { ports }: Snapshot): void {
   type Port = Snapshot['ports'][number];
   const samples = (read: (port: Port) => number): Sample[] => ports.map((port) => [{ port: port.name }, read(port)]);
@@ -200,6 +211,7 @@ export function prometheusText(snapshot: Snapshot): string {
   writer.gauge('uptime_seconds', 'Seconds since the start.', [[{}, snapshot.uptimeSeconds]]);
   writer.gauge('running', '1 while packets move.', [[{}, snapshot.state === 'running' ? 1 : 0]]);
   writePorts(writer, snapshot);
+  writeXdp(writer, snapshot);
   writeLcores(writer, snapshot);
   const rings = snapshot.rings;
   writer.gauge(

@@ -22,6 +22,7 @@ import {
   KIND_DEVMAP_HASH,
   KIND_XSKMAP,
 } from '../bpf/layout.ts';
+import { createLog, LOG_BYTES } from '../bpf/maps/log.ts';
 import { type BpfMap, knownMap } from '../bpf/maps/map.ts';
 import { withVariables } from '../bpf/object/data.ts';
 import { loadObject } from '../bpf/object/load.ts';
@@ -31,7 +32,7 @@ import { placeOf } from '../bpf/program.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
 import { actionName, faultText, type XdpAction } from './actions.ts';
-import { EventReader, LOG_BYTES, type XdpEvent } from './events.ts';
+import { readEvents, readLogs, type XdpEvent } from './events.ts';
 import { LoadedObject, type LoadedProgram, objectBytes } from './object.ts';
 import { ProgramThread } from './thread.ts';
 
@@ -155,7 +156,8 @@ export class XdpProgram {
   readonly #object: LoadedObject;
   readonly #loaded: LoadedProgram;
   readonly #thread: ProgramThread;
-  readonly #events: EventReader;
+  /** Address of what the program says with trace_printk. */
+  readonly #log: number;
   readonly #engine: 'jit' | 'interpreter';
   readonly #options: XdpOptions;
   /** Addresses of the time, and of the memory that a packet lies in. */
@@ -192,12 +194,12 @@ export class XdpProgram {
     this.maps = Object.fromEntries(this.#object.maps);
     this.#clock = arena.allocate('clock', 8);
     this.#area = arena.allocate('packet', HEADROOM + PACKET_MAX + FRAME_BYTES);
-    this.#events = new EventReader(arena, [...this.#object.maps.values()]);
+    this.#log = createLog(arena, 'log');
     this.#thread = new ProgramThread(arena, arena.allocate('context', CTX_BYTES), {
       cpu: 0,
       clock: this.#clock,
       seed,
-      log: this.#events.log,
+      log: this.#log,
     });
     for (const { wire } of this.#object.programs.values()) this.#thread.add(wire);
     this.setTime(nowNs);
@@ -301,8 +303,8 @@ export class XdpProgram {
       ...(action === 'REDIRECT' ? { redirect: this.#redirect() } : {}),
       ...(fault === undefined ? {} : { fault }),
       maps: this.maps,
-      events: this.#events.readEvents(),
-      log: this.#events.readLog(),
+      events: readEvents(this.#object.maps),
+      log: readLogs(this.#arena, [this.#log]),
     };
   }
 

@@ -13,7 +13,7 @@ import { writeAlu, writeCondition } from './alu.ts';
 import { writeCall } from './calls.ts';
 import { Code, OP, VALUE } from './encoder.ts';
 import type { Block } from './graph.ts';
-import { type Analysis, State, stepAt } from './kinds.ts';
+import { type Analysis, type State, stepAt } from './kinds.ts';
 import { writeAccess } from './memory.ts';
 import { type Emitter, writeStructured } from './structure.ts';
 import { type ModuleContext, Writer } from './writer.ts';
@@ -52,7 +52,7 @@ class BlockEmitter implements Emitter {
     const writer = this.#writer;
     const block = this.#analysis.graph.blocks[index] as Block;
     const known = this.#analysis.states[index] as State;
-    const state = new State(known.registers, known.stack);
+    const state = known.copy();
     writer.state = state;
     const end = block.exit === 'branch' ? block.end - 1 : block.end;
     for (let pc = block.start; pc < end; pc++) {

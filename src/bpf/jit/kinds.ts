@@ -6,6 +6,7 @@ import {
   CALL_LOCAL,
   CLASS,
   type Instruction,
+  JMP,
   LDDW,
   MODE,
   OP_CALL,
@@ -16,13 +17,14 @@ import {
   SIZE,
   SOURCE_REGISTER,
 } from '../instruction.ts';
-import { CTX_DATA, CTX_DATA_META } from '../layout.ts';
+import { CTX_DATA, CTX_DATA_END, CTX_DATA_META } from '../layout.ts';
 import type { Program } from '../program.ts';
-import { type Graph, graphOf } from './graph.ts';
+import { type Block, type Graph, graphOf } from './graph.ts';
 
 /**
- * What a register is known to hold. `context`, `stack`, `map`, `global` and `constant` are certain: code may leave out
- * checks for them. The rest is where an address probably points, which says what to compare it with first.
+ * What a register is known to hold. `context`, `stack`, `map`, `global`, `end` and `constant` are certain, and so are
+ * addresses with an `offset`: code may leave out checks for them. The rest is where an address probably points, which
+ * says what to compare it with first.
  */
 export type Kind =
   /** A number, or null, or something of which nothing is known. */
@@ -38,10 +40,14 @@ export type Kind =
   /** Address of the one value of a map, and so many bytes. */
   | { readonly tag: 'global'; readonly map: number; readonly offset: number }
   | { readonly tag: 'constant'; readonly value: number }
-  /** Probably in the packet; in the frames of the program's functions; in a value of this map. */
-  | { readonly tag: 'packet' }
+  /** Probably in the packet; with an offset, so many bytes behind its start. */
+  | { readonly tag: 'packet'; readonly offset?: number }
+  /** The end of the packet. */
+  | { readonly tag: 'end' }
+  /** Probably in the frames of the program's functions. */
   | { readonly tag: 'frame' }
-  | { readonly tag: 'value'; readonly map: number };
+  /** Probably in a value of this map; with an offset, so many bytes behind a value's start, or null when it `mayBeNull`. */
+  | { readonly tag: 'value'; readonly map: number; readonly offset?: number; readonly mayBeNull?: boolean };
 
 const UNKNOWN: Kind = { tag: 'unknown' };
 const MIXED: Kind = { tag: 'mixed' };
@@ -53,10 +59,23 @@ const WORD = 8;
 export class State {
   readonly registers: Kind[];
   readonly stack: Map<number, Kind>;
+  /** So many bytes the packet has at least, by what the program compared. */
+  packetBytes: number;
 
-  constructor(registers: readonly Kind[], stack: ReadonlyMap<number, Kind> = new Map()) {
+  constructor(registers: readonly Kind[], stack: ReadonlyMap<number, Kind> = new Map(), packetBytes = 0) {
     this.registers = [...registers];
     this.stack = new Map(stack);
+    this.packetBytes = packetBytes;
+  }
+
+  copy(): State {
+    return new State(this.registers, this.stack, this.packetBytes);
+  }
+
+  /** Changes all that is known of registers and words of the stack. */
+  change(to: (kind: Kind) => Kind): void {
+    for (const [register, kind] of this.registers.entries()) this.registers[register] = to(kind);
+    for (const [offset, kind] of this.stack) this.stack.set(offset, to(kind));
   }
 
   of(register: number): Kind {
@@ -66,8 +85,12 @@ export class State {
 
 function same(a: Kind, b: Kind): boolean {
   if (a.tag !== b.tag) return false;
-  if (a.tag === 'stack') return a.offset === (b as typeof a).offset;
-  if (a.tag === 'map' || a.tag === 'value') return a.map === (b as typeof a).map;
+  if (a.tag === 'stack' || a.tag === 'packet') return a.offset === (b as typeof a).offset;
+  if (a.tag === 'map') return a.map === (b as typeof a).map;
+  if (a.tag === 'value') {
+    const other = b as typeof a;
+    return a.map === other.map && a.offset === other.offset && a.mayBeNull === other.mayBeNull;
+  }
   if (a.tag === 'global') return a.map === (b as typeof a).map && a.offset === (b as typeof a).offset;
   return a.tag !== 'constant' || a.value === (b as typeof a).value;
 }
@@ -76,7 +99,8 @@ function same(a: Kind, b: Kind): boolean {
 function hintOf(kind: Kind): Kind {
   if (kind.tag === 'stack' || kind.tag === 'frame') return { tag: 'frame' };
   if (kind.tag === 'global' || kind.tag === 'value') return { tag: 'value', map: kind.map };
-  return kind.tag === 'packet' || kind.tag === 'mixed' ? kind : UNKNOWN;
+  if (kind.tag === 'packet') return PACKET;
+  return kind.tag === 'mixed' ? kind : UNKNOWN;
 }
 
 /** What holds on both of two ways. A number, such as null, on one of them leaves the address of the other. */
@@ -88,7 +112,8 @@ function join(a: Kind, b: Kind): Kind {
 }
 
 function joinStates(into: State, from: State): boolean {
-  let changed = false;
+  let changed = from.packetBytes < into.packetBytes;
+  into.packetBytes = Math.min(into.packetBytes, from.packetBytes);
   for (let register = 0; register < REGISTERS; register++) {
     const joined = join(into.of(register), from.of(register));
     if (same(joined, into.of(register))) continue;
@@ -108,11 +133,11 @@ function joinStates(into: State, from: State): boolean {
 
 function addTo(kind: Kind, by: number | undefined): Kind {
   if (by === undefined) return hintOf(kind);
-  if (kind.tag === 'stack' || kind.tag === 'global') {
-    const offset = kind.offset + by;
-    return Math.abs(offset) < 2 ** 29 ? { ...kind, offset } : hintOf(kind);
-  }
-  return hintOf(kind);
+  const hasOffset = kind.tag === 'stack' || kind.tag === 'global' || kind.tag === 'packet' || kind.tag === 'value';
+  // Null and something is neither null nor an address.
+  if (!hasOffset || kind.offset === undefined || (kind.tag === 'value' && kind.mayBeNull)) return hintOf(kind);
+  const offset = kind.offset + by;
+  return Math.abs(offset) < 2 ** 29 ? { ...kind, offset } : hintOf(kind);
 }
 
 function afterAlu(state: State, { opcode, dst, src, imm, offset }: Instruction): void {
@@ -140,7 +165,9 @@ function afterLoad(state: State, { opcode, dst, src, offset }: Instruction): voi
   const base = state.of(src);
   const isWord = (opcode & 0x18) === SIZE.W;
   let kind = UNKNOWN;
-  if (base.tag === 'context' && isWord && (offset === CTX_DATA || offset === CTX_DATA_META)) kind = PACKET;
+  if (base.tag === 'context' && isWord && offset === CTX_DATA) kind = { tag: 'packet', offset: 0 };
+  if (base.tag === 'context' && isWord && offset === CTX_DATA_META) kind = PACKET;
+  if (base.tag === 'context' && isWord && offset === CTX_DATA_END) kind = { tag: 'end' };
   if (base.tag === 'stack' && (opcode & 0x18) === SIZE.DW) kind = state.stack.get(base.offset + offset) ?? UNKNOWN;
   state.registers[dst] = kind;
 }
@@ -158,13 +185,59 @@ function afterStore(state: State, base: Kind, offset: number, bytes: number, kin
   if (bytes === WORD && kind.tag !== 'unknown') state.stack.set(at, kind);
 }
 
+/** The packet may be elsewhere now: addresses in it are as good as any others. */
+function forgetPacket(state: State): void {
+  state.packetBytes = 0;
+  state.change((kind) => (kind.tag === 'packet' ? PACKET : kind.tag === 'end' ? UNKNOWN : kind));
+}
+
 function afterCall(state: State, { src, imm }: Instruction): void {
   const map = state.of(1);
   const helper = src === CALL_LOCAL ? undefined : HELPERS.get(imm);
   const writesMemory = helper === undefined || helper.args.includes('writable');
   if (writesMemory) state.stack.clear();
-  state.registers[0] =
-    imm === HELPER_LOOKUP && map.tag === 'map' && src !== CALL_LOCAL ? { tag: 'value', map: map.map } : UNKNOWN;
+  if (helper === undefined || helper.movesPacket === true) forgetPacket(state);
+  const isLookup = helper?.id === HELPER_LOOKUP && map.tag === 'map';
+  state.registers[0] = isLookup ? { tag: 'value', map: map.map, offset: 0, mayBeNull: true } : UNKNOWN;
+}
+
+/** Jumps of an address in the packet and its end, by which way says that the packet goes so far, and whether beyond. */
+const REACHES: ReadonlyMap<number, readonly [taken: boolean, beyond: boolean]> = new Map([
+  [JMP.JGT, [false, false]],
+  [JMP.JGE, [false, true]],
+  [JMP.JLE, [true, false]],
+  [JMP.JLT, [true, true]],
+]);
+/** The same jump with its operands the other way round. */
+const SWAPPED: ReadonlyMap<number, number> = new Map([
+  [JMP.JGT, JMP.JLT],
+  [JMP.JGE, JMP.JLE],
+  [JMP.JLE, JMP.JGE],
+  [JMP.JLT, JMP.JGT],
+]);
+
+/** What is known behind the jump `instruction` when it is `taken`, or when it is not. */
+function refine(before: State, instruction: Instruction, taken: boolean): State {
+  const { opcode, dst, src, imm } = instruction;
+  const state = before.copy();
+  if (opcodeClass(opcode) !== CLASS.JMP) return state;
+  const what = operation(opcode);
+  const [one, other] = [state.of(dst), state.of(src)];
+  if ((opcode & SOURCE_REGISTER) === 0) {
+    const isTest = imm === 0 && (what === JMP.JEQ ? !taken : what === JMP.JNE && taken);
+    if (isTest && one.tag === 'value' && one.offset !== undefined) {
+      state.registers[dst] = { tag: 'value', map: one.map, offset: one.offset };
+    }
+    return state;
+  }
+  const isSwapped = one.tag === 'end';
+  const [address, end] = isSwapped ? [other, one] : [one, other];
+  const reaches = REACHES.get(isSwapped ? (SWAPPED.get(what) ?? what) : what);
+  if (reaches === undefined || address.tag !== 'packet' || address.offset === undefined || end.tag !== 'end')
+    return state;
+  const [way, beyond] = reaches;
+  if (way === taken) state.packetBytes = Math.max(state.packetBytes, address.offset + (beyond ? 1 : 0));
+  return state;
 }
 
 /** What `instruction` makes of what is known. */
@@ -206,6 +279,17 @@ export function stepAt(state: State, code: readonly Instruction[], pc: number): 
   }
 }
 
+/** The blocks behind `block`, and what is known there when it is left with `state`. */
+function waysOf(code: readonly Instruction[], { exit, end, taken, next }: Block, state: State): [number, State][] {
+  if (exit === 'exit') return [];
+  if (exit === 'jump') return [[taken, state.copy()]];
+  const jump = code[end - 1] as Instruction;
+  return [
+    [taken, refine(state, jump, true)],
+    [next, refine(state, jump, false)],
+  ];
+}
+
 /** Goes over a function until nothing changes. `onCall` hears what each call of a function passes. */
 function analyseFunction(
   code: readonly Instruction[],
@@ -219,17 +303,17 @@ function analyseFunction(
     const block = graph.blocks[index];
     const before = states[index];
     if (block === undefined || before === undefined) continue;
-    const state = new State(before.registers, before.stack);
+    const state = before.copy();
     for (let pc = block.start; pc < block.end; pc++) {
       const instruction = code[pc] as Instruction;
       if (instruction.opcode === OP_CALL && instruction.src === CALL_LOCAL) onCall(pc + 1 + instruction.imm, state);
       stepAt(state, code, pc);
       if (instruction.opcode === OP_LDDW) pc++;
     }
-    for (const to of block.exit === 'exit' ? [] : block.exit === 'jump' ? [block.taken] : [block.taken, block.next]) {
+    for (const [to, reached] of waysOf(code, block, state)) {
       const known = states[to];
-      if (known === undefined) states[to] = new State(state.registers, state.stack);
-      else if (!joinStates(known, state)) continue;
+      if (known === undefined) states[to] = reached;
+      else if (!joinStates(known, reached)) continue;
       queue.push(to);
     }
   }
@@ -265,20 +349,15 @@ export function analyse(program: Program, hasContext: boolean): Analysis[] {
   const queue = functions.flatMap((_, index) => (entries[index] === undefined ? [] : [index]));
   for (let index = queue.shift(); index !== undefined; index = queue.shift()) {
     const entry = entries[index] as State;
-    results[index] = analyseFunction(
-      code,
-      graphs[index] as Graph,
-      new State(entry.registers, entry.stack),
-      (target, state) => {
-        const callee = functions.findIndex(({ start }) => start === target);
-        const passed = unknown();
-        for (let register = 1; register <= 5; register++) passed.registers[register] = frameOf(state.of(register));
-        const known = entries[callee];
-        if (known === undefined) entries[callee] = passed;
-        else if (!joinStates(known, passed)) return;
-        if (!queue.includes(callee)) queue.push(callee);
-      },
-    );
+    results[index] = analyseFunction(code, graphs[index] as Graph, entry.copy(), (target, state) => {
+      const callee = functions.findIndex(({ start }) => start === target);
+      const passed = unknown();
+      for (let register = 1; register <= 5; register++) passed.registers[register] = frameOf(state.of(register));
+      const known = entries[callee];
+      if (known === undefined) entries[callee] = passed;
+      else if (!joinStates(known, passed)) return;
+      if (!queue.includes(callee)) queue.push(callee);
+    });
   }
   return graphs.map((graph, index) => ({ graph, states: results[index] ?? graph.blocks.map(() => unknown()) }));
 }

@@ -49,11 +49,29 @@ function isCertain(writer: Writer, kind: Kind, offset: number, bytes: number, is
     if (map === undefined || (isWrite && !map.isWritable)) return false;
     return at >= 0 && at + bytes <= map.valueBytes;
   }
+  if (kind.tag === 'packet' && kind.offset !== undefined) {
+    const at = kind.offset + offset;
+    return at >= 0 && at + bytes <= (writer.state?.packetBytes ?? 0);
+  }
+  if (kind.tag === 'value' && kind.offset !== undefined && kind.mayBeNull !== true) {
+    const at = kind.offset + offset;
+    const map = writer.module.maps[kind.map];
+    if (map === undefined || map.reachableBytes === 0 || (isWrite && !map.isWritable)) return false;
+    return at >= 0 && at + bytes <= map.valueBytes;
+  }
   return kind.tag === 'context' && !isWrite && offset >= 0 && offset + bytes <= CTX_MD_BYTES;
 }
 
+/** Puts the address `register + offset` on the stack, as it is. Returns what the access itself is to add. */
+function getAddress(writer: Writer, register: number, offset: number): number {
+  writer.getLow(register);
+  if (offset >= 0) return offset;
+  writer.code.i32(offset).op(OP.I32_ADD);
+  return 0;
+}
+
 /** Puts a certain address on the stack. Returns what is to be added to it, by the access itself. */
-function getCertain(writer: Writer, kind: Kind, offset: number): number {
+function getCertain(writer: Writer, kind: Kind, register: number, offset: number): number {
   if (kind.tag === 'stack') {
     writer.getFrameStart();
     return FRAME_BYTES + kind.offset + offset;
@@ -62,15 +80,20 @@ function getCertain(writer: Writer, kind: Kind, offset: number): number {
     writer.code.i32(((writer.module.maps[kind.map]?.values ?? 0) + kind.offset + offset) | 0);
     return 0;
   }
+  if (kind.tag !== 'context') return getAddress(writer, register, offset);
   writer.code.get(writer.locals.context);
   writer.usesContext = true;
   return offset;
 }
 
-/** Puts a test on the stack that is 1 when the address in `writer.address` lies where its kind says. */
+/**
+ * Puts a test on the stack that is 1 when the address in `writer.address` lies where its kind says. Returns false, and
+ * puts nothing there, when nothing so long can lie there.
+ */
 function testHint(writer: Writer, kind: Kind, bytes: number, isWrite: boolean): boolean {
   const { code } = writer;
   if (kind.tag === 'frame' || kind.tag === 'stack') {
+    if (bytes > CTX_BYTES - CTX_STACK) return false;
     code.get(writer.address).get(writer.locals.context).i32(CTX_STACK).op(OP.I32_ADD, OP.I64_EXTEND_I32_U);
     code
       .op(OP.I64_SUB)
@@ -120,7 +143,7 @@ export function writeAddress(
 ): number {
   const { code, module } = writer;
   const kind: Kind = writer.state?.of(register) ?? { tag: 'unknown' };
-  if (isCertain(writer, kind, offset, bytes, isWrite)) return getCertain(writer, kind, offset);
+  if (isCertain(writer, kind, offset, bytes, isWrite)) return getCertain(writer, kind, register, offset);
   if (module.checked) {
     writer.getRegister(register);
     if (offset !== 0) code.i64(BigInt(offset)).op(OP.I64_ADD);
@@ -130,10 +153,7 @@ export function writeAddress(
     return 0;
   }
   if (kind.tag === 'unknown' || kind.tag === 'mixed' || kind.tag === 'context') writer.usesContext = true;
-  writer.getLow(register);
-  if (offset >= 0) return offset;
-  code.i32(offset).op(OP.I32_ADD);
-  return 0;
+  return getAddress(writer, register, offset);
 }
 
 function writeLoad(writer: Writer, { opcode, dst, src, offset }: Instruction, pc: number): void {

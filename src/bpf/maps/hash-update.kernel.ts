@@ -7,6 +7,7 @@ import {
   linkTo,
   lockBucket,
   replaceElement,
+  retireElement,
   takeElement,
   unchainElement,
   unlockBucket,
@@ -28,12 +29,13 @@ import {
 } from './layout.ts';
 import { clearUsed, evict, markUsed } from './lru.kernel.ts';
 
-/** Gives the element that `place` leads to a new value. The caller holds its bucket. */
-function overwrite(map: u32, place: u32, hash: u32, key: u32, value: u32, cpu: u32): void {
-  let index = load<u32>(place);
-  if (load<u32>(map, MAP_CPU_SPAN) === 0) index = replaceElement(map, place, hash, key, value, cpu);
-  else writePerCpu(map, valueAt(map, index), value, cpu, false);
-  markUsed(map, index);
+/** Gives the element that `place` leads to a new value. Returns the element that it had, or NONE when it has it still. */
+function overwrite(map: u32, place: u32, hash: u32, key: u32, value: u32, cpu: u32): u32 {
+  let old = NONE;
+  if (load<u32>(map, MAP_CPU_SPAN) === 0) old = replaceElement(map, place, hash, key, value, cpu);
+  else writePerCpu(map, valueAt(map, load<u32>(place)), value, cpu, false);
+  markUsed(map, load<u32>(place));
+  return old;
 }
 
 /**
@@ -56,8 +58,9 @@ export function updateHash(map: u32, key: u32, value: u32, flags: u64, cpu: u32)
     const place = linkTo(map, bucket, hash, key);
     const exists = load<u32>(place) < CHAIN_END;
     if (exists || flags === UPDATE_EXIST) {
-      if (exists && flags !== UPDATE_NOEXIST) overwrite(map, place, hash, key, value, cpu);
+      const old = exists && flags !== UPDATE_NOEXIST ? overwrite(map, place, hash, key, value, cpu) : NONE;
       unlockBucket(bucket);
+      if (old !== NONE) retireElement(map, old, cpu);
       if (index !== NONE) giveElement(map, index);
       if (!exists) return fail(ERRNO_NOENT);
       return flags === UPDATE_NOEXIST ? fail(ERRNO_EXIST) : 0;

@@ -66,7 +66,8 @@ export function unlockBucket(bucket: u32): void {
 /**
  * The element with the key at `key`, or NONE. Without a lock: an element may be freed and used again, in this chain or in
  * another, while this looks at it. What is found has the key; that nothing is found counts only when the chain that was
- * begun was ended, and nobody wrote to it meanwhile.
+ * begun was ended, and no writer came or went meanwhile. One that is at work all the while has at most taken out or put in
+ * one element, which may count as done or not.
  */
 export function findElement(map: u32, key: u32): u32 {
   const bytes = load<u32>(map, MAP_KEY_BYTES);
@@ -189,23 +190,35 @@ export function unchainElement(map: u32, place: u32): u32 {
   return index;
 }
 
+/** Address of the word with the element that `cpu` replaces others by. */
+function spareOf(map: u32, cpu: u32): u32 {
+  return load<u32>(map, HASH_SPARES) + (min(cpu, load<u32>(map, MAP_CPUS)) << 2);
+}
+
 /**
  * Gives the element that `place` leads to another value, in one step for whoever looks it up: another element takes its
- * place in the chain. Returns that element.
+ * place in the chain. Returns the one that was there, for `retireElement`; NONE when it is there still. The caller holds
+ * the bucket.
  */
 export function replaceElement(map: u32, place: u32, hash: u32, key: u32, value: u32, cpu: u32): u32 {
   const old = load<u32>(place);
-  const spare = load<u32>(map, HASH_SPARES) + (min(cpu, load<u32>(map, MAP_CPUS)) << 2);
-  const index = atomic.xchg<u32>(spare, NONE);
+  const index = atomic.xchg<u32>(spareOf(map, cpu), NONE);
   if (index === NONE) {
     // Two threads that pass for one CPU.
     copyWords(valueAt(map, old), value, load<u32>(map, MAP_VALUE_BYTES));
-    return old;
+    return NONE;
   }
   writeElement(map, index, hash, key, value, cpu);
   store<u32>(elementAt(map, index), load<u32>(elementAt(map, old), ELEMENT_NEXT), ELEMENT_NEXT);
   atomic.store<u32>(place, index);
-  store<u32>(elementAt(map, old), 0, ELEMENT_HASH);
-  atomic.store<u32>(spare, old);
-  return index;
+  return old;
+}
+
+/**
+ * Makes an element that was replaced the next one to replace others by. Its bucket was given back before: a reader who
+ * stands on it while the bucket is held still finds its key there, and one who does afterwards looks again.
+ */
+export function retireElement(map: u32, index: u32, cpu: u32): void {
+  store<u32>(elementAt(map, index), 0, ELEMENT_HASH);
+  atomic.store<u32>(spareOf(map, cpu), index);
 }

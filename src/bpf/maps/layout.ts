@@ -45,8 +45,8 @@ export const CPU_ALL: u32 = 0x7fffffff;
 /** What a look-up gives that found nothing, where 0 is a good answer. */
 export const NONE: u32 = 0x7fffffff;
 
-/** Looks at a word that another thread holds before a writer gives up with -EBUSY: some 100 µs. */
-export const SPINS_MAX: u32 = 65536;
+/** Looks at a word that another thread holds before a writer gives up with -EBUSY: a millisecond or more. */
+export const SPINS_MAX: u32 = 1048576;
 /** Times that a reader starts again because writers were at work, before it asks for the lock itself. */
 export const RETRIES_MAX: u32 = 64;
 
@@ -110,12 +110,12 @@ export const CURSOR_KEYS: u32 = 16;
 // ---------------------------------------------------------------- trie of prefixes
 
 /**
- * A binary trie with compressed paths: a node stands for the first LPM_NODE_PREFIX bits of its data, and has a value, or
+ * A binary trie with compressed paths: a node stands for the first NODE_PREFIX bits of its data, and has a value, or
  * is only the fork of two others. Links are numbers of nodes and 1; 0 leads nowhere.
  *
- *     node  0 ┌──────┬──────┬───────┬────────┬────────┐
- *             │ on 0 │ on 1 │ value │ prefix │ data … │
- *             └──────┴──────┴───────┴────────┴────────┘
+ *     node  0 ┌──────┬──────┬───────┬────────┬──────┬────────┐
+ *             │ on 0 │ on 1 │ value │ prefix │ free │ data … │
+ *             └──────┴──────┴───────┴────────┴──────┴────────┘
  */
 export const LPM_NODES: u32 = 96;
 export const LPM_NODE_SIZE: u32 = 100;
@@ -128,23 +128,25 @@ export const LPM_VERSION: u32 = 192;
 /** The first node. */
 export const LPM_ROOT: u32 = 196;
 export const LPM_COUNT: u32 = 200;
-/** First free node, linked by LPM_NODE_ZERO, and how many nodes were ever taken. */
+/** First free node, linked by NODE_FREE, and how many nodes were ever taken. */
 export const LPM_NODE_LIST: u32 = 204;
 export const LPM_NODE_FRESH: u32 = 208;
 /** The same of values. */
 export const LPM_VALUE_LIST: u32 = 212;
 export const LPM_VALUE_FRESH: u32 = 216;
 
-export const LPM_NODE_ZERO: u32 = 0;
-export const LPM_NODE_ONE: u32 = 4;
+export const NODE_ZERO: u32 = 0;
+export const NODE_ONE: u32 = 4;
 /** Number of the value and 1; 0 in a fork. */
-export const LPM_NODE_VALUE: u32 = 8;
-export const LPM_NODE_PREFIX: u32 = 12;
-export const LPM_NODE_DATA: u32 = 16;
+export const NODE_VALUE: u32 = 8;
+export const NODE_PREFIX: u32 = 12;
+/** The next free node. A node that was taken out still leads on, for whoever stands on it. */
+export const NODE_FREE: u32 = 16;
+export const NODE_DATA: u32 = 20;
 
 /** A key: u32 bits of the prefix, then the data, its first bit the highest (Linux struct bpf_lpm_trie_key_u8). */
-export const LPM_KEY_PREFIX: u32 = 0;
-export const LPM_KEY_DATA: u32 = 4;
+export const PREFIX_BITS: u32 = 0;
+export const PREFIX_DATA: u32 = 4;
 
 // ---------------------------------------------------------------- ring buffer
 

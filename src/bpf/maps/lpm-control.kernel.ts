@@ -4,13 +4,13 @@ import { copyWords, fail } from './key.kernel.ts';
 import {
   CURSOR_BUCKET,
   ERRNO_NOENT,
-  LPM_KEY_DATA,
-  LPM_KEY_PREFIX,
-  LPM_NODE_DATA,
   LPM_NODE_FRESH,
-  LPM_NODE_PREFIX,
-  LPM_NODE_VALUE,
   LPM_VERSION,
+  NODE_DATA,
+  NODE_PREFIX,
+  NODE_VALUE,
+  PREFIX_BITS,
+  PREFIX_DATA,
   RETRIES_MAX,
 } from './layout.ts';
 import { dataBytes, findPrefix, lockTrie, nodeAt, unlockTrie } from './lpm.kernel.ts';
@@ -37,10 +37,10 @@ export function listPrefixes(map: u32, cursor: u32, target: u32, room: u32): u32
   const last = load<u32>(map, LPM_NODE_FRESH);
   while (link < last && done < room) {
     const node = nodeAt(map, ++link);
-    if (load<u32>(node, LPM_NODE_VALUE) === 0) continue;
+    if (load<u32>(node, NODE_VALUE) === 0) continue;
     const key = target + done * bytes;
-    store<u32>(key, load<u32>(node, LPM_NODE_PREFIX), LPM_KEY_PREFIX);
-    copyWords(key + LPM_KEY_DATA, node + LPM_NODE_DATA, dataBytes(map));
+    store<u32>(key, load<u32>(node, NODE_PREFIX), PREFIX_BITS);
+    copyWords(key + PREFIX_DATA, node + NODE_DATA, dataBytes(map));
     done++;
   }
   unlockTrie(map);

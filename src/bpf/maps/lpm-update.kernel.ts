@@ -9,23 +9,25 @@ import {
   ERRNO_NOSPC,
   LPM_BITS,
   LPM_COUNT,
-  LPM_KEY_DATA,
-  LPM_KEY_PREFIX,
-  LPM_NODE_DATA,
   LPM_NODE_FRESH,
   LPM_NODE_LIST,
-  LPM_NODE_ONE,
-  LPM_NODE_PREFIX,
-  LPM_NODE_VALUE,
-  LPM_NODE_ZERO,
   LPM_ROOT,
   LPM_VALUE_FRESH,
   LPM_VALUE_LINKS,
   LPM_VALUE_LIST,
+  NODE_DATA,
+  NODE_FREE,
+  NODE_ONE,
+  NODE_PREFIX,
+  NODE_VALUE,
+  NODE_ZERO,
+  PREFIX_BITS,
+  PREFIX_DATA,
 } from './layout.ts';
 import { commonBits, dataBytes, lockTrie, nodeAt, sideOf, unlockTrie } from './lpm.kernel.ts';
 
-// All of this happens under the trie's lock. There are two nodes an entry, and one value more than entries, so neither
+// All of this happens under the trie's lock, in steps such that readers find, after each, what was there before or what
+// is there afterwards; nothing is freed and used again in one call. There are two nodes an entry, and one value more than entries, so neither
 // runs out before the entries do.
 
 function takeNode(map: u32): u32 {
@@ -35,14 +37,14 @@ function takeNode(map: u32): u32 {
     store<u32>(map, fresh, LPM_NODE_FRESH);
     return fresh;
   }
-  store<u32>(map, load<u32>(nodeAt(map, link), LPM_NODE_ZERO), LPM_NODE_LIST);
+  store<u32>(map, load<u32>(nodeAt(map, link), NODE_FREE), LPM_NODE_LIST);
   return link;
 }
 
 function giveNode(map: u32, link: u32): void {
   const node = nodeAt(map, link);
-  store<u32>(node, 0, LPM_NODE_VALUE);
-  store<u32>(node, load<u32>(map, LPM_NODE_LIST), LPM_NODE_ZERO);
+  store<u32>(node, 0, NODE_VALUE);
+  store<u32>(node, load<u32>(map, LPM_NODE_LIST), NODE_FREE);
   store<u32>(map, link, LPM_NODE_LIST);
 }
 
@@ -68,24 +70,24 @@ function giveValue(map: u32, number: u32): void {
 function makeNode(map: u32, data: u32, prefix: u32, value: u32): u32 {
   const link = takeNode(map);
   const node = nodeAt(map, link);
-  store<u64>(node, 0, LPM_NODE_ZERO);
-  store<u32>(node, value, LPM_NODE_VALUE);
-  store<u32>(node, prefix, LPM_NODE_PREFIX);
-  copyWords(node + LPM_NODE_DATA, data, dataBytes(map));
+  store<u64>(node, 0, NODE_ZERO);
+  store<u32>(node, value, NODE_VALUE);
+  store<u32>(node, prefix, NODE_PREFIX);
+  copyWords(node + NODE_DATA, data, dataBytes(map));
   return link;
 }
 
 /** Gives a node that is there for this very prefix its new value. */
 function setValue(map: u32, node: u32, data: u32, value: u32, flags: u64): i64 {
-  const old = load<u32>(node, LPM_NODE_VALUE);
+  const old = load<u32>(node, NODE_VALUE);
   if (old !== 0 && flags === UPDATE_NOEXIST) return fail(ERRNO_EXIST);
   if (old === 0) {
     const refused = addOne(map, flags);
     if (refused !== 0) return refused;
   }
-  store<u32>(node, takeValue(map, value), LPM_NODE_VALUE);
+  atomic.store<u32>(node, takeValue(map, value), NODE_VALUE);
   // The bits behind the prefix say nothing, but are given back as they came.
-  copyWords(node + LPM_NODE_DATA, data, dataBytes(map));
+  copyWords(node + NODE_DATA, data, dataBytes(map));
   if (old !== 0) giveValue(map, old);
   return 0;
 }
@@ -100,8 +102,8 @@ function addOne(map: u32, flags: u64): i64 {
 }
 
 function insert(map: u32, key: u32, value: u32, flags: u64): i64 {
-  const bits = load<u32>(key, LPM_KEY_PREFIX);
-  const data = key + LPM_KEY_DATA;
+  const bits = load<u32>(key, PREFIX_BITS);
+  const data = key + PREFIX_DATA;
   const bytes = dataBytes(map);
   let place = map + LPM_ROOT;
   let same: u32 = 0;
@@ -109,8 +111,8 @@ function insert(map: u32, key: u32, value: u32, flags: u64): i64 {
   let node: u32 = 0;
   while (link !== 0) {
     node = nodeAt(map, link);
-    const prefix = load<u32>(node, LPM_NODE_PREFIX);
-    same = commonBits(node + LPM_NODE_DATA, data, same, min(prefix, bits), bytes);
+    const prefix = load<u32>(node, NODE_PREFIX);
+    same = commonBits(node + NODE_DATA, data, same, min(prefix, bits), bytes);
     if (same !== prefix) break;
     if (prefix === bits) return setValue(map, node, data, value, flags);
     place = node + sideOf(data, prefix);
@@ -123,12 +125,12 @@ function insert(map: u32, key: u32, value: u32, flags: u64): i64 {
     atomic.store<u32>(place, made);
   } else if (same === bits) {
     // The new prefix covers the node's.
-    store<u32>(nodeAt(map, made) + sideOf(node + LPM_NODE_DATA, same), link);
+    store<u32>(nodeAt(map, made) + sideOf(node + NODE_DATA, same), link);
     atomic.store<u32>(place, made);
   } else {
     const fork = makeNode(map, data, same, 0);
     store<u32>(nodeAt(map, fork) + sideOf(data, same), made);
-    store<u32>(nodeAt(map, fork) + sideOf(node + LPM_NODE_DATA, same), link);
+    store<u32>(nodeAt(map, fork) + sideOf(node + NODE_DATA, same), link);
     atomic.store<u32>(place, fork);
   }
   return 0;
@@ -139,7 +141,7 @@ function insert(map: u32, key: u32, value: u32, flags: u64): i64 {
  * -ENOENT as the flags demand, -ENOSPC when the map is full, -EBUSY when another thread wrote all the while.
  */
 export function updatePrefix(map: u32, key: u32, value: u32, flags: u64): i64 {
-  if (flags > UPDATE_EXIST || load<u32>(key, LPM_KEY_PREFIX) > load<u32>(map, LPM_BITS)) return fail(ERRNO_INVAL);
+  if (flags > UPDATE_EXIST || load<u32>(key, PREFIX_BITS) > load<u32>(map, LPM_BITS)) return fail(ERRNO_INVAL);
   if (!lockTrie(map)) return fail(ERRNO_BUSY);
   const result = insert(map, key, value, flags);
   unlockTrie(map);
@@ -148,12 +150,12 @@ export function updatePrefix(map: u32, key: u32, value: u32, flags: u64): i64 {
 
 /** The one child of a node, or 0: it has at most one. */
 function childOf(node: u32): u32 {
-  return load<u32>(node, LPM_NODE_ZERO) | load<u32>(node, LPM_NODE_ONE);
+  return load<u32>(node, NODE_ZERO) | load<u32>(node, NODE_ONE);
 }
 
 function extract(map: u32, key: u32): i64 {
-  const bits = load<u32>(key, LPM_KEY_PREFIX);
-  const data = key + LPM_KEY_DATA;
+  const bits = load<u32>(key, PREFIX_BITS);
+  const data = key + PREFIX_DATA;
   const bytes = dataBytes(map);
   let parentPlace: u32 = 0;
   let parent: u32 = 0;
@@ -164,26 +166,26 @@ function extract(map: u32, key: u32): i64 {
     const link = load<u32>(place);
     if (link === 0) return fail(ERRNO_NOENT);
     node = nodeAt(map, link);
-    const prefix = load<u32>(node, LPM_NODE_PREFIX);
-    same = commonBits(node + LPM_NODE_DATA, data, same, min(prefix, bits), bytes);
+    const prefix = load<u32>(node, NODE_PREFIX);
+    same = commonBits(node + NODE_DATA, data, same, min(prefix, bits), bytes);
     if (same !== prefix) return fail(ERRNO_NOENT);
     if (prefix === bits) break;
     parentPlace = place;
     parent = node;
     place = node + sideOf(data, prefix);
   }
-  const value = load<u32>(node, LPM_NODE_VALUE);
+  const value = load<u32>(node, NODE_VALUE);
   if (value === 0) return fail(ERRNO_NOENT);
   giveValue(map, value);
   store<u32>(map, load<u32>(map, LPM_COUNT) - 1, LPM_COUNT);
-  store<u32>(node, 0, LPM_NODE_VALUE);
-  if (load<u32>(node, LPM_NODE_ZERO) !== 0 && load<u32>(node, LPM_NODE_ONE) !== 0) return 0;
+  atomic.store<u32>(node, 0, NODE_VALUE);
+  if (load<u32>(node, NODE_ZERO) !== 0 && load<u32>(node, NODE_ONE) !== 0) return 0;
   const link = load<u32>(place);
   const child = childOf(node);
   atomic.store<u32>(place, child);
   giveNode(map, link);
   // A fork of which one side is gone is none: the other side takes its place.
-  if (child === 0 && parent !== 0 && load<u32>(parent, LPM_NODE_VALUE) === 0) {
+  if (child === 0 && parent !== 0 && load<u32>(parent, NODE_VALUE) === 0) {
     const fork = load<u32>(parentPlace);
     atomic.store<u32>(parentPlace, childOf(parent));
     giveNode(map, fork);
@@ -193,7 +195,7 @@ function extract(map: u32, key: u32): i64 {
 
 /** Removes a prefix. Returns 0; -EINVAL on a prefix of more bits than there are, -ENOENT, -EBUSY. */
 export function deletePrefix(map: u32, key: u32): i64 {
-  if (load<u32>(key, LPM_KEY_PREFIX) > load<u32>(map, LPM_BITS)) return fail(ERRNO_INVAL);
+  if (load<u32>(key, PREFIX_BITS) > load<u32>(map, LPM_BITS)) return fail(ERRNO_INVAL);
   if (!lockTrie(map)) return fail(ERRNO_BUSY);
   const result = extract(map, key);
   unlockTrie(map);

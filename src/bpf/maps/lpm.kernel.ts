@@ -1,17 +1,17 @@
 import { MAP_KEY_BYTES } from '../layout.ts';
 import {
   LPM_BITS,
-  LPM_KEY_DATA,
-  LPM_KEY_PREFIX,
-  LPM_NODE_DATA,
-  LPM_NODE_ONE,
-  LPM_NODE_PREFIX,
   LPM_NODE_SIZE,
-  LPM_NODE_VALUE,
-  LPM_NODE_ZERO,
   LPM_NODES,
   LPM_ROOT,
   LPM_VERSION,
+  NODE_DATA,
+  NODE_ONE,
+  NODE_PREFIX,
+  NODE_VALUE,
+  NODE_ZERO,
+  PREFIX_BITS,
+  PREFIX_DATA,
   RETRIES_MAX,
   SPINS_MAX,
 } from './layout.ts';
@@ -23,7 +23,7 @@ export function nodeAt(map: u32, link: u32): u32 {
 
 /** Bytes of data of a key or node. */
 export function dataBytes(map: u32): u32 {
-  return load<u32>(map, MAP_KEY_BYTES) - LPM_KEY_DATA;
+  return load<u32>(map, MAP_KEY_BYTES) - PREFIX_DATA;
 }
 
 /**
@@ -48,16 +48,16 @@ export function commonBits(a: u32, b: u32, from: u32, limit: u32, bytes: u32): u
 
 /** Offset of the link that the bit `index` of `data` leads to. */
 export function sideOf(data: u32, index: u32): u32 {
-  return (load<u8>(data + (index >>> 3)) >>> (7 - (index & 7))) & 1 ? LPM_NODE_ONE : LPM_NODE_ZERO;
+  return (load<u8>(data + (index >>> 3)) >>> (7 - (index & 7))) & 1 ? NODE_ONE : NODE_ZERO;
 }
 
 /**
  * Number of the value of the longest prefix that covers the key, and 1; 0 when none does. What it gives counts only when
- * nobody wrote meanwhile; but it ends, since each step must have a longer prefix than the one before.
+ * no node was used again meanwhile; but it ends in any case.
  */
 function walk(map: u32, key: u32): u32 {
-  const bits = load<u32>(key, LPM_KEY_PREFIX);
-  const data = key + LPM_KEY_DATA;
+  const bits = load<u32>(key, PREFIX_BITS);
+  const data = key + PREFIX_DATA;
   const bytes = dataBytes(map);
   const all = load<u32>(map, LPM_BITS);
   let found: u32 = 0;
@@ -66,10 +66,10 @@ function walk(map: u32, key: u32): u32 {
   let link = atomic.load<u32>(map, LPM_ROOT);
   while (link !== 0 && left !== 0) {
     const node = nodeAt(map, link);
-    const prefix = load<u32>(node, LPM_NODE_PREFIX);
-    same = commonBits(node + LPM_NODE_DATA, data, same, min(prefix, bits), bytes);
+    const prefix = load<u32>(node, NODE_PREFIX);
+    same = commonBits(node + NODE_DATA, data, same, min(prefix, bits), bytes);
     if (same < prefix) break;
-    const value = load<u32>(node, LPM_NODE_VALUE);
+    const value = load<u32>(node, NODE_VALUE);
     if (value !== 0) found = value;
     if (prefix >= all) break;
     link = atomic.load<u32>(node + sideOf(data, prefix));
@@ -78,12 +78,11 @@ function walk(map: u32, key: u32): u32 {
   return found;
 }
 
-/** As `walk`, at a moment when nobody writes. */
+/** As `walk`, once no writer came or went meanwhile; one that is at work all the while changes nothing for readers. */
 export function findPrefix(map: u32, key: u32): u32 {
-  if (load<u32>(key, LPM_KEY_PREFIX) > load<u32>(map, LPM_BITS)) return 0;
+  if (load<u32>(key, PREFIX_BITS) > load<u32>(map, LPM_BITS)) return 0;
   for (let tries: u32 = 0; tries < RETRIES_MAX; tries++) {
     const version = atomic.load<u32>(map, LPM_VERSION);
-    if (version & 1) continue;
     const found = walk(map, key);
     if (atomic.load<u32>(map, LPM_VERSION) === version) return found;
   }

@@ -140,7 +140,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
 
   /** As `get`, in bytes: those of the CPUs one behind the other, as bpf(2) gives them. */
   getBytes(key: Uint8Array): Uint8Array | undefined {
-    this.#refuseRings('look up');
+    this.#refuseRings('look up or write');
     this.#check(key, this.definition.keyBytes, 'key');
     return this.#access.read(key, this.valueBytes);
   }
@@ -163,7 +163,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
 
   /** As `set`, in bytes. */
   setBytes(key: Uint8Array, value: Uint8Array, flags: number = UPDATE_ANY): void {
-    this.#refuseRings('write');
+    this.#refuseRings('look up or write');
     this.#check(key, this.definition.keyBytes, 'key');
     this.#check(value, this.valueBytes, 'value');
     this.#refuse(this.#access.write(key, value, flags), key);
@@ -258,6 +258,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
   }
 
   #encode(given: unknown, what: 'key' | 'value'): Uint8Array {
+    this.#refuseRings('look up or write');
     try {
       return what === 'key' ? this.#codec.encodeKey(given as Key) : this.#codec.encodeValue(given as Value);
     } catch (error) {

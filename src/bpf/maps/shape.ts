@@ -26,8 +26,8 @@ import {
   CURSOR_BYTES,
   CURSOR_KEYS,
   ELEMENT_KEY,
-  LPM_KEY_DATA,
-  LPM_NODE_DATA,
+  NODE_DATA,
+  PREFIX_DATA,
 } from './layout.ts';
 
 /** What is known of a kind of map: its name, and the sizes that it allows. */
@@ -189,11 +189,11 @@ function hashShape(definition: MapDefinition, kind: Kind, cpus: number, start: n
 }
 
 function trieShape({ keyBytes, maxEntries }: MapDefinition, start: number): TrieShape & { end: number } {
-  const nodeBytes = alignUp(LPM_NODE_DATA + keyBytes - LPM_KEY_DATA, 8);
+  const nodeBytes = alignUp(NODE_DATA + keyBytes - PREFIX_DATA, 8);
   // Each entry may bring a fork with it, and an old value stays until the new one is there.
   const valueLinksAt = start + 2 * maxEntries * nodeBytes;
   const end = valueLinksAt + (maxEntries + 1) * 4;
-  return { bits: (keyBytes - LPM_KEY_DATA) * 8, nodeBytes, nodesAt: start, valueLinksAt, end };
+  return { bits: (keyBytes - PREFIX_DATA) * 8, nodeBytes, nodesAt: start, valueLinksAt, end };
 }
 
 /** Bytes of events that a CPU's ring holds when nothing else is said. */

@@ -10,6 +10,8 @@ const TYPE_BYTES = 12;
 const DEPTH_MAX = 32;
 /** Sizes are 32 bits in the file, and so must be those of arrays. */
 const BYTES_MAX = 2 ** 32 - 1;
+/** Compilers before clang 16 do not say that an enum is signed: what looks like -1 to -65536 is taken for that. */
+const SMALL_NEGATIVE = 0xffff0000;
 /** Bytes behind the common 12 of a type, by kind: fixed, and for each of its `vlen` entries. */
 const EXTRA: Partial<Record<BtfKind, readonly [number, number]>> = {
   int: [4, 0],
@@ -139,7 +141,7 @@ export class Btf {
   #decode(id: number, at: number): BtfType {
     const reader = this.#types;
     const [info, word] = [reader.u32(at + 4), reader.u32(at + 8)];
-    const kind = KINDS[(info >>> 24) & 31] as BtfKind;
+    const kind = this.#kindAt(at) as BtfKind;
     const [flag, count] = [info >>> 31 !== 0, info & 0xffff];
     const name = this.text(reader.u32(at));
     const more = at + TYPE_BYTES;
@@ -172,11 +174,10 @@ export class Btf {
         return { id, name, kind, bytes: word, members };
       }
       case 'enum': {
-        const values = entries(8, (entry) => ({
-          name: this.text(reader.u32(entry)),
-          value: BigInt(flag ? reader.i32(entry + 4) : reader.u32(entry + 4)),
-        }));
-        return { id, name, kind, bytes: word, signed: flag, values };
+        const raw = entries(8, (entry) => ({ name: this.text(reader.u32(entry)), value: reader.u32(entry + 4) }));
+        const signed = flag || raw.some((each) => each.value >= SMALL_NEGATIVE);
+        const values = raw.map((each) => ({ name: each.name, value: BigInt(signed ? each.value | 0 : each.value) }));
+        return { id, name, kind, bytes: word, signed, values };
       }
       case 'enum64': {
         const values = entries(12, (entry) => {
@@ -215,10 +216,16 @@ export class Btf {
 
   /** Offset of variable `id` when it is not yet in BTF: static ones have it there. */
   #placeOf(section: string, id: number): number | undefined {
-    if (this.#places === undefined) return undefined;
+    const at = this.#offsets[id];
+    // A section among the variables of a section could have that one among its own.
+    if (this.#places === undefined || at === undefined || this.#kindAt(at) !== 'var') return undefined;
     const type = this.type(id);
     const isStatic = type.kind !== 'var' || type.linkage === 0;
     return isStatic ? undefined : this.#places.offsetOf(section, type.name);
+  }
+
+  #kindAt(at: number): BtfKind | undefined {
+    return KINDS[(this.#types.u32(at + 4) >>> 24) & 31];
   }
 
   /** Type `id` without typedefs, const, volatile, restrict and tags around it. Errors: BAD_OBJECT. */

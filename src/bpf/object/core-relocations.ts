@@ -43,6 +43,8 @@ const KERNEL_TYPES: ReadonlySet<string> = new Set([
 
 /** An index in a path: what counts of elements can be. */
 const STEP_MAX = 2 ** 32 - 1;
+/** Longest path: libbpf's BPF_CORE_SPEC_MAX_LEN. */
+const STEPS_MAX = 64;
 /** Most bytes that a bitfield is read by. */
 const WORD_BYTES = 8;
 
@@ -68,8 +70,10 @@ export function resolveCore(btf: Btf, record: CoreRecord, fail: (problem: string
   const isAbsent = names.some((name) => KERNEL_TYPES.has(name));
   const missing = isAbsent ? btf.describe(id) : undefined;
   const steps = btf.text(record.access).split(':').map(Number);
-  if (steps.some((step) => !Number.isInteger(step) || step < 0 || step > STEP_MAX)) {
-    throw fail(`it has a path ${btf.text(record.access)}. A path is numbers with colons in between.`);
+  if (steps.length > STEPS_MAX || steps.some((step) => !Number.isInteger(step) || step < 0 || step > STEP_MAX)) {
+    throw fail(
+      `it has a path ${btf.text(record.access)}. A path is up to ${STEPS_MAX} numbers with colons in between.`,
+    );
   }
   const yes = { value: 1n };
   const no = { value: 0n };

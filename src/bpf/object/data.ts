@@ -2,6 +2,7 @@ import { RingwayError } from '../../util/errors.ts';
 import type { MapDefinition } from '../program.ts';
 import type { BtfVariable } from './btf.ts';
 import type { BpfObject } from './object.ts';
+import { listNames } from './reader.ts';
 import { type BtfValue, encodeValue } from './values.ts';
 
 /**
@@ -14,8 +15,7 @@ export function withData(object: BpfObject, section: string, bytes: Uint8Array):
   const index = object.maps.findIndex(({ name, initial }) => name === section && initial !== undefined);
   const map = object.maps[index];
   if (map?.initial === undefined) {
-    const known = dataMaps(object).map(({ name }) => name);
-    const listed = known.join(', ') || 'none';
+    const listed = listNames(dataMaps(object).map(({ name }) => name));
     throw new RingwayError('NOT_FOUND', `${object.file}: it has no data section ${section}. It has ${listed}.`);
   }
   if (bytes.length > map.initial.length) {
@@ -67,7 +67,7 @@ function withVariable(object: BpfObject, name: string, value: BtfValue): BpfObje
   const variables = variablesOf(object);
   const { map, variable } = variables.get(name) ?? {};
   if (object.btf === undefined || map?.initial === undefined || variable === undefined) {
-    const listed = [...variables.keys()].join(', ') || 'none with a type (compile with -g)';
+    const listed = listNames([...variables.keys()], 'none with a type (compile with -g)');
     throw new RingwayError('NOT_FOUND', `${object.file}: it has no variable ${name}. It has ${listed}.`);
   }
   const bytes = encodeValue(object.btf, variable.type, value);

@@ -25,11 +25,12 @@ import {
   SHN_UNDEF,
   STB_WEAK,
 } from './elf.ts';
+import { findProgram } from './find-program.ts';
 import { hasValue } from './kconfig.ts';
 import type { BpfObject, ObjectFunction } from './object.ts';
 import { reachable } from './reach.ts';
-import { badObject, hex } from './reader.ts';
-import { isDataSection, kindOfSection, PROGRAM_SECTIONS } from './sections.ts';
+import { badObject, hex, listNames } from './reader.ts';
+import { isDataSection, kindOfSection } from './sections.ts';
 
 /** Another object's program, in the place of a function. */
 export interface Replacement {
@@ -69,33 +70,6 @@ export function linkProgram(object: BpfObject, name?: string, options: LinkOptio
   return new Linker(options.replace ?? {}, object).link(entry);
 }
 
-function findProgram(object: BpfObject, name: string | undefined): ObjectFunction {
-  const { file, programs, parts } = object;
-  const supported = programs.filter(({ type }) => type !== undefined);
-  const wanted = name === undefined && supported.length === 1 ? supported[0]?.name : name;
-  const listed = programs.map((program) => `${program.name} (${program.section})`).join(', ') || 'none';
-  if (wanted === undefined) {
-    throw new RingwayError(
-      'NOT_FOUND',
-      `${file}: it has ${supported.length} programs of the sections ${PROGRAM_SECTIONS}, and none is named. Name one. ` +
-        `Its programs: ${listed}.`,
-    );
-  }
-  const index = programs.findIndex((program) => program.name === wanted);
-  const [program, entry] = [programs[index], parts.entries[index]];
-  if (program === undefined || entry === undefined) {
-    throw new RingwayError('NOT_FOUND', `${file}: it has no program ${wanted}. Its programs: ${listed}.`);
-  }
-  if (program.type === undefined) {
-    throw new RingwayError(
-      'UNSUPPORTED',
-      `${file}: program ${wanted} is in section ${program.section}. Programs that can be run are those of the sections ` +
-        `${PROGRAM_SECTIONS}.`,
-    );
-  }
-  return entry;
-}
-
 /** `r0 = 0`, in the place of an instruction that cannot run. */
 const NOTHING: Instruction = { opcode: CLASS.ALU64 | ALU.MOV, dst: 0, src: 0, offset: 0, imm: 0 };
 
@@ -121,7 +95,7 @@ class Linker {
       const known = [...object.parts.functionNamed.values()].filter(({ global }) => global).map((each) => each.name);
       throw new RingwayError(
         'NOT_FOUND',
-        `${object.file}: it has no function ${name} to be replaced. Its global functions: ${known.join(', ') || 'none'}.`,
+        `${object.file}: it has no function ${name} to be replaced. Its global functions: ${listNames(known)}.`,
       );
     }
   }
@@ -135,10 +109,7 @@ class Linker {
     }
     this.#removeUnreachable();
     for (const { definition, object } of this.#maps) {
-      for (const { name } of definition.initialValues ?? []) {
-        const held = object.maps.find((map) => map.name === name);
-        if (held !== undefined) this.#mapNumber(object, held);
-      }
+      if (definition.initialValues !== undefined) this.#addHeld(object, definition.initialValues);
     }
     const kind = kindOfSection(entry.section.name);
     return {
@@ -175,7 +146,15 @@ class Linker {
     return this.#maps.length - 1;
   }
 
-  #relocationsOf({ object, source: { section } }: Unit): ReadonlyMap<number, Relocation> {
+  #addHeld(object: BpfObject, held: readonly { readonly name: string }[]): void {
+    const maps = new Map(object.maps.map((map) => [map.name, map]));
+    for (const { name } of held) {
+      const map = maps.get(name);
+      if (map !== undefined) this.#mapNumber(object, map);
+    }
+  }
+
+  #relocationsOf(object: BpfObject, section: Section): ReadonlyMap<number, Relocation> {
     const known = this.#relocations.get(section);
     if (known !== undefined) return known;
     const relocations = object.parts.elf.relocationsOf(section.index);
@@ -187,7 +166,7 @@ class Linker {
     const { section, start, end } = unit.source;
     unit.start = this.#code.length;
     const code = decodeInstructions(section.bytes.subarray(start * INSTRUCTION_BYTES, end * INSTRUCTION_BYTES));
-    const relocations = this.#relocationsOf(unit);
+    const relocations = this.#relocationsOf(unit.object, section);
     for (let index = 0; index < code.length; index++) {
       const instruction = code[index] as Instruction;
       const place: Place = { unit, pc: start + index };
@@ -351,12 +330,10 @@ class Linker {
   /** Number of the map that begins at an offset of the symbol's section, or has it among its variables. */
   #mapAt(place: Place, { name, section: index }: ElfSymbol, offset: number, isData: boolean): number {
     const { object } = place.unit;
-    const { elf, mapsIn } = object.parts;
-    const section = elf.sections[index];
-    const found = (mapsIn.get(index) ?? []).find(({ start, end }) =>
-      isData ? offset >= start && offset < end : offset === start,
-    );
-    const definition = found === undefined ? undefined : object.maps[found.index];
+    const { elf, mapAt } = object.parts;
+    const section = elf.sections[index] as Section;
+    const found = object.maps[mapAt.get(`${index}:${isData ? 0 : offset}`) ?? -1];
+    const definition = isData && (offset < 0 || offset >= section.size) ? undefined : found;
     if (definition === undefined) {
       throw this.#fail(
         place,
@@ -364,7 +341,7 @@ class Linker {
           '(.maps, maps), to variables in .data, .rodata, .bss, and to functions.',
       );
     }
-    if (isData && elf.relocationsOf(index).size > 0) {
+    if (isData && this.#relocationsOf(object, section).size > 0) {
       throw this.#fail(
         place,
         `it refers to ${name || 'a variable'} in section ${section?.name}, which has pointers to other variables or functions. ` +

@@ -3,8 +3,8 @@ import { Btf } from './btf.ts';
 import { NO_EXT, readBtfExt } from './btf-ext.ts';
 import { Elf, type ElfSymbol, type Section, SHF_EXECINSTR, SHT_PROGBITS, STB_LOCAL, STT_FUNC } from './elf.ts';
 import { readKconfig } from './kconfig.ts';
-import { type PlacedMap, readMaps } from './maps.ts';
-import type { BpfObject, MapPlace, ObjectFunction, ObjectProgram } from './object.ts';
+import { readMaps } from './maps.ts';
+import type { BpfObject, ObjectFunction, ObjectProgram } from './object.ts';
 import { badObject, Reader } from './reader.ts';
 import { kindOfSection, placesOf } from './sections.ts';
 
@@ -42,7 +42,7 @@ export function loadObject(bytes: Uint8Array, { file = 'object file' }: { file?:
       functionAt: new Map(functions.map((each) => [`${each.section.index}:${each.start}`, each])),
       functionNamed: byName(functions),
       entries,
-      mapsIn: bySection(placed),
+      mapAt: new Map(placed.map(({ section, start }, index) => [`${section}:${start}`, index])),
       ...(kconfig === undefined ? {} : { kconfig: { index: definitions.length, offsets: kconfig.offsets } }),
     },
   };
@@ -100,15 +100,4 @@ function byName(functions: readonly ObjectFunction[]): Map<string, ObjectFunctio
     if (!named.has(each.name) || each.global) named.set(each.name, each);
   }
   return named;
-}
-
-function bySection(placed: readonly PlacedMap[]): Map<number, MapPlace[]> {
-  const found = new Map<number, MapPlace[]>();
-  for (const [index, { section, start, end }] of placed.entries()) {
-    const places = found.get(section) ?? [];
-    places.push({ index, start, end });
-    found.set(section, places);
-  }
-  for (const places of found.values()) places.sort((a, b) => a.start - b.start);
-  return found;
 }

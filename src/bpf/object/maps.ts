@@ -255,8 +255,10 @@ function valuesOffset(btf: Btf, variable: number): number {
 /** All maps of a file, in the order of its sections. Errors: BAD_OBJECT. */
 export function readMaps(elf: Elf, btf: Btf | undefined): PlacedMap[] {
   const reader = new MapReader(elf, btf);
-  const definitions = elf.sections.filter(({ name }) => name === '.maps');
-  if (definitions.length > 1) throw badObject(elf.file, `it has ${definitions.length} sections .maps. One is allowed.`);
+  for (const wanted of ['.maps', 'maps']) {
+    const { length } = elf.sections.filter(({ name }) => name === wanted);
+    if (length > 1) throw badObject(elf.file, `it has ${length} sections ${wanted}. One is allowed.`);
+  }
   return elf.sections.flatMap((section) => {
     if (section.size === 0) return [];
     if (section.name === '.maps') return reader.fromBtf(section);

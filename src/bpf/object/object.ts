@@ -25,13 +25,6 @@ export interface ObjectProgram {
   readonly frags: boolean;
 }
 
-/** Where the bytes of `maps[index]` are in the file. */
-export interface MapPlace {
-  readonly index: number;
-  readonly start: number;
-  readonly end: number;
-}
-
 /** What linking needs of a file, beside what its user sees. */
 export interface ObjectParts {
   readonly elf: Elf;
@@ -42,8 +35,8 @@ export interface ObjectParts {
   readonly functionNamed: ReadonlyMap<string, ObjectFunction>;
   /** The functions of `programs`, by number. */
   readonly entries: readonly ObjectFunction[];
-  /** By number of a section: the maps in it, ascending. */
-  readonly mapsIn: ReadonlyMap<number, readonly MapPlace[]>;
+  /** By `section number:offset`: the number of the map whose definition or first variable is there. */
+  readonly mapAt: ReadonlyMap<string, number>;
   /** The map of a kernel's configuration, by number, and its variables. */
   readonly kconfig?: { readonly index: number; readonly offsets: ReadonlyMap<string, number> };
 }

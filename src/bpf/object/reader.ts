@@ -8,6 +8,16 @@ export function badObject(file: string, problem: string): RingwayError {
   return new RingwayError('BAD_OBJECT', `${file}: ${problem}`);
 }
 
+/** Names in a message: the first of a list that may have any number. */
+const LISTED_MAX = 20;
+
+/** `a, b, c`: names that there are, for messages; `none` when there are none. */
+export function listNames(names: readonly string[], none = 'none'): string {
+  if (names.length === 0) return none;
+  const rest = names.length - LISTED_MAX;
+  return `${names.slice(0, LISTED_MAX).join(', ')}${rest > 0 ? ` and ${rest} more` : ''}`;
+}
+
 /** `0x1f`: a value of the file in messages. */
 export const hex = (value: number): string => `0x${value.toString(16)}`;
 

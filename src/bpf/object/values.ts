@@ -1,5 +1,6 @@
 import { RingwayError } from '../../util/errors.ts';
 import type { Btf, BtfMember, BtfType, BtfTypeOf } from './btf.ts';
+import { listNames } from './reader.ts';
 
 /**
  * A value of a type of BTF: integers and enums of up to 32 bits are numbers, longer ones and pointers bigints, floating
@@ -89,9 +90,9 @@ class Codec {
 
   read(id: number, at: number, path: string, depth: number): BtfValue {
     const type = this.btf.resolve(id);
-    if (type.kind === 'var') return this.read(type.type, at, path, depth + 1);
-    const bytes = this.btf.size(type.id);
+    const bytes = type.kind === 'var' ? 0 : this.btf.size(type.id);
     this.#enter(type, at, bytes, path, depth);
+    if (type.kind === 'var') return this.read(type.type, at, path, depth + 1);
     if (isInteger(type) && bytes >= 1 && bytes <= INTEGER_BYTES_MAX)
       return this.#readInteger(type, bytes, at * 8, bytes * 8);
     if (type.kind === 'float' && bytes === 4) return this.#view.getFloat32(at, true);
@@ -166,13 +167,10 @@ class Codec {
 
   write(id: number, at: number, value: BtfValue, path: string, depth: number): void {
     const type = this.btf.resolve(id);
-    if (type.kind === 'var') {
-      this.write(type.type, at, value, path, depth + 1);
-      return;
-    }
-    const bytes = this.btf.size(type.id);
+    const bytes = type.kind === 'var' ? 0 : this.btf.size(type.id);
     this.#enter(type, at, bytes, path, depth);
-    if (value instanceof Uint8Array) {
+    if (type.kind === 'var') this.write(type.type, at, value, path, depth + 1);
+    else if (value instanceof Uint8Array) {
       if (value.length !== bytes) {
         throw fail(path, `${value.length} bytes are given. ${this.btf.describe(type.id)} has ${bytes}.`);
       }
@@ -208,14 +206,11 @@ class Codec {
     const given = Object.entries(value as Record<string, BtfValue | undefined>).filter(
       ([, each]) => each !== undefined,
     );
-    if (type.kind === 'union' && given.length > 1) {
-      throw fail(path, `${given.map(([name]) => name).join(', ')} are given. Give one member of ${what}.`);
-    }
     const members = this.#membersOf(type, depth);
     for (const [name, each] of given) {
       const member = members.get(name);
       if (member === undefined) {
-        throw fail(path, `${what} has no member ${name}. It has ${[...members.keys()].join(', ') || 'none'}.`);
+        throw fail(path, `${what} has no member ${name}. It has ${listNames([...members.keys()])}.`);
       }
       const [target, place] = [this.btf.resolve(member.type), `${path}.${name}`];
       const bits = bitsOf(member, target);
@@ -287,7 +282,8 @@ export function decodeValue(btf: Btf, id: number, bytes: Uint8Array): BtfValue {
 
 /**
  * The bytes of a value of type `id`. Integers are numbers, bigints or booleans; members and elements left out are 0; any
- * part may be given as a Uint8Array of its size.
+ * part may be given as a Uint8Array of its size. Of a union several members may be given, as `decodeValue` gives them:
+ * each is written over those before it.
  *
  * Errors: BAD_ARGUMENT, which names the member and what it takes; BAD_OBJECT when BTF is wrong.
  */

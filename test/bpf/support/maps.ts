@@ -19,6 +19,21 @@ export interface HelperKernels {
   bpfRedirect(ctx: number, ifindex: number, flags: bigint): bigint;
   bpfRedirectMap(ctx: number, map: number, key: bigint, flags: bigint): bigint;
   bpfCsumDiff(ctx: number, from: number, fromBytes: number, to: number, toBytes: number, seed: number): bigint;
+  bpfRingbufReserve(ctx: number, map: number, size: bigint, flags: bigint): number;
+  bpfRingbufSubmit(ctx: number, record: number, flags: bigint): bigint;
+  bpfRingbufDiscard(ctx: number, record: number, flags: bigint): bigint;
+  bpfRingbufOutput(ctx: number, map: number, data: number, size: number, flags: bigint): bigint;
+  bpfRingbufQuery(ctx: number, map: number, what: bigint): bigint;
+  bpfPerfEventOutput(ctx: number, context: number, map: number, flags: bigint, data: number, size: number): bigint;
+  bpfTracePrintk(ctx: number, format: number, size: number, a: bigint, b: bigint, c: bigint): bigint;
+  bpfTraceVprintk(ctx: number, format: number, size: number, data: number, bytes: number): bigint;
+  bpfAdjustHead(ctx: number, context: number, delta: number): bigint;
+  bpfAdjustMeta(ctx: number, context: number, delta: number): bigint;
+  bpfAdjustTail(ctx: number, context: number, delta: number): bigint;
+  bpfBuffLen(ctx: number, context: number): bigint;
+  bpfLoadBytes(ctx: number, context: number, offset: number, target: number, bytes: number): bigint;
+  bpfStoreBytes(ctx: number, context: number, offset: number, source: number, bytes: number): bigint;
+  bpfFibLookup(ctx: number, context: number, params: number, bytes: number, flags: number): bigint;
   bpfReach(ctx: number, address: bigint, bytes: bigint, writable: number): number;
   bpfReachMap(ctx: number, map: bigint): number;
 }
@@ -54,6 +69,17 @@ export class MapBench {
 
   get(offset: number): number {
     return this.arena.u32[(this.ctx + offset) >>> 2] ?? 0;
+  }
+
+  /** Gives programs the memory of these maps: CTX_RANGES. */
+  setRanges(...maps: BpfMap[]): void {
+    const ranges = maps.flatMap((map) => map.ranges());
+    const at = this.memory + 2048;
+    for (const [index, { address, bytes, writable, map }] of ranges.entries()) {
+      this.arena.u32.set([address, bytes, writable ? 1 : 0, map], (at + index * 16) >>> 2);
+    }
+    this.set(layout.CTX_RANGES, at);
+    this.set(layout.CTX_RANGE_COUNT, ranges.length);
   }
 
   /** Puts bytes where a program would have them; returns their address. */
