@@ -15,11 +15,11 @@ class HostileFunction {
   readonly #labels: Label[];
   readonly #callees: readonly Label[];
 
-  constructor(e: Emitter, random: Random, callees: readonly Label[]) {
+  constructor(e: Emitter, random: Random, callees: readonly Label[], isDeep: boolean) {
     this.#e = e;
     this.#random = random;
     this.#callees = callees;
-    this.#labels = Array.from({ length: 6 + random.below(30) }, () => e.label());
+    this.#labels = Array.from({ length: 3 + random.below(isDeep ? 8 : 30) }, () => e.label());
   }
 
   #pick<T>(from: readonly T[]): T {
@@ -30,8 +30,9 @@ class HostileFunction {
     return this.#random.below(100) < percent;
   }
 
+  /** A register to write to: seldom one that holds an address. */
   #register(): number {
-    return this.#random.below(10);
+    return this.#random.below(this.#chance(90) ? 6 : 10);
   }
 
   #any(): number {
@@ -55,12 +56,21 @@ class HostileFunction {
 
   write(isMain: boolean): void {
     this.#e.move(6, 1);
-    if (isMain && this.#chance(80)) this.#e.load(4, 7, 1, this.#pick([0, 0, 4, 8]));
-    if (this.#chance(50)) this.#e.mapValue(8, MAPS.global, 0);
-    if (this.#chance(50)) this.#e.move(9, FRAME);
+    if (isMain || this.#chance(70)) this.#e.load(4, 7, 6, this.#chance(90) ? 0 : 4);
+    if (this.#chance(90)) this.#e.mapValue(8, MAPS.global, 0);
+    if (this.#chance(90)) this.#e.move(9, FRAME);
     for (const label of this.#labels) {
       this.#e.bind(label);
       this.#statement();
+    }
+    // Deep in calls now and then.
+    const [next] = this.#callees;
+    if (next !== undefined && this.#chance(50)) this.#e.callLocal(next);
+    if (this.#chance(25)) {
+      this.#e.move(1, 6);
+      this.#e.map(2, MAPS.programs);
+      this.#e.set(3, this.#random.below(4));
+      this.#e.call(12);
     }
     if (this.#chance(80)) this.#e.exit();
     else this.#e.go(this.#pick(this.#labels));
@@ -74,8 +84,8 @@ class HostileFunction {
     else if (what < 63) this.#atomic();
     else if (what < 76) this.#jump();
     else if (what < 96) this.#call();
-    else if (what < 98 && this.#callees.length > 0) this.#e.callLocal(this.#pick(this.#callees));
-    else if (what < 99) this.#e.emit(0x8d, this.#register(), 0, 0, 0);
+    else if (what < 97 && this.#callees.length > 0) this.#e.callLocal(this.#pick(this.#callees));
+    else if (what < 99) this.#callByNumber();
     else this.#e.exit();
   }
 
@@ -134,15 +144,17 @@ class HostileFunction {
 
   /** A register that may hold an address, more often than not. */
   #base(): number {
-    return this.#pick([FRAME, FRAME, FRAME, 7, 7, 8, 8, 9, 0, this.#any()]);
+    if (this.#chance(50)) return FRAME;
+    return this.#chance(85) ? this.#pick([7, 8, 9]) : this.#any();
   }
 
   #memory(): void {
     const base = this.#base();
     const bytes = this.#pick([1, 2, 4, 8]);
-    const offset = base === FRAME && this.#chance(70) ? -8 * (1 + this.#random.below(64)) : this.#offset();
-    const near = base === 7 || base === 8 || base === 0 ? Math.abs(offset) % (this.#chance(80) ? 24 : 400) : offset;
-    const place = Math.max(-32768, Math.min(32767, near));
+    // r7 is the packet's start, r8 a value, r9 the frame pointer, as long as nobody changes them.
+    const isFrame = base === FRAME || base === 9;
+    const near = isFrame ? -8 * (1 + this.#random.below(64)) : this.#random.below(base === 7 ? 60 : 57);
+    const place = Math.max(-32768, Math.min(32767, this.#chance(94) ? near : this.#offset()));
     if (this.#chance(50)) this.#e.load(bytes, this.#register(), base, place, bytes < 8 && this.#chance(30));
     else this.#e.store(bytes, base, place, this.#operand());
   }
@@ -151,8 +163,11 @@ class HostileFunction {
     const operation = this.#pick(ATOMICS);
     const fetches = operation !== 0xf1 && (operation & 1) !== 0;
     const base = this.#base();
-    const offset = base === FRAME ? -4 * (1 + this.#random.below(128)) : this.#random.below(48);
-    this.#e.atomic(this.#pick([4, 8]), operation, base, offset, fetches ? this.#register() : this.#any());
+    const isFrame = base === FRAME || base === 9;
+    const bytes = this.#pick([4, 8]);
+    const aligned = (isFrame ? -512 : 0) + bytes * this.#random.below((isFrame ? 512 : 56) / bytes);
+    const offset = this.#chance(90) ? aligned : aligned + 1 + this.#random.below(7);
+    this.#e.atomic(bytes, operation, base, offset, fetches ? this.#register() : this.#any());
   }
 
   #jump(): void {
@@ -166,10 +181,11 @@ class HostileFunction {
     const id = this.#chance(35) ? this.#pick([1, 1, 2, 3, 131]) : this.#pick(HELPER_IDS);
     const args = HELPERS.get(id)?.args ?? [];
     for (const [index, kind] of args.entries()) {
-      if (this.#chance(8)) continue;
-      this.#argument(index + 1, kind);
+      if (this.#chance(3)) continue;
+      this.#argument(index + 1, kind, id);
     }
     this.#e.call(id);
+    if ((id === 131 || id === 1) && this.#chance(85)) this.#e.jump(0x15, 0, { imm: 0 }, this.#pick(this.#labels));
     if (id === 131 && this.#chance(70)) {
       this.#e.store(8, 0, 0, { imm: this.#imm() });
       this.#e.move(1, 0);
@@ -179,14 +195,21 @@ class HostileFunction {
       this.#e.load(this.#pick([1, 4, 8]), this.#register(), 0, this.#random.below(24));
   }
 
-  #argument(register: number, kind: string): void {
+  #callByNumber(): void {
+    const register = this.#register();
+    if (this.#chance(75)) this.#e.set(register, this.#pick(HELPER_IDS));
+    this.#e.emit(0x8d, register, 0, 0, 0);
+  }
+
+  #argument(register: number, kind: string, id: number): void {
     const e = this.#e;
-    if (this.#chance(4)) {
+    if (this.#chance(2)) {
       this.#wild(register);
       return;
     }
     if (kind === 'context') e.move(register, 6);
-    else if (kind === 'map') e.map(register, this.#random.below(DEFINITIONS.length));
+    else if (kind === 'map')
+      e.map(register, this.#chance(10) ? this.#random.below(DEFINITIONS.length) : this.#mapFor(id));
     else if (kind === 'size') e.set(register, this.#chance(90) ? this.#random.below(65) : this.#imm());
     else if (kind === 'u32' || kind === 'u64') e.set(register, this.#chance(70) ? this.#random.below(8) : this.#imm());
     else if (kind === 'readable or null' && this.#chance(20)) e.set(register, 0);
@@ -194,6 +217,15 @@ class HostileFunction {
       e.move(register, FRAME);
       e.alu(ALU.ADD, register, { imm: -8 * (1 + this.#random.below(12)) });
     } else e.move(register, this.#pick([7, 8, 9]));
+  }
+
+  /** A map of a kind that the helper is for. */
+  #mapFor(id: number): number {
+    if (id === 12) return MAPS.programs;
+    if (id === 25) return MAPS.perf;
+    if (id === 51) return this.#pick([MAPS.devices, MAPS.deviceHash, MAPS.cpus, MAPS.sockets]);
+    if (id >= 130 && id <= 134) return MAPS.ring;
+    return this.#random.below(MAPS.programs);
   }
 
   #wild(register: number): void {
@@ -208,12 +240,12 @@ class HostileFunction {
  */
 export function generateHostile(random: Random): Program {
   const e = new Emitter();
-  const labels = Array.from({ length: random.below(4) }, () => e.label());
+  const labels = Array.from({ length: random.below(2) === 0 ? random.below(3) : random.below(8) }, () => e.label());
   const starts: number[] = [];
   for (const [index, label] of [e.label(), ...labels].entries()) {
     e.bind(label);
     starts.push(e.length);
-    new HostileFunction(e, random, labels.slice(index)).write(index === 0);
+    new HostileFunction(e, random, labels.slice(index), labels.length > 3).write(index === 0);
   }
   const code = e.finish();
   return {

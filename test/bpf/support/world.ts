@@ -2,7 +2,7 @@ import { type Arena, createArena } from 'ringway/memory';
 import { initContext, setIngress, setRanges } from '#dist/bpf/context.js';
 import type { Execution } from '#dist/bpf/interpreter.js';
 import * as layout from '#dist/bpf/layout.js';
-import { createMap } from '#dist/bpf/maps/create.js';
+import { createMap, mapBytes } from '#dist/bpf/maps/create.js';
 import type { BpfMap } from '#dist/bpf/maps/map.js';
 import type { MapDefinition, Program } from '#dist/bpf/program.js';
 import { DEFINITIONS, FIXTURE, HELD, MAPS, TARGETS } from './fixture.ts';
@@ -28,9 +28,10 @@ const TAILROOM = 320;
 /** sizeof(struct xdp_frame), which lies at the start of the headroom. */
 const XDP_FRAME_BYTES = 40;
 const PACKET_MAX = PAGE_BYTES - HEADROOM - TAILROOM;
-/** Bytes around what programs may reach, and what they hold. */
+/** Bytes of a CPU's events in a perf event array. */
+const RING_BYTES = 256;
+/** Bytes of the regions around all others. */
 const GUARD_BYTES = 256;
-const GUARD = 0xa5;
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const raw = {
@@ -67,21 +68,22 @@ export class World {
   /** All regions as they were at the start. */
   readonly #from: number;
   readonly #image: Uint8Array;
+  readonly #guards: readonly (readonly [from: number, to: number])[];
   readonly #initial: Contents[];
 
   constructor(cpus: number) {
-    const arena = createArena({ bytes: 1 << 20 });
+    const bytes = FIXTURE.reduce((sum, { definition }) => sum + mapBytes(definition, cpus, RING_BYTES), 0);
+    const arena = createArena({ bytes: bytes + (64 << 10) });
     this.arena = arena;
     this.cpus = cpus;
     const before = arena.allocate('before', GUARD_BYTES);
-    arena.u8.fill(GUARD, before, before + GUARD_BYTES);
     this.context = arena.allocate('context', layout.CTX_BYTES);
     this.#area = arena.allocate('packet', PAGE_BYTES);
     const clock = arena.allocate('clock', 8);
     arena.u32[clock >>> 2] = 1000;
     const maps: BpfMap<Uint8Array, Uint8Array>[] = [];
     for (const [index, { definition }] of FIXTURE.entries()) {
-      const options = { cpus, seed: index + 1, codec: raw, ringBytes: 256 };
+      const options = { cpus, seed: index + 1, codec: raw, ringBytes: RING_BYTES };
       maps.push(createMap<Uint8Array, Uint8Array>(arena, definition, options));
     }
     this.maps = maps;
@@ -93,7 +95,12 @@ export class World {
     setIngress(arena, this.context, 1, 0);
     initContext(arena, this.context, { cpu: 0, clock, seed: 1 });
     const after = arena.allocate('after', GUARD_BYTES);
-    arena.u8.fill(GUARD, after, after + GUARD_BYTES);
+    const regions = arena.regions();
+    // What lies between two regions belongs to nobody, and so do the first and the last.
+    this.#guards = regions.slice(1).map(({ address }, index) => {
+      const { address: previous, bytes } = regions[index] as { address: number; bytes: number };
+      return [index === 0 ? previous : previous + bytes, address] as const;
+    });
     this.#from = before;
     this.#image = arena.u8.slice(before, after + GUARD_BYTES);
     this.#initial = FIXTURE.map((_, index) => this.#read(index));
@@ -155,6 +162,16 @@ export class World {
     this.#set(layout.CTX_TOTAL, packet.length);
   }
 
+  /** Where the packet ends now. */
+  get dataEnd(): number {
+    return this.#word(layout.CTX_DATA_END);
+  }
+
+  /** Address of the first value of a map. */
+  valueAddress(map: number): number {
+    return this.arena.u32[((this.addresses[map] as number) + layout.MAP_VALUES) >>> 2] as number;
+  }
+
   /** What a run that gave `r0` left, by the context's words. */
   output(r0: bigint): RunOutput {
     const [meta, data, end] = [layout.CTX_DATA_META, layout.CTX_DATA, layout.CTX_DATA_END].map((offset) =>
@@ -194,14 +211,12 @@ export class World {
     return Buffer.compare(now, this.#image.subarray(from, next)) === 0;
   }
 
-  /** Names of regions behind which somebody wrote, and of the guards at both ends. */
-  damaged(): string[] {
-    const { u8 } = this.arena;
-    const broken = ['before', 'after'].filter((name) => {
-      const { address, bytes } = this.arena.region(name);
-      return u8.subarray(address, address + bytes).some((byte) => byte !== GUARD);
+  /** Whether somebody wrote behind a region, or before the first one. */
+  isDamaged(): boolean {
+    return this.#guards.some(([from, to]) => {
+      const now = this.arena.u8.subarray(from, to);
+      return Buffer.compare(now, this.#image.subarray(from - this.#from, to - this.#from)) !== 0;
     });
-    return [...this.arena.damaged(), ...broken];
   }
 
   /**
