@@ -319,12 +319,12 @@ function analyseFunction(
   onCall: (target: number, state: State) => void,
 ): State[] {
   const states: (State | undefined)[] = graph.blocks.map((_, index) => (index === 0 ? entry : undefined));
-  const queue = [0];
-  for (let index = queue.shift(); index !== undefined; index = queue.shift()) {
-    const block = graph.blocks[index];
-    const before = states[index];
-    if (block === undefined || before === undefined) continue;
-    const state = before.copy();
+  // Blocks are in reverse postorder: without loops one pass is all.
+  const pending = new Set([0]);
+  for (let index = 0; pending.size > 0; index = index + 1 < graph.blocks.length ? index + 1 : 0) {
+    if (!pending.delete(index)) continue;
+    const block = graph.blocks[index] as Block;
+    const state = (states[index] as State).copy();
     for (let pc = block.start; pc < block.end; pc++) {
       const instruction = code[pc] as Instruction;
       if (instruction.opcode === OP_CALL && instruction.src === CALL_LOCAL) onCall(pc + 1 + instruction.imm, state);
@@ -335,7 +335,7 @@ function analyseFunction(
       const known = states[to];
       if (known === undefined) states[to] = reached;
       else if (!joinStates(known, reached)) continue;
-      queue.push(to);
+      pending.add(to);
     }
   }
   return states.map((state) => state ?? new State([]));

@@ -18,8 +18,8 @@ import { FRAME_BYTES } from '../layout.ts';
 import type { Program } from '../program.ts';
 import { type Analysis, type Kind, type State, stepAt } from './kinds.ts';
 
-/** Thrown within this module when a stack address goes where it cannot be followed. */
-class Escape extends Error {}
+/** Thrown within this module when a stack address goes where it cannot be followed: one for all, since a trace takes time. */
+const ESCAPE = new Error('a stack address that is not followed');
 
 /** How the bytes of a frame are accessed, by their offset from r10. */
 class Frame {
@@ -58,7 +58,7 @@ class Frame {
 const isVague = (kind: Kind): boolean => kind.tag === 'frame' || kind.tag === 'mixed';
 
 function visitBase(frame: Frame, kind: Kind, offset: number, bytes: number): void {
-  if (isVague(kind)) throw new Escape();
+  if (isVague(kind)) throw ESCAPE;
   if (kind.tag === 'stack') frame.access(kind.offset + offset, bytes);
 }
 
@@ -68,12 +68,12 @@ function visitAlu(state: State, { opcode, dst, src }: Instruction): void {
   const isRegister = (opcode & SOURCE_REGISTER) !== 0;
   const isStack = (register: number): boolean => state.of(register).tag === 'stack' || isVague(state.of(register));
   if (what === ALU.MOV) {
-    if (isRegister && isStack(src) && (!is64 || isVague(state.of(src)))) throw new Escape();
+    if (isRegister && isStack(src) && (!is64 || isVague(state.of(src)))) throw ESCAPE;
     return;
   }
   const isExact = is64 && (what === ALU.ADD || what === ALU.SUB) && state.of(dst).tag === 'stack';
   if (isExact && (!isRegister || (what === ALU.ADD && state.of(src).tag === 'constant'))) return;
-  if (isStack(dst) || (isRegister && isStack(src))) throw new Escape();
+  if (isStack(dst) || (isRegister && isStack(src))) throw ESCAPE;
 }
 
 /** Memory that a helper gets by its arguments: as long as the map or a constant says. */
@@ -92,14 +92,14 @@ function visitHelper(frame: Frame, program: Program, state: State, id: number): 
     ) {
       continue;
     }
-    if (isVague(kind)) throw new Escape();
+    if (isVague(kind)) throw ESCAPE;
     if (kind.tag !== 'stack') continue;
     const size = state.of(index + 2);
     let bytes: number | undefined;
     if (argument === 'map key') bytes = map?.keyBytes;
     else if (argument === 'map value') bytes = map?.valueBytes;
     else if (size.tag === 'constant') bytes = size.value;
-    if (bytes === undefined || bytes < 0 || bytes > FRAME_BYTES) throw new Escape();
+    if (bytes === undefined || bytes < 0 || bytes > FRAME_BYTES) throw ESCAPE;
     frame.expose(kind.offset, bytes);
   }
 }
@@ -107,7 +107,7 @@ function visitHelper(frame: Frame, program: Program, state: State, id: number): 
 function visitCall(frame: Frame, program: Program, state: State, { opcode, src, imm }: Instruction): void {
   const isStack = (register: number): boolean => state.of(register).tag === 'stack' || isVague(state.of(register));
   if (opcode === OP_CALLX || src === CALL_LOCAL) {
-    if ([1, 2, 3, 4, 5].some(isStack)) throw new Escape();
+    if ([1, 2, 3, 4, 5].some(isStack)) throw ESCAPE;
   } else if (imm !== HELPER_TAIL_CALL) {
     visitHelper(frame, program, state, imm);
   }
@@ -121,7 +121,7 @@ function visit(frame: Frame, program: Program, state: State, instruction: Instru
   else if (kind === CLASS.ST) visitBase(frame, state.of(dst), offset, accessBytes(opcode));
   else if (kind === CLASS.STX) {
     const isAtomic = accessMode(opcode) === MODE.ATOMIC;
-    if (state.of(src).tag === 'stack' || isVague(state.of(src))) throw new Escape();
+    if (state.of(src).tag === 'stack' || isVague(state.of(src))) throw ESCAPE;
     visitBase(frame, state.of(dst), offset, accessBytes(opcode));
     const base = state.of(dst);
     if (isAtomic && base.tag === 'stack') frame.expose(base.offset + offset, accessBytes(opcode));
@@ -147,7 +147,7 @@ export function localPlaces(program: Program, { graph, states }: Analysis): Map<
       }
     }
   } catch (error) {
-    if (error instanceof Escape) return new Map();
+    if (error === ESCAPE) return new Map();
     throw error;
   }
   return frame.places();

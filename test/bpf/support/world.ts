@@ -221,7 +221,7 @@ export class World {
 
   /**
    * The first place where the memory of two worlds differs, by region; undefined when it is the same. What engines say of faults,
-   * and how they count fuel, is left out.
+   * and how they count fuel, is left out, and so is the stack: compiled code has places of it in locals.
    */
   difference(other: World): string | undefined {
     const { u8 } = this.arena;
@@ -230,6 +230,7 @@ export class World {
     const own = this.context + layout.CTX_FAULT;
     for (let at = this.#from; at < to; at++) {
       if (u8[at] === other.arena.u8[at] || (at >= own && at < this.context + layout.CTX_TAIL_CALLS)) continue;
+      if (at >= this.context + layout.CTX_STACK && at < this.context + layout.CTX_BYTES) continue;
       const { name, address } = this.arena.regions().findLast((region) => region.address <= at) ?? {
         name: '',
         address: 0,
