@@ -1,7 +1,9 @@
 import { disassemble } from '#dist/bpf/disassemble.js';
+import type { Step } from '#dist/bpf/interpreter.js';
 import { FAULT_FUEL, FAULT_STACK } from '#dist/bpf/layout.js';
 import type { Program } from '#dist/bpf/program.js';
 import { compiledEngine, type Engine, faultText, interpreterEngine } from './differential.ts';
+import { StackWatch } from './stack-watch.ts';
 import { type RunOutput, World } from './world.ts';
 
 /** What both may take: small, since a hostile program likes to use all of it. */
@@ -18,14 +20,19 @@ export class HostilePair {
   readonly faults = new Map<number, number>();
   /** Instructions that the interpreter ran in all. */
   totalSteps = 0;
+  /** Runs of which only that they leave other memory alone can be asked. */
+  looseRuns = 0;
+  readonly #watch: StackWatch;
   #steps = 0;
 
   /** @param second what is held against the interpreter; compiled code by default. */
   constructor(second: (world: World) => Engine = (world) => compiledEngine(world, { checked: true, fuel: FUEL })) {
     const [one, two] = [new World(CPUS), new World(CPUS)];
     this.#worlds = [one, two];
-    const onStep = (): void => {
+    this.#watch = new StackWatch(one);
+    const onStep = (step: Step): void => {
       this.#steps += 1;
+      this.#watch.note(step);
     };
     this.#engines = [interpreterEngine(one, { checked: true, fuel: FUEL, onStep }), second(two)];
   }
@@ -33,6 +40,7 @@ export class HostilePair {
   /** Runs a program in both. Returns what differs, or what was written that no program may write. */
   run(program: Program, packet: Uint8Array): string | undefined {
     this.#steps = 0;
+    this.#watch.begin();
     const [one, two] = this.#engines.map((engine) => engine.load(program).run(packet)) as [RunOutput, RunOutput];
     this.totalSteps += this.#steps;
     const [worldOne, worldTwo] = this.#worlds;
@@ -41,7 +49,8 @@ export class HostilePair {
     if (worldOne.isDamaged()) found.push('the interpreter wrote between regions');
     if (worldTwo.isDamaged()) found.push('compiled code wrote between regions');
     const kinds = [one.fault?.kind, two.fault?.kind];
-    if (kinds.includes(FAULT_FUEL)) {
+    if (this.#watch.isLoose) this.looseRuns += 1;
+    else if (kinds.includes(FAULT_FUEL)) {
       if (one.fault?.kind !== FAULT_FUEL && this.#steps < FUEL_SURE) {
         found.push(`${this.#steps} steps, ${faultText(one)}; compiled ${faultText(two)}`);
       }
