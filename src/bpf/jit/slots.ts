@@ -21,36 +21,36 @@ import { type Analysis, type Kind, type State, stepAt } from './kinds.ts';
 /** Thrown within this module when a stack address goes where it cannot be followed. */
 class Escape extends Error {}
 
-/** What is known of the bytes of a frame: by their offset from r10, the size of the accesses to each place. */
+/** How the bytes of a frame are accessed, by their offset from r10. */
 class Frame {
-  /** By offset, the only size that it was accessed with; 0 when it must be memory. */
-  readonly sizes = new Map<number, number>();
+  /** Places with a size, each once: `offset:bytes`. */
+  readonly #places = new Map<string, { readonly at: number; readonly bytes: number }>();
+  /** By byte, how many of them it belongs to; any number of them when it is memory for others too. */
+  readonly #owners = new Map<number, number>();
+
+  #own(at: number, bytes: number, owners: number): void {
+    for (let byte = at; byte < at + bytes; byte++) this.#owners.set(byte, (this.#owners.get(byte) ?? 0) + owners);
+  }
 
   access(at: number, bytes: number): void {
-    const known = this.sizes.get(at);
-    this.sizes.set(at, known === undefined || known === bytes ? bytes : 0);
+    const key = `${at}:${bytes}`;
+    if (this.#places.has(key)) return;
+    this.#places.set(key, { at, bytes });
+    this.#own(at, bytes, 1);
   }
 
   /** Bytes that helpers read or write. */
   expose(at: number, bytes: number): void {
-    for (let byte = at; byte < at + bytes; byte++) this.sizes.set(byte, 0);
+    this.#own(at, bytes, 2);
   }
 
-  /** Places that nothing else overlaps, with their sizes. */
+  /** Places whose bytes belong to nothing else, with their sizes. */
   places(): Map<number, number> {
-    const sorted = [...this.sizes].sort(([a], [b]) => a - b);
-    const overlapped = new Set<number>();
-    let [last, end] = [0, Number.NEGATIVE_INFINITY];
-    for (const [at, bytes] of sorted) {
-      if (at < end) {
-        overlapped.add(at);
-        overlapped.add(last);
-      }
-      if (at + Math.max(1, bytes) > end) [last, end] = [at, at + Math.max(1, bytes)];
-    }
-    return new Map(
-      sorted.filter(([at, bytes]) => bytes > 0 && !overlapped.has(at) && at >= -FRAME_BYTES && at + bytes <= 0),
-    );
+    const isOwn = ({ at, bytes }: { at: number; bytes: number }): boolean =>
+      at >= -FRAME_BYTES &&
+      at + bytes <= 0 &&
+      Array.from({ length: bytes }, (_, index) => this.#owners.get(at + index)).every((owners) => owners === 1);
+    return new Map([...this.#places.values()].filter(isOwn).map(({ at, bytes }) => [at, bytes]));
   }
 }
 
