@@ -7,6 +7,8 @@ import { DEFINITIONS, MAPS } from './fixture.ts';
 
 const HELPER_IDS = [...HELPERS.keys()];
 const FRAME = 10;
+/** Places of 8 bytes in the frame that a function writes first. */
+const SLOTS = 12;
 
 /** Writes one function of a program that no verifier of types would take. */
 class HostileFunction {
@@ -59,6 +61,8 @@ class HostileFunction {
     if (isMain || this.#chance(70)) this.#e.load(4, 7, 6, this.#chance(90) ? 0 : 4);
     if (this.#chance(90)) this.#e.mapValue(8, MAPS.global, 0);
     if (this.#chance(90)) this.#e.move(9, FRAME);
+    // What is read of the stack is mostly written before: else engines need not agree on it.
+    for (let at = 8; at <= SLOTS * 8; at += 8) this.#e.store(8, FRAME, -at, { imm: this.#imm() });
     for (const label of this.#labels) {
       this.#e.bind(label);
       this.#statement();
@@ -153,7 +157,9 @@ class HostileFunction {
     const bytes = this.#pick([1, 2, 4, 8]);
     // r7 is the packet's start, r8 a value, r9 the frame pointer, as long as nobody changes them.
     const isFrame = base === FRAME || base === 9;
-    const near = isFrame ? -8 * (1 + this.#random.below(64)) : this.#random.below(base === 7 ? 60 : 57);
+    const near = isFrame
+      ? -8 * (1 + this.#random.below(this.#chance(97) ? SLOTS : 64))
+      : this.#random.below(base === 7 ? 60 : 57);
     const place = Math.max(-32768, Math.min(32767, this.#chance(94) ? near : this.#offset()));
     if (this.#chance(50)) this.#e.load(bytes, this.#register(), base, place, bytes < 8 && this.#chance(30));
     else this.#e.store(bytes, base, place, this.#operand());
@@ -165,8 +171,9 @@ class HostileFunction {
     const base = this.#base();
     const isFrame = base === FRAME || base === 9;
     const bytes = this.#pick([4, 8]);
-    const aligned = (isFrame ? -512 : 0) + bytes * this.#random.below((isFrame ? 512 : 56) / bytes);
-    const offset = this.#chance(90) ? aligned : aligned + 1 + this.#random.below(7);
+    const room = isFrame ? SLOTS * 8 : 56;
+    const aligned = (isFrame ? -room : 0) + bytes * this.#random.below(room / bytes);
+    const offset = this.#chance(90) ? aligned : aligned - 1 - this.#random.below(7);
     this.#e.atomic(bytes, operation, base, offset, fetches ? this.#register() : this.#any());
   }
 
@@ -210,12 +217,12 @@ class HostileFunction {
     if (kind === 'context') e.move(register, 6);
     else if (kind === 'map')
       e.map(register, this.#chance(10) ? this.#random.below(DEFINITIONS.length) : this.#mapFor(id));
-    else if (kind === 'size') e.set(register, this.#chance(90) ? this.#random.below(65) : this.#imm());
+    else if (kind === 'size') e.set(register, this.#chance(90) ? this.#random.below(SLOTS * 4) : this.#imm());
     else if (kind === 'u32' || kind === 'u64') e.set(register, this.#chance(70) ? this.#random.below(8) : this.#imm());
     else if (kind === 'readable or null' && this.#chance(20)) e.set(register, 0);
     else if (this.#chance(75)) {
       e.move(register, FRAME);
-      e.alu(ALU.ADD, register, { imm: -8 * (1 + this.#random.below(12)) });
+      e.alu(ALU.ADD, register, { imm: -8 * SLOTS + 8 * this.#random.below(SLOTS / 2) });
     } else e.move(register, this.#pick([7, 8, 9]));
   }
 

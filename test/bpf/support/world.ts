@@ -30,6 +30,8 @@ const XDP_FRAME_BYTES = 40;
 const PACKET_MAX = PAGE_BYTES - HEADROOM - TAILROOM;
 /** Bytes of a CPU's events in a perf event array. */
 const RING_BYTES = 256;
+/** Bytes between stack, packet and maps: more than the offset of an instruction reaches over. */
+const GAP_BYTES = 72 << 10;
 /** Bytes of the regions around all others. */
 const GUARD_BYTES = 256;
 
@@ -73,12 +75,14 @@ export class World {
 
   constructor(cpus: number) {
     const bytes = FIXTURE.reduce((sum, { definition }) => sum + mapBytes(definition, cpus, RING_BYTES), 0);
-    const arena = createArena({ bytes: bytes + (64 << 10) });
+    const arena = createArena({ bytes: bytes + 2 * GAP_BYTES + (64 << 10) });
     this.arena = arena;
     this.cpus = cpus;
     const before = arena.allocate('before', GUARD_BYTES);
     this.context = arena.allocate('context', layout.CTX_BYTES);
+    arena.allocate('gap behind the context', GAP_BYTES);
     this.#area = arena.allocate('packet', PAGE_BYTES);
+    arena.allocate('gap behind the packet', GAP_BYTES);
     const clock = arena.allocate('clock', 8);
     arena.u32[clock >>> 2] = 1000;
     const maps: BpfMap<Uint8Array, Uint8Array>[] = [];
@@ -162,6 +166,25 @@ export class World {
     this.#set(layout.CTX_TOTAL, packet.length);
   }
 
+  /**
+   * Which memory of a program an address is in: a frame of the stack, the packet, a map's values; -1 when it is in none. Two
+   * addresses are in the same when the numbers are the same.
+   */
+  placeOf(address: number): number {
+    const inStack = address - this.context - layout.CTX_STACK;
+    if (inStack >= 0 && inStack < layout.FRAMES_MAX * layout.FRAME_BYTES)
+      return Math.floor(inStack / layout.FRAME_BYTES);
+    if (address >= this.#word(layout.CTX_DATA_META) && address < this.dataEnd) return 100;
+    if (address >= this.context && address < this.context + layout.CTX_MD_BYTES) return 101;
+    const ranges = this.#word(layout.CTX_RANGES) >>> 2;
+    const { u32 } = this.arena;
+    for (let index = 0; index < this.#word(layout.CTX_RANGE_COUNT); index++) {
+      const [from, bytes] = u32.subarray(ranges + index * 4, ranges + index * 4 + 2) as unknown as [number, number];
+      if (address >= from && address < from + bytes) return 200 + index;
+    }
+    return -1;
+  }
+
   /** Where the packet ends now. */
   get dataEnd(): number {
     return this.#word(layout.CTX_DATA_END);
@@ -220,24 +243,28 @@ export class World {
   }
 
   /**
-   * The first place where the memory of two worlds differs, by region; undefined when it is the same. What engines say of faults,
-   * and how they count fuel, is left out, and so is the stack: compiled code has places of it in locals.
+   * The first place where the memory of two worlds differs, by region; undefined when it is the same. Left out are what engines
+   * say of faults, how they count fuel, and the stack, of which compiled code keeps in memory only what others may see.
    */
   difference(other: World): string | undefined {
     const { u8 } = this.arena;
-    const to = this.#from + this.#image.length;
-    if (Buffer.compare(u8.subarray(this.#from, to), other.arena.u8.subarray(this.#from, to)) === 0) return undefined;
-    const own = this.context + layout.CTX_FAULT;
-    for (let at = this.#from; at < to; at++) {
-      if (u8[at] === other.arena.u8[at] || (at >= own && at < this.context + layout.CTX_TAIL_CALLS)) continue;
-      if (at >= this.context + layout.CTX_STACK && at < this.context + layout.CTX_BYTES) continue;
-      const { name, address } = this.arena.regions().findLast((region) => region.address <= at) ?? {
-        name: '',
-        address: 0,
-      };
-      return `${name} + ${at - address}: ${u8[at]}, and ${other.arena.u8[at]}`;
-    }
-    return undefined;
+    const differs = (from: number, to: number): boolean =>
+      Buffer.compare(u8.subarray(from, to), other.arena.u8.subarray(from, to)) !== 0;
+    const { context } = this;
+    const parts = [
+      [this.#from, context + layout.CTX_FAULT],
+      [context + layout.CTX_TAIL_CALLS, context + layout.CTX_STACK],
+      [context + layout.CTX_BYTES, this.#from + this.#image.length],
+    ] as const;
+    const found = parts.find(([from, to]) => differs(from, to));
+    if (found === undefined) return undefined;
+    let [at] = found;
+    while (u8[at] === other.arena.u8[at]) at++;
+    const { name, address } = this.arena.regions().findLast((region) => region.address <= at) ?? {
+      name: '',
+      address: 0,
+    };
+    return `${name} + ${at - address}: ${u8[at]}, and ${other.arena.u8[at]}`;
   }
 
   /** What `interpret` takes, all but the program. */
