@@ -24,47 +24,55 @@ const pages = ['README.md', 'CHANGELOG.md', ...readdirSync('docs').map((name) =>
   path.endsWith('.md'),
 );
 
-/** The examples of a page that begin with their file name, and what the page says that each prints. */
-function examplesOf(page: string): { name: string; code: string; prints: string | undefined }[] {
+/** An example of a page, in a file of its own. */
+interface Example {
+  readonly page: string;
+  readonly name: string;
+  readonly code: string;
+  /** What the page says that it prints. */
+  readonly prints: string | undefined;
+}
+
+/** The examples of a page that begin with their file name. */
+function examplesOf(page: string): Example[] {
   const blocks = readFileSync(page, 'utf8').matchAll(
     /^```js\n\/\/ (\S+\.mjs)\n([\s\S]*?)^```\n(?:\n[^\n]*prints:\n\n((?: {4}.*\n)+))?/gm,
   );
   return Array.from(blocks, ([, name = '', code = '', prints]) => ({
+    page,
     name,
     code,
     prints: prints?.replace(/^ {4}/gm, ''),
   }));
 }
 
-const examples = examplesOf('docs/eventdev.md');
+/** Pages whose examples are run, with the names of all of them. */
+const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
+  'docs/eventdev.md': ['one.mjs', 'worker.mjs', 'main.mjs', 'ordered.mjs', 'links.mjs', 'second.mjs', 'first.mjs'],
+  'docs/xdp.md': ['drop.mjs'],
+};
+const examples = Object.keys(EXAMPLES).flatMap(examplesOf);
 for (const { name, code } of examples) writeFileSync(join(folder, name), code);
+
+/** Runs a file in a project that depends on ringway. */
+const runIn = (directory: string, name: string): string =>
+  execFileSync(process.execPath, [join(directory, name)], { cwd: folder, encoding: 'utf8', timeout: 30_000 });
 
 const printing = examples.filter(({ prints }) => prints !== undefined);
 const isShared = (code: string): boolean => code.includes('shared: true');
 
-test.each(printing.filter(({ code }) => !isShared(code)))(
-  'docs/eventdev.md: $name prints what the page says',
-  ({ name, prints }) => {
-    expect(node(join(folder, name))).toBe(prints);
-  },
-);
+test.each(printing.filter(({ code }) => !isShared(code)))('$page: $name prints what the page says', (example) => {
+  expect(runIn(folder, example.name)).toBe(example.prints);
+});
 
 test.skipIf(!sysAvailable())('docs/eventdev.md: two processes print what the page says', () => {
   const shared = printing.filter(({ code }) => isShared(code));
   expect(shared.map(({ name }) => name)).toEqual(['first.mjs']);
-  for (const { name, prints } of shared) expect(node(join(folder, name))).toBe(prints);
+  for (const { name, prints } of shared) expect(runIn(folder, name)).toBe(prints);
 });
 
-test('no example of docs/eventdev.md is left out', () => {
-  expect(examples.map(({ name }) => name)).toEqual([
-    'one.mjs',
-    'worker.mjs',
-    'main.mjs',
-    'ordered.mjs',
-    'links.mjs',
-    'second.mjs',
-    'first.mjs',
-  ]);
+test.each(Object.entries(EXAMPLES))('no example of %s is left out', (page, names) => {
+  expect(examples.filter((example) => example.page === page).map(({ name }) => name)).toEqual(names);
 });
 
 const readmeCode = (what: string): string =>
@@ -74,14 +82,21 @@ const readmeCode = (what: string): string =>
 
 test('the example of an event device in README.md runs', () => {
   writeFileSync(join(folder, 'readme.mjs'), readmeCode('createEventDevice'));
-  expect(node(join(folder, 'readme.mjs'))).toBe('1 event of flow 7\n');
+  expect(runIn(folder, 'readme.mjs')).toBe('1 event of flow 7\n');
 });
 
 test('the example of a pool in README.md runs', () => {
   mkdirSync(join(folder, 'pool'));
   writeFileSync(join(folder, 'pool/worker.mjs'), 'export default async ({ account, cents }) => account + cents;');
   writeFileSync(join(folder, 'pool/main.mjs'), readmeCode('KeyedPool'));
-  expect(node(join(folder, 'pool/main.mjs'))).toBe('-13\n');
+  expect(runIn(folder, 'pool/main.mjs')).toBe('-13\n');
+});
+
+test('the example of an XDP program in README.md says what it prints', () => {
+  const code = readmeCode('loadXdp');
+  const said = /console\.log\(.*\); \/\/ (.*)$/m.exec(code)?.[1];
+  writeFileSync(join(folder, 'xdp.mjs'), code);
+  expect(runIn(folder, 'xdp.mjs')).toBe(`${said}\n`);
 });
 
 test('what pages link to is there', () => {

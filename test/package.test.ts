@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
@@ -55,12 +55,22 @@ test('a consumer type-checks against every public entry, its libraries too, and 
   const body = `
 import { createArena, createPool, type PoolKernels } from 'ringway/memory';
 import { createSpscRing } from 'ringway/ring';
+import { assemble, createContext, disassemble, interpret, type Program, programOf } from 'ringway/bpf';
+import { loadXdp, type RunResult, type XdpProgram } from 'ringway/xdp';
 const arena = createArena({ bytes: 1 << 20 });
 const pool = createPool(arena, { buffers: 64, caches: 1 });
 const ring = createSpscRing(arena, { name: 'work', slots: 64 });
 const burst: number = arena.allocate('burst', 32 * 16);
 const { poolAlloc } = arena.kernels<PoolKernels>();
 console.log(ring.push(burst, poolAlloc(pool.caches[0] ?? 0, burst, 32)));
+const xdp: XdpProgram = await loadXdp('node_modules/ringway/examples/xdp/drop-list.o', { cpus: 2 });
+xdp.maps.denied?.set({ prefixlen: 0, addr: new Uint8Array(4) }, 0n);
+const packet = Uint8Array.of(...new Uint8Array(12), 8, 0, 0x45, ...new Uint8Array(40));
+const result: RunResult = xdp.run(packet, { cpu: 1 });
+console.log(result.action, result.redirect?.map ?? 'nowhere');
+const program: Program = programOf(assemble('mov %r0, 1\\nexit'));
+const [first = ''] = disassemble(program, { source: true });
+console.log(first.length > 0, interpret({ arena, program, maps: [], context: createContext(arena) }).r0);
 `;
   writeFileSync(join(consumer, 'main.ts'), [...imports, body, ...uses].join('\n'));
   const options = {
@@ -77,7 +87,8 @@ console.log(ring.push(burst, poolAlloc(pool.caches[0] ?? 0, burst, 32)));
     JSON.stringify({ compilerOptions: { ...options, lib }, files: ['main.ts'] }),
   );
   const tsc = join(dirname(createRequire(import.meta.url).resolve('typescript/package.json')), 'bin/tsc');
-  run(process.execPath, [tsc, '-p', consumer], consumer);
+  const { stdout } = spawnSync(process.execPath, [tsc, '-p', consumer], { cwd: consumer, encoding: 'utf8' });
+  expect(stdout).toBe('');
   const output = run(process.execPath, ['main.js'], consumer).trim().split('\n');
-  expect(output).toEqual(['32', ...entries.map(() => 'true')]);
+  expect(output).toEqual(['32', 'DROP nowhere', 'true 1n', ...entries.map(() => 'true')]);
 });

@@ -9,7 +9,7 @@ function add(address: u32, bytes: u32, sum: u32): u32 {
   let total = <u64>sum;
   const whole = bytes & ~3;
   for (let at: u32 = 0; at < whole; at += 4) total += load<u32>(address + at);
-  for (let at = whole; at < bytes; at++) total += <u64>load<u8>(address + at) << (8 * (at & 3));
+  for (let at = whole; at < bytes; at++) total += (<u64>load<u8>(address + at)) << (8 * (at & 3));
   return fold(total);
 }
 

@@ -1,5 +1,6 @@
 import type { Arena } from '../memory/arena.ts';
 import {
+  CTX_BYTES,
   CTX_CACHE,
   CTX_CLOCK,
   CTX_CPU,
@@ -11,7 +12,9 @@ import {
   CTX_RANGES,
   CTX_ROUTES,
   CTX_RX_QUEUE_INDEX,
+  RANGE_SHIFT,
 } from './layout.ts';
+import type { BpfMap } from './maps/map.ts';
 
 /** What the programs of a thread find in their context, beside the packet. */
 export interface ContextOptions {
@@ -56,4 +59,42 @@ export function setIngress(arena: Arena, context: number, ifindex: number, rxQue
 export function setRanges(arena: Arena, context: number, address: number, count: number): void {
   arena.u32[(context + CTX_RANGES) >>> 2] = address;
   arena.u32[(context + CTX_RANGE_COUNT) >>> 2] = count;
+}
+
+/** What a program finds that runs alone, without a packet. */
+export interface AloneOptions {
+  /** Name of its region: `context` by default. */
+  readonly name?: string;
+  /** Maps whose values a checked program may reach. */
+  readonly maps?: readonly BpfMap[];
+  /** Number of the CPU: 0 by default. */
+  readonly cpu?: number;
+  /** Of get_prandom_u32: a u32, 1 by default. */
+  readonly seed?: number;
+  /** The time, which stands still: nanoseconds, one second by default. */
+  readonly nowNs?: number | bigint;
+}
+
+const NS_PER_SECOND = 1_000_000_000n;
+
+/**
+ * Makes a context for a program that runs alone: what compiled code and the interpreter run over. It has no packet.
+ * Returns its address.
+ * @throws RingwayError `ARENA_FULL`; `BAD_ARGUMENT` when there is a region of that name.
+ */
+export function createContext(arena: Arena, options: AloneOptions = {}): number {
+  const { name = 'context', maps = [], cpu = 0, seed = 1, nowNs = NS_PER_SECOND } = options;
+  const ranges = maps.flatMap((map) => map.ranges());
+  const address = arena.allocate(name, CTX_BYTES);
+  const clock = arena.allocate(`${name} clock`, 8);
+  const table = arena.allocate(`${name} ranges`, Math.max(1, ranges.length) << RANGE_SHIFT);
+  const now = BigInt(nowNs);
+  arena.u32.set([Number(now / NS_PER_SECOND), Number(now % NS_PER_SECOND)], clock >>> 2);
+  for (const [index, range] of ranges.entries()) {
+    const at = (table + (index << RANGE_SHIFT)) >>> 2;
+    arena.u32.set([range.address, range.bytes, range.writable ? 1 : 0, range.map], at);
+  }
+  initContext(arena, address, { cpu, clock, seed });
+  setRanges(arena, address, table, ranges.length);
+  return address;
 }

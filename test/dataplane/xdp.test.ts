@@ -110,7 +110,7 @@ test('flows that a CPU map deals out are switched by the lcores that it says', a
     },
   });
   await dataplane.finished;
-  const steered = dataplane.dumpMap('steered') as { value: number[] }[];
+  const steered = dataplane.dumpMap('steered') as readonly { readonly value: number[] }[];
   const last = await dataplane.stop();
   expect(problemsOf(last)).toEqual([]);
   const counts = steered.map(({ value }) => value.reduce((sum, one) => sum + one, 0)).slice(0, 2);

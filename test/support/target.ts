@@ -1,6 +1,7 @@
 import { RingwayError } from 'ringway/memory';
-import { parsePort, parseSetting, parseSteeringRule, type SteeringRule } from '#dist/config/index.js';
+import { parsePort, parseSetting, parseSteeringRule, parseXdp, type SteeringRule } from '#dist/config/index.js';
 import type { ControlTarget } from '#dist/control/index.js';
+import type { MapSummary, XdpAttachment, XdpReport } from '#dist/control/target.js';
 import type { EventdevSnapshot, EventPortSnapshot, Snapshot } from '#dist/telemetry/snapshot.js';
 
 /** A snapshot with something in every part; counters grow with `tick`. */
@@ -125,6 +126,9 @@ export class FakeTarget implements ControlTarget {
   readonly name: string;
   readonly calls: unknown[] = [];
   readonly listeners = new Set<(line: string) => void>();
+  readonly watchers = new Set<(report: XdpReport) => void>();
+  readonly #attached = new Map<string, XdpAttachment>();
+  readonly #entries = new Map<string, { readonly key: unknown; readonly value: unknown }>();
   readonly #rules = new Map<number, SteeringRule>();
   #nextRule = 1;
   ticks = 0;
@@ -165,7 +169,7 @@ export class FakeTarget implements ControlTarget {
   }
 
   trace(port: string, onPacket: (line: string) => void): () => void {
-    if (port !== 'in') throw new RingwayError('NOT_FOUND', `no port ${port}; there are: in, out`);
+    this.#known(port);
     this.listeners.add(onPacket);
     return () => this.listeners.delete(onPacket);
   }
@@ -173,6 +177,60 @@ export class FakeTarget implements ControlTarget {
   /** Lets all who trace see a packet. */
   packet(line: string): void {
     for (const listener of [...this.listeners]) listener(line);
+  }
+
+  async attachXdp(port: string, config: unknown): Promise<XdpAttachment> {
+    this.#known(port);
+    const { object, program = 'main', trusted } = parseXdp(config, { directory: '/' });
+    const attachment = { port, object, program, checked: !trusted };
+    this.#attached.set(port, attachment);
+    return attachment;
+  }
+
+  async detachXdp(port: string): Promise<void> {
+    if (!this.#attached.delete(port)) throw new RingwayError('NOT_FOUND', `port ${port}: runs no XDP program`);
+  }
+
+  listXdp(): XdpAttachment[] {
+    return [...this.#attached.values()];
+  }
+
+  listMaps(): MapSummary[] {
+    return [{ name: 'filter/denied', kind: 'LPM_TRIE', keyBytes: 8, valueBytes: 8, maxEntries: 1024 }];
+  }
+
+  dumpMap(name: string): { readonly key: unknown; readonly value: unknown }[] {
+    this.#knownMap(name);
+    return [...this.#entries.values()];
+  }
+
+  async updateMap(name: string, key: unknown, value: unknown): Promise<void> {
+    this.#knownMap(name);
+    this.#entries.set(JSON.stringify(key), { key, value });
+  }
+
+  async deleteMapEntry(name: string, key: unknown): Promise<void> {
+    this.#knownMap(name);
+    const text = JSON.stringify(key);
+    if (!this.#entries.delete(text)) throw new RingwayError('NOT_FOUND', `map ${name}: no entry ${text}`);
+  }
+
+  watchXdp(onReport: (report: XdpReport) => void): () => void {
+    this.watchers.add(onReport);
+    return () => this.watchers.delete(onReport);
+  }
+
+  /** Lets all who watch hear a report. */
+  report(report: XdpReport): void {
+    for (const watcher of [...this.watchers]) watcher(report);
+  }
+
+  #known(port: string): void {
+    if (port !== 'in') throw new RingwayError('NOT_FOUND', `no port ${port}; there are: in, out`);
+  }
+
+  #knownMap(name: string): void {
+    if (name !== 'denied') throw new RingwayError('NOT_FOUND', `no map "${name}"; did you mean "filter/denied"?`);
   }
 
   requestStop(): void {

@@ -10,7 +10,9 @@ import {
   FRAME_BYTES,
   KIND_ARRAY,
   KIND_PERCPU_ARRAY,
+  KIND_PROG_ARRAY,
   MAP_KEY_BYTES,
+  MAP_KIND,
   MAP_MAX_ENTRIES,
   MAP_STRIDE,
   MAP_VALUE_BYTES,
@@ -191,6 +193,12 @@ function writeTailCall(writer: Writer, pc: number): void {
   code.op(OP.DROP);
   writeMap(writer, 2, pc);
   code.set(number);
+  if (module.checked && map?.kind !== KIND_PROG_ARRAY) {
+    // The values of other maps are the program's own to write, and would name any program that there is.
+    writer.getRegister(2);
+    code.set(writer.address).get(number).access(OP.I32_LOAD, MAP_KIND).i32(KIND_PROG_ARRAY).op(OP.I32_EQ);
+    faultUnless(writer, pc, FAULT_MAP);
+  }
   writer.block();
   writer.getLow(3);
   code.tee(index);

@@ -16,7 +16,7 @@ import type { BpfMap } from '../maps/map.ts';
 import { lineOf, type Program, placeOf } from '../program.ts';
 import { MISSING_FUNCTION, MISSING_TYPE } from '../verify.ts';
 import { compileBurst } from './burst.ts';
-import { Code, nameBytes, OP, section, unsigned, VALUE, vector } from './encoder.ts';
+import { Code, moduleBytes, nameBytes, OP, section, unsigned, VALUE, vector } from './encoder.ts';
 import { compileFunction } from './function.ts';
 import { analyse } from './kinds.ts';
 import type { MapConstants, ModuleContext } from './writer.ts';
@@ -202,14 +202,13 @@ export function programBytes(arena: Arena, program: Program, options: CompileOpt
       ['run', burst + 1],
     ] as const
   ).map(([name, index]) => [...nameBytes(name), 0, ...unsigned(index)]);
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, vector(types)),
-    ...section(2, vector(imports)),
-    ...section(3, vector([...program.functions.map(() => [0]), [1], [2]])),
-    ...section(7, vector(exports)),
-    ...section(10, vector(bodies)),
-    ...nameSection(program, [...kernels.keys()]),
+  return moduleBytes([
+    section(1, vector(types)),
+    section(2, vector(imports)),
+    section(3, vector([...program.functions.map(() => [0]), [1], [2]])),
+    section(7, vector(exports)),
+    section(10, vector(bodies)),
+    nameSection(program, [...kernels.keys()]),
   ]);
 }
 

@@ -162,14 +162,26 @@ export function nameBytes(text: string): number[] {
   return [...unsigned(bytes.length), ...bytes];
 }
 
+/** Several parts as one. Bodies of functions are long, and neither spread nor flat are fast. */
+function concat(parts: readonly (readonly number[])[]): number[] {
+  const all: number[] = [];
+  for (const part of parts) for (let at = 0; at < part.length; at++) all.push(part[at] as number);
+  return all;
+}
+
 /** A section: id, length, contents. */
 export function section(id: number, contents: readonly number[]): number[] {
-  return [id, ...unsigned(contents.length), ...contents];
+  return concat([[id], unsigned(contents.length), contents]);
 }
 
 /** A vector: how many, then each. */
 export function vector(items: readonly (readonly number[])[]): number[] {
-  return [...unsigned(items.length), ...items.flat()];
+  return concat([unsigned(items.length), ...items]);
+}
+
+/** A module of these sections. */
+export function moduleBytes(sections: readonly (readonly number[])[]): Uint8Array {
+  return Uint8Array.from(concat([[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], ...sections]));
 }
 
 /** The body of a function, written instruction by instruction. */
@@ -284,7 +296,7 @@ export class Code {
       else runs.push([1, type]);
     }
     const locals = vector(runs.map(([count, type]) => [...unsigned(count), type]));
-    const body = [...locals, ...this.bytes, OP.END];
-    return [...unsigned(body.length), ...body];
+    const length = locals.length + this.bytes.length + 1;
+    return concat([unsigned(length), locals, this.bytes, [OP.END]]);
   }
 }

@@ -70,14 +70,14 @@ export class Writer {
   readonly dataMeta: number;
   /** What is known before the instruction that is being written. */
   state: State | undefined;
-  /** The program is a copy inside a loop over packets: its end is not the function's. */
-  readonly isInline: boolean;
   /** Some code reads the packet's bounds. */
   usesPacket = false;
   /** Some code may read the context's words in memory. */
   usesContext = false;
   /** By size in bytes, the local that holds how many places in the packet such an access may begin at. */
   readonly rooms = new Map<number, number>();
+  /** Places on the stack that are locals, by their offset from r10. */
+  readonly places: ReadonlyMap<number, { readonly bytes: number; readonly local: number }>;
   readonly #start: number;
   readonly #faultPc: number;
   readonly #faultKind: number;
@@ -91,11 +91,12 @@ export class Writer {
   #exitDepth = 0;
   #faultDepth = 0;
 
-  constructor(code: Code, module: ModuleContext, locals: FunctionLocals, isInline: boolean) {
+  /** @param places of the stack that are to be locals: sizes by offset from r10. */
+  constructor(code: Code, module: ModuleContext, locals: FunctionLocals, places: ReadonlyMap<number, number>) {
     this.code = code;
     this.module = module;
     this.locals = locals;
-    this.isInline = isInline;
+    this.places = new Map([...places].map(([at, bytes]) => [at, { bytes, local: code.local(VALUE.I64) }]));
     this.data = code.local(VALUE.I32);
     this.dataEnd = code.local(VALUE.I32);
     this.dataMeta = code.local(VALUE.I32);

@@ -39,6 +39,7 @@ export interface Replacement {
   readonly program?: string;
 }
 
+/** What linking may put in the place of what the object has. */
 export interface LinkOptions {
   /** By the name of a global function of the program's object: what is called instead. */
   readonly replace?: Readonly<Record<string, Replacement>>;
