@@ -161,14 +161,17 @@ export function giveElement(map: u32, index: u32): void {
   }
 }
 
-/** Writes hash, key and value of an element that is in no chain: whoever still stands on it finds no hash meanwhile. */
+/**
+ * Writes hash, key and value of an element that is in no chain: whoever still stands on it finds no hash meanwhile. The
+ * link to it publishes them.
+ */
 export function writeElement(map: u32, index: u32, hash: u32, key: u32, value: u32, cpu: u32): void {
   const element = elementAt(map, index);
-  atomic.store<u32>(element, 0, ELEMENT_HASH);
+  store<u32>(element, 0, ELEMENT_HASH);
   copyWords(element + ELEMENT_KEY, key, load<u32>(map, MAP_KEY_BYTES));
   if (load<u32>(map, MAP_CPU_SPAN) === 0) copyWords(valueAt(map, index), value, load<u32>(map, MAP_VALUE_BYTES));
   else writePerCpu(map, valueAt(map, index), value, cpu, true);
-  atomic.store<u32>(element, hash, ELEMENT_HASH);
+  store<u32>(element, hash, ELEMENT_HASH);
 }
 
 /**
