@@ -36,7 +36,7 @@ export function renderEntries(entries: readonly MapEntry[]): string[] {
 /** Adds `ringway map list`, `dump`, `update` and `delete`. */
 export function addMap(program: Command): void {
   const map = program.command('map').description("show and change the maps of a running dataplane's XDP programs");
-  const print = (lines: readonly string[]): void => processTerminal().write(`${lines.join('\n')}\n`);
+  const print = (lines: readonly string[]): void => processTerminal().write(lines.map((line) => `${line}\n`).join(''));
   withName(map.command('list'))
     .description('list the maps')
     .option('--json', 'as JSON')

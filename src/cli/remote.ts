@@ -20,3 +20,14 @@ export async function withClient<T>({ name }: RemoteFlags, work: (client: Contro
     client.close();
   }
 }
+
+/** What a stream ends with, or undefined when Ctrl-C ends it first. */
+export function untilInterrupted<T>(stream: Promise<T>): Promise<T | undefined> {
+  const interrupted = new Promise<undefined>((resolve) => {
+    process.once('SIGINT', () => resolve(undefined));
+    process.once('SIGTERM', () => resolve(undefined));
+  });
+  // Closing the client rejects it, after everybody stopped waiting.
+  stream.catch(() => {});
+  return Promise.race([stream, interrupted]);
+}

@@ -23,6 +23,12 @@ export function processTerminal(): Terminal {
   };
 }
 
+/** Text of strangers without what a terminal would obey: a packet's bytes, a program's messages are anybody's. */
+export function printable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is removed.
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '.');
+}
+
 /** How text is marked; every function returns it unchanged when there is no colour. */
 export interface Style {
   bold(text: string): string;

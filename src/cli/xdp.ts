@@ -1,18 +1,17 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { disassemble } from '../bpf/disassemble.ts';
-import { linkProgram, loadObject } from '../bpf/object/load.ts';
+import { linkProgram } from '../bpf/object/load.ts';
 import { parseValue } from '../config/index.ts';
 import type { XdpAttachment, XdpReport } from '../control/target.ts';
 import { RingwayError } from '../util/errors.ts';
 import { type CaptureRun, diffCapture, runCapture } from '../xdp/capture.ts';
-import { loadXdp, type XdpOptions, type XdpProgram } from '../xdp/run.ts';
+import { loadXdp, readObject, type XdpOptions, type XdpProgram } from '../xdp/run.ts';
 import { plainItem, writeEntry } from '../xdp/text.ts';
 import { formatCount } from './format.ts';
-import { type RemoteFlags, withClient, withName } from './remote.ts';
+import { type RemoteFlags, untilInterrupted, withClient, withName } from './remote.ts';
 import { renderTable } from './table.ts';
-import { processTerminal, styleOf } from './terminal.ts';
+import { printable, processTerminal, styleOf } from './terminal.ts';
 
 interface ProgramFlags {
   readonly prog?: string;
@@ -27,7 +26,7 @@ interface RunFlags extends ProgramFlags {
   readonly json?: true;
 }
 
-const print = (lines: readonly string[]): void => processTerminal().write(`${lines.join('\n')}\n`);
+const print = (lines: readonly string[]): void => processTerminal().write(lines.map((line) => `${line}\n`).join(''));
 
 function optionsOf({ prog, trusted, engine = 'jit' }: ProgramFlags): XdpOptions {
   if (engine !== 'jit' && engine !== 'interpreter') {
@@ -40,7 +39,7 @@ function optionsOf({ prog, trusted, engine = 'jit' }: ProgramFlags): XdpOptions 
 function fillMaps(program: XdpProgram, settings: readonly string[]): void {
   for (const setting of settings) {
     const [, name = '', rest = ''] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
-    const map = program.maps[name];
+    const map = Object.hasOwn(program.maps, name) ? program.maps[name] : undefined;
     if (map === undefined) {
       const names = Object.keys(program.maps).join(', ') || 'none';
       throw new RingwayError('BAD_ARGUMENT', `--map ${setting}: no map ${JSON.stringify(name)}; there are: ${names}`);
@@ -70,16 +69,18 @@ function mapsOf(program: XdpProgram): Record<string, { key: unknown; value: unkn
 
 const ENTRIES_SHOWN = 32;
 
+const counted = (count: number, what: string): string => `${formatCount(count)} ${what}${count === 1 ? '' : 's'}`;
+
 /** What `xdp run` prints. */
 export function renderRun(run: CaptureRun, maps: ReturnType<typeof mapsOf>): string[] {
   const lines = [
-    `${formatCount(run.packets)} packets${run.skipped > 0 ? `, ${formatCount(run.skipped)} frames left out` : ''}`,
+    `${counted(run.packets, 'packet')}${run.skipped > 0 ? `, ${counted(run.skipped, 'frame')} left out` : ''}`,
     ...Object.entries(run.actions)
       .filter(([, count]) => count > 0)
       .map(([action, count]) => `  ${action.padEnd(9)}${formatCount(count)}`),
     ...[...run.faults].map(([fault, count]) => `  ${formatCount(count)} aborted: ${fault}`),
-    ...[...run.events].map(([map, count]) => `  ${formatCount(count)} records in ${map}`),
-    ...run.log.map((line) => `  said: ${line}`),
+    ...[...run.events].map(([map, count]) => `  ${counted(count, 'record')} in ${map}`),
+    ...run.log.map((line) => `  said: ${printable(line)}`),
   ];
   for (const [name, entries] of Object.entries(maps)) {
     lines.push(`map ${name}`);
@@ -137,7 +138,7 @@ function addDiff(xdp: Command): void {
         const what = one.action === other.action ? `${one.action}, other bytes` : `${one.action}, ${other.action}`;
         print([`frame ${frame}: ${what}`]);
       }
-      print([count === 0 ? 'no difference' : `${formatCount(count)} frames differ`]);
+      print([count === 0 ? 'no difference' : count === 1 ? '1 frame differs' : `${formatCount(count)} frames differ`]);
       if (count > 0) process.exitCode = 1;
     });
 }
@@ -149,9 +150,9 @@ function addDisasm(xdp: Command): void {
     .argument('<object>', 'eBPF object file')
     .option('--prog <name>', 'which of its programs; all')
     .action((file: string, { prog }: { prog?: string }) => {
-      const object = loadObject(readFileSync(file), { file });
+      const object = readObject(file);
       const names = prog === undefined ? object.programs.filter(({ type }) => type !== undefined) : [{ name: prog }];
-      for (const { name } of names) print(disassemble(linkProgram(object, name)));
+      for (const { name } of names) print(disassemble(linkProgram(object, name), { source: true }));
     });
 }
 
@@ -200,15 +201,11 @@ function addRemote(xdp: Command): void {
     .description('print what programs say, and which packets they abort; end with Ctrl-C')
     .action((flags: RemoteFlags) =>
       withClient(flags, async (client) => {
-        const interrupted = new Promise<undefined>((resolve) => {
-          process.once('SIGINT', () => resolve(undefined));
-          process.once('SIGTERM', () => resolve(undefined));
-        });
-        const ended = client.stream('xdp.watch', {}, (event) => {
+        const stream = client.stream<{ dropped: number }>('xdp.watch', {}, (event) => {
           const { kind, text, data } = event as XdpReport;
-          print([`${kind} ${text}${data === undefined ? '' : ` ${data}`}`]);
+          print([printable(`${kind} ${text}${data === undefined ? '' : ` ${data}`}`)]);
         });
-        await Promise.race([ended, interrupted]);
+        await untilInterrupted(stream);
       }),
     );
 }

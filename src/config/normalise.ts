@@ -24,21 +24,23 @@ function captureFormat(port: { format?: CapturePortConfig['format']; write?: str
 
 /**
  * A port that the schema accepted, with its name and absolute paths.
- * @param directoryOf where the relative path of a key starts.
+ * @param directoryOf where a relative path starts, by its place in the port.
  */
-export function normalisePort(name: string, port: ParsedPort, directoryOf: (key: string) => string): PortConfig {
-  const absolute = (key: string, path: string | undefined): Record<string, string> =>
-    path === undefined ? {} : { [key]: resolve(directoryOf(key), path) };
+export function normalisePort(name: string, port: ParsedPort, directoryOf: (place: Path) => string): PortConfig {
+  const absolute = (key: string, path: string | undefined, place: Path = [key]): Record<string, string> =>
+    path === undefined ? {} : { [key]: resolve(directoryOf(place), path) };
   const common = {
     ...absolute('tap', port.tap),
-    ...(port.xdp === undefined ? {} : { xdp: { ...port.xdp, object: resolve(directoryOf('xdp'), port.xdp.object) } }),
+    ...(port.xdp === undefined
+      ? {}
+      : { xdp: { ...port.xdp, ...absolute('object', port.xdp.object, ['xdp', 'object']) } }),
   };
   if (port.type === 'capture') {
     const files = { ...absolute('path', port.path), ...absolute('write', port.write) };
     return { name, ...port, ...common, ...files, format: captureFormat(port) };
   }
   if (port.type === 'module')
-    return { name, ...port, ...common, module: moduleUrl(port.module, directoryOf('module')) };
+    return { name, ...port, ...common, module: moduleUrl(port.module, directoryOf(['module'])) };
   return { name, ...port, ...common };
 }
 
@@ -68,7 +70,7 @@ function checkFiles(ports: readonly PortConfig[], tree: Tree, problems: Problems
 /** A configuration that the schema accepted, in the form that the dataplane takes. */
 export function normaliseConfig(parsed: ParsedConfig, file: string, tree: Tree, problems: Problems): Config {
   const ports = Object.entries(parsed.ports).map(([name, port]) =>
-    normalisePort(name, port, (key) => locate(tree.origin, ['ports', name, key]).directory),
+    normalisePort(name, port, (place) => locate(tree.origin, ['ports', name, ...place]).directory),
   );
   checkFiles(ports, tree, problems);
   const { eventdev: given, ...rest } = parsed;

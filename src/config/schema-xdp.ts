@@ -8,8 +8,10 @@ const contents = z
   })
   .meta({ description: 'Values by key: numbers, addresses, port:NAME, hexadecimal bytes, or members by name.' });
 
+const object = text('a path', 'a path, relative to this file or absolute', 'The eBPF object file.');
+
 const program = mapping('an XDP program', {
-  object: text('a path', 'a path, relative to this file or absolute', 'The eBPF object file.'),
+  object,
   program: z.exactOptional(text('a program', 'the name of its function', 'Which of its programs; the only one.')),
   maps: z
     .record(z.string(), contents, {
@@ -22,7 +24,7 @@ const program = mapping('an XDP program', {
 
 /** The XDP program of a port: an object file, or a mapping. */
 export const xdp = z
-  .union([z.string().transform((object) => ({ object, maps: {}, trusted: false })), program], {
+  .union([object.transform((path) => ({ object: path, maps: {}, trusted: false })), program], {
     error: ({ input }) =>
       `${show(input)} is no XDP program; use the path of an object file, or {object, program, maps}`,
   })

@@ -12,7 +12,7 @@ import {
 import type { XdpSnapshot } from '../telemetry/snapshot.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { LoadedProgram } from '../xdp/object.ts';
-import { plainItem, readItem } from '../xdp/text.ts';
+import { plainItem, readKey } from '../xdp/text.ts';
 import type { Machine } from './machine.ts';
 import type { PortTable } from './port-table.ts';
 import type { PipelineMessage } from './wire.ts';
@@ -143,9 +143,7 @@ export class XdpControl {
   /** @throws RingwayError `NOT_FOUND` when there is no such entry. */
   deleteMapEntry(name: string, key: unknown): void {
     const map = this.table.map(name);
-    const found = map.delete(
-      readItem(key, map.definition.keyBytes, `map ${name}: key`, (port) => this.#ports.ifindexOf(port)),
-    );
+    const found = map.delete(readKey(map, key, (port) => this.#ports.ifindexOf(port)));
     if (!found) throw new RingwayError('NOT_FOUND', `map ${name}: no entry ${JSON.stringify(key)}`);
   }
 }

@@ -34,12 +34,20 @@ function encode(encodeBytes: () => Uint8Array): Uint8Array {
 }
 
 /**
+ * The ids of the types of a map's keys and values in the object's BTF; 0 where it does not say. Undefined when it says
+ * nothing, or ringway knows better.
+ */
+export function typesOf({ types, kind }: MapDefinition): MapDefinition['types'] {
+  return OWN_VALUES.includes(kind) ? undefined : types;
+}
+
+/**
  * Keys and values as their types in the object's BTF say: structs are objects, 64-bit numbers bigints. Bytes are taken
  * for any of them. Undefined when the object does not say.
  */
 export function typedCodec(definition: MapDefinition): MapCodec | undefined {
-  const { types, kind } = definition;
-  if (types === undefined || OWN_VALUES.includes(kind)) return undefined;
+  const types = typesOf(definition);
+  if (types === undefined) return undefined;
   const { btf, key, value } = types;
   const plain = plainCodec(definition);
   return {

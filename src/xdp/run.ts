@@ -131,7 +131,12 @@ const KINDS: Readonly<Record<number, RedirectTarget['to']>> = {
   [KIND_XSKMAP]: 'socket',
 };
 
-function read(source: string | Uint8Array): BpfObject {
+/**
+ * Reads an object file.
+ * @param source its path, or the file.
+ * @throws RingwayError `BAD_OBJECT`; `NOT_FOUND` when it cannot be read.
+ */
+export function readObject(source: string | Uint8Array): BpfObject {
   if (typeof source !== 'string') return loadObject(source);
   try {
     return loadObject(readFileSync(source), { file: source });
@@ -143,7 +148,7 @@ function read(source: string | Uint8Array): BpfObject {
 
 /** The object with the initial values of its variables. */
 function readWith(source: string | Uint8Array, variables: XdpOptions['variables']): BpfObject {
-  const object = read(source);
+  const object = readObject(source);
   return variables === undefined ? object : withVariables(object, variables);
 }
 

@@ -1,6 +1,9 @@
 import type { BpfMap } from '../bpf/maps/map.ts';
+import type { Btf } from '../bpf/object/btf.ts';
+import type { BtfType } from '../bpf/object/btf-types.ts';
 import { parseMacBytes, parsePrefix } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
+import { typesOf } from './codec.ts';
 
 /** Says which interface index a port's name stands for; undefined when there is no such port. */
 export type PortResolver = (name: string) => number | undefined;
@@ -60,20 +63,74 @@ export function readItem(given: unknown, size: number, what: string, portOf: Por
   );
 }
 
+/** The type of the member `name` of a struct, union or data section, in anonymous members too. */
+function memberType(btf: Btf, type: BtfType, name: string): number | undefined {
+  if (type.kind === 'datasec') return type.variables.find((variable) => btf.type(variable.type).name === name)?.type;
+  if (type.kind !== 'struct' && type.kind !== 'union') return undefined;
+  for (const member of type.members) {
+    if (member.name === name) return member.type;
+    const inner = member.name === '' ? memberType(btf, btf.resolve(member.type), name) : undefined;
+    if (inner !== undefined) return inner;
+  }
+  return undefined;
+}
+
+/** Where the parts of something typed are, and what their names stand for. */
+interface Reading {
+  readonly btf: Btf;
+  readonly portOf: PortResolver;
+}
+
+/** What somebody wrote for a value of type `id`: text in members and elements is read as `readItem` reads it. */
+function readPart(given: unknown, id: number, what: string, reading: Reading): unknown {
+  const { btf, portOf } = reading;
+  const named = btf.type(id);
+  const type = named.kind === 'var' ? btf.resolve(named.type) : btf.resolve(id);
+  if (typeof given === 'string') {
+    const size = btf.size(type.id);
+    // Of one byte that is an array, text is the byte and not a number.
+    return (type.kind === 'array' ? hexBytes(given, size) : undefined) ?? readItem(given, size, what, portOf);
+  }
+  if (Array.isArray(given) && type.kind === 'array') {
+    return given.map((part, index) => readPart(part, type.type, `${what}[${index}]`, reading));
+  }
+  if (typeof given !== 'object' || given === null || given instanceof Uint8Array || Array.isArray(given)) return given;
+  const parts = Object.entries(given).map(([name, part]) => {
+    const member = memberType(btf, type, name);
+    return [name, member === undefined ? part : readPart(part, member, `${what}.${name}`, reading)];
+  });
+  return Object.fromEntries(parts);
+}
+
+/**
+ * A key of a map as people write it, as the map takes it: text as `readItem` reads it, in members of structs too.
+ * @throws RingwayError `BAD_ARGUMENT`.
+ */
+export function readKey({ name, definition }: BpfMap, given: unknown, portOf: PortResolver): unknown {
+  const types = typesOf(definition);
+  const what = `map ${name}: key`;
+  if (types === undefined || types.key === 0) return readItem(given, definition.keyBytes, what, portOf);
+  return readPart(given, types.key, what, { btf: types.btf, portOf });
+}
+
+/** A value, as `readKey` reads a key; one CPU's in a map with values by CPU. */
+function readValue({ name, definition }: BpfMap, given: unknown, portOf: PortResolver): unknown {
+  const types = typesOf(definition);
+  const what = `map ${name}: value`;
+  if (types === undefined || types.value === 0) return readItem(given, definition.valueBytes, what, portOf);
+  return readPart(given, types.value, what, { btf: types.btf, portOf });
+}
+
 /**
  * Writes an entry as people write it. In a map with values by CPU a single value is written for all of them.
  * @throws RingwayError as `readItem` and `BpfMap.set`.
  */
 export function writeEntry(map: BpfMap, key: unknown, value: unknown, portOf: PortResolver): void {
-  const { keyBytes, valueBytes } = map.definition;
-  const readKey = readItem(key, keyBytes, `map ${map.name}: key`, portOf);
-  const read = (one: unknown): unknown => readItem(one, valueBytes, `map ${map.name}: value`, portOf);
-  if (map.cpus === undefined) map.set(readKey, read(value));
-  else
-    map.set(
-      readKey,
-      Array.isArray(value) && value.length === map.cpus ? value.map(read) : Array(map.cpus).fill(read(value)),
-    );
+  const taken = readKey(map, key, portOf);
+  const read = (one: unknown): unknown => readValue(map, one, portOf);
+  if (map.cpus === undefined) map.set(taken, read(value));
+  else if (Array.isArray(value) && value.length === map.cpus) map.set(taken, value.map(read));
+  else map.set(taken, Array(map.cpus).fill(read(value)));
 }
 
 /** What a key or value is in JSON: bytes as hexadecimal text, bigints as numbers where those are exact. */

@@ -1,44 +1,20 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ControlServer, startControlServer } from '#dist/control/index.js';
+import { CommandLine, type Result } from '../support/command.ts';
 import { FakeTarget } from '../support/target.ts';
 
-const runtime = mkdtempSync(join(tmpdir(), 'ringway-'));
+const command = new CommandLine();
 const target = new FakeTarget();
 let server: ControlServer;
 
 beforeAll(async () => {
-  server = await startControlServer(target, { directory: join(runtime, 'ringway') });
+  server = await startControlServer(target, { directory: command.sockets });
 });
 afterAll(() => server.close());
 
-interface Result {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-function start(args: string[], env: NodeJS.ProcessEnv = {}): ChildProcess {
-  return spawn(process.execPath, [resolve('dist/cli/main.js'), ...args], {
-    env: { ...process.env, XDG_RUNTIME_DIR: runtime, ...env },
-  });
-}
-
-function finish(child: ChildProcess): Promise<Result> {
-  let [out, err] = ['', ''];
-  child.stdout?.on('data', (chunk) => {
-    out += chunk;
-  });
-  child.stderr?.on('data', (chunk) => {
-    err += chunk;
-  });
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, out, err })));
-}
-
-const ringway = (...args: string[]): Promise<Result> => finish(start(args));
+const ringway = (...args: string[]): Promise<Result> => command.run(...args);
 
 test('check says ok, or all that is wrong, with 2', async () => {
   expect(await ringway('check', 'examples/edge.yaml')).toEqual({ code: 0, out: 'ok: 8 ports, 2 lcores\n', err: '' });
@@ -129,8 +105,8 @@ test('set, port and steer reach the dataplane', async () => {
 });
 
 test('trace prints packets until the limit, without what a terminal would obey', async () => {
-  const child = start(['trace', 'in', '--limit', '2']);
-  const done = finish(child);
+  const child = command.start(['trace', 'in', '--limit', '2']);
+  const done = command.finish(child);
   await expect.poll(() => target.listeners.size, { timeout: 5000 }).toBe(1);
   target.packet('udp \u001b[2J 1');
   target.packet('udp 2');
@@ -139,8 +115,8 @@ test('trace prints packets until the limit, without what a terminal would obey',
 
 test('a trace ends quietly on Ctrl-C and when its reader goes', async () => {
   for (const how of ['signal', 'pipe']) {
-    const child = start(['trace', 'in']);
-    const done = finish(child);
+    const child = command.start(['trace', 'in']);
+    const done = command.finish(child);
     await expect.poll(() => target.listeners.size, { timeout: 5000 }).toBe(1);
     if (how === 'signal') child.kill('SIGINT');
     else child.stdout?.destroy();
@@ -152,7 +128,7 @@ test('a trace ends quietly on Ctrl-C and when its reader goes', async () => {
 });
 
 test('a file that is no configuration never makes a stack trace', async () => {
-  const file = join(runtime, 'bad.yaml');
+  const file = join(command.runtime, 'bad.yaml');
   writeFileSync(file, '['.repeat(100_000));
   const { code, err } = await ringway('run', file);
   expect(code).toBe(2);

@@ -9,11 +9,14 @@ import {
   formatSeconds,
 } from '#dist/cli/format.js';
 import { progressOf, renderLive } from '#dist/cli/live.js';
+import { renderEntries, renderMaps } from '#dist/cli/map.js';
 import { renderRules } from '#dist/cli/steer.js';
 import { renderSummary, summarise } from '#dist/cli/summary.js';
 import { clip, renderBar, renderTable, widthOf } from '#dist/cli/table.js';
 import { Screen, styleOf } from '#dist/cli/terminal.js';
-import { testEventdev, testSnapshot } from '../support/target.ts';
+import { renderAttachments, renderRun } from '#dist/cli/xdp.js';
+import type { Snapshot, XdpSnapshot } from '#dist/telemetry/snapshot.js';
+import { testEventdev, testSnapshot, testXdp } from '../support/target.ts';
 
 const plain = styleOf(false);
 
@@ -103,6 +106,92 @@ test('the live table has a line for each event port, and the flows that moved la
       expect(widthOf(line)).toBeLessThanOrEqual(columns);
     }
   }
+});
+
+/** A snapshot whose first port runs an XDP program. */
+function withXdp(tick: number, xdp: Partial<XdpSnapshot> = {}): Snapshot {
+  const snapshot = testSnapshot(tick);
+  const ports = snapshot.ports.map((port, index) =>
+    index === 0 ? { ...port, xdp: { ...testXdp(tick), ...xdp } } : port,
+  );
+  return { ...snapshot, ports };
+}
+
+test('the live table has a line for each port with an XDP program, with rates by verdict', () => {
+  const view = { before: withXdp(1), now: withXdp(3), columns: 160, style: plain };
+  const text = renderLive(view).join('\n');
+  expect(text).toMatch(/\nXDP +PROGRAM +PASS +DROP +TX +REDIRECT +ABORTED\n/);
+  expect(text).toMatch(/\nin +filter\/main +500 pps +400 pps +30 pps +60 pps +10 pps\n\n/);
+  expect(renderLive({ ...view, before: testSnapshot(1), now: testSnapshot(3) }).join('\n')).not.toContain('XDP');
+  for (const columns of [10, 20, 40, 80]) {
+    for (const hasColor of [false, true]) {
+      for (const line of renderLive({ ...view, columns, style: styleOf(hasColor) })) {
+        expect(widthOf(line)).toBeLessThanOrEqual(columns);
+      }
+    }
+  }
+  // Packets that are aborted now are red; those of the past are not.
+  const red = (now: Snapshot): boolean =>
+    renderLive({ ...view, now, style: styleOf(true) })
+      .join('\n')
+      .includes('\u001b[31m10 pps');
+  expect(red(withXdp(3))).toBe(true);
+  expect(red(withXdp(3, { aborted: 10 }))).toBe(false);
+});
+
+test('maps and their entries are listed', () => {
+  const map = { name: 'filter/denied', kind: 'LPM_TRIE', keyBytes: 8, valueBytes: 16, maxEntries: 1024 };
+  expect(renderMaps([map, { ...map, name: 'shared' }], 80, false)).toEqual([
+    'MAP            KIND      KEY  VALUE  ENTRIES',
+    'filter/denied  LPM_TRIE    8     16     1024',
+    'shared         LPM_TRIE    8     16     1024',
+  ]);
+  expect(renderMaps([map], 14, false)).toEqual(['MAP', 'filter/denied']);
+  expect(renderMaps([], 80, false)).toEqual(['no maps']);
+  expect(
+    renderEntries([
+      { key: 1, value: [2, '18446744073709551615'] },
+      { key: 'de ad', value: { a: 1, b: 'ff' } },
+      { key: null, value: true },
+    ]),
+  ).toEqual(['1: [2,"18446744073709551615"]', 'de ad: {"a":1,"b":"ff"}', 'null: true']);
+});
+
+test('ports with programs are listed', () => {
+  const one = { port: 'in', object: 'filter', program: 'main', checked: true };
+  expect(renderAttachments([one, { ...one, port: 'uplink', checked: false }], 80, false)).toEqual([
+    'PORT    OBJECT  PROGRAM  CHECKED',
+    'in      filter  main     yes',
+    'uplink  filter  main     no',
+  ]);
+  expect(renderAttachments([], 80, false)).toEqual(['no port runs an XDP program']);
+});
+
+test('what a program did on a capture is said in lines', () => {
+  const actions = { ABORTED: 2, DROP: 1200, PASS: 0, TX: 1, REDIRECT: 0 };
+  const run = {
+    packets: 1203,
+    skipped: 0,
+    actions,
+    faults: new Map([['runs too long, at main', 2]]),
+    log: ['hello'],
+    events: new Map([['ring', 1]]),
+  };
+  const entries = Array.from({ length: 34 }, (_, key) => ({ key, value: 'ff' }));
+  const lines = renderRun(run, { big: entries });
+  expect(lines.slice(0, 9)).toEqual([
+    '1,203 packets',
+    '  ABORTED  2',
+    '  DROP     1,200',
+    '  TX       1',
+    '  2 aborted: runs too long, at main',
+    '  1 record in ring',
+    '  said: hello',
+    'map big',
+    '  0: "ff"',
+  ]);
+  expect(lines).toHaveLength(41);
+  expect(lines.at(-1)).toBe('  and 2 more');
 });
 
 test('progress is of all finite inputs, and there is none when one is endless', () => {

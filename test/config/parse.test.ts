@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadConfig, parseConfig, parsePort } from '#dist/config/index.js';
+import { loadConfig, parseConfig, parsePort, parsePortArguments, parseXdp } from '#dist/config/index.js';
 
 const SMALLEST = `version: 1
 ports:
@@ -282,4 +282,74 @@ test('a port keeps its meaning when it is parsed again', () => {
       expect(parsePort(name, JSON.parse(JSON.stringify(port)), { directory: '/' })).toEqual({ name, ...port });
     }
   }
+});
+
+/** The XDP program of port `in`, given in YAML. */
+function xdpOf(yaml: string, set: string[] = []): unknown {
+  return parseConfig(`version: 1\nports:\n  in: { type: generator, ${yaml} }\n`, { file: 'dir/t.yaml', set }).ports[0]
+    ?.xdp;
+}
+
+test('an XDP program is a path, or a mapping with defaults', () => {
+  const defaults = { maps: {}, trusted: false };
+  expect(xdpOf('limit: 5')).toBeUndefined();
+  expect(xdpOf('xdp: a.o')).toEqual({ ...defaults, object: resolve('dir/a.o') });
+  expect(xdpOf('xdp: { object: /a/b.o }')).toEqual({ ...defaults, object: '/a/b.o' });
+  expect(
+    xdpOf(
+      'xdp: { object: ../a.o, program: main, trusted: true, maps: { hosts: { 10.0.0.0/8: 1, 7: { a: [1, 2] } } } }',
+    ),
+  ).toEqual({
+    object: resolve('a.o'),
+    program: 'main',
+    trusted: true,
+    maps: { hosts: { '10.0.0.0/8': 1, 7: { a: [1, 2] } } },
+  });
+});
+
+test('paths of XDP programs start where they were said: in the file, or in an override', () => {
+  const object = (yaml: string, ...set: string[]): unknown => (xdpOf(yaml, set) as { object: string }).object;
+  expect(object('xdp: a.o', 'ports.in.xdp=b.o')).toBe(resolve('b.o'));
+  expect(object('xdp: { object: a.o }', 'ports.in.xdp=b.o')).toBe(resolve('b.o'));
+  expect(object('xdp: { object: a.o }', 'ports.in.xdp.object=b.o')).toBe(resolve('b.o'));
+  expect(object('limit: 5', 'ports.in.xdp.object=b.o')).toBe(resolve('b.o'));
+  expect(object('xdp: { object: a.o }', 'ports.in.xdp.program=main')).toBe(resolve('dir/a.o'));
+  // Taken as it stands, whatever YAML would make of it.
+  expect(object('limit: 5', 'ports.in.xdp=a #1.o')).toBe(resolve('a #1.o'));
+  expect(parsePortArguments('in', ['type=null', 'xdp=a.o']).xdp).toMatchObject({ object: resolve('a.o') });
+  expect(parseXdp('a.o', { directory: '/there' })).toMatchObject({ object: '/there/a.o' });
+  expect(parseXdp({ object: 'a.o', program: 'p' }, { directory: '/there' })).toEqual({
+    object: '/there/a.o',
+    program: 'p',
+    maps: {},
+    trusted: false,
+  });
+});
+
+test.each([
+  ['5', 'ports.in.xdp: 5 is no XDP program; use the path of an object file, or {object, program, maps}'],
+  ['""', 'ports.in.xdp: "" is no XDP program'],
+  ['[a.o]', 'is no XDP program'],
+  ['null', 'ports.in.xdp: nothing is no XDP program'],
+  ['{ object: 5 }', 'ports.in.xdp.object: 5 is not a path'],
+  ['{ program: main }', 'ports.in.xdp.object: is missing'],
+  ['{ object: a.o, prog: main }', 'ports.in.xdp.prog: is not a key of an XDP program; known: object, program'],
+  ['{ object: a.o, trustd: true }', 'ports.in.xdp.trustd: is not a key of an XDP program; did you mean "trusted"?'],
+  ['{ object: a.o, trusted: maybe }', 'ports.in.xdp.trusted: "maybe" is not true or false'],
+  ['{ object: a.o, program: 7 }', 'ports.in.xdp.program: 7 is not a program'],
+  ['{ object: a.o, maps: 4 }', 'ports.in.xdp.maps: 4 is no set of maps'],
+  ['{ object: a.o, maps: { denied: [1] } }', 'ports.in.xdp.maps.denied: '],
+])('an XDP program of %s is refused with the place', (yaml, message) => {
+  const errors = errorsOf(`version: 1\nports:\n  in: { type: generator, xdp: ${yaml} }\n`);
+  expect(errors.join('\n')).toContain(message);
+  for (const error of errors) expect(error).toMatch(/^dir\/t\.yaml:3:\d+ ports\.in\.xdp/);
+});
+
+test('what an XDP program is given in an override is refused with the override', () => {
+  const text = 'version: 1\nports:\n  in: { type: generator, xdp: a.o }\n';
+  expect(errorsOf(text, ['ports.in.xdp.object=b.o'])).toEqual([
+    '--set ports.in.xdp.object ports.in.xdp: is "a.o" and has no "object"; set the whole value instead',
+  ]);
+  expect(errorsOf(text, ['ports.in.xdp='])[0]).toMatch(/^--set ports\.in\.xdp: "" is no XDP program/);
+  expect(() => parseXdp({ object: 'a.o', maps: 1 }, { directory: '/' })).toThrow(/^xdp\.maps: 1 is no set of maps/);
 });

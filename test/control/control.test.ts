@@ -94,6 +94,16 @@ test('every method reaches the target and its answer comes back', async () => {
   expect(await client.request('steer.list')).toEqual([{ id: 1, rule, hits: 10 }]);
   await client.request('steer.del', { id: 1 });
   expect(await client.request('steer.list')).toEqual([]);
+  const attached = { port: 'in', object: '/filter.o', program: 'main', checked: true };
+  expect(await client.request('xdp.attach', { port: 'in', program: '/filter.o' })).toEqual(attached);
+  expect(await client.request('xdp.list')).toEqual([attached]);
+  expect(await client.request('xdp.detach', { port: 'in' })).toEqual({});
+  expect(await client.request('xdp.list')).toEqual([]);
+  expect(await client.request('map.list')).toMatchObject([{ name: 'filter/denied', kind: 'LPM_TRIE' }]);
+  expect(await client.request('map.update', { map: 'denied', key: '10.0.0.0/8', value: { a: 1 } })).toEqual({});
+  expect(await client.request('map.dump', { map: 'denied' })).toEqual([{ key: '10.0.0.0/8', value: { a: 1 } }]);
+  expect(await client.request('map.delete', { map: 'denied', key: '10.0.0.0/8' })).toEqual({});
+  expect(await client.request('map.dump', { map: 'denied' })).toEqual([]);
   await client.request('stop');
   expect(target.calls.at(-1)).toBe('stop');
 });
@@ -113,8 +123,33 @@ test('a refusal has the code and the message of the target', async () => {
     message: 'params.value: nothing is not text of 1 to 4096 characters',
   });
   expect(await refused('port.add', { name: 'n', config: { type: 'nul' } })).toMatchObject({ code: 'BAD_CONFIG' });
+  expect(await refused('xdp.attach', { port: 'x', program: '/filter.o' })).toMatchObject({ code: 'NOT_FOUND' });
+  expect(await refused('xdp.attach', { port: 'in', program: { objct: 'x' } })).toMatchObject({ code: 'BAD_CONFIG' });
+  expect(await refused('xdp.attach', { program: '/filter.o' })).toMatchObject({ code: 'BAD_REQUEST' });
+  expect(await refused('xdp.detach', { port: 'in' })).toMatchObject({ code: 'NOT_FOUND' });
+  expect(await refused('map.dump', { map: 'denid' })).toMatchObject({ code: 'NOT_FOUND' });
+  expect(await refused('map.delete', { map: 'denied', key: 1 })).toMatchObject({ code: 'NOT_FOUND' });
+  expect(await refused('map.update', { map: 7 })).toMatchObject({ code: 'BAD_REQUEST' });
   expect(await refused('statz')).toMatchObject({ message: 'method "statz" is unknown; did you mean "stats"?' });
   expect(await refused('constructor')).toMatchObject({ code: 'BAD_REQUEST' });
+});
+
+test('a watch streams until the client goes', async () => {
+  const { target, directory } = await start();
+  const client = await connect(directory);
+  const seen: unknown[] = [];
+  const stream = client.stream('xdp.watch', {}, (event) => seen.push(event));
+  stream.catch(() => {});
+  await expect.poll(() => target.watchers.size).toBe(1);
+  const reports = [
+    { kind: 'log', text: 'hello' },
+    { kind: 'event', text: 'ring', data: 'dead' },
+    { kind: 'aborted', text: 'port in: 1 packets' },
+  ] as const;
+  for (const report of reports) target.report(report);
+  await expect.poll(() => seen).toEqual(reports);
+  client.close();
+  await expect.poll(() => target.watchers.size).toBe(0);
 });
 
 test('a trace streams until its limit, with a filter, and stops when the client goes', async () => {

@@ -17,6 +17,12 @@ const methods = [
   'steer.list',
   'trace',
   'prometheus',
+  'xdp.attach',
+  'xdp.detach',
+  'xdp.watch',
+  'map.dump',
+  'map.update',
+  'map.delete',
   'nothing',
 ];
 const request = fc.record(
@@ -32,6 +38,9 @@ const request = fc.record(
           port: fc.constantFrom('in', 'x'),
           limit: fc.nat(),
           id: fc.nat(),
+          program: fc.oneof(fc.string(), fc.jsonValue({ maxDepth: 2 })),
+          map: fc.constantFrom('denied', 'x'),
+          key: fc.jsonValue({ maxDepth: 2 }),
           rule: fc.jsonValue({ maxDepth: 2 }),
           config: fc.jsonValue({ maxDepth: 2 }),
         },
@@ -82,13 +91,14 @@ test('no client disturbs another', async () => {
       async (lines, reads, cut, how) => {
         const done = misbehave(server.path, lines, reads, cut, how);
         target.packet('a packet');
+        target.report({ kind: 'log', text: 'a report' });
         expect(await witness.request('steer.del', { id: 2 ** 40 }).catch((error) => error.code)).toBe('NOT_FOUND');
         await done;
       },
     ),
     { numRuns: 250, interruptAfterTimeLimit: 8000 },
   );
-  await expect.poll(() => target.listeners.size).toBe(0);
+  await expect.poll(() => target.listeners.size + target.watchers.size).toBe(0);
   witness.close();
   await server.close();
 });

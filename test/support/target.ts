@@ -2,7 +2,7 @@ import { RingwayError } from 'ringway/memory';
 import { parsePort, parseSetting, parseSteeringRule, parseXdp, type SteeringRule } from '#dist/config/index.js';
 import type { ControlTarget } from '#dist/control/index.js';
 import type { MapSummary, XdpAttachment, XdpReport } from '#dist/control/target.js';
-import type { EventdevSnapshot, EventPortSnapshot, Snapshot } from '#dist/telemetry/snapshot.js';
+import type { EventdevSnapshot, EventPortSnapshot, Snapshot, XdpSnapshot } from '#dist/telemetry/snapshot.js';
 
 /** A snapshot with something in every part; counters grow with `tick`. */
 export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
@@ -67,6 +67,12 @@ export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
     },
     switch: { macs: 3, macsMax: 8192, learned: 3, moved: 0, aged: 0, evicted: 0, flooded: 7 },
   };
+}
+
+/** What the XDP program of a port said of its packets; the counters grow with `tick`. */
+export function testXdp(tick = 1): XdpSnapshot {
+  const counts = { pass: 500 * tick, drop: 400 * tick, tx: 30 * tick, redirect: 60 * tick, aborted: 10 * tick };
+  return { object: 'filter', program: 'main', ...counts };
 }
 
 /** The event device of a dataplane with a stage before the switch: lcore 0 has the ports, 1 and 2 are workers. */

@@ -1,9 +1,11 @@
 import { expect, test } from 'vitest';
 import { prometheusText } from '#dist/telemetry/prometheus.js';
-import { testEventdev, testSnapshot } from '../support/target.ts';
+import { testEventdev, testSnapshot, testXdp } from '../support/target.ts';
 
 test('every sample belongs to a family with HELP and TYPE, and counters end in _total', () => {
-  const lines = prometheusText({ ...testSnapshot(), eventdev: testEventdev() }).split('\n');
+  const snapshot = testSnapshot();
+  const ports = snapshot.ports.map((port, index) => (index === 0 ? { ...port, xdp: testXdp() } : port));
+  const lines = prometheusText({ ...snapshot, ports, eventdev: testEventdev() }).split('\n');
   expect(lines.at(-1)).toBe('');
   const types = new Map<string, string>();
   for (const line of lines.slice(0, -1)) {
@@ -23,6 +25,11 @@ test('every sample belongs to a family with HELP and TYPE, and counters end in _
   expect(lines).toContain('ringway_eventdev_flows{dataplane="edge",lcore="1",queue="0",stage="count.mjs"} 5000');
   expect(lines).toContain('ringway_eventdev_dequeued_total{dataplane="edge",lcore="0",queue="2",stage="tx 0"} 1000');
   expect(lines).toContain('ringway_eventdev_unattended{dataplane="edge",lcore="2"} 1');
+  expect(lines.filter((line) => line.startsWith('ringway_port_xdp_packets_total{'))).toEqual(
+    ['pass"} 500', 'drop"} 400', 'tx"} 30', 'redirect"} 60', 'aborted"} 10'].map(
+      (sample) => `ringway_port_xdp_packets_total{dataplane="edge",port="in",action="${sample}`,
+    ),
+  );
   // Neither what a port does not serve, nor queues that have one owner.
   expect(lines.filter((line) => line.startsWith('ringway_eventdev_flows{'))).toHaveLength(4);
   expect(new Set(types.keys()).size).toBe(lines.filter((line) => line.startsWith('# TYPE')).length);
