@@ -54,7 +54,12 @@ export function hashOf(map: u32, key: u32): u32 {
 
 /** Takes a bucket for writing. False when others held it all the while. */
 export function lockBucket(bucket: u32): bool {
-  for (let i: u32 = 0; i < SPINS_MAX; i++) {
+  return lockWithin(bucket, SPINS_MAX);
+}
+
+/** As `lockBucket`, after at most `spins` looks. */
+export function lockWithin(bucket: u32, spins: u32): bool {
+  for (let i: u32 = 0; i < spins; i++) {
     const version = atomic.load<u32>(bucket, BUCKET_VERSION);
     if (version & 1) continue;
     if (atomic.cmpxchg<u32>(bucket, version, version + 1, BUCKET_VERSION) === version) return true;

@@ -99,6 +99,8 @@ export const HASH_TAKEN: u32 = 1;
 
 /** Elements that an eviction looks at before it takes one that was used since. */
 export const EVICT_STEPS: u32 = 256;
+/** Looks at a bucket before an eviction goes on to the next element: there are others. */
+export const EVICT_SPINS: u32 = 64;
 
 /** Where an iteration stands: number of the bucket, and keys of it that are done. */
 export const CURSOR_BUCKET: u32 = 0;
