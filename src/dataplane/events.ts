@@ -9,6 +9,7 @@ import { DROP_LCORE_FULL, DROP_PORT_GONE, DROP_STAGE } from '../telemetry/layout
 import type { Exit, Outputs } from './outputs.ts';
 import type { Stage } from './stage.ts';
 import type { EventWire, PipelineData } from './wire.ts';
+import type { XdpLcore } from './xdp-lcore.ts';
 
 interface EventsKernels {
   switchForward(path: number, slots: number, count: number, fresh: number): void;
@@ -36,14 +37,17 @@ export class EventEdge {
   readonly #outputs: Outputs;
   readonly #kernels: EventsKernels;
   readonly #port: EventPort;
+  readonly #xdp: XdpLcore;
   /** Packets that wait for credits. */
   #held = 0;
 
-  constructor(arena: Arena, data: PipelineData, wire: EventWire, outputs: Outputs) {
+  /** @param xdp the programs of this lcore, which may send packets past the device. */
+  constructor(arena: Arena, data: PipelineData, wire: EventWire, outputs: Outputs, xdp: XdpLcore) {
     this.#arena = arena;
     this.#data = data;
     this.#wire = wire;
     this.#outputs = outputs;
+    this.#xdp = xdp;
     this.#kernels = arena.kernels<EventsKernels>();
     this.#port = attachEventPort(arena, wire.port, { bell: wire.bell });
   }
@@ -54,8 +58,9 @@ export class EventEdge {
     let work = 0;
     if (this.#held > 0 && this.#port.enqueue(this.#wire.held, this.#held) > 0) this.#held = 0;
     for (const { port, pausable } of sources) {
-      if (pausable && this.#held > 0) continue;
+      if (pausable && (this.#held > 0 || (this.#xdp.isUsed && this.#outputs.congested))) continue;
       const n = port.rxBurst(burst, BURST_MAX);
+      if (this.#xdp.takeSent()) this.#outputs.flush();
       if (n === 0) continue;
       work += n;
       this.#kernels.switchEventsEnter(burst, n, NEW);

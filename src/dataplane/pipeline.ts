@@ -52,7 +52,7 @@ export class Pipeline implements LcoreTask {
     if (events?.isWorker === true) {
       this.#worker = new EventWorker(this.#arena, this.#data, events, this.#outputs, stages);
     } else if (events !== undefined) {
-      this.#edge = new EventEdge(this.#arena, this.#data, events, this.#outputs);
+      this.#edge = new EventEdge(this.#arena, this.#data, events, this.#outputs, this.#xdp);
     } else {
       // None to itself: the switch goes on with packets that a rule steers to the lcore they are on.
       inputRings.forEach((address, lcore) => {
@@ -72,8 +72,9 @@ export class Pipeline implements LcoreTask {
     for (const { port, pausable } of this.#sources) {
       if (pausable && this.#outputs.congested) continue;
       const n = port.rxBurst(burst, BURST_MAX);
-      if (n === 0) continue;
-      switchForward(path, burst, n, 1);
+      const hasSent = this.#xdp.takeSent();
+      if (n === 0 && !hasSent) continue;
+      if (n > 0) switchForward(path, burst, n, 1);
       work += n;
       this.#outputs.flush();
     }

@@ -2,11 +2,11 @@ import { VERDICT_ACTION, XDP_PASS } from '../bpf/layout.ts';
 import { LCORE_SECONDS } from '../lcore/layout.ts';
 import type { LcoreContext } from '../lcore/lcore.ts';
 import type { Arena } from '../memory/arena.ts';
-import { SLOT_EVENT, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
+import { SLOT_EVENT, SLOT_FLAG_CHAINED, SLOT_FLAGS, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
 import type { Port } from '../ports/port.ts';
 import { addCounter, portCounters } from '../telemetry/counters.ts';
-import { COUNTER_DROPS, DROP_XDP } from '../telemetry/layout.ts';
+import { COUNTER_DROPS, DROP_XDP, DROP_XDP_FRAGS, DROP_XDP_REDIRECT } from '../telemetry/layout.ts';
 import {
   HOOK_BYTES,
   HOOK_CACHE,
@@ -79,6 +79,7 @@ export class XdpLcore {
   readonly #kernels: XdpKernels & PoolKernels;
   readonly #thread: ProgramThread;
   readonly #hooks: QueueHook[] = [];
+  #hasSent = false;
   /** By port, the number of the program that its queues run; queues may be attached later. */
   readonly #attached = new Map<number, number>();
 
@@ -134,6 +135,13 @@ export class XdpLcore {
     };
   }
 
+  /** True when programs sent packets since somebody asked last: they wait in outputs, which must be flushed. */
+  takeSent(): boolean {
+    const hasSent = this.#hasSent;
+    this.#hasSent = false;
+    return hasSent;
+  }
+
   load(program: Parameters<ProgramThread['add']>[0]): void {
     this.#thread.add(program);
     this.isUsed = true;
@@ -175,17 +183,23 @@ export class XdpLcore {
   /** Sends what `sort` put into a hook's lists on its way. */
   #dispatch(hook: number, sorted: number): void {
     const { path } = this.#data;
+    this.#hasSent = true;
     if (sorted & SORTED_LEAVING) {
-      const leaving = hook + HOOK_LEAVING;
-      const count = this.#get(hook + HOOK_LEAVING_COUNT);
-      const left = sorted & SORTED_PROGRAMS ? this.#runLeaving(hook, leaving, count) : count;
-      this.#kernels.switchRedirect(path, leaving, left);
+      this.#leave(hook, sorted);
     }
     if (sorted & SORTED_CROSSING) {
       const crossing = hook + HOOK_CROSSING;
       const own = this.#kernels.switchCross(path, crossing, this.#get(hook + HOOK_CROSSING_COUNT), this.#index);
       if (own > 0) this.#arrive(crossing, own);
     }
+  }
+
+  /** Sends what a hook has for ports. */
+  #leave(hook: number, sorted: number): void {
+    const slots = hook + HOOK_LEAVING;
+    const count = this.#get(hook + HOOK_LEAVING_COUNT);
+    const left = sorted & SORTED_PROGRAMS ? this.#runLeaving(hook, slots, count) : count;
+    this.#kernels.switchRedirect(this.#data.path, slots, left);
   }
 
   /** Runs the programs of device maps on what leaves. Returns how many packets are left, at the front. */
@@ -195,14 +209,15 @@ export class XdpLcore {
     let left = 0;
     for (let i = 0; i < count; i++) {
       const slot = slots + (i << SLOT_SHIFT);
-      const program = this.#thread.get(this.#get(hook + HOOK_LEAVING_PROGRAMS + i * 4));
-      if (program !== undefined) {
+      const number = this.#get(hook + HOOK_LEAVING_PROGRAMS + i * 4);
+      if (number !== 0) {
+        const program = this.#second(slot, number);
+        if (program === undefined) continue;
         const target = u16[(slot + SLOT_EVENT) >>> 1] ?? 0;
-        const from = u8[slot + SLOT_PORT] ?? 0;
-        this.#thread.prepare(program.wire, ifindexOf(from), 0, ifindexOf(target));
+        this.#thread.prepare(program.wire, ifindexOf(u8[slot + SLOT_PORT] ?? 0), 0, ifindexOf(target));
         program.instance.burst(this.#thread.context, slot, 1, verdict);
         if (this.#get(verdict + VERDICT_ACTION) !== XDP_PASS) {
-          this.#drop(slot, from);
+          this.#drop(slot, DROP_XDP);
           continue;
         }
       }
@@ -212,9 +227,23 @@ export class XdpLcore {
     return left;
   }
 
-  #drop(slot: number, port: number): void {
+  /**
+   * The program of a device or CPU map that is to run on a packet. Undefined when it cannot: what was to be looked at goes
+   * on nowhere, and is dropped.
+   */
+  #second(slot: number, number: number): ThreadProgram | undefined {
+    const program = this.#thread.get(number);
+    const isChained = ((this.#arena.u8[slot + SLOT_FLAGS] ?? 0) & SLOT_FLAG_CHAINED) !== 0;
+    if (program !== undefined && (program.wire.frags || !isChained)) return program;
+    this.#drop(slot, program === undefined ? DROP_XDP_REDIRECT : DROP_XDP_FRAGS);
+    return undefined;
+  }
+
+  /** Drops a packet, on the account of the port that it came from. */
+  #drop(slot: number, reason: number): void {
     const { counters, cache } = this.#data;
-    addCounter(this.#arena, portCounters(counters, port) + COUNTER_DROPS + DROP_XDP * 8, 1);
+    const port = this.#arena.u8[slot + SLOT_PORT] ?? 0;
+    addCounter(this.#arena, portCounters(counters, port) + COUNTER_DROPS + reason * 8, 1);
     this.#kernels.poolFree(cache, slot, 1);
   }
 
@@ -237,8 +266,10 @@ export class XdpLcore {
     let left = 0;
     for (let i = 0; i < count; i++) {
       const slot = slots + (i << SLOT_SHIFT);
-      const program = this.#thread.get(u16[(slot + SLOT_EVENT) >>> 1] ?? 0);
-      if (program !== undefined) {
+      const number = u16[(slot + SLOT_EVENT) >>> 1] ?? 0;
+      if (number !== 0) {
+        const program = this.#second(slot, number);
+        if (program === undefined) continue;
         const from = u8[slot + SLOT_PORT] ?? 0;
         this.#set(hook + HOOK_PORT, from);
         this.#set(hook + HOOK_COUNTERS, portCounters(this.#data.counters, from));
@@ -256,11 +287,8 @@ export class XdpLcore {
     program.instance.burst(this.#thread.context, slot, 1, hook + HOOK_VERDICTS);
     const sorted = this.#kernels.xdpSort(hook, slot, 1);
     // Not on to a third lcore: packets could go round for ever.
-    if (sorted & SORTED_LEAVING) {
-      this.#kernels.switchRedirect(this.#data.path, hook + HOOK_LEAVING, 1);
-    } else if (sorted & SORTED_CROSSING) {
-      this.#drop(hook + HOOK_CROSSING, from);
-    }
+    if (sorted & SORTED_LEAVING) this.#leave(hook, sorted);
+    else if (sorted & SORTED_CROSSING) this.#drop(hook + HOOK_CROSSING, DROP_XDP_REDIRECT);
     return sorted & SORTED_PASS_MASK;
   }
 }

@@ -1,5 +1,14 @@
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
+import {
+  KIND_ARRAY_OF_MAPS,
+  KIND_CPUMAP,
+  KIND_DEVMAP,
+  KIND_DEVMAP_HASH,
+  KIND_HASH_OF_MAPS,
+  KIND_PROG_ARRAY,
+} from '../bpf/layout.ts';
+import type { DeviceEntry } from '../bpf/maps/codec.ts';
 import type { BpfMap } from '../bpf/maps/map.ts';
 import { loadObject } from '../bpf/object/load.ts';
 import type { BpfObject } from '../bpf/object/object.ts';
@@ -10,6 +19,16 @@ import { LoadedObject, type LoadedProgram, objectBytes } from '../xdp/object.ts'
 import { type PortResolver, writeEntry } from '../xdp/text.ts';
 import { PROGRAMS_MAX } from '../xdp/thread.ts';
 import type { Machine } from './machine.ts';
+
+/** Kinds of maps whose values lead to programs or maps. */
+const LEADING: readonly number[] = [
+  KIND_PROG_ARRAY,
+  KIND_ARRAY_OF_MAPS,
+  KIND_HASH_OF_MAPS,
+  KIND_DEVMAP,
+  KIND_DEVMAP_HASH,
+  KIND_CPUMAP,
+];
 
 /** An object that some ports run a program of. */
 interface Entry {
@@ -62,6 +81,8 @@ export class XdpTable {
   readonly #portOf: PortResolver;
   readonly #pinned = new Map<string, BpfMap>();
   readonly #numbers = new Set<number>();
+  /** The number that was given last: those of programs that are gone come again late. */
+  #lastNumber = 0;
   #entries: Entry[] = [];
   #serial = 0;
 
@@ -73,10 +94,11 @@ export class XdpTable {
   }
 
   #nextNumber(): number {
-    for (let number = 1; number < PROGRAMS_MAX; number++) {
-      if (this.#numbers.has(number)) continue;
-      this.#numbers.add(number);
-      return number;
+    for (let tries = 1; tries < PROGRAMS_MAX; tries++) {
+      this.#lastNumber = (this.#lastNumber % (PROGRAMS_MAX - 1)) + 1;
+      if (this.#numbers.has(this.#lastNumber)) continue;
+      this.#numbers.add(this.#lastNumber);
+      return this.#lastNumber;
     }
     throw new RingwayError('ARENA_FULL', `xdp: ${PROGRAMS_MAX - 1} programs are loaded, no more fit; detach some`);
   }
@@ -98,21 +120,31 @@ export class XdpTable {
     );
     if (same !== undefined) return { entry: same, isFresh: false };
     const numbers: number[] = [];
-    const loaded = new LoadedObject(this.#machine.arena, object, {
-      prefix: `xdp ${++this.#serial}`,
-      cpus: this.#config.lcores.length,
-      seed: this.#config.seed,
-      trusted: config.trusted,
-      pinned: this.#pinned,
-      nextNumber: () => {
-        const number = this.#nextNumber();
-        numbers.push(number);
-        return number;
-      },
-    });
+    const loaded = this.#loadInto(numbers, object, config.trusted);
     const name = this.#freeName(config.object);
     const { object: path, trusted } = config;
     return { entry: { name, path, trusted, bytes, object: loaded, ports: new Set(), numbers }, isFresh: true };
+  }
+
+  /** Brings an object into the arena; `numbers` gets those of its programs. */
+  #loadInto(numbers: number[], object: BpfObject, trusted: boolean): LoadedObject {
+    try {
+      return new LoadedObject(this.#machine.arena, object, {
+        prefix: `xdp ${++this.#serial}`,
+        cpus: this.#config.lcores.length,
+        seed: this.#config.seed,
+        trusted,
+        pinned: this.#pinned,
+        nextNumber: () => {
+          const number = this.#nextNumber();
+          numbers.push(number);
+          return number;
+        },
+      });
+    } catch (error) {
+      for (const number of numbers) this.#numbers.delete(number);
+      throw error;
+    }
   }
 
   /**
@@ -159,6 +191,19 @@ export class XdpTable {
     for (const number of numbers) this.#numbers.delete(number);
   }
 
+  /** Takes what leads to an object that goes out of the maps that stay: programs by number, and maps. */
+  #unpin({ object, numbers }: Entry): void {
+    const leads = (kind: number, value: unknown): boolean => {
+      if (kind === KIND_PROG_ARRAY) return numbers.includes(value as number);
+      if (kind === KIND_ARRAY_OF_MAPS || kind === KIND_HASH_OF_MAPS) return object.owns(value as BpfMap);
+      return typeof value === 'object' && numbers.includes((value as DeviceEntry).program);
+    };
+    for (const map of this.#pinned.values()) {
+      if (!LEADING.includes(map.kind)) continue;
+      for (const [key, value] of [...map]) if (leads(map.kind, value)) map.delete(key);
+    }
+  }
+
   /** Forgets what port `port` ran; `except` is what it runs now. Returns the numbers of programs that no port needs. */
   leave(port: number, except?: string): { numbers: number[]; release: () => void } {
     const gone: Entry[] = [];
@@ -166,6 +211,8 @@ export class XdpTable {
       if (entry.name !== except && entry.ports.delete(port) && entry.ports.size === 0) gone.push(entry);
     }
     this.#entries = this.#entries.filter((entry) => !gone.includes(entry));
+    for (const entry of gone) this.#unpin(entry);
+    if (gone.length > 0) for (const { object } of this.#entries) object.updateRanges();
     return {
       numbers: gone.flatMap(({ numbers }) => numbers),
       release: () => {

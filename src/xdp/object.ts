@@ -119,6 +119,11 @@ export class LoadedObject {
     throw new RingwayError('NOT_FOUND', `${this.file}: no program ${JSON.stringify(wanted)}; there are: ${names}`);
   }
 
+  /** True for a map that goes when the object is released. */
+  owns(map: BpfMap): boolean {
+    return this.#own.includes(map);
+  }
+
   #onlyProgram(): string {
     const names = [...this.programs.values()]
       .filter(({ program }) => program.type === 'xdp')
