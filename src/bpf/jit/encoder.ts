@@ -103,8 +103,10 @@ export const OP = {
   I32_EXTEND16_S: 0xc1,
 } as const;
 
-/** Second byte of the atomics (0xfe): of i64 on 64 and on 32 bits, which are what eBPF has. */
+/** Second byte of the atomics (0xfe): loads of i32 and i64; of i64 on 64 and on 32 bits, which are what eBPF has. */
 export const ATOMIC_OP = {
+  LOAD32: 0x10,
+  LOAD64: 0x11,
   ADD64: 0x1f,
   ADD32: 0x24,
   AND64: 0x2d,
@@ -285,6 +287,11 @@ export class Code {
   /** Puts the number of entries of table 0 on the stack. */
   tableSize(): this {
     return this.op(0xfc, 0x10, 0);
+  }
+
+  /** Takes a number from the stack; 1 when table 0 has nothing there. */
+  isNoEntry(): this {
+    return this.op(0x25, 0, 0xd1);
   }
 
   /** The function's entry in the code section. */

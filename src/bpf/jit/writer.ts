@@ -29,6 +29,20 @@ export interface MapConstants {
   readonly reachableBytes: number;
   /** Programs may write the values. */
   readonly isWritable: boolean;
+  /** In a hash: what its words say (`maps/layout.ts`, HASH_…). */
+  readonly hash?: HashConstants;
+}
+
+/** Where a hash keeps its chains. */
+export interface HashConstants {
+  readonly buckets: number;
+  readonly shift: number;
+  readonly elements: number;
+  readonly elementSize: number;
+  /** The odd factor. */
+  readonly seed: bigint;
+  /** Address of a byte an element that says whether it was used lately; 0 when nobody asks. */
+  readonly used: number;
 }
 
 /** What is the same in all functions of a module. */
@@ -84,9 +98,12 @@ export class Writer {
   /** The address that is being checked, i64. */
   readonly address: number;
   readonly fuel: number;
-  /** Two i32 for what a call is put together from. */
+  /** Four i32 and an i64 for what a call is put together from. */
   readonly index: number;
   readonly number: number;
+  readonly hash: number;
+  readonly keyAt: number;
+  readonly word: number;
   #depth = 0;
   #exitDepth = 0;
   #faultDepth = 0;
@@ -107,6 +124,9 @@ export class Writer {
     this.fuel = code.local(VALUE.I32);
     this.index = code.local(VALUE.I32);
     this.number = code.local(VALUE.I32);
+    this.hash = code.local(VALUE.I32);
+    this.keyAt = code.local(VALUE.I32);
+    this.word = code.local(VALUE.I64);
   }
 
   block(): void {
