@@ -33,7 +33,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   scale: benchScale,
   keyed: benchKeyed,
   atomic: benchAtomic,
-  xdp: async () => benchXdp(),
+  xdp: benchXdp,
 };
 
 /** Names of all benches. */

@@ -1,6 +1,8 @@
 import { Worker } from 'node:worker_threads';
+import type { PeerFigure, Peers } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
 import type { XdpCase, XdpMeasured } from './xdp-case.ts';
+import type { EngineFigures } from './xdp-engines.ts';
 import { DROP, DROP_TOUCHED, SWAP_REDIRECT, SWAP_TX } from './xdp-programs.ts';
 
 /** Where Debian's package xdp-tools has its objects. */
@@ -15,13 +17,31 @@ const CASES: readonly (XdpCase & { readonly name: string })[] = [
   { name: 'xdp, MAC swap and redirect', text: SWAP_REDIRECT, checked: true, ends: 'redirected' },
 ];
 
-/** Runs a case in a thread of its own. */
-function runCase(given: XdpCase): Promise<XdpMeasured> {
+/** Resolves with what a thread of its own posts. */
+function ask<T>(module: URL, workerData: unknown): Promise<T> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL('./xdp-case.js', import.meta.url), { workerData: given });
+    const worker = new Worker(module, { workerData });
     worker.once('message', resolve);
     worker.once('error', reject);
   });
+}
+
+const runCase = (given: XdpCase): Promise<XdpMeasured> => ask(new URL('./xdp-case.js', import.meta.url), given);
+
+/** Programs alone: compiled beside the kernel's, checked beside trusted, compiled beside interpreted. */
+async function benchEngines(peers: Peers): Promise<Row[]> {
+  const figures = await ask<EngineFigures[]>(new URL('./xdp-engines.js', import.meta.url), peers.wanted);
+  const row = (name: string, value: number, peer: string, other: PeerFigure, note = ''): Row => {
+    const nothing = { p50: null, p99: null, p999: null };
+    const figure = { ...nothing, name, value, unit: 'ns', state: 'one core' as const, note: note || other.note };
+    return rowOf(figure, { name: peer, value: other.value, note: other.note });
+  };
+  return figures.flatMap(({ name, steps, trusted, checked, interpreted, kernel }) => [
+    row(`xdp alone, ${name}`, trusted, "kernel's JIT", kernel, `${steps} instructions`),
+    row(`xdp alone, ${name}, checked`, checked, "kernel's JIT", kernel),
+    row(`xdp alone, ${name}, checked`, checked, 'trusted', { value: trusted, note: '' }),
+    row(`xdp alone, ${name}`, trusted, 'interpreter', { value: interpreted, note: '' }),
+  ]);
 }
 
 /** Shares of the time of the stages, in words; what is left is JavaScript between them. */
@@ -38,7 +58,7 @@ function shares({ value, stages }: XdpMeasured): string {
  * XDP programs at the hook of a port: packets of a receive ring of 8,192 buffers, 4,096 flows, 64 bytes, through a lcore's
  * whole poll on one core. Samples are a burst of 32.
  */
-export async function benchXdp(): Promise<Row[]> {
+export async function benchXdp(peers: Peers): Promise<Row[]> {
   const rows: Row[] = [];
   for (const { name, ...given } of CASES) {
     for (const checked of given.text === undefined && given.object === undefined ? [true] : [true, false]) {
@@ -49,5 +69,5 @@ export async function benchXdp(): Promise<Row[]> {
       rows.push(rowOf({ ...measured, name: label, value, unit: 'Mpackets/s', state: 'one core', note }, null));
     }
   }
-  return rows;
+  return [...rows, ...(await benchEngines(peers))];
 }

@@ -12,12 +12,16 @@ const MAP_DELETE = 3;
 const MAP_NEXT_KEY = 4;
 const PROG_LOAD = 5;
 const PROG_TEST_RUN = 10;
+const BTF_LOAD = 18;
 const MAP_FREEZE = 22;
 
 const PROG_TYPE_XDP = 6;
 /** A program for packets of several buffers. */
 export const BPF_F_XDP_HAS_FRAGS = 1 << 5;
 const NAME_MAX = 15;
+const FUNC_INFO_BYTES = 8;
+/** Behind the license in the scratch. */
+const FUNC_INFO_AT = 8;
 
 const ATTRIBUTE_BYTES = 160;
 const LOG_BYTES = 1 << 20;
@@ -33,6 +37,8 @@ export interface KernelProgramOptions {
   /** BPF_F_…. */
   readonly flags?: number;
   readonly expectedAttachType?: number;
+  /** Descriptor of BTF, and a struct bpf_func_info (u32 instruction, u32 type) for each function. */
+  readonly btf?: { readonly descriptor: number; readonly functions: Uint8Array };
 }
 
 /** What BPF_PROG_TEST_RUN gives to a program. */
@@ -81,6 +87,8 @@ export interface KernelBpf {
    * @throws RingwayError `SYSTEM` with what the kernel's verifier said.
    */
   progLoad(code: Uint8Array, options?: KernelProgramOptions): number;
+  /** Loads BTF. Returns its descriptor. */
+  btfLoad(btf: Uint8Array): number;
   progTestRun(program: number, input: TestRunInput): TestRunOutput;
   /** Makes a map. Returns its descriptor. */
   mapCreate(options: KernelMapOptions): number;
@@ -185,9 +193,23 @@ function bind(koffi: Koffi, number: number): KernelBpf {
   };
 
   return {
-    progLoad(code, { type = PROG_TYPE_XDP, name, flags = 0, expectedAttachType = 0 } = {}) {
+    btfLoad(btf) {
+      scratch
+        .begin()
+        .data(0, scratch.input, btf)
+        .pointer(8, scratch.log)
+        .u32(16, btf.length)
+        .u32(20, LOG_BYTES)
+        .u32(24, 1);
+      scratch.bytes[scratch.log] = 0;
+      const result = attempt(BTF_LOAD);
+      if (typeof result === 'number') return result;
+      throw new RingwayError('SYSTEM', `bpf(BTF_LOAD of ${btf.length} bytes): ${result}\n${scratch.logText()}`);
+    },
+
+    progLoad(code, { type = PROG_TYPE_XDP, name, flags = 0, expectedAttachType = 0, btf } = {}) {
       const license = new TextEncoder().encode('GPL\0');
-      const attribute = (): Scratch =>
+      const attribute = (): Scratch => {
         scratch
           .begin()
           .u32(0, type)
@@ -197,6 +219,15 @@ function bind(koffi: Koffi, number: number): KernelBpf {
           .u32(44, flags)
           .name(48, name)
           .u32(68, expectedAttachType);
+        if (btf !== undefined) {
+          scratch
+            .u32(72, btf.descriptor)
+            .u32(76, FUNC_INFO_BYTES)
+            .data(80, scratch.output + FUNC_INFO_AT, btf.functions, DATA_BYTES - FUNC_INFO_AT)
+            .u32(88, btf.functions.length / FUNC_INFO_BYTES);
+        }
+        return scratch;
+      };
       attribute();
       const result = attempt(PROG_LOAD);
       if (typeof result === 'number') return result;

@@ -118,6 +118,8 @@ export interface RunResult {
 const FRAME_BYTES = 4096;
 const HEADROOM = 256;
 const TAILROOM = 320;
+/** Bytes of the headroom that the kernel keeps for itself (struct xdp_frame). */
+const FRAME_WORDS = 40;
 /** The longest packet: what IP can say, and some. */
 export const PACKET_MAX = 65_600;
 /** An Ethernet header, as in the kernel. */
@@ -250,7 +252,7 @@ export class XdpProgram {
     this.#set(CTX_DATA, start);
     this.#set(CTX_DATA_META, start);
     this.#set(CTX_DATA_END, start + length);
-    this.#set(CTX_HARD_START, this.#area);
+    this.#set(CTX_HARD_START, this.#area + FRAME_WORDS);
     this.#set(CTX_HARD_END, this.#area + Math.max(FRAME_BYTES - TAILROOM, HEADROOM + length));
     this.#set(CTX_SLOT, 0);
     this.#set(CTX_TOTAL, length);

@@ -21,6 +21,7 @@ import {
 import { Code, OP, VALUE } from './encoder.ts';
 import { writeBody } from './function.ts';
 import type { Analysis } from './kinds.ts';
+import { localPlaces } from './slots.ts';
 import { type ModuleContext, Writer } from './writer.ts';
 
 const CONTEXT = 0;
@@ -82,8 +83,9 @@ export function compileBurst(module: ModuleContext, analysis: Analysis, hasTailC
   const verdict = code.local(VALUE.I32);
   const action = code.local(VALUE.I32);
   const word = code.local(VALUE.I64);
+  const places = localPlaces(module.program, analysis);
   const registers = Array.from({ length: 10 }, () => code.local(VALUE.I64));
-  const writer = new Writer(code, module, { context: CONTEXT, frame, registers }, true);
+  const writer = new Writer(code, module, { context: CONTEXT, frame, registers }, places);
   code.get(COUNT).op(OP.I32_EQZ);
   writer.if();
   code.op(OP.RETURN);
@@ -98,7 +100,8 @@ export function compileBurst(module: ModuleContext, analysis: Analysis, hasTailC
   writer.loop();
   writer.defer((deferred) => writePacket(writer, deferred, slot, word));
   // As if nothing had run before: what an unverified program finds in a register is always the same.
-  for (const register of registers) code.i64(0n).set(register);
+  for (const local of [...registers, ...[...writer.places.values()].map(({ local: place }) => place)])
+    code.i64(0n).set(local);
   code.get(CONTEXT).op(OP.I64_EXTEND_I32_U).set(writer.register(1));
   if (hasTailCalls) code.get(CONTEXT).i32(0).access(OP.I32_STORE, CTX_TAIL_CALLS);
   if (module.usesFuel) code.i32(module.fuel).set(writer.fuel);

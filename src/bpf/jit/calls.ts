@@ -1,16 +1,15 @@
 import { HELPER_LOOKUP, HELPER_TAIL_CALL, HELPERS, type Helper, type HelperArgument } from '../helpers.ts';
 import { CALL_LOCAL, type Instruction, OP_CALLX } from '../instruction.ts';
 import {
-  CTX_CPU,
   CTX_FAULT,
   CTX_TAIL_CALLS,
   FAULT_HELPER,
   FAULT_MAP,
   FAULT_MEMORY,
   FRAME_BYTES,
-  KIND_ARRAY,
-  KIND_PERCPU_ARRAY,
+  KIND_PROG_ARRAY,
   MAP_KEY_BYTES,
+  MAP_KIND,
   MAP_MAX_ENTRIES,
   MAP_STRIDE,
   MAP_VALUE_BYTES,
@@ -18,8 +17,9 @@ import {
   TAIL_CALLS_MAX,
 } from '../layout.ts';
 import { MISSING_FUNCTION, MISSING_TYPE } from '../verify.ts';
-import { OP, VALUE } from './encoder.ts';
+import { OP } from './encoder.ts';
 import type { Kind } from './kinds.ts';
+import { writeLookup } from './lookup.ts';
 import { writeAddress } from './memory.ts';
 import type { MapConstants, Writer } from './writer.ts';
 
@@ -138,41 +138,11 @@ function writeArgument(
   else writer.getLow(register);
 }
 
-/** The look-up of an array, in place: no call. Only in arrays of values. */
-function writeArrayLookup(writer: Writer, map: MapConstants, pc: number): void {
-  const { code } = writer;
-  const more = writeAddress(writer, 2, 0, 4, false, pc);
-  const index = writer.index;
-  code
-    .access(OP.I32_LOAD, more)
-    .tee(index)
-    .i32(map.maxEntries | 0)
-    .op(OP.I32_LT_U);
-  writer.if(VALUE.I64);
-  code
-    .get(index)
-    .i32(map.stride)
-    .op(OP.I32_MUL)
-    .i32(map.values | 0)
-    .op(OP.I32_ADD);
-  if (map.kind === KIND_PERCPU_ARRAY) {
-    code.get(writer.locals.context).access(OP.I32_LOAD, CTX_CPU).i32(map.cpuSpan).op(OP.I32_MUL, OP.I32_ADD);
-  }
-  code.op(OP.I64_EXTEND_I32_U);
-  writer.else();
-  code.i64(0n);
-  writer.end();
-  code.set(writer.register(0));
-}
-
 /** Calls a kernel with what the registers hold, and takes what it returns to r0. */
 function writeHelper(writer: Writer, helper: Helper, pc: number): void {
   const { code, module, locals } = writer;
   const map = mapOf(writer, 1);
-  if (helper.id === HELPER_LOOKUP && (map?.kind === KIND_ARRAY || map?.kind === KIND_PERCPU_ARRAY)) {
-    writeArrayLookup(writer, map, pc);
-    return;
-  }
+  if (helper.id === HELPER_LOOKUP && map !== undefined && writeLookup(writer, map, pc)) return;
   code.get(locals.context);
   const mapRegister = helper.args.indexOf('map') + 1;
   for (const [index, argument] of helper.args.entries()) writeArgument(writer, argument, index + 1, mapRegister, pc);
@@ -191,6 +161,12 @@ function writeTailCall(writer: Writer, pc: number): void {
   code.op(OP.DROP);
   writeMap(writer, 2, pc);
   code.set(number);
+  if (module.checked && map?.kind !== KIND_PROG_ARRAY) {
+    // The values of other maps are the program's own to write, and would name any program that there is.
+    writer.getRegister(2);
+    code.set(writer.address).get(number).access(OP.I32_LOAD, MAP_KIND).i32(KIND_PROG_ARRAY).op(OP.I32_EQ);
+    faultUnless(writer, pc, FAULT_MAP);
+  }
   writer.block();
   writer.getLow(3);
   code.tee(index);
@@ -206,6 +182,8 @@ function writeTailCall(writer: Writer, pc: number): void {
   writer.brIf(0);
   // A number that this thread's table does not reach is one that it was not told of.
   code.get(number).tableSize().op(OP.I32_GE_U);
+  writer.brIf(0);
+  code.get(number).isNoEntry();
   writer.brIf(0);
   code.get(locals.context);
   code.get(locals.context).access(OP.I32_LOAD, CTX_TAIL_CALLS).i32(1).op(OP.I32_ADD);

@@ -7,19 +7,24 @@ import {
   CTX_STACK,
   CTX_TAIL_CALLS,
   FRAME_BYTES,
+  KIND_HASH,
+  KIND_LRU_HASH,
+  KIND_LRU_PERCPU_HASH,
+  KIND_PERCPU_HASH,
   MAP_CPU_SPAN,
   MAP_MAX_ENTRIES,
   MAP_STRIDE,
   MAP_VALUES,
 } from '../layout.ts';
+import { HASH_BUCKETS, HASH_ELEMENT_SIZE, HASH_ELEMENTS, HASH_SEED, HASH_SHIFT, HASH_USED } from '../maps/layout.ts';
 import type { BpfMap } from '../maps/map.ts';
 import { lineOf, type Program, placeOf } from '../program.ts';
 import { MISSING_FUNCTION, MISSING_TYPE } from '../verify.ts';
 import { compileBurst } from './burst.ts';
-import { Code, nameBytes, OP, section, unsigned, VALUE, vector } from './encoder.ts';
+import { Code, moduleBytes, nameBytes, OP, section, unsigned, VALUE, vector } from './encoder.ts';
 import { compileFunction } from './function.ts';
 import { analyse } from './kinds.ts';
-import type { MapConstants, ModuleContext } from './writer.ts';
+import type { HashConstants, MapConstants, ModuleContext } from './writer.ts';
 
 /** How a program is compiled. */
 export interface CompileOptions {
@@ -35,10 +40,21 @@ export interface CompileOptions {
 
 /** As many as the kernel's verifier goes through (Linux BPF_COMPLEXITY_LIMIT_INSNS). */
 const FUEL = 1_000_000;
+/** Kinds whose look-ups are compiled in place. */
+const HASHES: readonly number[] = [KIND_HASH, KIND_PERCPU_HASH, KIND_LRU_HASH, KIND_LRU_PERCPU_HASH];
+
 /** What compiled code knows of a map. */
 function constantsOf(arena: Arena, map: BpfMap): MapConstants {
   const word = (offset: number): number => arena.u32[(map.address + offset) >>> 2] ?? 0;
   const [range] = map.ranges();
+  const hash: HashConstants = {
+    buckets: word(HASH_BUCKETS),
+    shift: word(HASH_SHIFT),
+    elements: word(HASH_ELEMENTS),
+    elementSize: word(HASH_ELEMENT_SIZE),
+    seed: BigInt(word(HASH_SEED)) | (BigInt(word(HASH_SEED + 4)) << 32n),
+    used: word(HASH_USED),
+  };
   return {
     address: map.address,
     kind: map.kind,
@@ -50,6 +66,7 @@ function constantsOf(arena: Arena, map: BpfMap): MapConstants {
     cpuSpan: word(MAP_CPU_SPAN),
     reachableBytes: range?.bytes ?? 0,
     isWritable: range?.writable ?? false,
+    ...(HASHES.includes(map.kind) ? { hash } : {}),
   };
 }
 
@@ -202,14 +219,13 @@ export function programBytes(arena: Arena, program: Program, options: CompileOpt
       ['run', burst + 1],
     ] as const
   ).map(([name, index]) => [...nameBytes(name), 0, ...unsigned(index)]);
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-    ...section(1, vector(types)),
-    ...section(2, vector(imports)),
-    ...section(3, vector([...program.functions.map(() => [0]), [1], [2]])),
-    ...section(7, vector(exports)),
-    ...section(10, vector(bodies)),
-    ...nameSection(program, [...kernels.keys()]),
+  return moduleBytes([
+    section(1, vector(types)),
+    section(2, vector(imports)),
+    section(3, vector([...program.functions.map(() => [0]), [1], [2]])),
+    section(7, vector(exports)),
+    section(10, vector(bodies)),
+    nameSection(program, [...kernels.keys()]),
   ]);
 }
 

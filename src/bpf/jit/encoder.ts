@@ -103,8 +103,10 @@ export const OP = {
   I32_EXTEND16_S: 0xc1,
 } as const;
 
-/** Second byte of the atomics (0xfe): of i64 on 64 and on 32 bits, which are what eBPF has. */
+/** Second byte of the atomics (0xfe): loads of i32 and i64; of i64 on 64 and on 32 bits, which are what eBPF has. */
 export const ATOMIC_OP = {
+  LOAD32: 0x10,
+  LOAD64: 0x11,
   ADD64: 0x1f,
   ADD32: 0x24,
   AND64: 0x2d,
@@ -162,14 +164,26 @@ export function nameBytes(text: string): number[] {
   return [...unsigned(bytes.length), ...bytes];
 }
 
+/** Several parts as one. Bodies of functions are long, and neither spread nor flat are fast. */
+function concat(parts: readonly (readonly number[])[]): number[] {
+  const all: number[] = [];
+  for (const part of parts) for (let at = 0; at < part.length; at++) all.push(part[at] as number);
+  return all;
+}
+
 /** A section: id, length, contents. */
 export function section(id: number, contents: readonly number[]): number[] {
-  return [id, ...unsigned(contents.length), ...contents];
+  return concat([[id], unsigned(contents.length), contents]);
 }
 
 /** A vector: how many, then each. */
 export function vector(items: readonly (readonly number[])[]): number[] {
-  return [...unsigned(items.length), ...items.flat()];
+  return concat([unsigned(items.length), ...items]);
+}
+
+/** A module of these sections. */
+export function moduleBytes(sections: readonly (readonly number[])[]): Uint8Array {
+  return Uint8Array.from(concat([[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], ...sections]));
 }
 
 /** The body of a function, written instruction by instruction. */
@@ -275,6 +289,11 @@ export class Code {
     return this.op(0xfc, 0x10, 0);
   }
 
+  /** Takes a number from the stack; 1 when table 0 has nothing there. */
+  isNoEntry(): this {
+    return this.op(0x25, 0, 0xd1);
+  }
+
   /** The function's entry in the code section. */
   finish(): number[] {
     const runs: [number, number][] = [];
@@ -284,7 +303,7 @@ export class Code {
       else runs.push([1, type]);
     }
     const locals = vector(runs.map(([count, type]) => [...unsigned(count), type]));
-    const body = [...locals, ...this.bytes, OP.END];
-    return [...unsigned(body.length), ...body];
+    const length = locals.length + this.bytes.length + 1;
+    return concat([unsigned(length), locals, this.bytes, [OP.END]]);
   }
 }

@@ -15,6 +15,7 @@ import { Code, OP, VALUE } from './encoder.ts';
 import type { Block } from './graph.ts';
 import { type Analysis, type State, stepAt } from './kinds.ts';
 import { writeAccess } from './memory.ts';
+import { localPlaces } from './slots.ts';
 import { type Emitter, writeStructured } from './structure.ts';
 import { type ModuleContext, Writer } from './writer.ts';
 
@@ -126,7 +127,8 @@ export function writeBody(writer: Writer, analysis: Analysis): void {
 export function compileFunction(module: ModuleContext, analysis: Analysis, index: number, frames: number): number[] {
   const code = new Code(7);
   const registers = [code.local(VALUE.I64), 2, 3, 4, 5, 6, ...Array.from({ length: 4 }, () => code.local(VALUE.I64))];
-  const writer = new Writer(code, module, { context: 0, frame: 1, registers }, false);
+  const places = localPlaces(module.program, analysis);
+  const writer = new Writer(code, module, { context: 0, frame: 1, registers }, places);
   const { start = 0, end = 0 } = module.program.functions[index] ?? {};
   const isMain = index === 0;
   writer.loadPacket();

@@ -40,18 +40,25 @@ export type Kind =
   /** Address of the one value of a map, and so many bytes. */
   | { readonly tag: 'global'; readonly map: number; readonly offset: number }
   | { readonly tag: 'constant'; readonly value: number }
-  /** Probably in the packet; with an offset, so many bytes behind its start. */
-  | { readonly tag: 'packet'; readonly offset?: number }
+  /** In the packet; with an offset, so many bytes behind its start. Here and below, `maybe`: or anything else. */
+  | { readonly tag: 'packet'; readonly offset?: number; readonly maybe?: true }
   /** The end of the packet. */
   | { readonly tag: 'end' }
-  /** Probably in the frames of the program's functions. */
-  | { readonly tag: 'frame' }
-  /** Probably in a value of this map; with an offset, so many bytes behind a value's start, or null when it `mayBeNull`. */
-  | { readonly tag: 'value'; readonly map: number; readonly offset?: number; readonly mayBeNull?: boolean };
+  /** In the frames of the program's functions. */
+  | { readonly tag: 'frame'; readonly maybe?: true }
+  /** In a value of this map; with an offset, so many bytes behind a value's start, or null when it `mayBeNull`. */
+  | {
+      readonly tag: 'value';
+      readonly map: number;
+      readonly offset?: number;
+      readonly mayBeNull?: boolean;
+      readonly maybe?: true;
+    };
 
 const UNKNOWN: Kind = { tag: 'unknown' };
 const MIXED: Kind = { tag: 'mixed' };
 const PACKET: Kind = { tag: 'packet' };
+const MAYBE = { maybe: true } as const;
 const REGISTERS = 11;
 const WORD = 8;
 
@@ -84,7 +91,7 @@ export class State {
 }
 
 function same(a: Kind, b: Kind): boolean {
-  if (a.tag !== b.tag) return false;
+  if (a.tag !== b.tag || isMaybe(a) !== isMaybe(b)) return false;
   if (a.tag === 'stack' || a.tag === 'packet') return a.offset === (b as typeof a).offset;
   if (a.tag === 'map') return a.map === (b as typeof a).map;
   if (a.tag === 'value') {
@@ -95,11 +102,12 @@ function same(a: Kind, b: Kind): boolean {
   return a.tag !== 'constant' || a.value === (b as typeof a).value;
 }
 
-/** Where an address that is no longer certain probably points. */
+/** Where an address points that is no longer known exactly. */
 function hintOf(kind: Kind): Kind {
-  if (kind.tag === 'stack' || kind.tag === 'frame') return { tag: 'frame' };
-  if (kind.tag === 'global' || kind.tag === 'value') return { tag: 'value', map: kind.map };
-  if (kind.tag === 'packet') return PACKET;
+  const maybe = 'maybe' in kind && kind.maybe === true ? MAYBE : {};
+  if (kind.tag === 'stack' || kind.tag === 'frame') return { tag: 'frame', ...maybe };
+  if (kind.tag === 'global' || kind.tag === 'value') return { tag: 'value', map: kind.map, ...maybe };
+  if (kind.tag === 'packet') return { tag: 'packet', ...maybe };
   return kind.tag === 'mixed' ? kind : UNKNOWN;
 }
 
@@ -107,8 +115,19 @@ function hintOf(kind: Kind): Kind {
 function join(a: Kind, b: Kind): Kind {
   if (same(a, b)) return a;
   const [one, other] = [hintOf(a), hintOf(b)];
-  if (same(one, other) || other.tag === 'unknown') return one;
-  return one.tag === 'unknown' ? other : MIXED;
+  if (same(one, other)) return one;
+  const isDoubtful = (kind: Kind): boolean => kind.tag !== 'constant' && hintOf(kind).tag === 'unknown';
+  const doubt = isDoubtful(a) || isDoubtful(b) || isMaybe(a) || isMaybe(b);
+  const weaker = (kind: Kind): Kind =>
+    doubt && (kind.tag === 'packet' || kind.tag === 'frame' || kind.tag === 'value') ? { ...kind, ...MAYBE } : kind;
+  const [left, right] = [weaker(one), weaker(other)];
+  if (same(left, right) || right.tag === 'unknown') return left;
+  return left.tag === 'unknown' ? right : MIXED;
+}
+
+/** It may also be something that nothing is known of. */
+function isMaybe(kind: Kind): boolean {
+  return 'maybe' in kind && kind.maybe === true;
 }
 
 function joinStates(into: State, from: State): boolean {
@@ -198,6 +217,8 @@ function afterCall(state: State, { src, imm }: Instruction): void {
   if (writesMemory) state.stack.clear();
   if (helper === undefined || helper.movesPacket === true) forgetPacket(state);
   const isLookup = helper?.id === HELPER_LOOKUP && map.tag === 'map';
+  // No program that is verified reads them again.
+  state.registers.fill(UNKNOWN, 1, 6);
   state.registers[0] = isLookup ? { tag: 'value', map: map.map, offset: 0, mayBeNull: true } : UNKNOWN;
 }
 
@@ -298,12 +319,12 @@ function analyseFunction(
   onCall: (target: number, state: State) => void,
 ): State[] {
   const states: (State | undefined)[] = graph.blocks.map((_, index) => (index === 0 ? entry : undefined));
-  const queue = [0];
-  for (let index = queue.shift(); index !== undefined; index = queue.shift()) {
-    const block = graph.blocks[index];
-    const before = states[index];
-    if (block === undefined || before === undefined) continue;
-    const state = before.copy();
+  // Blocks are in reverse postorder: without loops one pass is all.
+  const pending = new Set([0]);
+  for (let index = 0; pending.size > 0; index = index + 1 < graph.blocks.length ? index + 1 : 0) {
+    if (!pending.delete(index)) continue;
+    const block = graph.blocks[index] as Block;
+    const state = (states[index] as State).copy();
     for (let pc = block.start; pc < block.end; pc++) {
       const instruction = code[pc] as Instruction;
       if (instruction.opcode === OP_CALL && instruction.src === CALL_LOCAL) onCall(pc + 1 + instruction.imm, state);
@@ -314,7 +335,7 @@ function analyseFunction(
       const known = states[to];
       if (known === undefined) states[to] = reached;
       else if (!joinStates(known, reached)) continue;
-      queue.push(to);
+      pending.add(to);
     }
   }
   return states.map((state) => state ?? new State([]));

@@ -27,6 +27,12 @@ const STORES: Readonly<Record<number, number>> = {
   8: OP.I64_STORE,
 };
 
+const SIGN_EXTENSIONS: Readonly<Record<number, number>> = {
+  1: OP.I64_EXTEND8_S,
+  2: OP.I64_EXTEND16_S,
+  4: OP.I64_EXTEND32_S,
+};
+
 /** By the operation of an atomic without FETCH: on 64 bits, on 32. */
 const ATOMICS: ReadonlyMap<number, readonly [number, number]> = new Map([
   [ATOMIC.ADD, [ATOMIC_OP.ADD64, ATOMIC_OP.ADD32]],
@@ -112,9 +118,23 @@ function testHint(writer: Writer, kind: Kind, bytes: number, isWrite: boolean): 
   return true;
 }
 
+/** True when an address can only be where its kind says: a program that the kernel takes has none elsewhere. */
+function isSure(kind: Kind): boolean {
+  const hasPlace = kind.tag === 'packet' || kind.tag === 'frame' || kind.tag === 'stack' || kind.tag === 'value';
+  return (hasPlace || kind.tag === 'global') && !('maybe' in kind && kind.maybe === true);
+}
+
 /** Ends the program unless it may reach the `bytes` at the address in `writer.address`. */
 export function writeCheck(writer: Writer, kind: Kind, bytes: number, isWrite: boolean, pc: number): void {
   const { code, module, locals } = writer;
+  if (isSure(kind) && testHint(writer, kind, bytes, isWrite)) {
+    // Nowhere else: no call is in the way of what is in registers.
+    code.op(OP.I32_EQZ);
+    writer.if();
+    writer.fault(pc);
+    writer.end();
+    return;
+  }
   writer.block();
   if (testHint(writer, kind, bytes, isWrite)) writer.brIf(0);
   writer.usesContext = true;
@@ -156,8 +176,45 @@ export function writeAddress(
   return getAddress(writer, register, offset);
 }
 
-function writeLoad(writer: Writer, { opcode, dst, src, offset }: Instruction, pc: number): void {
+/** The local that stands for the place on the stack that is accessed so, when one does. */
+function placeOf(writer: Writer, register: number, offset: number, bytes: number): number | undefined {
+  const kind = writer.state?.of(register);
+  if (kind?.tag !== 'stack') return undefined;
+  const place = writer.places.get(kind.offset + offset);
+  return place === undefined || place.bytes !== bytes ? undefined : place.local;
+}
+
+/** Loads from a local that holds the low bytes of what was stored there. */
+function writePlaceLoad(writer: Writer, { opcode, dst }: Instruction, local: number): void {
   const { code } = writer;
+  const bytes = accessBytes(opcode);
+  code.get(local);
+  if (accessMode(opcode) === MODE.MEMSX) code.op(SIGN_EXTENSIONS[bytes] as number);
+  code.set(writer.register(dst));
+}
+
+/** Stores into such a local. */
+function writePlaceStore(writer: Writer, { opcode, src, imm }: Instruction, local: number): void {
+  const { code } = writer;
+  const bytes = accessBytes(opcode);
+  const bits = BigInt(bytes * 8);
+  if (opcodeClass(opcode) === CLASS.ST) {
+    code.i64(BigInt.asUintN(Number(bits), BigInt(imm))).set(local);
+    return;
+  }
+  if (bytes === 4) {
+    writer.getLow(src);
+    code.op(OP.I64_EXTEND_I32_U);
+  } else {
+    writer.getRegister(src);
+    if (bytes < 4) code.i64((1n << bits) - 1n).op(OP.I64_AND);
+  }
+  code.set(local);
+}
+
+function writeLoad(writer: Writer, instruction: Instruction, pc: number): void {
+  const { code } = writer;
+  const { opcode, dst, src, offset } = instruction;
   const bytes = accessBytes(opcode);
   const kind = writer.state?.of(src);
   if (kind?.tag === 'context' && bytes === 4 && accessMode(opcode) === MODE.MEM) {
@@ -167,6 +224,11 @@ function writeLoad(writer: Writer, { opcode, dst, src, offset }: Instruction, pc
       code.get(local).op(OP.I64_EXTEND_I32_U).set(writer.register(dst));
       return;
     }
+  }
+  const place = placeOf(writer, src, offset, bytes);
+  if (place !== undefined) {
+    writePlaceLoad(writer, instruction, place);
+    return;
   }
   const more = writeAddress(writer, src, offset, bytes, false, pc);
   const op = accessMode(opcode) === MODE.MEMSX ? SIGNED_LOADS[bytes] : LOADS[bytes];
@@ -227,6 +289,11 @@ export function writeAccess(writer: Writer, instruction: Instruction, pc: number
     return;
   }
   const bytes = accessBytes(opcode);
+  const place = placeOf(writer, dst, offset, bytes);
+  if (place !== undefined) {
+    writePlaceStore(writer, instruction, place);
+    return;
+  }
   const more = writeAddress(writer, dst, offset, bytes, true, pc);
   if (kind === CLASS.STX) writer.getRegister(src);
   else writer.code.i64(BigInt(imm));

@@ -29,6 +29,20 @@ export interface MapConstants {
   readonly reachableBytes: number;
   /** Programs may write the values. */
   readonly isWritable: boolean;
+  /** In a hash: what its words say (`maps/layout.ts`, HASH_…). */
+  readonly hash?: HashConstants;
+}
+
+/** Where a hash keeps its chains. */
+export interface HashConstants {
+  readonly buckets: number;
+  readonly shift: number;
+  readonly elements: number;
+  readonly elementSize: number;
+  /** The odd factor. */
+  readonly seed: bigint;
+  /** Address of a byte an element that says whether it was used lately; 0 when nobody asks. */
+  readonly used: number;
 }
 
 /** What is the same in all functions of a module. */
@@ -70,32 +84,36 @@ export class Writer {
   readonly dataMeta: number;
   /** What is known before the instruction that is being written. */
   state: State | undefined;
-  /** The program is a copy inside a loop over packets: its end is not the function's. */
-  readonly isInline: boolean;
   /** Some code reads the packet's bounds. */
   usesPacket = false;
   /** Some code may read the context's words in memory. */
   usesContext = false;
   /** By size in bytes, the local that holds how many places in the packet such an access may begin at. */
   readonly rooms = new Map<number, number>();
+  /** Places on the stack that are locals, by their offset from r10. */
+  readonly places: ReadonlyMap<number, { readonly bytes: number; readonly local: number }>;
   readonly #start: number;
   readonly #faultPc: number;
   readonly #faultKind: number;
   /** The address that is being checked, i64. */
   readonly address: number;
   readonly fuel: number;
-  /** Two i32 for what a call is put together from. */
+  /** Four i32 and an i64 for what a call is put together from. */
   readonly index: number;
   readonly number: number;
+  readonly hash: number;
+  readonly keyAt: number;
+  readonly word: number;
   #depth = 0;
   #exitDepth = 0;
   #faultDepth = 0;
 
-  constructor(code: Code, module: ModuleContext, locals: FunctionLocals, isInline: boolean) {
+  /** @param places of the stack that are to be locals: sizes by offset from r10. */
+  constructor(code: Code, module: ModuleContext, locals: FunctionLocals, places: ReadonlyMap<number, number>) {
     this.code = code;
     this.module = module;
     this.locals = locals;
-    this.isInline = isInline;
+    this.places = new Map([...places].map(([at, bytes]) => [at, { bytes, local: code.local(VALUE.I64) }]));
     this.data = code.local(VALUE.I32);
     this.dataEnd = code.local(VALUE.I32);
     this.dataMeta = code.local(VALUE.I32);
@@ -106,6 +124,9 @@ export class Writer {
     this.fuel = code.local(VALUE.I32);
     this.index = code.local(VALUE.I32);
     this.number = code.local(VALUE.I32);
+    this.hash = code.local(VALUE.I32);
+    this.keyAt = code.local(VALUE.I32);
+    this.word = code.local(VALUE.I64);
   }
 
   block(): void {

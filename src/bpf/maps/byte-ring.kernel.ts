@@ -24,6 +24,8 @@ export function beginRecord(ring: u32, length: u32): u32 {
 
 /** Copies `bytes` bytes at `source` to a position of the record. Returns the position behind them. */
 export function putBytes(ring: u32, position: u32, source: u32, bytes: u32): u32 {
+  // Of no bytes the address may be anything, and memory.copy traps on a wild one even so.
+  if (bytes === 0) return position;
   const size = load<u32>(ring, BYTERING_SIZE);
   const data = load<u32>(ring, BYTERING_DATA);
   const first = min(bytes, size - position);

@@ -31,7 +31,7 @@ import {
   ERRNO_INVAL,
   ERRNO_NOENT,
   HASH_BUCKETS,
-  HASH_MASK,
+  HASH_SHIFT,
   HASH_TOTAL,
   LPM_COUNT,
   NONE,
@@ -126,7 +126,7 @@ export function erase(map: u32, key: u32): i64 {
 export function keys(map: u32, cursor: u32, target: u32, room: u32): u32 {
   if (load<u32>(map, MAP_KIND) === KIND_LPM_TRIE) return listPrefixes(map, cursor, target, room);
   const bytes = load<u32>(map, MAP_KEY_BYTES);
-  const last = load<u32>(map, HASH_MASK);
+  const last: u32 = 0xffffffff >>> load<u32>(map, HASH_SHIFT);
   let number = load<u32>(cursor, CURSOR_BUCKET);
   let skip = load<u32>(cursor, CURSOR_SKIP);
   let done: u32 = 0;

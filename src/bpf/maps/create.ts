@@ -24,8 +24,8 @@ import {
   HASH_BUCKETS,
   HASH_ELEMENT_SIZE,
   HASH_ELEMENTS,
-  HASH_MASK,
   HASH_SEED,
+  HASH_SHIFT,
   HASH_SPARES,
   HASH_TOTAL,
   HASH_USED,
@@ -83,7 +83,7 @@ type Setter = (offset: number, value: number) => void;
 
 function writeHash(address: number, set: Setter, { cpus, maxEntries }: Shape, hash: HashShape): void {
   set(HASH_BUCKETS, address + hash.bucketsAt);
-  set(HASH_MASK, hash.buckets - 1);
+  set(HASH_SHIFT, 32 - Math.log2(hash.buckets));
   set(HASH_ELEMENTS, address + hash.elementsAt);
   set(HASH_ELEMENT_SIZE, hash.elementBytes);
   set(HASH_TOTAL, hash.total);
@@ -134,7 +134,8 @@ function writeWords(
   arena.u8.set(new TextEncoder().encode(definition.name).subarray(0, MAP_NAME_MAX - 1), address + MAP_NAME);
   if (shape.hash !== undefined) {
     writeHash(address, set, shape, shape.hash);
-    set(HASH_SEED, seed.next());
+    // Any odd number will do.
+    set(HASH_SEED, seed.next() | 1);
     set(HASH_SEED + 4, seed.next());
   }
   if (shape.trie !== undefined) writeTrie(address, set, shape.trie);

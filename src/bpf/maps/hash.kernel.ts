@@ -15,14 +15,17 @@ import {
   HASH_ELEMENTS,
   HASH_FREE,
   HASH_FRESH,
-  HASH_MASK,
   HASH_SEED,
+  HASH_SHIFT,
   HASH_SPARES,
   HASH_TOTAL,
   NONE,
   RETRIES_MAX,
   SPINS_MAX,
 } from './layout.ts';
+
+/** Elements that a look-up goes past before it takes its time. */
+const WALK_MAX: u32 = 256;
 
 // Elements: 0 to HASH_TOTAL - 1. A chain's links are their numbers, or CHAIN_END and the bucket's number.
 
@@ -40,9 +43,9 @@ export function bucketOf(map: u32, hash: u32): u32 {
   return load<u32>(map, HASH_BUCKETS) + (numberOf(map, hash) << BUCKET_SHIFT);
 }
 
-/** Number of the bucket; the lowest bit of a hash is always set. */
+/** Number of the bucket that a hash leads to. */
 function numberOf(map: u32, hash: u32): u32 {
-  return (hash >>> 1) & load<u32>(map, HASH_MASK);
+  return hash >>> load<u32>(map, HASH_SHIFT);
 }
 
 export function hashOf(map: u32, key: u32): u32 {
@@ -51,7 +54,12 @@ export function hashOf(map: u32, key: u32): u32 {
 
 /** Takes a bucket for writing. False when others held it all the while. */
 export function lockBucket(bucket: u32): bool {
-  for (let i: u32 = 0; i < SPINS_MAX; i++) {
+  return lockWithin(bucket, SPINS_MAX);
+}
+
+/** As `lockBucket`, after at most `spins` looks. */
+export function lockWithin(bucket: u32, spins: u32): bool {
+  for (let i: u32 = 0; i < spins; i++) {
     const version = atomic.load<u32>(bucket, BUCKET_VERSION);
     if (version & 1) continue;
     if (atomic.cmpxchg<u32>(bucket, version, version + 1, BUCKET_VERSION) === version) return true;
@@ -72,20 +80,33 @@ export function unlockBucket(bucket: u32): void {
 export function findElement(map: u32, key: u32): u32 {
   const bytes = load<u32>(map, MAP_KEY_BYTES);
   const hash = hashKey(key, bytes, load<u64>(map, HASH_SEED));
-  const bucket = bucketOf(map, hash);
-  const elements = load<u32>(map, HASH_ELEMENTS);
-  const size = load<u32>(map, HASH_ELEMENT_SIZE);
+  const number = hash >>> load<u32>(map, HASH_SHIFT);
+  const bucket = load<u32>(map, HASH_BUCKETS) + (number << BUCKET_SHIFT);
+  const head = atomic.load<u64>(bucket);
+  let link = <u32>head;
+  for (let left = WALK_MAX; link < CHAIN_END && left !== 0; left--) {
+    const element = elementAt(map, link);
+    if (atomic.load<u32>(element, ELEMENT_HASH) === hash && isSameKey(element + ELEMENT_KEY, key, bytes)) {
+      if (atomic.load<u32>(element, ELEMENT_HASH) === hash) return link;
+    }
+    link = atomic.load<u32>(element, ELEMENT_NEXT);
+  }
+  if (link === (CHAIN_END | number) && atomic.load<u32>(bucket, BUCKET_VERSION) === <u32>(head >> 32)) return NONE;
+  return findAgain(map, key, bucket, hash);
+}
+
+/** As `findElement`, when writers came in between, or the chain is very long; with the bucket's lock in the end. */
+function findAgain(map: u32, key: u32, bucket: u32, hash: u32): u32 {
+  const bytes = load<u32>(map, MAP_KEY_BYTES);
   for (let tries: u32 = 0; tries < RETRIES_MAX; tries++) {
     const head = atomic.load<u64>(bucket);
     let link = <u32>head;
-    let left = load<u32>(map, HASH_TOTAL);
-    while (link < CHAIN_END && left !== 0) {
-      const element = elements + link * size;
+    for (let left = load<u32>(map, HASH_TOTAL); link < CHAIN_END && left !== 0; left--) {
+      const element = elementAt(map, link);
       if (atomic.load<u32>(element, ELEMENT_HASH) === hash && isSameKey(element + ELEMENT_KEY, key, bytes)) {
         if (atomic.load<u32>(element, ELEMENT_HASH) === hash) return link;
       }
       link = atomic.load<u32>(element, ELEMENT_NEXT);
-      left--;
     }
     const isOwn = link === (CHAIN_END | numberOf(map, hash));
     if (isOwn && atomic.load<u32>(bucket, BUCKET_VERSION) === <u32>(head >> 32)) return NONE;
@@ -145,14 +166,17 @@ export function giveElement(map: u32, index: u32): void {
   }
 }
 
-/** Writes hash, key and value of an element that is in no chain: whoever still stands on it finds no hash meanwhile. */
+/**
+ * Writes hash, key and value of an element that is in no chain: whoever still stands on it finds no hash meanwhile. The
+ * link to it publishes them.
+ */
 export function writeElement(map: u32, index: u32, hash: u32, key: u32, value: u32, cpu: u32): void {
   const element = elementAt(map, index);
-  atomic.store<u32>(element, 0, ELEMENT_HASH);
+  store<u32>(element, 0, ELEMENT_HASH);
   copyWords(element + ELEMENT_KEY, key, load<u32>(map, MAP_KEY_BYTES));
   if (load<u32>(map, MAP_CPU_SPAN) === 0) copyWords(valueAt(map, index), value, load<u32>(map, MAP_VALUE_BYTES));
   else writePerCpu(map, valueAt(map, index), value, cpu, true);
-  atomic.store<u32>(element, hash, ELEMENT_HASH);
+  store<u32>(element, hash, ELEMENT_HASH);
 }
 
 /**

@@ -1,21 +1,18 @@
 import { HASH_TAKEN } from './layout.ts';
 
-/** Multipliers of MurmurHash3's fmix64 (Appleby). */
-function first(): u64 {
-  return ((<u64>0xff51afd7) << 32) | 0xed558ccd;
+/**
+ * A random odd factor makes the upper bits of the product a hash whose collisions nobody can plan without knowing it: two
+ * different keys meet in one of n buckets with a chance of at most 2/n (Dietzfelbinger and others, "A reliable randomized
+ * algorithm for the closest-pair problem", 1997).
+ */
+function multiply(key: u64, seed: u64): u32 {
+  return <u32>((key * seed) >> 32) | HASH_TAKEN;
 }
 
-function second(): u64 {
-  return ((<u64>0xc4ceb9fe) << 32) | 0x1a85ec53;
-}
-
+/** Takes 64 more bits into what a long key comes to, with the multiplier of MurmurHash3's fmix64 (Appleby). */
 function mix(hash: u64, word: u64): u64 {
-  const product = (hash ^ word) * first();
+  const product = (hash ^ word) * (((<u64>0xff51afd7) << 32) | 0xed558ccd);
   return product ^ (product >> 32);
-}
-
-function finish(hash: u64): u32 {
-  return <u32>((hash * second()) >> 32) | HASH_TAKEN;
 }
 
 /** The last bytes of a key whose length is not a multiple of 8: `bytes` is 1 to 7. */
@@ -25,22 +22,34 @@ function tail(key: u32, bytes: u32): u64 {
   return word;
 }
 
-/** The hash of a key of `bytes` bytes, its lowest bit set. Keys of 4, 8 and 16 bytes without a loop. */
-export function hashKey(key: u32, bytes: u32, seed: u64): u32 {
-  if (bytes === 4) return finish(mix(seed, load<u32>(key)));
-  if (bytes === 8) return finish(mix(seed, load<u64>(key)));
-  if (bytes === 16) return finish(mix(mix(seed, load<u64>(key)), load<u64>(key, 8)));
+/** The hash of a key of any length. */
+function hashLong(key: u32, bytes: u32, seed: u64): u32 {
+  if (bytes === 16) return multiply(mix(seed, load<u64>(key)) ^ load<u64>(key, 8), seed);
   let hash = seed;
   const whole = bytes & ~7;
   for (let at: u32 = 0; at < whole; at += 8) hash = mix(hash, load<u64>(key + at));
   if (bytes !== whole) hash = mix(hash, tail(key + whole, bytes - whole));
-  return finish(hash);
+  return multiply(hash, seed);
+}
+
+// What follows is small enough to become part of whoever calls it, where a call would cost as much as all of it.
+
+/** The hash of a key of `bytes` bytes, its lowest bit set; the upper bits are the good ones. `seed` is odd. */
+export function hashKey(key: u32, bytes: u32, seed: u64): u32 {
+  if (bytes === 4) return multiply(load<u32>(key), seed);
+  if (bytes === 8) return multiply(load<u64>(key), seed);
+  return hashLong(key, bytes, seed);
 }
 
 /** True when two keys of `bytes` bytes are the same. */
 export function isSameKey(a: u32, b: u32, bytes: u32): bool {
   if (bytes === 4) return load<u32>(a) === load<u32>(b);
   if (bytes === 8) return load<u64>(a) === load<u64>(b);
+  return isSameLong(a, b, bytes);
+}
+
+/** True when two keys of any length are the same. */
+function isSameLong(a: u32, b: u32, bytes: u32): bool {
   const whole = bytes & ~7;
   for (let at: u32 = 0; at < whole; at += 8) {
     if (load<u64>(a + at) !== load<u64>(b + at)) return false;

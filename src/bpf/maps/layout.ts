@@ -63,13 +63,13 @@ export const RETRIES_MAX: u32 = 64;
  * was freed and used again under its feet, notices. Version is odd while a writer holds the bucket.
  */
 export const HASH_BUCKETS: u32 = 96;
-/** Buckets, a power of two, less 1. */
-export const HASH_MASK: u32 = 100;
+/** 32 less the bits of a bucket's number, 1 to 31: upper bits of the hash are that number. */
+export const HASH_SHIFT: u32 = 100;
 export const HASH_ELEMENTS: u32 = 104;
 export const HASH_ELEMENT_SIZE: u32 = 108;
 /** Elements in all: as many as entries, and one for each CPU and for TypeScript to replace another by. */
 export const HASH_TOTAL: u32 = 112;
-/** u64: what makes the places of keys different in each map. */
+/** u64, odd: what makes the places of keys different in each map. */
 export const HASH_SEED: u32 = 120;
 /** Address of the elements to replace others by: u32 each. */
 export const HASH_SPARES: u32 = 128;
@@ -94,11 +94,13 @@ export const ELEMENT_HASH: u32 = 4;
 /** Number of the next free element and 1, or 0. */
 export const ELEMENT_FREE: u32 = 8;
 export const ELEMENT_KEY: u32 = 12;
-/** Lowest bit of ELEMENT_HASH: the hash's own is not used. */
+/** Lowest bit of ELEMENT_HASH, instead of the hash's own. */
 export const HASH_TAKEN: u32 = 1;
 
 /** Elements that an eviction looks at before it takes one that was used since. */
 export const EVICT_STEPS: u32 = 256;
+/** Looks at a bucket before an eviction goes on to the next element: there are others. */
+export const EVICT_SPINS: u32 = 64;
 
 /** Where an iteration stands: number of the bucket, and keys of it that are done. */
 export const CURSOR_BUCKET: u32 = 0;

@@ -1,9 +1,10 @@
-import { bucketOf, elementAt, lockBucket, unchainElement, unlockBucket } from './hash.kernel.ts';
+import { bucketOf, elementAt, lockWithin, unchainElement, unlockBucket } from './hash.kernel.ts';
 import {
   BUCKET_FIRST,
   CHAIN_END,
   ELEMENT_HASH,
   ELEMENT_NEXT,
+  EVICT_SPINS,
   EVICT_STEPS,
   HASH_HAND,
   HASH_TOTAL,
@@ -28,7 +29,7 @@ export function clearUsed(map: u32, index: u32): void {
 /** Takes element `index` out of its chain when it is still in the one that `hash` leads to. */
 function unchain(map: u32, index: u32, hash: u32): bool {
   const bucket = bucketOf(map, hash);
-  if (!lockBucket(bucket)) return false;
+  if (!lockWithin(bucket, EVICT_SPINS)) return false;
   let place = bucket + BUCKET_FIRST;
   let found = false;
   while (true) {

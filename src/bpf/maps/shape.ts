@@ -170,7 +170,7 @@ function checkedKind(definition: MapDefinition, cpus: number): Kind {
 function hashShape(definition: MapDefinition, kind: Kind, cpus: number, start: number): HashShape & { end: number } {
   // One more for each CPU, and one for TypeScript: a new value is written to it, and it takes the old one's place.
   const total = definition.maxEntries + cpus + 1;
-  const buckets = nextPowerOfTwo(definition.maxEntries);
+  const buckets = Math.max(2, nextPowerOfTwo(definition.maxEntries));
   const elementBytes = alignUp(ELEMENT_KEY + definition.keyBytes, 8);
   const elementsAt = start + buckets * 2 ** BUCKET_SHIFT;
   const sparesAt = elementsAt + total * elementBytes;

@@ -32,7 +32,7 @@ const dataOf = (bytes: number): fc.Arbitrary<Uint8Array> =>
 
 test.each(BASES.flatMap((base) => [1, 2, 4, 5, 7, 16, 33, 256].map((bytes) => [base, bytes])))(
   'a trie finds the longest prefix of all that cover a key (regions above %i, %i bytes)',
-  (base, bytes) => {
+  (base = 0, bytes = 0) => {
     const operation = fc.record({
       what: fc.constantFrom('update', 'update', 'update', 'delete', 'lookup', 'lookup', 'list'),
       bits: fc.oneof(fc.nat(bytes * 8), fc.constant(bytes * 8), fc.constant(bytes * 8 + 1)),
@@ -91,7 +91,7 @@ test.each(BASES.flatMap((base) => [1, 2, 4, 5, 7, 16, 33, 256].map((bytes) => [b
         expect(map.size).toBe(0);
         expect(bench.arena.damaged()).toEqual([]);
       }),
-      { numRuns: 40 },
+      { numRuns: bytes > 64 ? 8 : 40 },
     );
   },
 );

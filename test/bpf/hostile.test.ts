@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import { assemble, programOf } from '#dist/bpf/assemble.js';
+import { DEFINITIONS, MAPS } from './support/fixture.ts';
+import { HostilePair } from './support/hostile.ts';
+
+const packet = Uint8Array.from({ length: 64 }, (_, index) => index);
+
+/** Programs that went wrong once, in some engine. */
+test.each([
+  ['nothing is stored from a wild address', 'mov %r2, 4\nmov32 %r3, -16\nmov %r4, 0\ncall xdp_store_bytes'],
+  ['nothing is loaded to a wild address', 'mov %r2, 4\nmov32 %r3, -16\nmov %r4, 0\ncall xdp_load_bytes'],
+  [
+    'an event of nothing comes from a wild address',
+    `lddw %r2, map ${MAPS.perf}\nlddw %r3, 0xffffffff\nmov32 %r4, -16\nmov %r5, 0\ncall perf_event_output`,
+  ],
+  [
+    'a record of nothing comes from a wild address',
+    `lddw %r1, map ${MAPS.ring}\nmov32 %r2, -16\nmov %r3, 0\nmov %r4, 0\ncall ringbuf_output`,
+  ],
+  ['sums of nothing', 'mov32 %r1, -16\nmov %r2, 0\nmov32 %r3, -16\nmov %r4, 0\nmov %r5, 1\ncall csum_diff'],
+  ['a text of nothing', 'mov32 %r1, -16\nmov %r2, 0\ncall trace_printk'],
+  [
+    'a text of nothing, and nothing in it',
+    'mov32 %r1, -16\nmov %r2, 0\nmov32 %r3, -16\nmov %r4, 0\ncall trace_vprintk',
+  ],
+  ['no route', 'mov32 %r2, -16\nmov %r3, 0\nmov %r4, 0\ncall fib_lookup'],
+  ['a tail call by an array of numbers', `lddw %r2, map ${MAPS.array}\nmov %r3, 1\ncall tail_call`],
+  ['a tail call by what is no map', 'mov %r2, %r10\nmov %r3, 1\ncall tail_call'],
+])('%s', (_, text) => {
+  const program = programOf(assemble(`${text}\nexit`), 'program', DEFINITIONS);
+  expect(new HostilePair().run(program, packet)).toBeUndefined();
+});
+
+test('a tail call too deep in functions ends both', () => {
+  const functions = Array.from({ length: 7 }, (_, index) =>
+    index < 6
+      ? `f${index}: call local f${index + 1}\nexit`
+      : `f${index}: lddw %r2, map ${MAPS.programs}\nmov %r3, 2\ncall tail_call\nexit`,
+  );
+  const program = programOf(assemble(`call local f0\nexit\n${functions.join('\n')}`), 'program', DEFINITIONS);
+  const pair = new HostilePair();
+  expect(pair.run(program, packet)).toBeUndefined();
+  expect([...pair.faults.keys()]).toEqual([5]);
+});
