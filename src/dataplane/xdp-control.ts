@@ -26,6 +26,9 @@ interface Running {
   readonly trusted: boolean;
 }
 
+/** Packets by what programs said of them. */
+type Counts = Omit<XdpSnapshot, 'object' | 'program'>;
+
 /** What the control thread does about XDP: gives ports programs, shows and writes maps. */
 export class XdpControl {
   readonly table: XdpTable;
@@ -33,6 +36,8 @@ export class XdpControl {
   readonly #ports: PortTable;
   readonly #tellAll: (message: PipelineMessage) => Promise<unknown>;
   readonly #running = new Map<number, Running>();
+  /** By port, what was counted when the last one of that number went. */
+  readonly #before = new Map<number, Counts>();
 
   constructor(
     machine: Machine,
@@ -76,6 +81,7 @@ export class XdpControl {
   /** Forgets a port that is gone, and what it ran. */
   async forget(index: number): Promise<void> {
     this.table.forgetPort(index + 1);
+    this.#before.set(index, this.#counts(index));
     await this.#stop(index);
   }
 
@@ -102,21 +108,33 @@ export class XdpControl {
       .map(({ wire }) => ({ port: wire.name, ...this.#shown(wire.index) }));
   }
 
-  /** What a port's program has said so far; undefined when it runs none. */
-  snapshotOf(index: number): XdpSnapshot | undefined {
-    const running = this.#running.get(index);
-    if (running === undefined) return undefined;
+  /** What the programs of the ports at number `index` have said, of all that were there. */
+  #counts(index: number): Counts {
     const { arena, counters } = this.#machine;
     const sum = (offset: number): number =>
       counters.reduce((total, block) => total + readCounter(arena, portCounters(block, index) + offset), 0);
     return {
-      object: running.object,
-      program: running.program,
       pass: sum(COUNTER_XDP_PASS),
       drop: sum(COUNTER_DROPS + DROP_XDP * 8),
       tx: sum(COUNTER_XDP_TX),
       redirect: sum(COUNTER_XDP_REDIRECT),
       aborted: sum(COUNTER_DROPS + DROP_XDP_ABORTED * 8),
+    };
+  }
+
+  /** What a port's program has said so far; undefined when it runs none. */
+  snapshotOf(index: number): XdpSnapshot | undefined {
+    const running = this.#running.get(index);
+    if (running === undefined) return undefined;
+    const [now, before] = [this.#counts(index), this.#before.get(index)];
+    return {
+      object: running.object,
+      program: running.program,
+      pass: now.pass - (before?.pass ?? 0),
+      drop: now.drop - (before?.drop ?? 0),
+      tx: now.tx - (before?.tx ?? 0),
+      redirect: now.redirect - (before?.redirect ?? 0),
+      aborted: now.aborted - (before?.aborted ?? 0),
     };
   }
 

@@ -16,7 +16,6 @@ import {
   CTX_REDIRECT_MAP,
   CTX_REDIRECT_TARGET,
   CTX_SLOT,
-  CTX_TOTAL,
   KIND_CPUMAP,
   KIND_DEVMAP,
   KIND_DEVMAP_HASH,
@@ -255,7 +254,6 @@ export class XdpProgram {
     this.#set(CTX_HARD_START, this.#area + FRAME_WORDS);
     this.#set(CTX_HARD_END, this.#area + Math.max(FRAME_BYTES - TAILROOM, HEADROOM + length));
     this.#set(CTX_SLOT, 0);
-    this.#set(CTX_TOTAL, length);
     this.#set(CTX_CPU, cpu);
     this.#set(CTX_FAULT, 0);
     if (this.#object.maps.size > 0) this.#object.updateRanges();

@@ -1,9 +1,12 @@
+import { writeFileSync } from 'node:fs';
+import { CaptureWriter, readCapture } from 'ringway/packet';
 import { afterAll, expect, test } from 'vitest';
 import type { Snapshot } from '#dist/telemetry/snapshot.js';
 import { Random } from '#dist/util/random.js';
 import { MachineBench, problemsAtEnd } from '../support/machine-bench.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { WHAT, writeObjects } from '../support/xdp-scenario.ts';
+import { writeObject } from '../xdp/support/object.ts';
 
 const folder = testFolder();
 afterAll(folder.rm);
@@ -176,13 +179,18 @@ test('a port that is deleted leaves the maps that lead to it, and a new one begi
   });
   const last = await run(
     1,
-    { in: generator(xdp), near: sink(0), far: sink(0), other: generator(program(choice(WHAT.drop))) },
+    {
+      in: generator(xdp),
+      near: sink(0),
+      far: sink(0),
+      other: generator({ ...program(choice(WHAT.drop)), object: second }),
+    },
     async (bench) => {
       bench.poll(20);
       expect(bench.snapshot().ports.find(({ name }) => name === 'other')?.xdp?.drop).toBeGreaterThan(0);
       await bench.deletePort('near');
-      expect(bench.xdp.dumpMap('devices')).toEqual([{ key: 1, value: { ifindex: 3, program: 0 } }]);
-      expect(bench.xdp.dumpMap('sockets')).toEqual([]);
+      expect(bench.xdp.dumpMap('first/devices')).toEqual([{ key: 1, value: { ifindex: 3, program: 0 } }]);
+      expect(bench.xdp.dumpMap('first/sockets')).toEqual([]);
       await bench.deletePort('other');
       // In the places of those two.
       await bench.addPort('next', { ...sink(0), xdp: { ...program(choice(WHAT.pass)), object: second } });
@@ -191,7 +199,7 @@ test('a port that is deleted leaves the maps that lead to it, and a new one begi
     },
   );
   expect(portOf(last, 'next').txPackets + portOf(last, 'last').txPackets).toBe(0);
-  // A device that is not in its map stands for XDP_PASS there: the switch floods it.
+  // A device that is not in its map any more stands for XDP_PASS there.
   expect(portOf(last, 'in').xdp?.pass).toBeGreaterThan(0);
 });
 
@@ -226,4 +234,63 @@ test('names in maps that are none, or of programs that they do not take, are ref
   );
   expect(await refused({ calls: { 0: 'at_cpu' } })).toMatch(/a PROG_ARRAY takes programs of section xdp$/);
   expect(await refused({ calls: { 0: 'several' } })).toBe('taken');
+});
+
+test('a program sees how long packets are, in one buffer and in several, and reads all of them', async () => {
+  for (const size of [64, 1500, 4000]) {
+    // Drops what has another length, or a last byte that it cannot read.
+    const source = `
+      mov %r6, %r1
+      call xdp_get_buff_len
+      jne %r0, ${size}, drop
+      mov %r1, %r6
+      mov %r2, ${size - 8}
+      mov %r3, %r10
+      add %r3, -8
+      mov %r4, 8
+      call xdp_load_bytes
+      jne %r0, 0, drop
+      mov %r1, %r6
+      mov %r2, ${size - 7}
+      mov %r3, %r10
+      add %r3, -8
+      mov %r4, 8
+      call xdp_load_bytes
+      jeq %r0, 0, drop
+      mov %r0, 2
+      exit
+    drop:
+      mov %r0, 1
+      exit`;
+    writeFileSync(folder.path('length.o'), writeObject('length', source, { section: 'xdp.frags' }));
+    const last = await run(1, { in: generator(folder.path('length.o'), { size }), out: sink(0) });
+    expect(portOf(last, 'in').xdp).toMatchObject({ pass: 1000, drop: 0 });
+  }
+});
+
+test('tails are cut from and added to packets, in one buffer and in several', async () => {
+  const cases = [
+    [64, -10, 54],
+    [64, 100, 164],
+    [4000, -3000, 1000],
+    [4000, -1500, 2500],
+    [4000, 50, 4050],
+  ] as const;
+  for (const [size, argument, expected] of cases) {
+    const path = folder.path(`tail-${size}-${argument}.pcap`);
+    const xdp = { ...program(choice(WHAT.tail, argument)), program: 'several' };
+    // TX leads back: into a file.
+    const input = folder.path(`in-${size}.pcap`);
+    const writer = new CaptureWriter(input);
+    for (let i = 0; i < 40; i++) writer.write(new Uint8Array(size).fill(i), { seconds: 1, nanoseconds: i });
+    writer.close();
+    const last = await run(1, { in: { type: 'capture', path: input, write: path, xdp }, out: sink(0) });
+    expect(last.drops).toEqual({});
+    const frames = Array.from(readCapture(path), ({ frame }) => frame);
+    expect(frames).toHaveLength(40);
+    for (const [index, frame] of frames.entries()) {
+      const wanted = new Uint8Array(expected).fill(index, 0, Math.min(size, expected));
+      expect(Buffer.compare(frame, wanted)).toBe(0);
+    }
+  }
 });
