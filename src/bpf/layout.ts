@@ -69,8 +69,6 @@ export const CTX_LOG: u32 = 124;
 /** The memory that the program may reach besides packet, stack and context: RANGE_… entries. */
 export const CTX_RANGES: u32 = 128;
 export const CTX_RANGE_COUNT: u32 = 132;
-/** Bytes of the whole packet, all buffers together. */
-export const CTX_TOTAL: u32 = 136;
 /** Number of the program in the table of programs, for reports. */
 export const CTX_PROGRAM: u32 = 140;
 

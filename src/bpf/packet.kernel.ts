@@ -16,19 +16,10 @@ import {
 } from '../memory/layout.ts';
 import { freeBuffer } from '../memory/pool.kernel.ts';
 import { ETHERNET_BYTES } from '../packet/layout.ts';
-import {
-  CTX_CACHE,
-  CTX_DATA,
-  CTX_DATA_END,
-  CTX_DATA_META,
-  CTX_HARD_END,
-  CTX_HARD_START,
-  CTX_SLOT,
-  CTX_TOTAL,
-} from './layout.ts';
+import { CTX_CACHE, CTX_DATA, CTX_DATA_END, CTX_DATA_META, CTX_HARD_END, CTX_HARD_START, CTX_SLOT } from './layout.ts';
 import { fail } from './maps/key.kernel.ts';
 import { ERRNO_ACCES, ERRNO_FAULT, ERRNO_INVAL } from './maps/layout.ts';
-import { firstBytes, secondBuffer, segmentAddress, segmentBytes } from './segments.kernel.ts';
+import { firstBytes, packetBytes, secondBuffer, segmentAddress, segmentBytes } from './segments.kernel.ts';
 
 /** Bytes of metadata at most: what fits a u8 and is a multiple of 4 (Linux include/net/xdp.h, xdp_metalen_invalid). */
 const META_MAX: i64 = 252;
@@ -46,7 +37,6 @@ export function adjustHead(ctx: u32, _context: u32, delta: i32): i64 {
   memory.copy(meta + delta, meta, metaBytes);
   store<u32>(ctx, meta + delta, CTX_DATA_META);
   store<u32>(ctx, data + delta, CTX_DATA);
-  store<u32>(ctx, load<u32>(ctx, CTX_TOTAL) - delta, CTX_TOTAL);
   const slot = load<u32>(ctx, CTX_SLOT);
   if (slot !== 0) moveStart(slot, delta);
   return 0;
@@ -65,7 +55,6 @@ export function adjustMeta(ctx: u32, _context: u32, delta: i32): i64 {
 /** Notes that the packet is `by` bytes longer, of which `first` in its first buffer. */
 function grow(ctx: u32, by: i32, first: i32): void {
   store<u32>(ctx, load<u32>(ctx, CTX_DATA_END) + first, CTX_DATA_END);
-  store<u32>(ctx, load<u32>(ctx, CTX_TOTAL) + by, CTX_TOTAL);
   const slot = load<u32>(ctx, CTX_SLOT);
   if (slot === 0) return;
   store<u16>(slot, <u16>(load<u16>(slot, SLOT_LENGTH) + first), SLOT_LENGTH);
@@ -99,7 +88,7 @@ function dropBuffer(cache: u32, buffer: u32): void {
 
 /** Takes the last `by` bytes from a packet of several buffers, and gives back those that are left empty. */
 function shrinkLast(ctx: u32, by: u32): i64 {
-  const total = load<u32>(ctx, CTX_TOTAL);
+  const total = packetBytes(ctx);
   const left = total - by;
   if (by > total || left < ETHERNET_BYTES) return fail(ERRNO_INVAL);
   const slot = load<u32>(ctx, CTX_SLOT);
@@ -144,13 +133,13 @@ export function adjustTail(ctx: u32, _context: u32, delta: i32): i64 {
 
 /** bpf_xdp_get_buff_len: bytes of the packet, all buffers together. */
 export function buffLen(ctx: u32, _context: u32): i64 {
-  return load<u32>(ctx, CTX_TOTAL);
+  return packetBytes(ctx);
 }
 
 /** Copies `bytes` bytes between memory and the packet from `offset` on. `write`: into the packet. */
 function copyPiece(ctx: u32, offset: u32, address: u32, bytes: u32, write: bool): i64 {
   if (offset > PIECE_MAX || bytes > PIECE_MAX) return fail(ERRNO_FAULT);
-  if (offset + bytes > load<u32>(ctx, CTX_TOTAL)) return fail(ERRNO_INVAL);
+  if (offset + bytes > packetBytes(ctx)) return fail(ERRNO_INVAL);
   // Nobody looks at the address then, and memory.copy traps on a wild one even so.
   if (bytes === 0) return 0;
   let start = load<u32>(ctx, CTX_DATA);

@@ -1,5 +1,5 @@
 import { BUFFER_NEXT } from '../memory/layout.ts';
-import { CTX_CPU, CTX_DATA, CTX_TOTAL, KIND_PERF_EVENT_ARRAY, MAP_CPUS, MAP_KIND, MAP_MAX_ENTRIES } from './layout.ts';
+import { CTX_CPU, CTX_DATA, KIND_PERF_EVENT_ARRAY, MAP_CPUS, MAP_KIND, MAP_MAX_ENTRIES } from './layout.ts';
 import { beginRecord, endRecord, putBytes } from './maps/byte-ring.kernel.ts';
 import { fail } from './maps/key.kernel.ts';
 import {
@@ -13,7 +13,7 @@ import {
   PERF_RINGS,
   PERF_SPAN,
 } from './maps/layout.ts';
-import { firstBytes, secondBuffer, segmentAddress, segmentBytes } from './segments.kernel.ts';
+import { firstBytes, packetBytes, secondBuffer, segmentAddress, segmentBytes } from './segments.kernel.ts';
 
 /** BPF_F_INDEX_MASK, which is BPF_F_CURRENT_CPU too, and BPF_F_CTXLEN_MASK (Linux include/uapi/linux/bpf.h). */
 const CURRENT_CPU: u32 = 0xffffffff;
@@ -44,7 +44,7 @@ function putPacket(ctx: u32, ring: u32, position: u32, bytes: u32): void {
 export function perfEventOutput(ctx: u32, _context: u32, map: u32, flags: u64, data: u32, size: u32): i64 {
   const packet = flags >> PACKET_SHIFT;
   if (load<u32>(map, MAP_KIND) !== KIND_PERF_EVENT_ARRAY || packet > PACKET_MAX) return fail(ERRNO_INVAL);
-  if (packet > load<u32>(ctx, CTX_TOTAL)) return fail(ERRNO_FAULT);
+  if (packet > packetBytes(ctx)) return fail(ERRNO_FAULT);
   const cpu = load<u32>(ctx, CTX_CPU);
   const index = <u32>flags === CURRENT_CPU ? cpu : <u32>flags;
   if (index >= load<u32>(map, MAP_MAX_ENTRIES)) return fail(ERRNO_E2BIG);

@@ -48,7 +48,8 @@ function fillMaps(program: XdpProgram, settings: readonly string[]): void {
     if (typeof entries !== 'object' || entries === null || Array.isArray(entries)) {
       throw new RingwayError('BAD_ARGUMENT', `--map ${setting}: is no mapping; use one such as ${name}={1: 2}`);
     }
-    for (const [key, value] of Object.entries(entries)) writeEntry(map, key, value, () => undefined);
+    for (const [key, value] of Object.entries(entries))
+      writeEntry(map, key, value, { portOf: () => undefined, programOf: program.programFor.bind(program) });
   }
 }
 

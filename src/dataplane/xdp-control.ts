@@ -26,6 +26,9 @@ interface Running {
   readonly trusted: boolean;
 }
 
+/** Packets by what programs said of them. */
+type Counts = Omit<XdpSnapshot, 'object' | 'program'>;
+
 /** What the control thread does about XDP: gives ports programs, shows and writes maps. */
 export class XdpControl {
   readonly table: XdpTable;
@@ -33,6 +36,8 @@ export class XdpControl {
   readonly #ports: PortTable;
   readonly #tellAll: (message: PipelineMessage) => Promise<unknown>;
   readonly #running = new Map<number, Running>();
+  /** By port, what was counted when the last one of that number went. */
+  readonly #before = new Map<number, Counts>();
 
   constructor(
     machine: Machine,
@@ -70,11 +75,17 @@ export class XdpControl {
     const { index } = this.#ports.get(port).wire;
     if (!this.#running.has(index)) throw new RingwayError('NOT_FOUND', `port ${port}: runs no XDP program`);
     await this.#tellAll({ kind: 'attach', index, program: 0 });
-    await this.forget(index);
+    await this.#stop(index);
   }
 
-  /** Forgets what a port ran that is gone, or runs nothing any more. */
+  /** Forgets a port that is gone, and what it ran. */
   async forget(index: number): Promise<void> {
+    this.table.forgetPort(index + 1);
+    this.#before.set(index, this.#counts(index));
+    await this.#stop(index);
+  }
+
+  async #stop(index: number): Promise<void> {
     this.#running.delete(index);
     await this.#leave(index);
   }
@@ -97,21 +108,33 @@ export class XdpControl {
       .map(({ wire }) => ({ port: wire.name, ...this.#shown(wire.index) }));
   }
 
-  /** What a port's program has said so far; undefined when it runs none. */
-  snapshotOf(index: number): XdpSnapshot | undefined {
-    const running = this.#running.get(index);
-    if (running === undefined) return undefined;
+  /** What the programs of the ports at number `index` have said, of all that were there. */
+  #counts(index: number): Counts {
     const { arena, counters } = this.#machine;
     const sum = (offset: number): number =>
       counters.reduce((total, block) => total + readCounter(arena, portCounters(block, index) + offset), 0);
     return {
-      object: running.object,
-      program: running.program,
       pass: sum(COUNTER_XDP_PASS),
       drop: sum(COUNTER_DROPS + DROP_XDP * 8),
       tx: sum(COUNTER_XDP_TX),
       redirect: sum(COUNTER_XDP_REDIRECT),
       aborted: sum(COUNTER_DROPS + DROP_XDP_ABORTED * 8),
+    };
+  }
+
+  /** What a port's program has said so far; undefined when it runs none. */
+  snapshotOf(index: number): XdpSnapshot | undefined {
+    const running = this.#running.get(index);
+    if (running === undefined) return undefined;
+    const [now, before] = [this.#counts(index), this.#before.get(index)];
+    return {
+      object: running.object,
+      program: running.program,
+      pass: now.pass - (before?.pass ?? 0),
+      drop: now.drop - (before?.drop ?? 0),
+      tx: now.tx - (before?.tx ?? 0),
+      redirect: now.redirect - (before?.redirect ?? 0),
+      aborted: now.aborted - (before?.aborted ?? 0),
     };
   }
 
@@ -143,7 +166,7 @@ export class XdpControl {
   /** @throws RingwayError `NOT_FOUND` when there is no such entry. */
   deleteMapEntry(name: string, key: unknown): void {
     const map = this.table.map(name);
-    const found = map.delete(readKey(map, key, (port) => this.#ports.ifindexOf(port)));
+    const found = map.delete(readKey(map, key, this.table.names(map)));
     if (!found) throw new RingwayError('NOT_FOUND', `map ${name}: no entry ${JSON.stringify(key)}`);
   }
 }

@@ -7,6 +7,7 @@ import {
   KIND_DEVMAP_HASH,
   KIND_HASH_OF_MAPS,
   KIND_PROG_ARRAY,
+  KIND_XSKMAP,
 } from '../bpf/layout.ts';
 import type { DeviceEntry } from '../bpf/maps/codec.ts';
 import type { BpfMap } from '../bpf/maps/map.ts';
@@ -16,7 +17,7 @@ import type { Config, XdpConfig } from '../config/types.ts';
 import { RingwayError } from '../util/errors.ts';
 import { suggest } from '../util/nearest.ts';
 import { LoadedObject, type LoadedProgram, objectBytes } from '../xdp/object.ts';
-import { type PortResolver, writeEntry } from '../xdp/text.ts';
+import { type Names, writeEntry } from '../xdp/text.ts';
 import { PROGRAMS_MAX } from '../xdp/thread.ts';
 import type { Machine } from './machine.ts';
 
@@ -29,6 +30,9 @@ const LEADING: readonly number[] = [
   KIND_DEVMAP_HASH,
   KIND_CPUMAP,
 ];
+
+/** Kinds whose values are ports. */
+const TO_PORTS: readonly number[] = [KIND_DEVMAP, KIND_DEVMAP_HASH, KIND_XSKMAP];
 
 /** An object that some ports run a program of. */
 interface Entry {
@@ -78,7 +82,7 @@ export function xdpBytes(config: Config): number {
 export class XdpTable {
   readonly #machine: Machine;
   readonly #config: Config;
-  readonly #portOf: PortResolver;
+  readonly #portOf: (name: string) => number | undefined;
   readonly #pinned = new Map<string, BpfMap>();
   readonly #numbers = new Set<number>();
   /** The number that was given last: those of programs that are gone come again late. */
@@ -87,7 +91,7 @@ export class XdpTable {
   #serial = 0;
 
   /** @param portOf gives the interface index of a port by its name. */
-  constructor(machine: Machine, config: Config, portOf: PortResolver) {
+  constructor(machine: Machine, config: Config, portOf: (name: string) => number | undefined) {
     this.#machine = machine;
     this.#config = config;
     this.#portOf = portOf;
@@ -182,7 +186,7 @@ export class XdpTable {
           `${field}.maps.${name}: is no map of ${object.file}; ${suggest(name, [...object.maps.keys()])}`,
         );
       }
-      for (const [key, value] of Object.entries(contents)) writeEntry(map, key, value, this.#portOf);
+      for (const [key, value] of Object.entries(contents)) writeEntry(map, key, value, this.#namesOf(object));
     }
   }
 
@@ -248,9 +252,37 @@ export class XdpTable {
     );
   }
 
+  #namesOf(object: LoadedObject): Names {
+    return { portOf: this.#portOf, programOf: (name, map) => object.programFor(map, name) };
+  }
+
+  /** What names stand for in entries of a map: programs are those of its object. */
+  names(map: BpfMap): Names {
+    const entry = this.#entries.find(({ object }) => [...object.maps.values()].includes(map));
+    if (entry !== undefined) return this.#namesOf(entry.object);
+    const programOf = (name: string): number => {
+      throw new RingwayError(
+        'NOT_FOUND',
+        `map ${map.name}: no program ${JSON.stringify(name)}: no object has this map`,
+      );
+    };
+    return { portOf: this.#portOf, programOf };
+  }
+
+  /** Takes a port that is gone out of device and socket maps: its number will be another one's. */
+  forgetPort(ifindex: number): void {
+    for (const map of this.maps().values()) {
+      if (!TO_PORTS.includes(map.kind)) continue;
+      for (const [key, value] of [...map]) {
+        if ((typeof value === 'object' ? (value as DeviceEntry).ifindex : value) === ifindex) map.delete(key);
+      }
+    }
+  }
+
   /** Writes an entry as people write it. */
   update(name: string, key: unknown, value: unknown): void {
-    writeEntry(this.map(name), key, value, this.#portOf);
+    const map = this.map(name);
+    writeEntry(map, key, value, this.names(map));
     for (const { object } of this.#entries) object.updateRanges();
   }
 

@@ -1,5 +1,5 @@
 import { compileProgram } from '../bpf/jit/compile.ts';
-import { KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS, KIND_PROG_ARRAY, RANGE_SHIFT } from '../bpf/layout.ts';
+import { KIND_ARRAY_OF_MAPS, KIND_CPUMAP, KIND_HASH_OF_MAPS, KIND_PROG_ARRAY, RANGE_SHIFT } from '../bpf/layout.ts';
 import { createMap, mapBytes, releaseMap } from '../bpf/maps/create.ts';
 import type { BpfMap } from '../bpf/maps/map.ts';
 import type { LinkOptions } from '../bpf/object/link.ts';
@@ -117,6 +117,20 @@ export class LoadedObject {
     if (refused !== undefined) throw refused;
     const names = [...this.programs.keys(), ...this.refused.keys()].join(', ') || 'none';
     throw new RingwayError('NOT_FOUND', `${this.file}: no program ${JSON.stringify(wanted)}; there are: ${names}`);
+  }
+
+  /**
+   * The number of a program, for `map` to hold.
+   * @throws RingwayError `NOT_FOUND` as `program`; `BAD_ARGUMENT` when it is not of the type that such a map takes.
+   */
+  programFor(map: BpfMap, name: string): number {
+    const { wire, program } = this.program(name);
+    const wanted = map.kind === KIND_PROG_ARRAY ? 'xdp' : map.kind === KIND_CPUMAP ? 'xdp/cpumap' : 'xdp/devmap';
+    if (program.type === wanted) return wire.number;
+    throw new RingwayError(
+      'BAD_ARGUMENT',
+      `map ${map.name}: ${name} is in section ${program.section}; a ${map.kindName} takes programs of section ${wanted}`,
+    );
   }
 
   /** True for a map that goes when the object is released. */

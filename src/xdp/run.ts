@@ -16,7 +16,6 @@ import {
   CTX_REDIRECT_MAP,
   CTX_REDIRECT_TARGET,
   CTX_SLOT,
-  CTX_TOTAL,
   KIND_CPUMAP,
   KIND_DEVMAP,
   KIND_DEVMAP_HASH,
@@ -219,6 +218,14 @@ export class XdpProgram {
     this.#arena.u32[(this.#clock >>> 2) + 1] = Number(now % 1_000_000_000n);
   }
 
+  /**
+   * The number of a program, for `map` to hold.
+   * @throws RingwayError `NOT_FOUND`; `BAD_ARGUMENT` when such a map takes none of its type.
+   */
+  programFor(name: string, map: BpfMap): number {
+    return this.#object.programFor(map, name);
+  }
+
   /** The number of a program of the object: what a PROG_ARRAY, a device map or a CPU map holds. */
   programNumber(name: string): number {
     return this.#object.program(name).wire.number;
@@ -247,7 +254,6 @@ export class XdpProgram {
     this.#set(CTX_HARD_START, this.#area + FRAME_WORDS);
     this.#set(CTX_HARD_END, this.#area + Math.max(FRAME_BYTES - TAILROOM, HEADROOM + length));
     this.#set(CTX_SLOT, 0);
-    this.#set(CTX_TOTAL, length);
     this.#set(CTX_CPU, cpu);
     this.#set(CTX_FAULT, 0);
     if (this.#object.maps.size > 0) this.#object.updateRanges();

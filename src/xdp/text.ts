@@ -1,3 +1,4 @@
+import { KIND_CPUMAP, KIND_DEVMAP, KIND_DEVMAP_HASH, KIND_PROG_ARRAY } from '../bpf/layout.ts';
 import type { BpfMap } from '../bpf/maps/map.ts';
 import type { Btf } from '../bpf/object/btf.ts';
 import type { BtfType } from '../bpf/object/btf-types.ts';
@@ -5,10 +6,20 @@ import { parseMacBytes, parsePrefix } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
 import { typesOf } from './codec.ts';
 
-/** Says which interface index a port's name stands for; undefined when there is no such port. */
-export type PortResolver = (name: string) => number | undefined;
+/** What names stand for in keys and values. */
+export interface Names {
+  /** The interface index of a port; undefined when there is no such port. */
+  portOf(name: string): number | undefined;
+  /**
+   * The number of a program that `map` may hold.
+   * @throws RingwayError when there is none of that name, or it may not.
+   */
+  programOf(name: string, map: BpfMap): number;
+}
 
 const INTEGERS: readonly number[] = [1, 2, 4, 8];
+/** Kinds whose values may have a program. */
+const PAIRS: readonly number[] = [KIND_DEVMAP, KIND_DEVMAP_HASH, KIND_CPUMAP];
 
 /** The bytes of an address, or of a prefix behind its length, when they are as many as are wanted. */
 function addressBytes(text: string, size: number): Uint8Array | undefined {
@@ -41,7 +52,7 @@ function readNumber(text: string): bigint | undefined {
  * @param size bytes of the map's keys or values.
  * @throws RingwayError `BAD_ARGUMENT` when it is none of these of that size.
  */
-export function readItem(given: unknown, size: number, what: string, portOf: PortResolver): unknown {
+export function readItem(given: unknown, size: number, what: string, { portOf }: Pick<Names, 'portOf'>): unknown {
   if (typeof given !== 'string') return given;
   const text = given.trim();
   const port = /^port:(.+)$/.exec(text)?.[1];
@@ -78,18 +89,18 @@ function memberType(btf: Btf, type: BtfType, name: string): number | undefined {
 /** Where the parts of something typed are, and what their names stand for. */
 interface Reading {
   readonly btf: Btf;
-  readonly portOf: PortResolver;
+  readonly names: Names;
 }
 
 /** What somebody wrote for a value of type `id`: text in members and elements is read as `readItem` reads it. */
 function readPart(given: unknown, id: number, what: string, reading: Reading): unknown {
-  const { btf, portOf } = reading;
+  const { btf, names } = reading;
   const named = btf.type(id);
   const type = named.kind === 'var' ? btf.resolve(named.type) : btf.resolve(id);
   if (typeof given === 'string') {
     const size = btf.size(type.id);
     // Of one byte that is an array, text is the byte and not a number.
-    return (type.kind === 'array' ? hexBytes(given, size) : undefined) ?? readItem(given, size, what, portOf);
+    return (type.kind === 'array' ? hexBytes(given, size) : undefined) ?? readItem(given, size, what, names);
   }
   if (Array.isArray(given) && type.kind === 'array') {
     return given.map((part, index) => readPart(part, type.type, `${what}[${index}]`, reading));
@@ -106,28 +117,45 @@ function readPart(given: unknown, id: number, what: string, reading: Reading): u
  * A key of a map as people write it, as the map takes it: text as `readItem` reads it, in members of structs too.
  * @throws RingwayError `BAD_ARGUMENT`.
  */
-export function readKey({ name, definition }: BpfMap, given: unknown, portOf: PortResolver): unknown {
+export function readKey({ name, definition }: BpfMap, given: unknown, names: Names): unknown {
   const types = typesOf(definition);
   const what = `map ${name}: key`;
-  if (types === undefined || types.key === 0) return readItem(given, definition.keyBytes, what, portOf);
-  return readPart(given, types.key, what, { btf: types.btf, portOf });
+  if (types === undefined || types.key === 0) return readItem(given, definition.keyBytes, what, names);
+  return readPart(given, types.key, what, { btf: types.btf, names });
 }
 
-/** A value, as `readKey` reads a key; one CPU's in a map with values by CPU. */
-function readValue({ name, definition }: BpfMap, given: unknown, portOf: PortResolver): unknown {
-  const types = typesOf(definition);
+/** A value of a device or CPU map that has a program: each of both may be a name. */
+function readPair(map: BpfMap, given: object, what: string, names: Names): unknown {
+  const parts = Object.entries(given).map(([name, part]) => {
+    if (typeof part !== 'string') return [name, part];
+    const isProgram = name === 'program' && !/^\d+$/.test(part);
+    return [name, isProgram ? names.programOf(part, map) : readItem(part, 4, `${what}.${name}`, names)];
+  });
+  return Object.fromEntries(parts);
+}
+
+/** A value, as `readKey` reads a key; one CPU's in a map with values by CPU. Programs may be given by name. */
+function readValue(map: BpfMap, given: unknown, names: Names): unknown {
+  const { definition, name, kind } = map;
   const what = `map ${name}: value`;
-  if (types === undefined || types.value === 0) return readItem(given, definition.valueBytes, what, portOf);
-  return readPart(given, types.value, what, { btf: types.btf, portOf });
+  if (kind === KIND_PROG_ARRAY && typeof given === 'string' && !/^\d+$/.test(given)) return names.programOf(given, map);
+  const isObject =
+    typeof given === 'object' && given !== null && !Array.isArray(given) && !(given instanceof Uint8Array);
+  if (PAIRS.includes(kind) && isObject) {
+    return readPair(map, given, what, names);
+  }
+  const types = typesOf(definition);
+  if (types === undefined || types.value === 0) return readItem(given, definition.valueBytes, what, names);
+  return readPart(given, types.value, what, { btf: types.btf, names });
 }
 
 /**
  * Writes an entry as people write it. In a map with values by CPU a single value is written for all of them.
  * @throws RingwayError as `readItem` and `BpfMap.set`.
  */
-export function writeEntry(map: BpfMap, key: unknown, value: unknown, portOf: PortResolver): void {
-  const taken = readKey(map, key, portOf);
-  const read = (one: unknown): unknown => readValue(map, one, portOf);
+export function writeEntry(map: BpfMap, key: unknown, value: unknown, names: Names): void {
+  const taken = readKey(map, key, names);
+  const read = (one: unknown): unknown => readValue(map, one, names);
   if (map.cpus === undefined) map.set(taken, read(value));
   else if (Array.isArray(value) && value.length === map.cpus) map.set(taken, value.map(read));
   else map.set(taken, Array(map.cpus).fill(read(value)));

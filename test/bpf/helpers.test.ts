@@ -16,7 +16,6 @@ import {
   CTX_ROUTES,
   CTX_SLOT,
   CTX_STACK,
-  CTX_TOTAL,
   KIND_ARRAY,
   KIND_HASH,
   KIND_PROG_ARRAY,
@@ -187,7 +186,6 @@ class PacketBench extends MapBench {
       [CTX_DATA_END, buffer + 256 + length],
       [CTX_SLOT, this.slot],
       [CTX_CACHE, this.cache],
-      [CTX_TOTAL, bytes.length],
     ] as const) {
       this.set(word, value);
     }

@@ -200,29 +200,3 @@ test('xdp disasm of what is not there or is no object is an error, not a stack t
     expect(await refused('disasm', ...args)).toEqual([1, expect.stringMatching(/^ringway: [^\n]*\n$/)]);
   }
 });
-
-test('conformance bpf runs a folder of tests in every engine', async () => {
-  const test = (name: string, text: string): void => writeFileSync(at(`${name}.data`), text);
-  test('add', '# comment\n-- asm\nmov %r0, 1\nadd %r0, 41\nexit\n-- result\n42\n');
-  test('mem', '-- asm\nldxb %r0, [%r1+1]\nexit\n-- mem\n01 ff\n-- result\n0xff\n');
-  const suite = (...args: string[]): Promise<Result> => command.run('conformance', 'bpf', ...args);
-  const all = await suite(command.runtime);
-  expect([all.code, all.err]).toEqual([0, '']);
-  expect(all.out).toMatch(/^all +2 of 2 +2 of 2 +2 of 2$/m);
-  test('wrong', '-- asm\nmov %r0, 1\nexit\n-- result\n2\n');
-  const broken = await suite(command.runtime, '--engine', 'jit', '--json');
-  expect(broken.code).toBe(1);
-  const results = JSON.parse(broken.out) as Record<string, { test: string; passed: boolean; why: string }[]>;
-  expect(Object.keys(results)).toEqual(['jit']);
-  expect(results.jit?.filter(({ passed }) => !passed)).toMatchObject([
-    { test: 'wrong', why: expect.stringMatching(/1/) },
-  ]);
-  expect(await suite(command.runtime, '--engine', 'llvm')).toMatchObject({ code: 2, out: '' });
-  for (const folder of [at('nothing'), resolve('examples')]) {
-    expect(await suite(folder)).toMatchObject({
-      code: 1,
-      out: '',
-      err: expect.stringMatching(/^ringway: conformance: .*\n$/),
-    });
-  }
-});

@@ -1,4 +1,4 @@
-import { parseConfig, parsePort, parseSetting, parseSteeringRule } from '#dist/config/index.js';
+import { parseConfig, parsePort, parseSetting, parseSteeringRule, parseXdp } from '#dist/config/index.js';
 import type { Config } from '#dist/config/types.js';
 import { createMachine, type Machine, stopEvents } from '#dist/dataplane/machine.js';
 import { Pipeline } from '#dist/dataplane/pipeline.js';
@@ -8,6 +8,7 @@ import { applySwitchConfig, SteeringRules } from '#dist/dataplane/rules.js';
 import { inFlight, takeSnapshot } from '#dist/dataplane/snapshot.js';
 import { loadStages } from '#dist/dataplane/stage.js';
 import type { PipelineData, PipelineMessage, QueueInfo } from '#dist/dataplane/wire.js';
+import { XdpControl } from '#dist/dataplane/xdp-control.js';
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#dist/lcore/layout.js';
 import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
 import type { Snapshot } from '#dist/telemetry/snapshot.js';
@@ -32,6 +33,7 @@ export class MachineBench {
   readonly machine: Machine;
   readonly ports: PortTable;
   readonly rules: SteeringRules;
+  readonly xdp: XdpControl;
   readonly #random: Random;
   readonly #skip: readonly PipelineMessage['kind'][];
   readonly #pipelines: Pipeline[] = [];
@@ -46,6 +48,7 @@ export class MachineBench {
     this.machine = createMachine(this.config, { ...plan, buffers: buffers ?? plan.buffers }, { debug: true });
     this.ports = new PortTable(this.machine, this.config);
     this.rules = new SteeringRules(this.machine.steering, this.ports, this.config);
+    this.xdp = new XdpControl(this.machine, this.config, this.ports, (message) => this.#tell(message));
     this.#random = random;
     this.#skip = skip;
   }
@@ -98,7 +101,13 @@ export class MachineBench {
     applySwitchConfig(this.machine, this.config, this.ports);
     this.rules.replaceAll(this.config.steering);
     for (const { wire } of this.ports.all()) await this.#tell({ kind: 'add', port: wire });
+    for (const { name, xdp } of this.config.ports) if (xdp !== undefined) await this.xdp.attach(name, xdp);
     await this.#tell({ kind: 'resume' });
+  }
+
+  /** Makes a port run an XDP program, as the configuration has it. */
+  async attach(port: string, program: unknown): Promise<void> {
+    await this.xdp.attach(port, parseXdp(program, { directory: '/' }));
   }
 
   async addPort(name: string, source: unknown): Promise<void> {
@@ -106,6 +115,7 @@ export class MachineBench {
     const { wire } = this.ports.add(config);
     await this.#tell({ kind: 'add', port: wire });
     this.machine.switch.addPort(wire.index, config);
+    if (config.xdp !== undefined) await this.xdp.attach(name, config.xdp);
   }
 
   async deletePort(name: string): Promise<void> {
@@ -113,6 +123,7 @@ export class MachineBench {
     this.machine.switch.removePort(index);
     await this.#tell({ kind: 'detach', index });
     await this.#tell({ kind: 'remove', index });
+    await this.xdp.forget(index);
     this.rules.forgetPort(name);
     this.ports.release(name);
   }
@@ -138,7 +149,7 @@ export class MachineBench {
 
   snapshot(): Snapshot {
     const observed = { name: 'bench', state: 'running', startedAtMs: 0, queues: this.#queues, loads: [] } as const;
-    return takeSnapshot(this.machine, this.ports, [], observed);
+    return takeSnapshot(this.machine, this.ports, [], { ...observed, xdp: this.xdp });
   }
 
   /** Stops as a dataplane does. @param drainPolls how long it waits for what is in flight. */

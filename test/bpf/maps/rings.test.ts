@@ -5,7 +5,6 @@ import {
   CTX_DATA,
   CTX_DATA_END,
   CTX_LOG,
-  CTX_TOTAL,
   KIND_HASH,
   KIND_PERF_EVENT_ARRAY,
   KIND_RINGBUF,
@@ -198,7 +197,6 @@ describe.each(BASES)('events by CPU, regions above %i', (base) => {
           const at = bench.put(packet, 512);
           bench.set(CTX_DATA, at);
           bench.set(CTX_DATA_END, at + 60);
-          bench.set(CTX_TOTAL, 60);
           const expected: PerfEvent[][] = [[], []];
           const lost = [0, 0];
           const fill = [0, 0];

@@ -163,7 +163,6 @@ export class World {
     this.#set(layout.CTX_DATA_END, start + packet.length);
     this.#set(layout.CTX_HARD_START, this.#area + XDP_FRAME_BYTES);
     this.#set(layout.CTX_HARD_END, this.#area + PAGE_BYTES - TAILROOM);
-    this.#set(layout.CTX_TOTAL, packet.length);
   }
 
   /**
