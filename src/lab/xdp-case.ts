@@ -83,7 +83,7 @@ async function makeRig(given: XdpCase): Promise<Rig> {
   const config = parseConfig(
     JSON.stringify({
       version: 1,
-      lcores: 2,
+      lcores: given.detour === true ? 2 : 1,
       buffers: BUFFERS,
       ports: { in: { ...wire, lcore: 0 }, out: { type: 'null', lcore: 0 } },
     }),
