@@ -5,13 +5,16 @@ import { createEventDevice, type EventDevice } from '../eventdev/device.ts';
 import { LCORE_DOORBELL } from '../lcore/layout.ts';
 import { allocateLcore } from '../lcore/lcore.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
-import { SLOT_PORT } from '../memory/layout.ts';
+import { BUFFER_BYTES, POOL_BASE, SLOT_PORT } from '../memory/layout.ts';
 import { createPool, type Pool, type PoolKernels } from '../memory/pool.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
 import { Steering } from '../switch/steering.ts';
 import { Switch } from '../switch/switch.ts';
+import { requireSys, sysAvailable } from '../sys/index.ts';
 import { addCounter, LCORE_COUNTERS_BYTES, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, DROP_STOPPED } from '../telemetry/layout.ts';
+import { alignUp } from '../util/bits.ts';
+import { RingwayError } from '../util/errors.ts';
 import { HOOK_BYTES } from '../xdp/layout.ts';
 import { BURST_BYTES, BURSTS_BYTES, EVENT_BYTES, type Plan, TX_RING_SLOTS } from './plan.ts';
 import type { EventWire, PipelineData, StageWire } from './wire.ts';
@@ -89,12 +92,30 @@ function eventWires(
   });
 }
 
+const PAGE_BYTES = 4096;
+
+/**
+ * Asks for huge pages behind the packet buffers: each lies in another 4 KiB page or shares it with one more, so that with
+ * small pages nearly every packet costs a walk through the page table. Where that cannot be had, nothing is lost but speed.
+ */
+function adviseBuffers(arena: Arena, { buffers, address }: Pool): void {
+  if (!sysAvailable()) return;
+  const start = alignUp(arena.u32[(address + POOL_BASE) >>> 2] ?? 0, PAGE_BYTES);
+  const bytes = buffers * BUFFER_BYTES - PAGE_BYTES;
+  try {
+    requireSys('huge pages').adviseHugePages(arena.handle.memory, start, bytes - (bytes % PAGE_BYTES));
+  } catch (error) {
+    if (!(error instanceof RingwayError)) throw error;
+  }
+}
+
 /** Allocates a dataplane in a new arena of the planned size. */
 export function createMachine(config: Config, plan: Plan, options: MachineOptions = {}): Machine {
   const { budget, buffers } = plan;
   const arena = createArena({ bytes: budget.bytes, budget, ...options });
   const count = config.lcores.length;
   const pool = createPool(arena, { buffers, caches: count });
+  adviseBuffers(arena, pool);
   const counters = config.lcores.map((_, index) => arena.allocate(`counters ${index}`, LCORE_COUNTERS_BYTES));
   const lcores = config.lcores.map((_, index) =>
     allocateLcore(arena, index, pool.caches[index] ?? 0, counters[index] ?? 0),

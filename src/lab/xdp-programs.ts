@@ -69,12 +69,7 @@ export const DEVICES: MapDefinition = {
 };
 
 /** Mixes the words of a packet of 64 bytes into a number, five rounds: 280 instructions without a branch. */
-export const MIX = `
-  ldxw %r2, [%r1+0]
-  ldxw %r3, [%r1+4]
-  mov %r4, %r2
-  add %r4, 64
-  jgt %r4, %r3, short
+export const MIX = `${bounds(64)}
   mov %r0, 17
 ${Array.from({ length: 40 }, (_, step) => {
   const word = (step % 16) * 4;
@@ -94,12 +89,7 @@ short:
   exit`;
 
 /** Sums up a packet of 64 bytes, half-word by half-word, ten times, in loops: some 1,700 instructions. */
-export const SUM = `
-  ldxw %r2, [%r1+0]
-  ldxw %r3, [%r1+4]
-  mov %r4, %r2
-  add %r4, 64
-  jgt %r4, %r3, short
+export const SUM = `${bounds(64)}
   mov %r0, 0
   mov %r7, 10
 outer:
@@ -124,12 +114,7 @@ short:
   exit`;
 
 /** Compares a port number with 100 others, none of which it is, and counts on the stack: 420 instructions, 100 branches. */
-export const COMPARE = `
-  ldxw %r2, [%r1+0]
-  ldxw %r3, [%r1+4]
-  mov %r4, %r2
-  add %r4, 64
-  jgt %r4, %r3, short
+export const COMPARE = `${bounds(64)}
   stdw [%r10-8], 0
   ldxh %r5, [%r2+36]
 ${Array.from({ length: 100 }, (_, step) => `  ldxdw %r6, [%r10-8]\n  add %r6, ${step}\n  stxdw [%r10-8], %r6\n  jeq %r5, ${20000 + step}, short`).join('\n')}
@@ -142,12 +127,7 @@ short:
   exit`;
 
 /** Looks a packet's words up in a hash and counts in an array, eight times each: some 220 instructions, 16 calls. */
-export const LOOKUPS = `
-  ldxw %r2, [%r1+0]
-  ldxw %r3, [%r1+4]
-  mov %r4, %r2
-  add %r4, 64
-  jgt %r4, %r3, short
+export const LOOKUPS = `${bounds(64)}
   mov %r6, %r2
   mov %r7, 0
 ${Array.from(

@@ -3,7 +3,6 @@ import {
   CLASS,
   type Instruction,
   isConditional,
-  JMP,
   jumpTarget,
   LDDW,
   lddwConstant,
@@ -17,6 +16,7 @@ import {
   operation,
   SOURCE_REGISTER,
 } from '../instruction.ts';
+import { arithmetic, condition } from '../interpret-alu.ts';
 
 /*
  * Which instructions of a function can run, when jumps over constants that relocations have filled in are decided:
@@ -26,68 +26,11 @@ import {
 const REGISTERS = 11;
 /** Registers that a call leaves with anything in them: r0 to r5. */
 const CALL_CLOBBERS = 6;
+/** `offset` of a move: of no sign, or of one of so many bits. */
+const EXTENSIONS: readonly number[] = [0, 8, 16, 32];
 
 /** A register's constant, as 64 bits without sign; undefined when it may hold anything. */
 type Constants = (bigint | undefined)[];
-
-const truncate = (value: bigint, wide: boolean): bigint => BigInt.asUintN(wide ? 64 : 32, value);
-
-/** The result of arithmetic, where it is worth following. */
-function compute(what: number, a: bigint, b: bigint, wide: boolean): bigint | undefined {
-  const shift = b & (wide ? 63n : 31n);
-  switch (what) {
-    case ALU.ADD:
-      return a + b;
-    case ALU.SUB:
-      return a - b;
-    case ALU.MUL:
-      return a * b;
-    case ALU.OR:
-      return a | b;
-    case ALU.AND:
-      return a & b;
-    case ALU.XOR:
-      return a ^ b;
-    case ALU.LSH:
-      return a << shift;
-    case ALU.RSH:
-      return truncate(a, wide) >> shift;
-    case ALU.ARSH:
-      return BigInt.asIntN(wide ? 64 : 32, a) >> shift;
-    default:
-      return undefined;
-  }
-}
-
-function isTaken(what: number, a: bigint, b: bigint, wide: boolean): boolean | undefined {
-  const [signedA, signedB] = [BigInt.asIntN(wide ? 64 : 32, a), BigInt.asIntN(wide ? 64 : 32, b)];
-  switch (what) {
-    case JMP.JEQ:
-      return a === b;
-    case JMP.JNE:
-      return a !== b;
-    case JMP.JGT:
-      return a > b;
-    case JMP.JGE:
-      return a >= b;
-    case JMP.JLT:
-      return a < b;
-    case JMP.JLE:
-      return a <= b;
-    case JMP.JSET:
-      return (a & b) !== 0n;
-    case JMP.JSGT:
-      return signedA > signedB;
-    case JMP.JSGE:
-      return signedA >= signedB;
-    case JMP.JSLT:
-      return signedA < signedB;
-    case JMP.JSLE:
-      return signedA <= signedB;
-    default:
-      return undefined;
-  }
-}
 
 /** The second operand of arithmetic and jumps. */
 function operand({ opcode, src, imm }: Instruction, registers: Constants): bigint | undefined {
@@ -103,12 +46,12 @@ function step(code: readonly Instruction[], pc: number, before: Constants): Cons
   if (opcode === OP_CALL || opcode === OP_CALLX) after.fill(undefined, 0, CALL_CLOBBERS);
   else if (opcode === OP_LDDW) after[dst] = src === LDDW.CONSTANT ? lddwConstant(code, pc) : undefined;
   else if (kind === CLASS.ALU || kind === CLASS.ALU64) {
-    const wide = kind === CLASS.ALU64;
+    const bits = kind === CLASS.ALU64 ? 64 : 32;
     const [a, b] = [before[dst], operand(instruction, before)];
     const what = operation(opcode);
-    const isMove = what === ALU.MOV && offset === 0;
-    const result = isMove ? b : a === undefined || b === undefined ? undefined : compute(what, a, b, wide);
-    after[dst] = result === undefined ? undefined : truncate(result, wide);
+    // A move needs no first operand, and extends no sign but these; END is left out.
+    const first = what !== ALU.MOV ? a : EXTENSIONS.includes(offset) ? 0n : undefined;
+    after[dst] = first === undefined || b === undefined ? undefined : arithmetic(bits, what, offset, first, b);
   } else if (kind === CLASS.LDX) after[dst] = undefined;
   else if (kind === CLASS.STX) {
     // An atomic operation may fetch.
@@ -126,10 +69,9 @@ function successors(code: readonly Instruction[], pc: number, registers: Constan
   if (opcode === OP_LDDW) return [pc + 2];
   if (opcode === OP_JA || opcode === OP_JA32) return [jumpTarget(instruction, pc)];
   if (!isConditional(opcode)) return [pc + 1];
-  const wide = opcodeClass(opcode) === CLASS.JMP;
+  const bits = opcodeClass(opcode) === CLASS.JMP ? 64 : 32;
   const [a, b] = [registers[dst], operand(instruction, registers)];
-  const isKnown = a !== undefined && b !== undefined;
-  const taken = isKnown ? isTaken(operation(opcode), truncate(a, wide), truncate(b, wide), wide) : undefined;
+  const taken = a === undefined || b === undefined ? undefined : condition(bits, operation(opcode), a, b);
   const target = jumpTarget(instruction, pc);
   return taken === undefined ? [target, pc + 1] : [taken ? target : pc + 1];
 }
