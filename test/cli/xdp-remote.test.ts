@@ -1,14 +1,19 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
 import type { RunningDataplane } from 'ringway';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { addMap } from '#dist/cli/map.js';
+import { addStats } from '#dist/cli/stats.js';
+import { addXdp } from '#dist/cli/xdp.js';
 import { type ControlServer, startControlServer } from '#dist/control/index.js';
 import { CommandLine, type Result } from '../support/command.ts';
 import { problemsOf, start } from '../support/dataplanes.ts';
 import { writeObject } from '../xdp/support/object.ts';
 
 const command = new CommandLine();
-const ringway = (...args: string[]): Promise<Result> => command.run(...args);
+const ADD: Record<string, (program: Command) => void> = { xdp: addXdp, map: addMap, stats: addStats };
+const ringway = (name: string, ...args: string[]): Promise<Result> => command.call(ADD[name] ?? addXdp, name, ...args);
 const done = (out = ''): Result => ({ code: 0, out, err: '' });
 const list = resolve('examples/xdp/drop-list.o');
 const at = (name: string): string => join(command.runtime, name);

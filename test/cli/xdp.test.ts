@@ -1,15 +1,13 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { Command } from 'commander';
 import { buildFrame, CaptureWriter, readCapture } from 'ringway/packet';
 import { beforeAll, expect, test } from 'vitest';
-import { describeError } from '#dist/cli/exit.js';
 import { addXdp } from '#dist/cli/xdp.js';
 import { CommandLine, type Result } from '../support/command.ts';
 import { writeObject } from '../xdp/support/object.ts';
 
 const command = new CommandLine();
-const ringway = (...args: string[]): Promise<Result> => command.run('xdp', ...args);
+const ringway = (...args: string[]): Promise<Result> => command.call(addXdp, 'xdp', ...args);
 const at = (name: string): string => join(command.runtime, name);
 const example = (name: string): string => resolve(`examples/xdp/${name}.o`);
 const capture = at('in.pcap');
@@ -27,17 +25,11 @@ const frame = (source: string): Uint8Array =>
     payload: new Uint8Array(18),
   });
 
-/** What a command is refused with, in this process: its exit code and message. */
-async function refused(...args: string[]): Promise<[number, string]> {
-  const program = new Command();
-  addXdp(program);
-  try {
-    await program.parseAsync(['xdp', ...args], { from: 'user' });
-  } catch (error) {
-    const { exitCode, text } = describeError(error);
-    return [exitCode, text];
-  }
-  throw new Error(`${args.join(' ')} is taken`);
+/** What a command is refused with: its exit code and message. */
+async function refused(...args: string[]): Promise<[number | null, string]> {
+  const { code, out, err } = await command.call(addXdp, 'xdp', ...args);
+  expect(out).toBe('');
+  return [code, err];
 }
 
 beforeAll(() => {
@@ -52,7 +44,7 @@ beforeAll(() => {
 test('xdp run counts verdicts, shows maps, and writes what goes on with its times', async () => {
   const out = at('out.pcapng');
   const map = 'denied={203.0.113.0/24: 0}';
-  expect(await ringway('run', example('drop-list'), '--in', capture, '--out', out, '--map', map)).toEqual({
+  expect(await command.run('xdp', 'run', example('drop-list'), '--in', capture, '--out', out, '--map', map)).toEqual({
     code: 0,
     out: `5 packets, 1 frame left out
   DROP     3
@@ -155,7 +147,7 @@ test('xdp run refuses with the place what is no program, map or capture', async 
     2,
     expect.stringMatching(/map denied: key: "203\.0\.113\.0" is not of 8 bytes/),
   ]);
-  expect(await ringway('run', list)).toMatchObject({
+  expect(await command.run('xdp', 'run', list)).toMatchObject({
     code: 2,
     err: expect.stringContaining("required option '--in <capture>'"),
   });
