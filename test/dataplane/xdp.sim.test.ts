@@ -27,7 +27,7 @@ test('so it is with an event device', async () => {
 test('it is found when lcores are not told to let go of what is on its way', async () => {
   const objects = writeObjects(places.path);
   let found = 0;
-  for (let seed = 0; seed < 50 && found === 0; seed++) {
+  for (let seed = 0; seed < 300 && found === 0; seed++) {
     found += (await xdpRun(seed, places, objects, { skip: ['quiesce', 'abandon'] })).problems.length;
   }
   expect(found).toBeGreaterThan(0);
