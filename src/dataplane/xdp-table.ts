@@ -169,6 +169,8 @@ export class XdpTable {
       }
       this.#fill(object, config, field);
       if (isFresh) this.#entries.push(entry);
+      // Maps of it may be in pinned ones, which others look up in.
+      if (isFresh && this.#pinned.size > 0) this.#updateRanges();
       entry.ports.add(port);
       return { program, object: entry.name, fresh: isFresh ? [...object.programs.values()] : [] };
     } catch (error) {
@@ -195,6 +197,10 @@ export class XdpTable {
     for (const number of numbers) this.#numbers.delete(number);
   }
 
+  #updateRanges(): void {
+    for (const { object } of this.#entries) object.updateRanges();
+  }
+
   /** Takes what leads to an object that goes out of the maps that stay: programs by number, and maps. */
   #unpin({ object, numbers }: Entry): void {
     const leads = (kind: number, value: unknown): boolean => {
@@ -216,7 +222,7 @@ export class XdpTable {
     }
     this.#entries = this.#entries.filter((entry) => !gone.includes(entry));
     for (const entry of gone) this.#unpin(entry);
-    if (gone.length > 0) for (const { object } of this.#entries) object.updateRanges();
+    if (gone.length > 0) this.#updateRanges();
     return {
       numbers: gone.flatMap(({ numbers }) => numbers),
       release: () => {
@@ -283,7 +289,7 @@ export class XdpTable {
   update(name: string, key: unknown, value: unknown): void {
     const map = this.map(name);
     writeEntry(map, key, value, this.names(map));
-    for (const { object } of this.#entries) object.updateRanges();
+    this.#updateRanges();
   }
 
   /** The program of a number, for reports. */

@@ -1,7 +1,7 @@
 import { compileProgram } from '../bpf/jit/compile.ts';
 import { KIND_ARRAY_OF_MAPS, KIND_CPUMAP, KIND_HASH_OF_MAPS, KIND_PROG_ARRAY, RANGE_SHIFT } from '../bpf/layout.ts';
 import { createMap, mapBytes, releaseMap } from '../bpf/maps/create.ts';
-import type { BpfMap } from '../bpf/maps/map.ts';
+import type { BpfMap, MapRange } from '../bpf/maps/map.ts';
 import type { LinkOptions } from '../bpf/object/link.ts';
 import { linkProgram } from '../bpf/object/load.ts';
 import type { BpfObject } from '../bpf/object/object.ts';
@@ -237,9 +237,9 @@ export class LoadedObject {
    * is repeated to its end, so that threads need no new count.
    */
   updateRanges(): void {
-    const all = new Set<BpfMap>();
+    const all = new Set(this.maps.values());
     for (const map of this.maps.values()) {
-      all.add(map);
+      // Behind the others, which stay where they are.
       if (map.kind !== KIND_ARRAY_OF_MAPS && map.kind !== KIND_HASH_OF_MAPS) continue;
       for (const [, inner] of map) all.add(inner as BpfMap);
     }
@@ -247,14 +247,25 @@ export class LoadedObject {
     if (ranges.length > RANGES_MAX) {
       throw new RingwayError('ARENA_FULL', `${this.file}: ${ranges.length} maps, at most ${RANGES_MAX} can be reached`);
     }
+    for (let index = 0; index < RANGES_MAX; index++)
+      this.#writeRange(index, ranges[Math.min(index, ranges.length - 1)]);
+  }
+
+  /** Writes an entry while programs may look at it: they see the old one, none, or the new one. */
+  #writeRange(index: number, range: MapRange | undefined): void {
     const { u32 } = this.#arena;
-    for (let index = 0; index < RANGES_MAX; index++) {
-      const range = ranges[Math.min(index, ranges.length - 1)];
-      const at = (this.#ranges + (index << RANGE_SHIFT)) >>> 2;
-      u32[at] = range?.address ?? 0;
-      u32[at + 1] = range?.bytes ?? 0;
-      u32[at + 2] = range?.writable === true ? 1 : 0;
-      u32[at + 3] = range?.map ?? 0;
-    }
+    const at = (this.#ranges + (index << RANGE_SHIFT)) >>> 2;
+    const [address, bytes, writable, map] = [
+      range?.address ?? 0,
+      range?.bytes ?? 0,
+      range?.writable === true ? 1 : 0,
+      range?.map ?? 0,
+    ];
+    if (u32[at] === address && u32[at + 1] === bytes && u32[at + 2] === writable && u32[at + 3] === map) return;
+    Atomics.store(u32, at + 1, 0);
+    Atomics.store(u32, at, address);
+    Atomics.store(u32, at + 2, writable);
+    Atomics.store(u32, at + 3, map);
+    Atomics.store(u32, at + 1, bytes);
   }
 }

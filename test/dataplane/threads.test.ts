@@ -4,18 +4,22 @@ import { countThreads } from '../support/dataplanes.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { randomRun } from '../support/random-run.ts';
 import { writeMixedCapture } from '../support/topology.ts';
+import { writeObjects } from '../support/xdp-scenario.ts';
 
 const folder = testFolder();
 afterAll(folder.rm);
 writeMixedCapture(folder.path('mixed.pcap'));
 
 test.each([
-  ['8 dataplanes', 8, false],
-  ['6 dataplanes with an event device', 6, true],
-])('%s on real threads, changed and stopped at random, lose nothing', async (_, count, isSpread) => {
+  ['8 dataplanes', 8, false, false],
+  ['5 dataplanes with XDP programs', 5, false, true],
+  ['6 dataplanes with an event device', 6, true, false],
+])('%s on real threads, changed and stopped at random, lose nothing', async (_, count, isSpread, hasXdp) => {
   const threads = countThreads();
+  const places = { ...folder, capture: folder.path('mixed.pcap') };
+  const objects = hasXdp ? writeObjects(folder.path) : undefined;
   for (let seed = 0; seed < count; seed++) {
-    const problems = await randomRun(new Random(seed), { ...folder, capture: folder.path('mixed.pcap') }, isSpread);
+    const problems = await randomRun(new Random(seed), places, isSpread, objects);
     expect([...problems, ...folder.open()], `seed ${seed}`).toEqual([]);
   }
   // Node's own pool may have grown.

@@ -3,13 +3,20 @@ import { RingwayError } from 'ringway/memory';
 import type { Random } from '#dist/util/random.js';
 import { problemsOf, start } from './dataplanes.ts';
 import { type Places, randomPort, randomRule, randomTopology, spread } from './topology.ts';
+import { type Objects, randomProgram, withPrograms } from './xdp-scenario.ts';
 
 /**
  * Starts a random dataplane on real threads, changes it at random and stops it. Returns what is wrong afterwards.
- * @param isSpread with an event device.
+ * @param isSpread with an event device. @param objects with XDP programs of these.
  */
-export async function randomRun(random: Random, places: Places, isSpread = false): Promise<unknown[]> {
-  const plain = randomTopology(random, places, random.below(2) === 0, true);
+export async function randomRun(
+  random: Random,
+  places: Places,
+  isSpread = false,
+  objects?: Objects,
+): Promise<unknown[]> {
+  const bare = randomTopology(random, places, random.below(2) === 0, true);
+  const plain = objects === undefined ? bare : withPrograms(random, bare, objects);
   const source = isSpread ? spread(random, plain) : plain;
   const dataplane = await start(source);
   dataplane.finished.catch(() => {});
@@ -27,6 +34,12 @@ export async function randomRun(random: Random, places: Places, isSpread = false
     () => dataplane.set(`ports.${names()[0]}.fault.delay`, '1ms'),
     () => setTimeout(random.below(20)),
   ];
+  if (objects !== undefined) {
+    const attach = (): Promise<unknown> =>
+      dataplane.attachXdp(names()[random.below(names().length)] ?? '', randomProgram(random, objects, names()));
+    operations.push(attach, attach, () => dataplane.detachXdp(names()[random.below(names().length)] ?? ''));
+    dataplane.watchXdp(() => {});
+  }
   const refusals: unknown[] = [];
   for (let left = random.below(8); left > 0; left--) {
     await operations[random.below(operations.length)]?.().catch((error) => {

@@ -93,6 +93,17 @@ export function randomProgram(random: Random, { verdicts, wild }: Objects, names
   };
 }
 
+/** The same dataplane with programs at most of its ports. */
+export function withPrograms(random: Random, source: Source, objects: Objects): Source {
+  const ports = source.ports as Record<string, Source>;
+  const names = Object.keys(ports);
+  const entries = names.map((name) => [
+    name,
+    random.below(4) === 0 ? ports[name] : { ...ports[name], xdp: randomProgram(random, objects, names) },
+  ]);
+  return { ...source, ports: Object.fromEntries(entries) };
+}
+
 /** One change to a running dataplane, of a kind that a seed picks. */
 async function change(bench: MachineBench, random: Random, places: Places, objects: Objects): Promise<void> {
   const { names } = bench;
@@ -149,12 +160,7 @@ export async function xdpRun(
   { isSpread = false, ...options }: RunOptions = {},
 ): Promise<XdpOutcome> {
   const random = new Random(seed);
-  const plain = randomTopology(random, places, random.below(2) === 0);
-  const ports = plain.ports as Record<string, Source>;
-  const names = Object.keys(ports);
-  for (const name of names) {
-    if (random.below(4) !== 0) ports[name] = { ...ports[name], xdp: randomProgram(random, objects, names) };
-  }
+  const plain = withPrograms(random, randomTopology(random, places, random.below(2) === 0), objects);
   const source = isSpread ? spread(random, plain) : plain;
   const buffers = random.below(5) === 0 ? 300 : 3000;
   const bench = new MachineBench(source, random, { buffers, ...options });
