@@ -25,6 +25,8 @@ test.each([
   ],
   ['no route', 'mov32 %r2, -16\nmov %r3, 0\nmov %r4, 0\ncall fib_lookup'],
   ['a tail call by an array of numbers', `lddw %r2, map ${MAPS.array}\nmov %r3, 1\ncall tail_call`],
+  ['nothing is read where programs are kept', `lddw %r1, value ${MAPS.programs} + 0\nldxw %r0, [%r1]`],
+  ['nothing is written where programs are kept', `lddw %r1, value ${MAPS.programs} + 0\nstw [%r1], 7`],
   ['a tail call by what is no map', 'mov %r2, %r10\nmov %r3, 1\ncall tail_call'],
 ])('%s', (_, text) => {
   const program = programOf(assemble(`${text}\nexit`), 'program', DEFINITIONS);

@@ -52,7 +52,8 @@ function isCertain(writer: Writer, kind: Kind, offset: number, bytes: number, is
   if (kind.tag === 'global') {
     const at = kind.offset + offset;
     const map = writer.module.maps[kind.map];
-    if (map === undefined || (isWrite && !map.isWritable)) return false;
+    // A map of programs or of other maps has an address, and nothing there that a program may touch.
+    if (map === undefined || map.reachableBytes === 0 || (isWrite && !map.isWritable)) return false;
     return at >= 0 && at + bytes <= map.valueBytes;
   }
   if (kind.tag === 'packet' && kind.offset !== undefined) {
