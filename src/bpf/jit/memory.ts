@@ -128,9 +128,11 @@ function isSure(kind: Kind): boolean {
 /** Ends the program unless it may reach the `bytes` at the address in `writer.address`. */
 export function writeCheck(writer: Writer, kind: Kind, bytes: number, isWrite: boolean, pc: number): void {
   const { code, module, locals } = writer;
-  if (isSure(kind) && testHint(writer, kind, bytes, isWrite)) {
-    // Nowhere else: no call is in the way of what is in registers.
-    code.op(OP.I32_EQZ);
+  if (isSure(kind)) {
+    // Nowhere else, even when nothing may lie there: what is known of the stack counts on it. No call is in the way of what
+    // is in registers.
+    if (testHint(writer, kind, bytes, isWrite)) code.op(OP.I32_EQZ);
+    else code.i32(1);
     writer.if();
     writer.fault(pc);
     writer.end();
