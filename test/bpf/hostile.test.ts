@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest';
 import { assemble, programOf } from '#dist/bpf/assemble.js';
+import { CTX_STACK, FAULT_MEMORY, FRAME_BYTES, MAP_VALUES } from '#dist/bpf/layout.js';
+import { compiledEngine } from './support/differential.ts';
 import { DEFINITIONS, MAPS } from './support/fixture.ts';
 import { HostilePair } from './support/hostile.ts';
+import { World } from './support/world.ts';
 
 const packet = Uint8Array.from({ length: 64 }, (_, index) => index);
 
@@ -43,4 +46,14 @@ test('a tail call too deep in functions ends both', () => {
   const pair = new HostilePair();
   expect(pair.run(program, packet)).toBeUndefined();
   expect([...pair.faults.keys()]).toEqual([5]);
+});
+
+test('no store goes to the stack by way of a map that takes none', () => {
+  const world = new World(1);
+  const values = world.arena.u32[((world.maps[MAPS.programs]?.address ?? 0) + MAP_VALUES) >>> 2] ?? 0;
+  const top = world.context + CTX_STACK + FRAME_BYTES;
+  const text = `lddw %r1, value ${MAPS.programs} + 0\nadd %r1, ${top - 8 - values}\nstxdw [%r1], %r10\nexit`;
+  const engine = compiledEngine(world, { checked: true });
+  const { fault } = engine.load(programOf(assemble(text), 'program', DEFINITIONS)).run(packet);
+  expect(fault).toMatchObject({ kind: FAULT_MEMORY, pc: 3, address: BigInt(top - 8) });
 });
