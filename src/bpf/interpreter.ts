@@ -103,7 +103,7 @@ const FRAME_POINTER = 10;
 
 /**
  * Runs a program by the book (RFC 9669), an instruction at a time: what the compiled code is held against, and what a
- * debugger steps through. r1 to r5 are the caller's again after a call, as r6 to r9 are; a function begins with r1 to r5
+ * debugger steps through. r1 to r5 are 0 after a call, r6 to r9 are the caller's again; a function begins with r1 to r5
  * and all else 0, and so does a program after a tail call, with the context in r1.
  * @throws RingwayError `BAD_PROGRAM` on what no verified program has: an unknown opcode or helper, a way out of the code.
  */
@@ -308,6 +308,7 @@ class Interpreter {
     this.#frames.pop();
     const caller = this.#frames.at(-1);
     if (caller === undefined) return;
+    caller.registers.fill(0n, 1, 6);
     caller.registers[0] = result;
     this.#frame = caller;
   }
@@ -324,25 +325,27 @@ class Interpreter {
     const { loaded, registers } = this.#frame;
     const helper = helperOf(id, loaded.program, pc);
     if (checked) checkArguments(helper.args, registers, loaded, this.#memory, context);
-    if (id === HELPER_TAIL_CALL) this.#tailCall(checked);
-    else registers[0] = callHelper(helper, registers, arena, context, loaded.program, pc);
+    if (id !== HELPER_TAIL_CALL) registers[0] = callHelper(helper, registers, arena, context, loaded.program, pc);
+    else if (this.#tailCall(checked)) return;
+    registers.fill(0n, 1, 6);
   }
 
-  /** Goes on in another program, in the same frame; or with the next instruction and r0 as it is, when there is none. */
-  #tailCall(checked: boolean): void {
+  /** Goes on in another program, in the same frame; or returns false, with r0 as it is, when there is none. */
+  #tailCall(checked: boolean): boolean {
     const map = addressOf(this.#register(2));
     const index = addressOf(this.#register(3));
     const memory = this.#memory;
     if (checked && memory.word(map + MAP_KIND) !== KIND_PROG_ARRAY) throw new Fault(FAULT_MAP, this.#register(2));
-    if (index >= memory.word(map + MAP_MAX_ENTRIES) || this.#tailCalls === TAIL_CALLS_MAX) return;
+    if (index >= memory.word(map + MAP_MAX_ENTRIES) || this.#tailCalls === TAIL_CALLS_MAX) return false;
     const number = memory.word(memory.word(map + MAP_VALUES) + index * memory.word(map + MAP_STRIDE));
     const target = number === 0 ? undefined : this.#execution.programs?.(number);
-    if (target === undefined) return;
+    if (target === undefined) return false;
     this.#tailCalls += 1;
     this.#setWord(CTX_TAIL_CALLS, this.#tailCalls);
     this.#frame.loaded = target;
     this.#frame.pc = 0;
     this.#frame.registers.fill(0n, 0, FRAME_POINTER);
     this.#frame.registers[1] = BigInt(this.#execution.context);
+    return true;
   }
 }

@@ -57,3 +57,12 @@ test('no store goes to the stack by way of a map that takes none', () => {
   const { fault } = engine.load(programOf(assemble(text), 'program', DEFINITIONS)).run(packet);
   expect(fault).toMatchObject({ kind: FAULT_MEMORY, pc: 3, address: BigInt(top - 8) });
 });
+
+test('a function is not told by a stale argument of a helper where the stack of its caller is', () => {
+  const text = `stdw [%r10-72], 7\nmov %r1, %r10\nadd %r1, -88\nmov %r2, 0\ncall redirect\ncall local f\nexit
+    f: ldxdw %r0, [%r1+16]\nexit`;
+  const program = programOf(assemble(text), 'program', DEFINITIONS);
+  const pair = new HostilePair();
+  expect(pair.run(program, packet)).toBeUndefined();
+  expect([...pair.faults.keys()]).toEqual([FAULT_MEMORY]);
+});

@@ -213,7 +213,7 @@ test('addresses are the lower half of registers', () => {
   expect(r0(text)).toBe(77n);
 });
 
-test('a call has a frame of its own, and gives r1 to r9 back', () => {
+test('a call has a frame of its own, gives r6 to r9 back, and leaves 0 in r1 to r5', () => {
   const result = runText(
     ground,
     `mov %r6, 6
@@ -237,8 +237,8 @@ test('a call has a frame of its own, and gives r1 to r9 back', () => {
      mov %r1, 0
      exit`,
   );
-  // 5 + 11 of the function, whose r6 was 0; then 11, 6 and 1 as they were.
-  expect(result.r0).toBe(0x10_0b_06_01n);
+  // 5 + 11 of the function, whose r6 was 0; then r1, and 6 and 1 as they were.
+  expect(result.r0).toBe(0x10_00_06_01n);
   const { context } = ground;
   expect(r0('mov %r0, %r10')).toBe(BigInt(context + CTX_STACK + FRAME_BYTES));
   const nested = runText(ground, 'call local sub\nexit\nsub: mov %r0, %r10\nexit');

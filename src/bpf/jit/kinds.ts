@@ -217,7 +217,7 @@ function afterCall(state: State, { src, imm }: Instruction): void {
   if (writesMemory) state.stack.clear();
   if (helper === undefined || helper.movesPacket === true) forgetPacket(state);
   const isLookup = helper?.id === HELPER_LOOKUP && map.tag === 'map';
-  // No program that is verified reads them again.
+  // Checked code clears them, and no program that is verified reads them again.
   state.registers.fill(UNKNOWN, 1, 6);
   state.registers[0] = isLookup ? { tag: 'value', map: map.map, offset: 0, mayBeNull: true } : UNKNOWN;
 }
