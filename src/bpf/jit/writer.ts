@@ -98,12 +98,13 @@ export class Writer {
   /** The address that is being checked, i64. */
   readonly address: number;
   readonly fuel: number;
-  /** Four i32 and an i64 for what a call is put together from. */
+  /** Four i32 and three i64 for what a call is put together from. */
   readonly index: number;
   readonly number: number;
   readonly hash: number;
   readonly keyAt: number;
-  readonly word: number;
+  readonly words: readonly [number, number];
+  readonly product: number;
   #depth = 0;
   #exitDepth = 0;
   #faultDepth = 0;
@@ -126,7 +127,8 @@ export class Writer {
     this.number = code.local(VALUE.I32);
     this.hash = code.local(VALUE.I32);
     this.keyAt = code.local(VALUE.I32);
-    this.word = code.local(VALUE.I64);
+    this.words = [code.local(VALUE.I64), code.local(VALUE.I64)];
+    this.product = code.local(VALUE.I64);
   }
 
   block(): void {

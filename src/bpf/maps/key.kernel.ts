@@ -9,27 +9,36 @@ function multiply(key: u64, seed: u64): u32 {
   return <u32>((key * seed) >> 32) | HASH_TAKEN;
 }
 
-/** Takes 64 more bits into what a long key comes to, with the multiplier of MurmurHash3's fmix64 (Appleby). */
-function mix(hash: u64, word: u64): u64 {
-  const product = (hash ^ word) * (((<u64>0xff51afd7) << 32) | 0xed558ccd);
+/** Takes 64 more bits into what a long key comes to, with a second odd factor. */
+function mix(hash: u64, word: u64, seed: u64): u64 {
+  const product = (hash ^ word) * (rotl<u64>(seed, 32) | 1);
   return product ^ (product >> 32);
 }
 
-/** The last bytes of a key whose length is not a multiple of 8: `bytes` is 1 to 7. */
-function tail(key: u32, bytes: u32): u64 {
+/** A key of at most 8 bytes, or the last ones of a longer key, as a number: other bytes, another number. */
+function wordOf(key: u32, bytes: u32): u64 {
+  if (bytes === 8) return load<u64>(key);
   let word: u64 = 0;
-  for (let i: u32 = 0; i < bytes; i++) word = (word << 8) | load<u8>(key + i);
+  let at: u32 = 0;
+  if (bytes & 4) {
+    word = load<u32>(key);
+    at = 4;
+  }
+  if (bytes & 2) {
+    word |= (<u64>load<u16>(key + at)) << (at << 3);
+    at += 2;
+  }
+  if (bytes & 1) word |= (<u64>load<u8>(key + at)) << (at << 3);
   return word;
 }
 
-/** The hash of a key of any length. */
+/** The hash of a key of any length. Compiled programs hash keys of up to 16 bytes by themselves (`jit/lookup.ts`). */
 function hashLong(key: u32, bytes: u32, seed: u64): u32 {
-  if (bytes === 16) return multiply(mix(seed, load<u64>(key)) ^ load<u64>(key, 8), seed);
+  if (bytes <= 8) return multiply(wordOf(key, bytes), seed);
   let hash = seed;
-  const whole = bytes & ~7;
-  for (let at: u32 = 0; at < whole; at += 8) hash = mix(hash, load<u64>(key + at));
-  if (bytes !== whole) hash = mix(hash, tail(key + whole, bytes - whole));
-  return multiply(hash, seed);
+  let at: u32 = 0;
+  for (; at + 8 < bytes; at += 8) hash = mix(hash, load<u64>(key + at), seed);
+  return multiply(hash ^ wordOf(key + at, bytes - at), seed);
 }
 
 // What follows is small enough to become part of whoever calls it, where a call would cost as much as all of it.
@@ -54,10 +63,7 @@ function isSameLong(a: u32, b: u32, bytes: u32): bool {
   for (let at: u32 = 0; at < whole; at += 8) {
     if (load<u64>(a + at) !== load<u64>(b + at)) return false;
   }
-  for (let at = whole; at < bytes; at++) {
-    if (load<u8>(a + at) !== load<u8>(b + at)) return false;
-  }
-  return true;
+  return bytes === whole || wordOf(a + whole, bytes - whole) === wordOf(b + whole, bytes - whole);
 }
 
 /** Bytes up to which a loop of words is faster than memory.copy, which is a call out of WebAssembly. */
