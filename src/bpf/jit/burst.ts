@@ -18,9 +18,9 @@ import {
   VERDICT_TARGET,
   XDP_REDIRECT,
 } from '../layout.ts';
+import type { Analysis } from './analyse.ts';
 import { Code, OP, VALUE } from './encoder.ts';
 import { writeBody } from './function.ts';
-import type { Analysis } from './kinds.ts';
 import { localPlaces } from './slots.ts';
 import { type ModuleContext, Writer } from './writer.ts';
 

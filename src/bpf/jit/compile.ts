@@ -20,10 +20,10 @@ import { HASH_BUCKETS, HASH_ELEMENT_SIZE, HASH_ELEMENTS, HASH_SEED, HASH_SHIFT, 
 import type { BpfMap } from '../maps/map.ts';
 import { lineOf, type Program, placeOf } from '../program.ts';
 import { MISSING_FUNCTION, MISSING_TYPE } from '../verify.ts';
+import { analyse } from './analyse.ts';
 import { compileBurst } from './burst.ts';
 import { Code, moduleBytes, nameBytes, OP, section, unsigned, VALUE, vector } from './encoder.ts';
 import { compileFunction } from './function.ts';
-import { analyse } from './kinds.ts';
 import type { HashConstants, MapConstants, ModuleContext } from './writer.ts';
 
 /** How a program is compiled. */

@@ -10,10 +10,11 @@ import {
 } from '../instruction.ts';
 import { CTX_BYTES, FAULT_FUEL, FAULT_STACK, FRAME_BYTES } from '../layout.ts';
 import { writeAlu, writeCondition } from './alu.ts';
+import { type Analysis, stepAt } from './analyse.ts';
 import { writeCall } from './calls.ts';
 import { Code, OP, VALUE } from './encoder.ts';
 import type { Block } from './graph.ts';
-import { type Analysis, type State, stepAt } from './kinds.ts';
+import type { State } from './kinds.ts';
 import { writeAccess } from './memory.ts';
 import { localPlaces } from './slots.ts';
 import { type Emitter, writeStructured } from './structure.ts';

@@ -49,24 +49,16 @@ function isCertain(writer: Writer, kind: Kind, offset: number, bytes: number, is
     const at = kind.offset + offset;
     return at >= -FRAME_BYTES && at + bytes <= 0;
   }
-  if (kind.tag === 'global') {
-    const at = kind.offset + offset;
-    const map = writer.module.maps[kind.map];
-    // A map of programs or of other maps has an address, and nothing there that a program may touch.
-    if (map === undefined || map.reachableBytes === 0 || (isWrite && !map.isWritable)) return false;
-    return at >= 0 && at + bytes <= map.valueBytes;
-  }
-  if (kind.tag === 'packet' && kind.offset !== undefined) {
-    const at = kind.offset + offset;
-    return at >= 0 && at + bytes <= (writer.state?.packetBytes ?? 0);
-  }
-  if (kind.tag === 'value' && kind.offset !== undefined && kind.mayBeNull !== true) {
-    const at = kind.offset + offset;
-    const map = writer.module.maps[kind.map];
-    if (map === undefined || map.reachableBytes === 0 || (isWrite && !map.isWritable)) return false;
-    return at >= 0 && at + bytes <= map.valueBytes;
-  }
-  return kind.tag === 'context' && !isWrite && offset >= 0 && offset + bytes <= CTX_MD_BYTES;
+  if (kind.tag === 'context') return !isWrite && offset >= 0 && offset + bytes <= CTX_MD_BYTES;
+  const hasPlace = kind.tag === 'packet' || kind.tag === 'value' || kind.tag === 'global';
+  if (!hasPlace || kind.offset === undefined || (kind.tag === 'value' && kind.mayBeNull === true)) return false;
+  const from = kind.offset + offset;
+  const to = from + (kind.spread ?? 0) + bytes;
+  if (kind.tag === 'packet') return from >= 0 && to <= (writer.state?.packetBytes ?? 0);
+  const map = writer.module.maps[kind.map];
+  // A map of programs or of other maps has an address, and nothing there that a program may touch.
+  if (map === undefined || map.reachableBytes === 0 || (isWrite && !map.isWritable)) return false;
+  return from >= 0 && to <= map.valueBytes;
 }
 
 /** Puts the address `register + offset` on the stack, as it is. Returns what the access itself is to add. */
@@ -83,7 +75,7 @@ function getCertain(writer: Writer, kind: Kind, register: number, offset: number
     writer.getFrameStart();
     return FRAME_BYTES + kind.offset + offset;
   }
-  if (kind.tag === 'global') {
+  if (kind.tag === 'global' && kind.spread === undefined) {
     writer.code.i32(((writer.module.maps[kind.map]?.values ?? 0) + kind.offset + offset) | 0);
     return 0;
   }
@@ -175,7 +167,7 @@ export function writeAddress(
     code.get(writer.address).op(OP.I32_WRAP_I64);
     return 0;
   }
-  if (kind.tag === 'unknown' || kind.tag === 'mixed' || kind.tag === 'context') writer.usesContext = true;
+  if (!isSure(kind)) writer.usesContext = true;
   return getAddress(writer, register, offset);
 }
 

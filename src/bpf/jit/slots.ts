@@ -16,7 +16,8 @@ import {
 } from '../instruction.ts';
 import { FRAME_BYTES } from '../layout.ts';
 import type { Program } from '../program.ts';
-import { type Analysis, type Kind, type State, stepAt } from './kinds.ts';
+import { type Analysis, stepAt } from './analyse.ts';
+import type { Kind, State } from './kinds.ts';
 
 /** Thrown within this module when a stack address goes where it cannot be followed: one for all, since a trace takes time. */
 const ESCAPE = new Error('a stack address that is not followed');
