@@ -33,7 +33,23 @@ function ask<T>(module: URL, workerData: unknown): Promise<T> {
   });
 }
 
+/** Each case is run so often, all others in between, and the best counts: the machine's speed changes within minutes. */
+const PASSES = 3;
+
 const runCase = (given: XdpCase): Promise<XdpMeasured> => ask(new URL('./xdp-case.js', import.meta.url), given);
+
+/** What each case measured in its best pass. */
+async function runCases(cases: readonly XdpCase[]): Promise<XdpMeasured[]> {
+  const best: XdpMeasured[] = [];
+  for (let pass = 0; pass < PASSES; pass++) {
+    for (const [index, given] of cases.entries()) {
+      const measured = await runCase(given);
+      const other = best[index]?.value ?? Number.POSITIVE_INFINITY;
+      if (best[index] === undefined || (measured.value ?? Number.POSITIVE_INFINITY) < other) best[index] = measured;
+    }
+  }
+  return best;
+}
 
 /** Programs alone: compiled beside the kernel's, checked beside trusted, compiled beside interpreted. */
 async function benchEngines(peers: Peers): Promise<Row[]> {
@@ -66,16 +82,19 @@ function shares({ value, stages }: XdpMeasured): string {
  * whole poll on one core. Samples are a burst of 32.
  */
 export async function benchXdp(peers: Peers): Promise<Row[]> {
-  const rows: Row[] = [];
-  for (const { name, ...given } of CASES) {
+  const cases = CASES.flatMap(({ name, ...given }) => {
     const isOne = given.detour === true || (given.text === undefined && given.object === undefined);
-    for (const checked of isOne ? [true] : [true, false]) {
-      const measured = await runCase({ ...given, checked });
-      const value = measured.value === null ? null : 1000 / measured.value;
-      const label = checked ? name : `${name}, trusted`;
-      const note = [measured.note, shares(measured)].filter((text) => text !== '').join('; ');
-      rows.push(rowOf({ ...measured, name: label, value, unit: 'Mpackets/s', state: 'one core', note }, null));
-    }
-  }
+    return (isOne ? [true] : [true, false]).map((checked) => ({
+      name: checked ? name : `${name}, trusted`,
+      given: { ...given, checked },
+    }));
+  });
+  const all = await runCases(cases.map(({ given }) => given));
+  const rows = all.map((measured, index) => {
+    const { name } = cases[index] as (typeof cases)[0];
+    const value = measured.value === null ? null : 1000 / measured.value;
+    const note = [measured.note, shares(measured), `best of ${PASSES}`].filter((text) => text !== '').join('; ');
+    return rowOf({ ...measured, name, value, unit: 'Mpackets/s', state: 'one core', note }, null);
+  });
   return [...rows, ...(await benchEngines(peers))];
 }

@@ -4,16 +4,25 @@ import { bpfUnavailable, requireBpf } from '../sys/index.ts';
 import { NOT_WANTED, type PeerFigure, reasonOf } from './peers.ts';
 
 /** Runs between two looks at the clock, in the kernel. */
-const REPEAT = 1_000_000;
-const ROUNDS = 5;
+const REPEAT = 200_000;
 
-/** ns that the kernel's JIT takes for one run of a program on a packet, by BPF_PROG_TEST_RUN: the best of some. */
-export function kernelNs(program: Program, packet: Uint8Array, wanted: boolean): PeerFigure {
+/** A program in the kernel, until `close`. */
+export interface KernelRun {
+  /** ns that the kernel's JIT takes for one run on the packet, by BPF_PROG_TEST_RUN. */
+  ns(): number;
+  close(): void;
+}
+
+/** Loads a program into the kernel, to run on `packet`. Says why there is none when there is none. */
+export function kernelRun(program: Program, packet: Uint8Array, wanted: boolean): KernelRun | PeerFigure {
   if (!wanted) return NOT_WANTED;
   const missing = bpfUnavailable();
   if (missing !== undefined) return { value: null, note: `no peer: ${missing}` };
   const bpf = requireBpf();
   const open: number[] = [];
+  const close = (): void => {
+    for (const descriptor of open.splice(0)) bpf.close(descriptor);
+  };
   try {
     const maps = program.maps.map(({ kind, keyBytes, valueBytes, maxEntries, flags }) => {
       const map = bpf.mapCreate({ kind, keyBytes, valueBytes, maxEntries, flags });
@@ -27,14 +36,9 @@ export function kernelNs(program: Program, packet: Uint8Array, wanted: boolean):
     });
     const loaded = bpf.progLoad(encodeInstructions(code));
     open.push(loaded);
-    const times = Array.from(
-      { length: ROUNDS },
-      () => bpf.progTestRun(loaded, { dataIn: packet, repeat: REPEAT }).durationNs,
-    );
-    return { value: Math.min(...times), note: '' };
+    return { ns: () => bpf.progTestRun(loaded, { dataIn: packet, repeat: REPEAT }).durationNs, close };
   } catch (error) {
+    close();
     return { value: null, note: `no peer: ${reasonOf(error)}` };
-  } finally {
-    for (const descriptor of open) bpf.close(descriptor);
   }
 }

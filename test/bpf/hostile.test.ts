@@ -30,6 +30,10 @@ test.each([
   ['a tail call by an array of numbers', `lddw %r2, map ${MAPS.array}\nmov %r3, 1\ncall tail_call`],
   ['nothing is read where programs are kept', `lddw %r1, value ${MAPS.programs} + 0\nldxw %r0, [%r1]`],
   ['nothing is written where programs are kept', `lddw %r1, value ${MAPS.programs} + 0\nstw [%r1], 7`],
+  [
+    'what may be in the packet may be elsewhere too after the packet was moved',
+    'mov %r6, %r1\nl: mov %r2, 0\ncall xdp_adjust_meta\nldxw %r6, [%r6+8]\nmov %r1, %r6\nja l',
+  ],
   ['a tail call by what is no map', 'mov %r2, %r10\nmov %r3, 1\ncall tail_call'],
 ])('%s', (_, text) => {
   const program = programOf(assemble(`${text}\nexit`), 'program', DEFINITIONS);

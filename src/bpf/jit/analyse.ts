@@ -106,7 +106,7 @@ function afterStore(state: State, base: Kind, offset: number, bytes: number, kin
 /** The packet may be elsewhere now: addresses in it are as good as any others. */
 function forgetPacket(state: State): void {
   state.packetBytes = 0;
-  state.change((kind) => (kind.tag === 'packet' ? PACKET : kind.tag === 'end' ? UNKNOWN : kind));
+  state.change((kind) => (kind.tag === 'packet' ? hintOf(kind) : kind.tag === 'end' ? UNKNOWN : kind));
 }
 
 function afterCall(state: State, { src, imm }: Instruction): void {
