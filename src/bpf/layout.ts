@@ -36,11 +36,6 @@ export const CTX_CPU: u32 = 52;
 /** State of the random numbers, u64, never 0 (xorshift64*, Vigna 2016). */
 export const CTX_RANDOM: u32 = 56;
 
-/**
- * What a redirect helper asked for: 16 bytes at a multiple of 16, copied whole into the packet's verdict. The first word
- * is the verdict's, left alone here.
- */
-export const CTX_REDIRECT: u32 = 64;
 /** BPF_MAP_TYPE_… of the map that the target is from; 0 when it is an interface index by itself. */
 export const CTX_REDIRECT_KIND: u32 = 68;
 /** Interface index, CPU or socket. */
@@ -96,7 +91,7 @@ export const RANGE_WRITABLE: u32 = 8;
 export const RANGE_MAP: u32 = 12;
 export const RANGE_SHIFT: u32 = 4;
 
-/** What became of a packet: the program's r0, then what CTX_REDIRECT said when that was XDP_REDIRECT. */
+/** What became of a packet: the program's r0, then what CTX_REDIRECT_… said when that was XDP_REDIRECT. */
 export const VERDICT_ACTION: u32 = 0;
 export const VERDICT_KIND: u32 = 4;
 export const VERDICT_TARGET: u32 = 8;

@@ -1,5 +1,5 @@
 import { SLOT_BUFFER, SLOT_SHIFT } from '../memory/layout.ts';
-import { allocBuffer } from '../memory/pool.kernel.ts';
+import { alloc } from '../memory/pool.kernel.ts';
 import { WIRE_HEAD, WIRE_MASK, WIRE_SLOTS } from './layout.ts';
 
 /**
@@ -9,12 +9,12 @@ import { WIRE_HEAD, WIRE_MASK, WIRE_SLOTS } from './layout.ts';
 export function wireReceive(wire: u32, cache: u32, slots: u32, max: u32): u32 {
   const mask = load<u32>(wire, WIRE_MASK);
   const head = load<u32>(wire, WIRE_HEAD);
-  let n: u32 = 0;
-  for (; n < max; n++) {
-    const buffer = allocBuffer(cache);
-    if (buffer === 0) break;
-    const descriptor = wire + WIRE_SLOTS + (((head + n) & mask) << SLOT_SHIFT);
-    v128.store(slots + (n << SLOT_SHIFT), v128.load(descriptor));
+  const n = alloc(cache, slots, max);
+  for (let i: u32 = 0; i < n; i++) {
+    const slot = slots + (i << SLOT_SHIFT);
+    const buffer = load<u32>(slot, SLOT_BUFFER);
+    const descriptor = wire + WIRE_SLOTS + (((head + i) & mask) << SLOT_SHIFT);
+    v128.store(slot, v128.load(descriptor));
     store<u32>(descriptor, buffer, SLOT_BUFFER);
   }
   store<u32>(wire, head + n, WIRE_HEAD);

@@ -99,6 +99,20 @@ export function emit(path: u32, slot: u32, port: u32): void {
   append(path, slot, port, port, DROP_TX_FULL);
 }
 
+/** As `emit`, of `n` packets at `slots`. */
+export function emitAll(path: u32, slots: u32, n: u32, port: u32): void {
+  const list = portEntry(path, port) + PORT_MIRROR_TX;
+  const address = load<u32>(path, PATH_OUTPUTS) + port * OUTPUT_BYTES;
+  const waiting = load<u32>(address, OUTPUT_COUNT);
+  if (load<u32>(list) !== 0xffffffff || waiting + n > OUTPUT_SIZE) {
+    for (let i: u32 = 0; i < n; i++) emit(path, slots + (i << SLOT_SHIFT), port);
+    return;
+  }
+  const target = address + OUTPUT_SLOTS + (waiting << SLOT_SHIFT);
+  for (let at: u32 = 0; at < n << SLOT_SHIFT; at += 1 << SLOT_SHIFT) v128.store(target + at, v128.load(slots + at));
+  store<u32>(address, waiting + n, OUTPUT_COUNT);
+}
+
 /**
  * Makes the packet at `slot` one that may be written and has room for a VLAN tag in front: a copy takes its place when
  * others hold its buffers. Returns 0 when there is no buffer for that; the packet is dropped then.

@@ -2,17 +2,25 @@
 
 import { SLOT_EVENT, SLOT_FLAG_XDP, SLOT_FLAGS, SLOT_FLOW, SLOT_PORT, SLOT_SHIFT } from '../memory/layout.ts';
 import { DROP_XDP_REDIRECT } from '../telemetry/layout.ts';
-import { appendToLcore, drop, emit, portEntry } from './emit.kernel.ts';
+import { appendToLcore, drop, emitAll, portEntry } from './emit.kernel.ts';
 import { PATH_SWITCH, PORT_STATE, PORT_UP, SWITCH_PORTS } from './layout.ts';
 
 /** Sends `n` packets through the ports whose numbers are in SLOT_EVENT; drops those for a port that is not there. */
 export function redirect(path: u32, slots: u32, n: u32): void {
   const ports = load<u32>(load<u32>(path, PATH_SWITCH), SWITCH_PORTS);
-  for (let i: u32 = 0; i < n; i++) {
+  for (let i: u32 = 0; i < n; ) {
     const slot = slots + (i << SLOT_SHIFT);
     const port: u32 = load<u16>(slot, SLOT_EVENT);
-    if (port < ports && load<u32>(portEntry(path, port), PORT_STATE) === PORT_UP) emit(path, slot, port);
-    else drop(path, slot, load<u8>(slot, SLOT_PORT), DROP_XDP_REDIRECT);
+    if (port >= ports || load<u32>(portEntry(path, port), PORT_STATE) !== PORT_UP) {
+      drop(path, slot, load<u8>(slot, SLOT_PORT), DROP_XDP_REDIRECT);
+      i++;
+      continue;
+    }
+    // Most of a burst goes the same way.
+    let end = i + 1;
+    while (end < n && load<u16>(slots + (end << SLOT_SHIFT), SLOT_EVENT) === <u16>port) end++;
+    emitAll(path, slot, end - i, port);
+    i = end;
   }
 }
 

@@ -7,13 +7,16 @@ import {
   CTX_FAULT_PC,
   CTX_HARD_END,
   CTX_HARD_START,
-  CTX_REDIRECT,
+  CTX_REDIRECT_KIND,
+  CTX_REDIRECT_PROGRAM,
+  CTX_REDIRECT_TARGET,
   CTX_SLOT,
   CTX_STACK,
   CTX_TAIL_CALLS,
   FRAME_BYTES,
   VERDICT_ACTION,
   VERDICT_KIND,
+  VERDICT_PROGRAM,
   VERDICT_SHIFT,
   VERDICT_TARGET,
   XDP_REDIRECT,
@@ -58,8 +61,14 @@ function writeVerdict(writer: Writer, verdict: number, action: number): void {
   code.get(verdict).get(writer.register(0)).op(OP.I32_WRAP_I64).tee(action).access(OP.I32_STORE, VERDICT_ACTION);
   code.get(action).i32(XDP_REDIRECT).op(OP.I32_EQ);
   writer.if();
-  code.get(verdict).get(CONTEXT).copy16(CTX_REDIRECT, 0);
-  code.get(verdict).get(action).access(OP.I32_STORE, VERDICT_ACTION);
+  // Word by word, as they were stored: a load of all would wait until the stores are done.
+  for (const [from, to] of [
+    [CTX_REDIRECT_KIND, VERDICT_KIND],
+    [CTX_REDIRECT_TARGET, VERDICT_TARGET],
+    [CTX_REDIRECT_PROGRAM, VERDICT_PROGRAM],
+  ] as const) {
+    code.get(verdict).get(CONTEXT).access(OP.I32_LOAD, from).access(OP.I32_STORE, to);
+  }
   writer.end();
   if (!module.checked) return;
   // ABORTED: by the program itself when there is no fault.

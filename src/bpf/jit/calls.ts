@@ -1,4 +1,11 @@
-import { HELPER_LOOKUP, HELPER_TAIL_CALL, HELPERS, type Helper, type HelperArgument } from '../helpers.ts';
+import {
+  HELPER_LOOKUP,
+  HELPER_REDIRECT_MAP,
+  HELPER_TAIL_CALL,
+  HELPERS,
+  type Helper,
+  type HelperArgument,
+} from '../helpers.ts';
 import { CALL_LOCAL, type Instruction, OP_CALLX } from '../instruction.ts';
 import {
   CTX_FAULT,
@@ -21,6 +28,7 @@ import { OP } from './encoder.ts';
 import type { Kind } from './kinds.ts';
 import { writeLookup } from './lookup.ts';
 import { writeAddress } from './memory.ts';
+import { writeRedirect } from './redirect.ts';
 import type { MapConstants, Writer } from './writer.ts';
 
 const kindOf = (writer: Writer, register: number): Kind => writer.state?.of(register) ?? { tag: 'unknown' };
@@ -143,6 +151,7 @@ function writeHelper(writer: Writer, helper: Helper, pc: number): void {
   const { code, module, locals } = writer;
   const map = mapOf(writer, 1);
   if (helper.id === HELPER_LOOKUP && map !== undefined && writeLookup(writer, map, pc)) return;
+  if (helper.id === HELPER_REDIRECT_MAP && map !== undefined && writeRedirect(writer, map)) return;
   code.get(locals.context);
   const mapRegister = helper.args.indexOf('map') + 1;
   for (const [index, argument] of helper.args.entries()) writeArgument(writer, argument, index + 1, mapRegister, pc);

@@ -239,11 +239,6 @@ export class Code {
     return this.op(0xfe, opcode, alignment, ...unsigned(offset));
   }
 
-  /** Copies 16 bytes: stack has target and source addresses. */
-  copy16(sourceOffset: number, targetOffset: number): this {
-    return this.op(0xfd, 0x00, 0, ...unsigned(sourceOffset)).op(0xfd, 0x0b, 0, ...unsigned(targetOffset));
-  }
-
   block(): this {
     return this.op(OP.BLOCK, VOID);
   }
