@@ -36,7 +36,13 @@ export function kernelRun(program: Program, packet: Uint8Array, wanted: boolean)
     });
     const loaded = bpf.progLoad(encodeInstructions(code));
     open.push(loaded);
-    return { ns: () => bpf.progTestRun(loaded, { dataIn: packet, repeat: REPEAT }).durationNs, close };
+    const ns = (): number => {
+      // What the call itself says is cut to whole ns.
+      const from = performance.now();
+      bpf.progTestRun(loaded, { dataIn: packet, repeat: REPEAT });
+      return ((performance.now() - from) * 1e6) / REPEAT;
+    };
+    return { ns, close };
   } catch (error) {
     close();
     return { value: null, note: `no peer: ${reasonOf(error)}` };

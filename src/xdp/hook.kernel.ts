@@ -41,10 +41,10 @@ import {
   HOOK_ABORTED_FAULT,
   HOOK_ABORTED_PC,
   HOOK_CACHE,
+  HOOK_COPY,
   HOOK_COUNTERS,
   HOOK_CROSSING,
   HOOK_CROSSING_COUNT,
-  HOOK_DROPS,
   HOOK_LCORES,
   HOOK_LEAVING,
   HOOK_LEAVING_COUNT,
@@ -66,7 +66,7 @@ function drop(hook: u32, slot: u32, reason: u32): void {
 /** Makes the packet at `slot` one that may be written: a copy when others hold it. Returns 0 when there is no buffer. */
 function own(hook: u32, slot: u32): bool {
   const cache = load<u32>(hook, HOOK_CACHE);
-  const copy = hook + HOOK_DROPS;
+  const copy = hook + HOOK_COPY;
   if (clone(cache, slot, copy) === 0) return false;
   free(cache, slot, 1);
   v128.store(slot, v128.load(copy));
@@ -146,8 +146,11 @@ function redirect(hook: u32, slot: u32, verdict: u32): u32 {
  */
 export function sort(hook: u32, slots: u32, n: u32): u32 {
   const counters = load<u32>(hook, HOOK_COUNTERS);
+  const cache = load<u32>(hook, HOOK_CACHE);
   let passed: u32 = 0;
   let dropped: u32 = 0;
+  /** Of the packets just before this one, how many are still to be dropped. */
+  let run: u32 = 0;
   let lost: u32 = 0;
   let aborted: u32 = 0;
   let sent: u32 = 0;
@@ -159,6 +162,14 @@ export function sort(hook: u32, slots: u32, n: u32): u32 {
     const slot = slots + (i << SLOT_SHIFT);
     const verdict = hook + HOOK_VERDICTS + (i << VERDICT_SHIFT);
     const action = load<u32>(verdict, VERDICT_ACTION);
+    if (action === XDP_DROP) {
+      run++;
+      continue;
+    }
+    // Before another packet is moved to where they are.
+    if (run > 0) free(cache, slot - (run << SLOT_SHIFT), run);
+    dropped += run;
+    run = 0;
     if (action === XDP_PASS) {
       if (passed !== i) v128.store(slots + (passed << SLOT_SHIFT), v128.load(slot));
       passed++;
@@ -177,22 +188,20 @@ export function sort(hook: u32, slots: u32, n: u32): u32 {
         continue;
       }
       lost++;
-    } else if (action !== XDP_DROP) {
+    } else {
       store<u32>(hook, action, HOOK_ABORTED_ACTION);
       store<u32>(hook, action === 0 ? load<u32>(verdict, VERDICT_KIND) : 0, HOOK_ABORTED_FAULT);
       store<u32>(hook, load<u32>(verdict, VERDICT_TARGET), HOOK_ABORTED_PC);
       sorted |= SORTED_ABORTED;
       aborted++;
     }
-    v128.store(hook + HOOK_DROPS + (dropped << SLOT_SHIFT), v128.load(slot));
-    dropped++;
+    free(cache, slot, 1);
   }
-  if (dropped > 0) {
-    free(load<u32>(hook, HOOK_CACHE), hook + HOOK_DROPS, dropped);
-    countDrop(counters, DROP_XDP, dropped - lost - aborted);
-    if (lost > 0) countDrop(counters, DROP_XDP_REDIRECT, lost);
-    if (aborted > 0) countDrop(counters, DROP_XDP_ABORTED, aborted);
-  }
+  if (run > 0) free(cache, slots + ((n - run) << SLOT_SHIFT), run);
+  dropped += run;
+  if (dropped > 0) countDrop(counters, DROP_XDP, dropped);
+  if (lost > 0) countDrop(counters, DROP_XDP_REDIRECT, lost);
+  if (aborted > 0) countDrop(counters, DROP_XDP_ABORTED, aborted);
   if (passed > 0) add(counters + COUNTER_XDP_PASS, passed);
   if (sent > 0) add(counters + COUNTER_XDP_TX, sent);
   if (redirected > 0) add(counters + COUNTER_XDP_REDIRECT, redirected);

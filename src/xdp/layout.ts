@@ -31,8 +31,9 @@ export const HOOK_LEAVING: u32 = 576;
 export const HOOK_LEAVING_PROGRAMS: u32 = 1088;
 /** Slots of packets for other lcores; SLOT_EVENT has the number of the program to run there, SLOT_FLOW the lcore's. */
 export const HOOK_CROSSING: u32 = 1216;
-export const HOOK_DROPS: u32 = 1728;
-export const HOOK_BYTES: u32 = 2240;
+/** A slot, for a packet while it is made. */
+export const HOOK_COPY: u32 = 1728;
+export const HOOK_BYTES: u32 = 1792;
 
 /** What `sort` returns: packets that go on, and whether there are others. */
 export const SORTED_PASS_MASK: u32 = 63;
