@@ -72,9 +72,16 @@ export class State {
   }
 }
 
-function same(a: Kind, b: Kind): boolean {
-  const fields = new Set([...Object.keys(a), ...Object.keys(b)]) as Set<keyof Kind>;
-  return [...fields].every((field) => a[field] === b[field]);
+/** What kinds may have. */
+type Fields = Partial<
+  Record<'value' | 'min' | 'max' | 'step' | 'map' | 'offset' | 'spread', number> &
+    Record<'maybe' | 'mayBeNull', boolean>
+>;
+
+function same(a: Kind & Fields, b: Kind & Fields): boolean {
+  const isSamePlace = a.tag === b.tag && a.map === b.map && a.offset === b.offset && a.spread === b.spread;
+  const isSameNumber = a.value === b.value && a.min === b.min && a.max === b.max && a.step === b.step;
+  return isSamePlace && isSameNumber && a.maybe === b.maybe && a.mayBeNull === b.mayBeNull;
 }
 
 /** The numbers that a register may hold, when it holds one. */
