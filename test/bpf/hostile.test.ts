@@ -34,6 +34,11 @@ test.each([
     'what may be in the packet may be elsewhere too after the packet was moved',
     'mov %r6, %r1\nl: mov %r2, 0\ncall xdp_adjust_meta\nldxw %r6, [%r6+8]\nmov %r1, %r6\nja l',
   ],
+  [
+    'an address at one of several places of a value is not at the first once it is held against null',
+    `stw [%r10-4], 3\nmov %r2, %r10\nadd %r2, -4\nlddw %r1, map ${MAPS.array}\ncall 1\njeq %r0, 0, out
+      ldxb %r1, [%r0]\nand %r1, 8\nadd %r0, %r1\njeq %r0, 0, out\nldxdw %r0, [%r0+8]\nout: exit`,
+  ],
   ['a tail call by what is no map', 'mov %r2, %r10\nmov %r3, 1\ncall tail_call'],
 ])('%s', (_, text) => {
   const program = programOf(assemble(`${text}\nexit`), 'program', DEFINITIONS);

@@ -44,9 +44,9 @@ function addTo(kind: Kind, by: Numbers | undefined): Kind {
   return spread > OFFSET_MAX ? hintOf(kind) : { ...kind, offset, spread };
 }
 
-/** A constant, which may be negative, or what a register may hold. */
-function operandOf(state: State, { opcode, src, imm }: Instruction): Numbers | undefined {
-  return (opcode & SOURCE_REGISTER) === 0 ? { min: imm, max: imm, step: 0 } : numbersOf(state.of(src));
+/** What a register adds to an address: a constant may be negative. */
+function addendOf(kind: Kind): Numbers | undefined {
+  return kind.tag === 'constant' ? { min: kind.value, max: kind.value, step: 0 } : numbersOf(kind);
 }
 
 const isAddress = (kind: Kind): boolean => hintOf(kind).tag !== 'unknown';
@@ -56,14 +56,13 @@ function afterAlu(state: State, instruction: Instruction): void {
   const what = operation(opcode);
   const isRegister = (opcode & SOURCE_REGISTER) !== 0;
   const is64 = opcodeClass(opcode) === CLASS.ALU64;
-  const [one, other] = [state.of(dst), isRegister ? state.of(src) : UNKNOWN];
-  if (what === ALU.MOV && is64 && offset === 0) {
-    state.registers[dst] = isRegister ? other : { tag: 'constant', value: imm };
-  } else if (what === ALU.MOV && !isRegister && imm >= 0) {
-    state.registers[dst] = { tag: 'constant', value: imm };
+  const one = state.of(dst);
+  const other: Kind = isRegister ? state.of(src) : { tag: 'constant', value: imm };
+  if (what === ALU.MOV && offset === 0 && (is64 || (!isRegister && imm >= 0))) {
+    state.registers[dst] = other;
   } else if (is64 && what === ALU.ADD && (isAddress(one) || isAddress(other))) {
     // Base and offset may be added either way.
-    state.registers[dst] = isAddress(one) ? addTo(one, operandOf(state, instruction)) : addTo(other, numbersOf(one));
+    state.registers[dst] = isAddress(one) ? addTo(one, addendOf(other)) : addTo(other, addendOf(one));
   } else if (is64 && what === ALU.SUB && isAddress(one)) {
     state.registers[dst] = addTo(one, isRegister ? undefined : { min: -imm, max: -imm, step: 0 });
   } else {
@@ -149,8 +148,9 @@ function refine(before: State, instruction: Instruction, taken: boolean): State 
   const what = operation(opcode);
   if (!isRegister) {
     const isTest = imm === 0 && (what === JMP.JEQ ? !taken : what === JMP.JNE && taken);
-    if (isTest && one.tag === 'value' && one.offset !== undefined) {
-      state.registers[dst] = { tag: 'value', map: one.map, offset: one.offset };
+    if (isTest && one.tag === 'value') {
+      const { mayBeNull: _, ...address } = one;
+      state.registers[dst] = address;
     }
     return state;
   }
