@@ -256,6 +256,9 @@ export class XdpProgram {
     this.#set(CTX_SLOT, 0);
     this.#set(CTX_CPU, cpu);
     this.#set(CTX_FAULT, 0);
+    // A redirect that names no target has not that of the run before.
+    this.#set(CTX_REDIRECT_KIND, 0);
+    this.#set(CTX_REDIRECT_TARGET, 0);
     if (this.#object.maps.size > 0) this.#object.updateRanges();
     this.#thread.prepare(this.#loaded.wire, ifindex, rxQueue, egressIfindex);
     return this.#result(this.#execute());

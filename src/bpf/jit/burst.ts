@@ -69,6 +69,10 @@ function writeVerdict(writer: Writer, verdict: number, action: number): void {
   ] as const) {
     code.get(verdict).get(CONTEXT).access(OP.I32_LOAD, from).access(OP.I32_STORE, to);
   }
+  // Who names no target goes nowhere, not where the last one went.
+  for (const offset of [CTX_REDIRECT_KIND, CTX_REDIRECT_TARGET]) {
+    code.get(CONTEXT).i32(0).access(OP.I32_STORE, offset);
+  }
   writer.end();
   if (!module.checked) return;
   // ABORTED: by the program itself when there is no fault.

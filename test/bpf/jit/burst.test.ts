@@ -75,6 +75,15 @@ test('a redirect names its target in the verdict of its own packet', () => {
   expect(rig.verdict(2)[0]).toBe(layout.XDP_DROP);
 });
 
+test('a redirect without a target has not that of the packet before', () => {
+  const rig = new Rig();
+  const text = `ldxw %r2, [%r1+0]\nldxb %r6, [%r2+0]\nmov %r0, 4\njne %r6, 0, out\nmov %r1, 7\nmov %r2, 0\ncall 23\nout: exit`;
+  rig.load(packets(2));
+  rig.compile(rig.program(text), true).burst(rig.context, rig.slots, 2, rig.verdicts);
+  expect(rig.verdict(0)).toEqual([layout.XDP_REDIRECT, 0, 7, 0]);
+  expect(rig.verdict(1)).toEqual([layout.XDP_REDIRECT, 0, 0, 0]);
+});
+
 test('registers and tail calls start anew with each packet', () => {
   const rig = new Rig();
   // An unverified program reads r7 before it writes it.

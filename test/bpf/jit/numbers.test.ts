@@ -45,6 +45,9 @@ const constant = fc.oneof(
   fc.integer(),
 );
 
+/** What an instruction may have. */
+const operands = fc.record({ is64: fc.boolean(), isRegister: fc.boolean(), a: known, b: known, imm: constant });
+
 const has = (all: Numbers | undefined, value: bigint): boolean =>
   all === undefined ||
   (value >= BigInt(all.min) &&
@@ -63,24 +66,16 @@ const instruction = (opcode: number, imm: number, offset = 0): Instruction => ({
 test('what is known of a result holds, whatever the operands are', () => {
   const operations = Object.values(ALU).filter((what) => what !== ALU.END && what !== ALU.NEG);
   fc.assert(
-    fc.property(
-      fc.constantFrom(...operations),
-      fc.boolean(),
-      fc.boolean(),
-      known,
-      known,
-      constant,
-      (what, is64, isRegister, a, b, imm) => {
-        const shift = what === ALU.LSH || what === ALU.RSH || what === ALU.ARSH;
-        const value = shift && !isRegister ? imm & (is64 ? 63 : 31) : imm;
-        const one = instruction((is64 ? CLASS.ALU64 : CLASS.ALU) | what | (isRegister ? SOURCE_REGISTER : 0), value);
-        const found = arithmeticOf(one, a.all, isRegister ? b.all : undefined);
-        const source = isRegister ? b.one : BigInt.asUintN(64, BigInt(value));
-        const result = arithmetic(is64 ? 64 : 32, what, 0, a.one, source) as bigint;
-        expect(has(found, result), `${result} of ${JSON.stringify(found)}`).toBe(true);
-        if (found !== undefined) expect(isWellFormed(found), JSON.stringify(found)).toBe(true);
-      },
-    ),
+    fc.property(fc.constantFrom(...operations), operands, (what, { is64, isRegister, a, b, imm }) => {
+      const shift = what === ALU.LSH || what === ALU.RSH || what === ALU.ARSH;
+      const value = shift && !isRegister ? imm & (is64 ? 63 : 31) : imm;
+      const one = instruction((is64 ? CLASS.ALU64 : CLASS.ALU) | what | (isRegister ? SOURCE_REGISTER : 0), value);
+      const found = arithmeticOf(one, a.all, isRegister ? b.all : undefined);
+      const source = isRegister ? b.one : BigInt.asUintN(64, BigInt(value));
+      const result = arithmetic(is64 ? 64 : 32, what, 0, a.one, source) as bigint;
+      expect(has(found, result), `${result} of ${JSON.stringify(found)}`).toBe(true);
+      if (found !== undefined) expect(isWellFormed(found), JSON.stringify(found)).toBe(true);
+    }),
     { numRuns: 20_000 },
   );
 });
@@ -101,22 +96,14 @@ test('what is known of bytes that were swapped or cut off holds', () => {
 test('what is known behind a jump holds on the way that it goes', () => {
   const jumps = Object.values(JMP).filter((what) => what !== JMP.JA && what !== JMP.CALL && what !== JMP.EXIT);
   fc.assert(
-    fc.property(
-      fc.constantFrom(...jumps),
-      fc.boolean(),
-      fc.boolean(),
-      known,
-      known,
-      constant,
-      (what, is64, isRegister, a, b, imm) => {
-        const one = instruction((is64 ? CLASS.JMP : CLASS.JMP32) | what | (isRegister ? SOURCE_REGISTER : 0), imm);
-        const source = isRegister ? b.one : BigInt.asUintN(64, BigInt(imm));
-        const taken = condition(is64 ? 64 : 32, what, a.one, source) as boolean;
-        const found = behindJump(one, taken, a.all, isRegister ? b.all : undefined);
-        expect(has(found, a.one), `${a.one} of ${JSON.stringify(found)}`).toBe(true);
-        if (found !== undefined) expect(isWellFormed(found), JSON.stringify(found)).toBe(true);
-      },
-    ),
+    fc.property(fc.constantFrom(...jumps), operands, (what, { is64, isRegister, a, b, imm }) => {
+      const one = instruction((is64 ? CLASS.JMP : CLASS.JMP32) | what | (isRegister ? SOURCE_REGISTER : 0), imm);
+      const source = isRegister ? b.one : BigInt.asUintN(64, BigInt(imm));
+      const taken = condition(is64 ? 64 : 32, what, a.one, source) as boolean;
+      const found = behindJump(one, taken, a.all, isRegister ? b.all : undefined);
+      expect(has(found, a.one), `${a.one} of ${JSON.stringify(found)}`).toBe(true);
+      if (found !== undefined) expect(isWellFormed(found), JSON.stringify(found)).toBe(true);
+    }),
     { numRuns: 20_000 },
   );
 });
