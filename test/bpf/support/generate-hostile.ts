@@ -1,5 +1,5 @@
 import { HELPERS } from '#dist/bpf/helpers.js';
-import { ALU } from '#dist/bpf/instruction.js';
+import { ALU, JMP } from '#dist/bpf/instruction.js';
 import type { MapDefinition, Program } from '#dist/bpf/program.js';
 import type { Random } from '#dist/util/random.js';
 import { ATOMICS, CONDITIONS, Emitter, type Label, type Operand } from './emitter.ts';
@@ -84,7 +84,8 @@ class HostileFunction {
     const what = this.#random.below(100);
     if (what < 20) this.#arithmetic();
     else if (what < 30) this.#pointer();
-    else if (what < 58) this.#memory();
+    else if (what < 54) this.#memory();
+    else if (what < 58) this.#wander();
     else if (what < 63) this.#atomic();
     else if (what < 76) this.#jump();
     else if (what < 96) this.#call();
@@ -163,6 +164,43 @@ class HostileFunction {
     const place = Math.max(-32768, Math.min(32767, this.#chance(94) ? near : this.#offset()));
     if (this.#chance(50)) this.#e.load(bytes, this.#register(), base, place, bytes < 8 && this.#chance(30));
     else this.#e.store(bytes, base, place, this.#operand());
+  }
+
+  /** Goes from an address that is known by a number of which something is known, and accesses what is there. */
+  #wander(): void {
+    const e = this.#e;
+    const [address, number, end] = [1, 3, 2];
+    const out = this.#pick(this.#labels);
+    const what = this.#random.below(3);
+    if (what === 0) {
+      // The last value of an array: what lies behind it is not the map's.
+      e.store(4, FRAME, -4, { imm: 3 });
+      e.move(2, FRAME);
+      e.alu(ALU.ADD, 2, { imm: -4 });
+      e.map(1, MAPS.array);
+      e.call(1);
+      if (this.#chance(90)) e.jump(JMP.JEQ, 0, { imm: 0 }, out);
+      e.move(address, 0);
+    } else if (what === 1) e.mapValue(address, this.#pick([MAPS.global, MAPS.constants]), this.#random.below(8));
+    else {
+      e.load(4, address, 6, 0);
+      e.load(4, end, 6, 4);
+      e.move(number, address);
+      e.alu(ALU.ADD, number, { imm: this.#random.below(80) });
+      e.jump(this.#pick([JMP.JGT, JMP.JGE]), number, { register: end }, out);
+    }
+    e.load(this.#pick([1, 2]), number, FRAME, -8 * (1 + this.#random.below(SLOTS)));
+    if (this.#chance(70)) e.alu(ALU.AND, number, { imm: this.#pick([1, 4, 7, 8, 12, 15, 24, 63]) });
+    if (this.#chance(30)) e.alu(this.#pick([ALU.LSH, ALU.RSH, ALU.MUL]), number, { imm: this.#random.below(4) });
+    if (this.#chance(40)) {
+      e.jump(this.#pick(CONDITIONS), number, { imm: this.#random.below(64) }, out, this.#chance(70));
+    }
+    if (this.#chance(80)) e.alu(ALU.ADD, address, { register: number });
+    else e.alu(ALU.SUB, address, { register: number });
+    if (this.#chance(30)) e.jump(this.#pick([JMP.JEQ, JMP.JNE]), address, { imm: 0 }, out);
+    const bytes = this.#pick([1, 2, 4, 8]);
+    if (this.#chance(60)) e.load(bytes, this.#register(), address, this.#random.below(24));
+    else e.store(bytes, address, this.#random.below(24), this.#operand());
   }
 
   #atomic(): void {

@@ -1,5 +1,6 @@
 import { HELPERS } from '#dist/bpf/helpers.js';
 import {
+  ALU,
   accessBytes,
   accessMode,
   CALL_HELPER,
@@ -10,6 +11,8 @@ import {
   OP_CALL,
   OP_CALLX,
   opcodeClass,
+  operation,
+  SOURCE_REGISTER,
 } from '#dist/bpf/instruction.js';
 import type { Step } from '#dist/bpf/interpreter.js';
 import * as layout from '#dist/bpf/layout.js';
@@ -20,7 +23,7 @@ const low = (value: bigint | undefined): number => Number(BigInt.asUintN(32, val
 /**
  * Watches a program in the interpreter for what engines need not agree on: compiled code keeps places of the stack in locals,
  * and compares an address with the memory that its register was made for. So a run is loose from where it reads a place of
- * the stack that it has not written, or goes from one memory to another by an offset.
+ * the stack that it has not written, or goes from one memory to another by an offset or by what is added.
  */
 export class StackWatch {
   /** The run has done something of the kind. */
@@ -52,10 +55,22 @@ export class StackWatch {
     else if (kind === CLASS.ST || kind === CLASS.STX) {
       const isAtomic = kind === CLASS.STX && accessMode(opcode) === MODE.ATOMIC;
       this.#access(registers[dst], offset, accessBytes(opcode), isAtomic, true);
-    } else if (opcode === OP_CALL && src === CALL_LOCAL) return;
+    } else if (kind === CLASS.ALU64) this.#add(instruction, registers);
+    else if (opcode === OP_CALL && src === CALL_LOCAL) return;
     else if (opcode === OP_CALL && src === CALL_HELPER) this.#helper(imm, registers);
     else if (opcode === OP_CALLX) this.#helper(Number(registers[dst]), registers);
   };
+
+  /** An address may become one in another memory by what is added to it, or taken off. */
+  #add({ opcode, dst, src, imm }: Instruction, registers: BigUint64Array): void {
+    const what = operation(opcode);
+    if (what !== ALU.ADD && what !== ALU.SUB) return;
+    const one = registers[dst] ?? 0n;
+    const other = (opcode & SOURCE_REGISTER) === 0 ? BigInt(imm) : (registers[src] ?? 0n);
+    const own = this.#world.placeOf(low(what === ALU.ADD ? one + other : one - other));
+    const places = [low(one), low(one) - 1, low(other)].map((address) => this.#world.placeOf(address));
+    if (own >= 0 && !places.includes(own)) this.isLoose = true;
+  }
 
   #access(base: bigint | undefined, offset: number, bytes: number, reads: boolean, writes: boolean): void {
     const from = low(base) + offset;
