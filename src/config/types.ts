@@ -1,12 +1,14 @@
 import type { CaptureConfig } from '../ports/capture.ts';
 import type { GeneratorConfig } from '../ports/generator.ts';
 import type { GuestConfig } from '../ports/guest.ts';
+import type { VhostUserConfig } from '../ports/vhost-user.ts';
 import type { Match } from '../switch/steering.ts';
 import type { PortVlans } from '../switch/switch.ts';
 
 export type { CaptureConfig } from '../ports/capture.ts';
 export type { GeneratorConfig, WeightedSize } from '../ports/generator.ts';
 export type { GuestConfig } from '../ports/guest.ts';
+export type { VhostUserConfig } from '../ports/vhost-user.ts';
 export type { FlowType, Match, U32Match } from '../switch/steering.ts';
 export type { PortVlans } from '../switch/switch.ts';
 
@@ -124,8 +126,20 @@ export interface ModulePortConfig extends PortCommon {
   readonly options: Readonly<Record<string, unknown>>;
 }
 
+/** The network device of a virtual machine. */
+export interface VhostUserPortConfig extends PortCommon, VhostUserConfig {
+  readonly type: 'vhost-user';
+  readonly queues: number;
+}
+
 /** Any port; `type` tells which. */
-export type PortConfig = CapturePortConfig | GeneratorPortConfig | GuestPortConfig | NullPortConfig | ModulePortConfig;
+export type PortConfig =
+  | CapturePortConfig
+  | GeneratorPortConfig
+  | GuestPortConfig
+  | NullPortConfig
+  | ModulePortConfig
+  | VhostUserPortConfig;
 
 /** What the switch between the ports does. */
 export interface SwitchConfig {

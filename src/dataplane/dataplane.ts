@@ -65,7 +65,7 @@ class Dataplane implements RunningDataplane {
     this.name = config.name;
     this.#config = config;
     this.#machine = machine;
-    this.#ports = new PortTable(machine, config);
+    this.#ports = new PortTable(machine, config, (message) => this.#tellAll(message));
     this.#rules = new SteeringRules(machine.steering, this.#ports, config);
     this.#xdp = new XdpControl(machine, config, this.#ports, (message) => this.#tellAll(message));
     this.#xdpWatch = new XdpWatch(machine, this.#xdp, this.#ports);
@@ -96,6 +96,7 @@ class Dataplane implements RunningDataplane {
       }
       for (const { name, xdp } of this.#config.ports) if (xdp !== undefined) await this.#xdp.attach(name, xdp);
       await this.#tellAll({ kind: 'resume' });
+      for (const { share } of this.#ports.all()) share.service?.start();
     } catch (error) {
       await this.#abort();
       throw error;
@@ -220,7 +221,11 @@ class Dataplane implements RunningDataplane {
 
   /** Ends all threads wherever they are, and closes what is open. */
   #abort(): Promise<void> {
-    const aborted = this.#aborted ?? this.#endThreads().then(() => void this.#close());
+    const aborted =
+      this.#aborted ??
+      this.#endThreads()
+        .then(() => void this.#close())
+        .then(() => this.#ports.close());
     this.#aborted = aborted;
     return aborted;
   }
@@ -301,6 +306,7 @@ class Dataplane implements RunningDataplane {
       try {
         if (config.xdp !== undefined) await this.#xdp.attach(name, config.xdp);
         await this.#startThread(port);
+        port.share.service?.start();
       } catch (error) {
         await this.#removePort(name);
         throw error;
@@ -324,8 +330,10 @@ class Dataplane implements RunningDataplane {
 
   /** First nobody sends to it any more, then it is closed: no packet is left where nobody looks. */
   async #removePort(name: string): Promise<void> {
-    const { index } = this.#ports.get(name).wire;
+    const { wire, share } = this.#ports.get(name);
+    const { index } = wire;
     this.#machine.switch.removePort(index);
+    await share.service?.stop();
     await this.#tellAll({ kind: 'detach', index });
     try {
       await this.#tellAll({ kind: 'remove', index });
@@ -433,6 +441,7 @@ class Dataplane implements RunningDataplane {
       throw error;
     }
     const last = this.#close();
+    await this.#ports.close();
     this.#settle.resolve();
     return last;
   }
@@ -441,6 +450,7 @@ class Dataplane implements RunningDataplane {
   async #endTasks(): Promise<void> {
     await this.#tellAll({ kind: 'quiesce' });
     await this.#drain();
+    for (const { share } of this.#ports.all()) await share.service?.stop();
     await this.#tellAll({ kind: 'abandon' });
     const queues: QueueInfo[] = [];
     for (const lcore of this.#lcores) queues.push(...((await lcore.stop()) as QueueInfo[]));

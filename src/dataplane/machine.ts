@@ -5,7 +5,7 @@ import { createEventDevice, type EventDevice } from '../eventdev/device.ts';
 import { LCORE_DOORBELL } from '../lcore/layout.ts';
 import { allocateLcore } from '../lcore/lcore.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
-import { BUFFER_BYTES, POOL_BASE, SLOT_PORT } from '../memory/layout.ts';
+import { BUFFER_BYTES, DIRECTORY_BYTES, POOL_BASE, SLOT_PORT } from '../memory/layout.ts';
 import { createPool, type Pool, type PoolKernels } from '../memory/pool.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
 import { Steering } from '../switch/steering.ts';
@@ -93,6 +93,8 @@ function eventWires(
 }
 
 const PAGE_BYTES = 4096;
+/** A memory of 4 GiB, but for its first page and the directory. */
+const ARENA_BYTES_MAX = 2 ** 32 - 2 * DIRECTORY_BYTES;
 
 /**
  * Asks for huge pages behind the packet buffers: each lies in another 4 KiB page or shares it with one more, so that with
@@ -109,10 +111,25 @@ function adviseBuffers(arena: Arena, { buffers, address }: Pool): void {
   }
 }
 
+/**
+ * An arena with room for guests' memory, which takes address space and nothing else until something is mapped there. Where
+ * the system refuses so much, one that holds the dataplane itself.
+ */
+function createWideArena({ budget }: Plan, options: MachineOptions): Arena {
+  if (sysAvailable()) {
+    try {
+      return createArena({ bytes: ARENA_BYTES_MAX - (options.base ?? 0), ...options });
+    } catch (error) {
+      if (!(error instanceof RingwayError)) throw error;
+    }
+  }
+  return createArena({ bytes: budget.bytes, budget, ...options });
+}
+
 /** Allocates a dataplane in a new arena of the planned size. */
 export function createMachine(config: Config, plan: Plan, options: MachineOptions = {}): Machine {
-  const { budget, buffers } = plan;
-  const arena = createArena({ bytes: budget.bytes, budget, ...options });
+  const { buffers } = plan;
+  const arena = createWideArena(plan, options);
   const count = config.lcores.length;
   const pool = createPool(arena, { buffers, caches: count });
   adviseBuffers(arena, pool);

@@ -2,13 +2,14 @@ import type { Config, PortConfig } from '../config/types.ts';
 import { type CaptureFileShare, createCaptureFile, releaseCaptureFile } from '../ports/capture-file.ts';
 import type { PortSetup, PortShare } from '../ports/port.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
+import { Poller } from '../sys/index.ts';
 import { type PortCounters, readPortCounters } from '../telemetry/counters.ts';
 import { RingwayError } from '../util/errors.ts';
 import { HOOK_BYTES } from '../xdp/layout.ts';
 import type { Machine } from './machine.ts';
 import { TX_RING_SLOTS } from './plan.ts';
 import { portTypeOf } from './queue.ts';
-import type { PortWire } from './wire.ts';
+import type { PipelineMessage, PortWire } from './wire.ts';
 
 /** A port of the dataplane, as the control thread knows it. */
 export interface PortEntry {
@@ -33,11 +34,19 @@ export class PortTable {
   readonly #machine: Machine;
   readonly #config: Config;
   readonly #entries = new Map<string, PortEntry>();
+  readonly #tellAll: (message: PipelineMessage) => Promise<unknown>;
   #nextLcore = 0;
+  #poller: Poller | undefined;
 
-  constructor(machine: Machine, config: Config) {
+  /** @param tellAll sends a message to every lcore; without it there are none, as in a benchmark of one thread. */
+  constructor(
+    machine: Machine,
+    config: Config,
+    tellAll: (message: PipelineMessage) => Promise<unknown> = () => Promise.resolve(),
+  ) {
     this.#machine = machine;
     this.#config = config;
+    this.#tellAll = tellAll;
   }
 
   /** All ports, in the order of their numbers. */
@@ -66,7 +75,26 @@ export class PortTable {
   }
 
   #setup(name: string): PortSetup {
-    return { arena: this.#machine.arena, name: `port ${name}`, seed: this.#config.seed };
+    const { arena } = this.#machine;
+    return {
+      arena,
+      name: `port ${name}`,
+      seed: this.#config.seed,
+      tell: async (key, value) => {
+        const { index } = this.get(name).wire;
+        await this.#tellAll({ kind: 'set', index, name: key, value });
+      },
+      poller: () => {
+        this.#poller ??= new Poller(arena.handle.memory, `port ${name}`);
+        return this.#poller;
+      },
+    };
+  }
+
+  /** Ends the thread that waits for descriptors; no port is left. */
+  async close(): Promise<void> {
+    await this.#poller?.close();
+    this.#poller = undefined;
   }
 
   #freeIndex(): number {

@@ -1,6 +1,7 @@
 import { allocateLcore } from '../lcore/lcore.ts';
 import { type Arena, nestArena, nestedArenaBytes } from '../memory/arena.ts';
 import { createPool, poolBytes } from '../memory/pool.ts';
+import { macBytes } from '../util/addresses.ts';
 import { ControlQueueDriver } from '../virtio/control-driver.ts';
 import { VirtioDevice } from '../virtio/device.ts';
 import { featureMask, hasFeature } from '../virtio/features.ts';
@@ -98,9 +99,6 @@ function driverFeatures(supported: bigint): bigint {
   const merges = hasFeature(supported, VIRTIO_NET_F.MRG_RXBUF);
   return merges ? supported : supported & ~NEEDS_MERGING;
 }
-
-const macBytes = (mac: number): Uint8Array =>
-  Uint8Array.from({ length: 6 }, (_, i) => Math.floor(mac / 2 ** (40 - 8 * i)) % 256);
 
 /** What the device's kernels need for each pair; the lcores that serve the port attach them. */
 function createPairs(arena: Arena, name: string, net: NetDevice, features: bigint): GuestMachine['pairs'] {

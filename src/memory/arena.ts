@@ -121,6 +121,16 @@ export class Arena {
    * @throws RingwayError `ARENA_FULL` when no gap is large enough, `BAD_ARGUMENT` on a bad name, size or alignment.
    */
   allocate(name: string, bytes: number, align = 128): number {
+    const address = this.reserve(name, bytes, align);
+    this.u8.fill(0, address, address + alignUp(bytes, 4));
+    return address;
+  }
+
+  /**
+   * As `allocate`, with whatever the bytes hold: for what is to be mapped over them, so that no page is touched.
+   * @throws RingwayError as `allocate`.
+   */
+  reserve(name: string, bytes: number, align: number): number {
     const encoded = encoder.encode(name);
     const readable = decoder.decode(encoded) === name && !encoded.includes(0);
     if (encoded.length === 0 || encoded.length > REGION_NAME_MAX || !readable) {
@@ -150,7 +160,6 @@ export class Arena {
         `arena: region ${name} needs ${bytes} bytes and finds no gap of that size\n${describe(taken, (this.handle.end ?? this.bytes) - this.handle.base)}`,
       );
     }
-    this.u8.fill(0, address, address + size);
     this.#guard(address + size).fill(GUARD_VALUE);
     this.#writeEntry(address, size, encoded);
     return address;
@@ -180,6 +189,16 @@ export class Arena {
       if (this.u32[(entry + REGION_BYTES) >>> 2] !== 0) found.push(this.#readEntry(entry));
     }
     return found.sort((a, b) => a.address - b.address);
+  }
+
+  /** Bytes of the largest region that fits, at an address that is a multiple of `align`. */
+  largestGap(align: number): number {
+    let [from, largest] = [this.handle.base + DIRECTORY_BYTES, 0];
+    for (const region of [...this.regions(), { address: this.handle.end ?? this.bytes, bytes: 0 }]) {
+      largest = Math.max(largest, region.address - alignUp(from, align) - GUARD_BYTES);
+      from = region.address + region.bytes + GUARD_BYTES;
+    }
+    return largest;
   }
 
   /** Names of regions whose guard words were overwritten: somebody wrote past their end. None when all is well. */

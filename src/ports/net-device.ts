@@ -15,8 +15,8 @@ import type { Port, PortContext } from './port.ts';
 
 /** Addresses of a network device's parts, for the lcores that serve it. */
 export interface NetDeviceShare {
-  /** Net queues of each pair: the driver's transmit queue is what the device receives from. */
-  readonly pairs: readonly { readonly receive: number; readonly send: number }[];
+  /** Net queues of each pair: the driver's transmit queue is what the device receives from. Undefined: not in use. */
+  readonly pairs: readonly { readonly receive: number | undefined; readonly send: number | undefined }[];
   /** What the driver set through the control queue (NET_CONTROL_…). */
   readonly control: number;
   /** STEER_BYTES, for the lcore that sends. */
@@ -57,6 +57,9 @@ function describeFault(name: string, queue: NetQueue): string | undefined {
   return fault === undefined ? undefined : `the driver broke its ${name}, which stands still: ${fault}`;
 }
 
+/** Serves the net queue at an address from this thread. */
+export type AttachNetQueue = (address: number) => NetQueue;
+
 /** Sends to the driver's receive queues: all of them, since one lcore sends for a port. */
 class Sender {
   readonly #context: PortContext;
@@ -68,20 +71,21 @@ class Sender {
   readonly #isPlain: boolean;
   readonly #link: number;
 
-  constructor(context: PortContext, share: NetDeviceShare) {
-    const { arena, cache } = context;
+  constructor(context: PortContext, share: NetDeviceShare, attach: AttachNetQueue) {
+    const { arena } = context;
+    const addresses = share.pairs.flatMap(({ send }) => send ?? []);
     this.#context = context;
     this.#share = share;
     this.#link = (share.control + NET_CONTROL_LINK) >>> 2;
     this.#kernels = arena.kernels<NetDeviceKernels>();
-    this.#queues = share.pairs.map(({ send }) => attachNetQueue(arena, send, cache));
+    this.#queues = addresses.map(attach);
     this.#reports = this.#queues.map((queue) => dropReporter(queue, context.lost));
-    const headerBytes = arena.u32[((share.pairs[0]?.send ?? 0) + NETQ_HEADER_BYTES) >>> 2];
-    this.#isPlain = share.pairs.length === 1 && headerBytes !== 20;
+    const headerBytes = arena.u32[((addresses[0] ?? 0) + NETQ_HEADER_BYTES) >>> 2];
+    this.#isPlain = addresses.length === 1 && headerBytes !== 20;
   }
 
   send(slots: number, count: number): number {
-    if (this.#context.arena.u32[this.#link] === 0) {
+    if (this.#queues.length === 0 || this.#context.arena.u32[this.#link] === 0) {
       this.#drop(slots, count, DROP_LINK_DOWN);
       return count;
     }
@@ -129,31 +133,36 @@ class Sender {
   }
 }
 
-/** The port that is a network device: what its driver transmits arrives, what is sent goes to its receive queues. */
-export function netDevicePort(context: PortContext, share: NetDeviceShare): Port {
+/**
+ * The port that is a network device: what its driver transmits arrives, what is sent goes to its receive queues.
+ * @param attach makes this thread serve a net queue; `attachNetQueue` when not given.
+ */
+export function netDevicePort(context: PortContext, share: NetDeviceShare, attach?: AttachNetQueue): Port {
   const { arena, cache, queue } = context;
-  const pair = share.pairs[queue] as NetDeviceShare['pairs'][number];
-  const receive = attachNetQueue(arena, pair.receive, cache);
+  const attachQueue = attach ?? ((address: number): NetQueue => attachNetQueue(arena, address, cache));
+  const pair = share.pairs[queue];
+  const receive = pair?.receive === undefined ? undefined : attachQueue(pair.receive);
   const link = (share.control + NET_CONTROL_LINK) >>> 2;
-  const reportReceived = dropReporter(receive, context.refuse);
-  const sender = queue === 0 ? new Sender(context, share) : undefined;
+  const reportReceived = receive === undefined ? () => {} : dropReporter(receive, context.refuse);
+  const sender = queue === 0 ? new Sender(context, share, attachQueue) : undefined;
   const report = (): void => {
     reportReceived();
     sender?.report();
   };
   return {
     // Bit by bit what the net queue lets a sender leave to do.
-    offloads: arena.u32[(pair.send + NETQ_OFFLOADS) >>> 2] ?? 0,
-    rxBurst: (slots, max) => (arena.u32[link] === 0 ? 0 : receive.receive(slots, max)),
+    offloads: pair?.send === undefined ? 0 : (arena.u32[(pair.send + NETQ_OFFLOADS) >>> 2] ?? 0),
+    rxBurst: (slots, max) => (receive === undefined || arena.u32[link] === 0 ? 0 : receive.receive(slots, max)),
     txBurst: (slots, count) => sender?.send(slots, count) ?? 0,
     info() {
       report();
-      const fault = describeFault(`transmit queue ${queue}`, receive) ?? sender?.fault();
+      const received = receive === undefined ? undefined : describeFault(`transmit queue ${queue}`, receive);
+      const fault = received ?? sender?.fault();
       return fault === undefined ? { done: false } : { done: false, fault };
     },
     close() {
       report();
-      receive.detach();
+      receive?.detach();
       sender?.close();
     },
   };

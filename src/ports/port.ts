@@ -1,5 +1,6 @@
 import type { IdleStrategy } from '../lcore/idle.ts';
 import type { Arena } from '../memory/arena.ts';
+import type { Poller } from '../sys/index.ts';
 
 /** What a port of an lcore's thread is given. */
 export interface PortContext {
@@ -70,6 +71,14 @@ export interface PortThread {
   readonly idle?: IdleStrategy;
 }
 
+/** What a port does on the control thread while it runs, such as talking to its peer. */
+export interface PortService {
+  /** Every lcore knows the port. */
+  start(): void;
+  /** The port is about to go: resolves when no lcore uses what this had set up. Not called when an lcore died. */
+  stop(): Promise<void>;
+}
+
 /** What the control thread tells the lcores about a port that it made. */
 export interface PortShare {
   /** Handed to `attach` in each lcore's thread: anything that can be posted. */
@@ -85,6 +94,7 @@ export interface PortShare {
   /** The other side may stop to take packets for good, as a guest may: sources that can wait do not wait for it long. */
   readonly untrusted?: boolean;
   readonly thread?: PortThread;
+  readonly service?: PortService;
   /** Changes a setting that is the control thread's to change, by its name in the configuration. */
   readonly set?: (name: string, value: unknown) => void;
 }
@@ -95,6 +105,10 @@ export interface PortSetup {
   /** The port's name: prefix its regions with `port NAME`. */
   readonly name: string;
   readonly seed: number;
+  /** Calls `set(name, value)` of each of its queues, on the lcores that serve them. Resolves when all have done it. */
+  tell(name: string, value: unknown): Promise<void>;
+  /** Waits for descriptors; the same one for all ports. */
+  poller(): Poller;
 }
 
 /** A kind of port. `create` and `release` run on the control thread, `attach` on the lcore that serves the queue. */

@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module';
 import { RingwayError } from '../util/errors.ts';
+import { type Koffi, type Libc, loadLibc } from './libc.ts';
 
 /** Number of bpf(2), by `process.arch` (Linux arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h). */
 const SYSCALL: Readonly<Record<string, number>> = { x64: 321, arm64: 280, riscv64: 280, loong64: 280 };
@@ -105,14 +105,6 @@ export interface KernelBpf {
   close(descriptor: number): void;
 }
 
-/** What of koffi is used. */
-interface Koffi {
-  load(path: null): { func(declaration: string): (...values: unknown[]) => unknown };
-  address(view: Uint8Array): bigint | number;
-  errno(): number;
-  readonly os: { readonly errno: Readonly<Record<string, number>> };
-}
-
 /** Memory that the kernel reads and writes: never freed, since an address does not keep its buffer. */
 class Scratch {
   readonly bytes = new Uint8Array(ATTRIBUTE_BYTES + LOG_BYTES + 2 * DATA_BYTES + 2 * CONTEXT_BYTES);
@@ -171,20 +163,16 @@ class Scratch {
   }
 }
 
-function bind(koffi: Koffi, number: number): KernelBpf {
-  const libc = koffi.load(null);
-  const syscall = libc.func('int64_t syscall(int64_t number, int command, uintptr_t attribute, unsigned int bytes)');
-  const closeFd = libc.func('int close(int fd)');
-  const names = new Map<number, string>();
-  for (const [name, value] of Object.entries(koffi.os.errno)) if (!names.has(value)) names.set(value, name);
+function bind({ koffi, call, errorName }: Libc, number: number): KernelBpf {
+  const syscall = call('int64_t syscall(int64_t number, int command, uintptr_t attribute, unsigned int bytes)');
+  const closeFd = call('int close(int fd)');
   const scratch = new Scratch(koffi);
 
   /** Calls bpf(2) with the scratch's attribute. Returns the result, or the errno's name. */
   const attempt = (command: number): number | string => {
     const result = Number(syscall(number, command, Number(scratch.base), ATTRIBUTE_BYTES));
     if (result >= 0) return result;
-    const errno = koffi.errno();
-    return names.get(errno) ?? `errno ${errno}`;
+    return errorName();
   };
   const check = (command: number, what: string, more = ''): number => {
     const result = attempt(command);
@@ -341,7 +329,7 @@ function load(): { bpf: KernelBpf } | { reason: string } {
   }
   let bpf: KernelBpf;
   try {
-    bpf = bind(createRequire(import.meta.url)('koffi') as Koffi, number);
+    bpf = bind(loadLibc(), number);
   } catch (error) {
     return { reason: `the optional dependency koffi does not load: ${String(error).split('\n', 1)[0]}` };
   }

@@ -17,3 +17,5 @@ export {
   type TestRunOutput,
 } from './bpf.ts';
 export { requireSys, type Sys, sysAvailable } from './linux.ts';
+export { type Bell, Poller } from './poller.ts';
+export { type Received, requireSockets, type UnixSockets } from './sockets.ts';

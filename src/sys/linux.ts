@@ -1,6 +1,6 @@
 import { fstatSync, ftruncateSync, statfsSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { RingwayError } from '../util/errors.ts';
+import { type Libc, loadLibc } from './libc.ts';
 
 /** Values of the Linux headers (include/uapi: asm-generic/mman-common.h, linux/mman.h, linux/memfd.h, linux/fcntl.h). */
 const PROT_READ_WRITE = 1 | 2;
@@ -57,22 +57,13 @@ export interface Sys {
   currentCpus(): number[];
   /** CPU time that the calling thread got so far, in ns. */
   threadCpuNs(): number;
+  /** Bytes of a page: of which offsets in a memory are to be multiples. */
+  readonly pageBytes: number;
+  /** Bytes of an open file, and of its pages: huge ones for hugetlbfs. */
+  describeFile(fd: number): { readonly size: number; readonly page: number };
+  /** Bytes from `offset` in the memory to the next place that a page of `page` bytes, a power of two, can be mapped at. */
+  misalignment(memory: WebAssembly.Memory, offset: number, page: number): number;
   closeFd(fd: number): void;
-}
-
-/** What of koffi is used; its own types would make it a dependency of ours. */
-interface Koffi {
-  load(path: null): { func(declaration: string): (...values: unknown[]) => unknown };
-  address(view: Uint8Array): bigint | number;
-  errno(): number;
-  readonly os: { readonly errno: Readonly<Record<string, number>> };
-}
-
-type Call = (...values: unknown[]) => number | bigint;
-
-function loadKoffi(): Koffi {
-  if (process.platform !== 'linux') throw new Error(`the platform is ${process.platform}`);
-  return createRequire(import.meta.url)('koffi') as Koffi;
 }
 
 /** Throws unless `value` is a multiple of `align` and both ends lie in `limit` bytes. */
@@ -105,32 +96,21 @@ function describeFile(fd: number): { size: number; page: number } {
   }
 }
 
-function bindSys(koffi: Koffi): Sys {
-  const libc = koffi.load(null);
-  const memfd = libc.func('int memfd_create(const char *name, unsigned int flags)') as Call;
-  const fcntl = libc.func('int fcntl(int fd, int command, ...)') as Call;
-  const mmap = libc.func(
+function bindSys({ koffi, call, check }: Libc): Sys {
+  const memfd = call('int memfd_create(const char *name, unsigned int flags)');
+  const fcntl = call('int fcntl(int fd, int command, ...)');
+  const mmap = call(
     'intptr_t mmap(uintptr_t address, size_t length, int protection, int flags, int fd, int64_t offset)',
-  ) as Call;
-  const madvise = libc.func('int madvise(uintptr_t address, size_t length, int advice)') as Call;
-  const setAffinity = libc.func('int sched_setaffinity(int pid, size_t bytes, const void *mask)') as Call;
-  const getAffinity = libc.func('int sched_getaffinity(int pid, size_t bytes, void *mask)') as Call;
-  const getTime = libc.func('int clock_gettime(int clock, void *time)') as Call;
-  const close = libc.func('int close(int fd)') as Call;
+  );
+  const madvise = call('int madvise(uintptr_t address, size_t length, int advice)');
+  const setAffinity = call('int sched_setaffinity(int pid, size_t bytes, const void *mask)');
+  const getAffinity = call('int sched_getaffinity(int pid, size_t bytes, void *mask)');
+  const getTime = call('int clock_gettime(int clock, void *time)');
+  const close = call('int close(int fd)');
 
-  const names = new Map<number, string>();
-  for (const [name, value] of Object.entries(koffi.os.errno)) if (!names.has(value)) names.set(value, name);
   const mask = new Uint8Array(CPUS_MAX / 8);
   /** A struct timespec: seconds and nanoseconds, as halves of 64 bits each. */
   const time = new Uint32Array(4);
-
-  /** Passes a result on; throws when it is -1. `call` is for the message. */
-  function check(result: number | bigint, call: string): number {
-    const value = Number(result);
-    if (value !== -1) return value;
-    const errno = koffi.errno();
-    throw new RingwayError('SYSTEM', `${call}: ${names.get(errno) ?? `errno ${errno}`}`);
-  }
 
   /** Where the memory starts in the process. It never moves, since a shared memory is reserved up to its maximum. */
   const baseOf = (memory: WebAssembly.Memory): number => Number(koffi.address(new Uint8Array(memory.buffer)));
@@ -202,6 +182,9 @@ function bindSys(koffi: Koffi): Sys {
       return (time[0] as number) * 1e9 + (time[2] as number);
     },
 
+    pageBytes: PAGE_BYTES,
+    describeFile,
+    misalignment: (memory, offset, page) => (page - ((baseOf(memory) + offset) % page)) % page,
     closeFd,
   };
 }
@@ -210,7 +193,7 @@ let bound: { sys: Sys } | { reason: unknown } | undefined;
 
 function bind(): { sys: Sys } | { reason: unknown } {
   try {
-    return { sys: bindSys(loadKoffi()) };
+    return { sys: bindSys(loadLibc()) };
   } catch (reason) {
     return { reason };
   }

@@ -147,3 +147,8 @@ export function parsePrefix(text: string): Prefix | undefined {
 export function formatPrefix({ family, bytes, length }: Prefix): string {
   return `${family === 4 ? bytes.join('.') : formatIpv6(bytes)}/${length}`;
 }
+
+/** The six bytes of a MAC address, as they stand in a frame. */
+export function macBytes(mac: number): Uint8Array {
+  return Uint8Array.from({ length: 6 }, (_, i) => Math.floor(mac / 2 ** (40 - 8 * i)) % 256);
+}

@@ -78,7 +78,10 @@ export class PortBench {
   }
 
   setup(name = 'port in', seed = 1): PortSetup {
-    return { arena: this.arena, name, seed };
+    const poller = (): never => {
+      throw new Error('a port on the bench waits for no descriptors');
+    };
+    return { arena: this.arena, name, seed, tell: () => Promise.resolve(), poller };
   }
 
   create<C>(type: PortType<C>, config: C, seed = 1): PortShare {

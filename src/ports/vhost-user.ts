@@ -1,0 +1,212 @@
+import type { PoolKernels } from '../memory/pool.ts';
+import { requireSockets } from '../sys/index.ts';
+import { DROP_LINK_DOWN } from '../telemetry/layout.ts';
+import { macBytes, parseMacBytes } from '../util/addresses.ts';
+import { type NetPair, type NetRing, VhostNet } from '../vhost/net.ts';
+import { VhostService } from '../vhost/service.ts';
+import { featureMask, VIRTIO_F } from '../virtio/features.ts';
+import { STEER_BYTES } from '../virtio/layout.ts';
+import { NET_OFFLOAD_FEATURES, VIRTIO_NET_F } from '../virtio/net-features.ts';
+import { attachNetQueue, type NetQueue } from '../virtio/net-queue.ts';
+import { attachVirtqueueDevice } from '../virtio/queue.ts';
+import { macOfName } from './guest.ts';
+import { netDevicePort } from './net-device.ts';
+import type { Port, PortContext, PortSetup, PortType } from './port.ts';
+
+/** The network device of a virtual machine, or of any vhost-user frontend. */
+export interface VhostUserConfig {
+  /** Absolute path of the socket. */
+  readonly socket: string;
+  /** Listen there for the frontend; else connect to one that listens. */
+  readonly server: boolean;
+  /** Queue pairs. */
+  readonly queues: number;
+  /** Descriptors of each virtqueue at most. */
+  readonly queueSize: number;
+  /** Offer packed rings beside split ones. */
+  readonly packed: boolean;
+  readonly mergeable: boolean;
+  readonly eventIdx: boolean;
+  readonly inOrder: boolean;
+  readonly indirect: boolean;
+  readonly offloads: boolean;
+  readonly mtu: number;
+  /** Derived from the port's name when missing. */
+  readonly mac?: string;
+}
+
+/** What the control thread tells the lcores: which rings there are now, and what is wrong. */
+interface Served {
+  readonly pairs: readonly NetPair[];
+}
+
+/** What the lcores that serve the port are given when it is made. */
+interface VhostShare {
+  /** What a driver may set through a control queue (NET_CONTROL_…). */
+  readonly control: number;
+  /** STEER_BYTES, for the lcore that sends. */
+  readonly work: number;
+}
+
+function featuresOf({ packed, mergeable, eventIdx, inOrder, indirect, offloads }: VhostUserConfig): bigint {
+  const bits: number[] = [VIRTIO_F.VERSION_1];
+  if (packed) bits.push(VIRTIO_F.RING_PACKED);
+  if (eventIdx) bits.push(VIRTIO_F.RING_EVENT_IDX);
+  if (inOrder) bits.push(VIRTIO_F.IN_ORDER);
+  if (indirect) bits.push(VIRTIO_F.RING_INDIRECT_DESC);
+  if (mergeable) bits.push(VIRTIO_NET_F.MRG_RXBUF);
+  return featureMask(...bits) | (offloads ? NET_OFFLOAD_FEATURES : 0n);
+}
+
+/** One queue pair of the port, on the lcore that serves it. Its rings come and go while it runs. */
+class VhostQueue implements Port {
+  readonly #context: PortContext;
+  readonly #share: VhostShare;
+  readonly #sockets = requireSockets('a vhost-user port');
+  /** Serves the rings that run now. */
+  #port: Port;
+  /** The driver's transmit ring is not enabled: what it sends is thrown away. */
+  #discards = false;
+  #fault: string | undefined;
+
+  constructor(context: PortContext, share: VhostShare) {
+    this.#context = context;
+    this.#share = share;
+    this.#port = netDevicePort(context, { ...share, pairs: [] });
+  }
+
+  get offloads(): number {
+    return this.#port.offloads ?? 0;
+  }
+
+  rxBurst(slots: number, max: number): number {
+    const n = this.#port.rxBurst(slots, max);
+    if (n === 0 || !this.#discards) return n;
+    const { arena, cache, refuse } = this.#context;
+    arena.kernels<PoolKernels>().poolFree(cache, slots, n);
+    refuse(DROP_LINK_DOWN, n);
+    return 0;
+  }
+
+  txBurst(slots: number, count: number): number {
+    return this.#port.txBurst(slots, count);
+  }
+
+  info() {
+    const info = this.#port.info();
+    return this.#fault === undefined ? info : { ...info, fault: this.#fault };
+  }
+
+  set(name: string, value: unknown): void {
+    if (name === 'fault') this.#fault = value as string | undefined;
+    else this.#serve((value as Served).pairs);
+  }
+
+  #serve(pairs: readonly NetPair[]): void {
+    // Gives back what it holds of the rings that it served so far.
+    this.#port.close();
+    const { queue } = this.#context;
+    this.#discards = pairs[queue]?.receive?.enabled === false;
+    const rings = new Map<number, NetRing>();
+    const use = (ring: NetRing | undefined): number | undefined => {
+      if (ring !== undefined) rings.set(ring.net, ring);
+      return ring?.net;
+    };
+    const used = pairs.map(({ receive, send }) => ({
+      receive: use(receive),
+      send: use(send?.enabled === true ? send : undefined),
+    }));
+    this.#port = netDevicePort(this.#context, { ...this.#share, pairs: used }, (address) =>
+      this.#attach(rings.get(address) as NetRing),
+    );
+  }
+
+  /** Serves a ring, and calls its driver whenever it wants to be called. */
+  #attach({ net, queue, call }: NetRing): NetQueue {
+    const { arena, cache } = this.#context;
+    const ring = attachNetQueue(arena, net, cache);
+    const side = attachVirtqueueDevice(arena, queue);
+    // It is polled: kicks are a waste.
+    side.setNotify(false);
+    if (call === -1) return ring;
+    const { needsNotify } = side;
+    const { signal } = this.#sockets;
+    return {
+      ...ring,
+      receive(slots, max) {
+        const n = ring.receive(slots, max);
+        if (needsNotify()) signal(call);
+        return n;
+      },
+      send(slots, count) {
+        const n = ring.send(slots, count);
+        if (needsNotify()) signal(call);
+        return n;
+      },
+      detach() {
+        ring.detach();
+        if (needsNotify()) signal(call);
+      },
+    };
+  }
+
+  close(): void {
+    this.#port.close();
+  }
+}
+
+/** What the control thread keeps of a port. */
+const services = new WeakMap<object, { service: VhostService; net: VhostNet }>();
+
+function makeService(setup: PortSetup, config: VhostUserConfig) {
+  const { arena, name } = setup;
+  const { queues, queueSize, mtu, mac, socket, server } = config;
+  const net = new VhostNet(arena, {
+    name,
+    features: featuresOf(config),
+    pairs: queues,
+    queueSize,
+    mtu,
+    mac: (mac === undefined ? undefined : parseMacBytes(mac)) ?? macBytes(macOfName(name)),
+    serve: (pairs) => setup.tell('rings', { pairs } satisfies Served),
+  });
+  const service = new VhostService(arena, setup.poller(), {
+    name,
+    socket,
+    server,
+    device: net,
+    onChange: ({ fault }) => void setup.tell('fault', fault).catch(() => {}),
+  });
+  return { net, service };
+}
+
+/** A network device for a virtual machine or another program, over a vhost-user socket. */
+export const vhostUserPort: PortType<VhostUserConfig> = {
+  bytes: ({ queues, queueSize }) => (64 << 10) + queues * 2 * (queueSize * 48 + 8192),
+
+  create(setup, config) {
+    const { net, service } = makeService(setup, config);
+    const data: VhostShare = {
+      control: net.control.address,
+      work: setup.arena.allocate(`${setup.name} steer`, STEER_BYTES),
+    };
+    services.set(data, { service, net });
+    return {
+      data,
+      rxQueues: config.queues,
+      pausable: false,
+      finite: false,
+      untrusted: true,
+      service: { start: () => service.open(), stop: () => service.close() },
+    };
+  },
+
+  attach: (context, data) => new VhostQueue(context, data as VhostShare),
+
+  release({ arena, name }, data) {
+    const made = services.get(data as VhostShare);
+    made?.service.abandon();
+    made?.net.close();
+    arena.release(`${name} steer`);
+  },
+};

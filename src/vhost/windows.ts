@@ -1,0 +1,188 @@
+import { fstatSync } from 'node:fs';
+import type { Arena } from '../memory/arena.ts';
+import { requireSys, type Sys } from '../sys/index.ts';
+import { alignUp } from '../util/bits.ts';
+import { RingwayError } from '../util/errors.ts';
+import { VIRTIO_REGIONS_MAX } from '../virtio/layout.ts';
+import { createRegionTable, type RegionTable } from '../virtio/regions.ts';
+import type { MemoryRegion, SharedArea } from './protocol.ts';
+
+/** A stretch of a file that is mapped over the arena. */
+interface Window {
+  /** Its region in the arena, and the part of that where the file is. */
+  readonly region: string;
+  readonly mapped: number;
+  readonly bytes: number;
+  /** Arena address of the first byte that was asked for: a page may begin before it. */
+  readonly address: number;
+}
+
+/** A region of the frontend's memory, and its window. */
+interface Mapped extends MemoryRegion {
+  readonly window: Window;
+}
+
+const ADDRESSES = 1n << 64n;
+const hex = (value: bigint): string => `0x${value.toString(16)}`;
+
+function overlaps(a: bigint, b: bigint, aBytes: bigint, bBytes: bigint): boolean {
+  return a < b + bBytes && b < a + aBytes;
+}
+
+/**
+ * The memory of one frontend, mapped over the arena: kernels, XDP programs and TypeScript see it at plain addresses. A
+ * region is changed only while no queue uses it.
+ *
+ *     descriptors name   guest 0x40000000 …      ─▶ the table, for kernels ─┐
+ *     SET_VRING_ADDR     user  0x7f12a0000000 …  ─▶ toArena                 ├─▶ arena address
+ *     SET_MEM_TABLE      file descriptor, offset ─▶ mmap over the arena ────┘
+ */
+export class GuestWindows {
+  /** By the driver's addresses. */
+  readonly table: RegionTable;
+  readonly #arena: Arena;
+  readonly #name: string;
+  readonly #sys: Sys;
+  #regions: Mapped[] = [];
+  #serial = 0;
+
+  /** @throws RingwayError `UNSUPPORTED` when there are no system calls here, `ARENA_FULL`. */
+  constructor(arena: Arena, name: string) {
+    this.#arena = arena;
+    this.#name = name;
+    this.#sys = requireSys(name);
+    this.table = createRegionTable(arena, `${name} regions`);
+  }
+
+  /** Bytes that the regions have in all. */
+  get bytes(): number {
+    return this.#regions.reduce((sum, { window }) => sum + window.bytes, 0);
+  }
+
+  /**
+   * Replaces all regions. The descriptors stay the caller's. Nothing is mapped when it throws.
+   * @throws RingwayError as `add`.
+   */
+  set(regions: readonly MemoryRegion[], fds: readonly number[]): void {
+    this.clear();
+    try {
+      for (const [i, region] of regions.entries()) this.add(region, fds[i] ?? -1);
+    } catch (error) {
+      this.clear();
+      throw error;
+    }
+  }
+
+  /**
+   * Maps one more region.
+   * @throws RingwayError `BAD_ARGUMENT` for a region that is empty, wraps, leaves its file or meets another,
+   *   `ARENA_FULL` when it does not fit the arena, `SYSTEM` when it cannot be mapped.
+   */
+  add(region: MemoryRegion, fd: number): void {
+    const { guest, user, bytes, offset } = region;
+    const refuse = (why: string): RingwayError =>
+      new RingwayError('BAD_ARGUMENT', `${this.#name}: ${bytes} bytes of memory at ${hex(guest)}: ${why}`);
+    if (bytes === 0n) throw refuse('a region has at least one byte');
+    if (guest + bytes > ADDRESSES || user + bytes > ADDRESSES || offset + bytes > ADDRESSES) {
+      throw refuse(`guest, user (${hex(user)}) or offset (${hex(offset)}) pass 2^64`);
+    }
+    const other = this.#regions.find(
+      (each) => overlaps(each.guest, guest, each.bytes, bytes) || overlaps(each.user, user, each.bytes, bytes),
+    );
+    if (other !== undefined) throw refuse(`meets the region of ${other.bytes} bytes at ${hex(other.guest)}`);
+    if (this.#regions.length === VIRTIO_REGIONS_MAX) throw refuse(`there are ${VIRTIO_REGIONS_MAX} regions already`);
+    this.#regions.push({ ...region, window: this.map(fd, { bytes, offset }, hex(guest)) });
+    this.#publish();
+  }
+
+  /** Takes a region out. False when there is no such region. */
+  remove({ guest, user, bytes }: MemoryRegion): boolean {
+    const found = this.#regions.find((each) => each.guest === guest && each.user === user && each.bytes === bytes);
+    if (found === undefined) return false;
+    this.#regions = this.#regions.filter((each) => each !== found);
+    this.#publish();
+    this.unmap(found.window);
+    return true;
+  }
+
+  /** Takes all regions out. */
+  clear(): void {
+    const old = this.#regions;
+    this.#regions = [];
+    this.#publish();
+    for (const { window } of old) this.unmap(window);
+  }
+
+  /** Arena address of `bytes` bytes at `user`, an address of the frontend's process; 0 when no region has them. */
+  toArena(user: bigint, bytes: number): number {
+    const found = this.#regions.find((each) => user >= each.user && user + BigInt(bytes) <= each.user + each.bytes);
+    return found === undefined ? 0 : found.window.address + Number(user - found.user);
+  }
+
+  #publish(): void {
+    this.table.set(
+      this.#regions.map(({ guest, bytes, window }) => ({ guest, bytes: Number(bytes), address: window.address })),
+    );
+  }
+
+  /**
+   * Maps a stretch of the file `fd` somewhere over the arena: for what is the frontend's but not its driver's.
+   * @param what names it in messages.
+   * @throws RingwayError as `add`.
+   */
+  map(fd: number, { bytes, offset }: SharedArea, what: string): Window {
+    const { page, size } = this.#describe(fd, what);
+    if (offset + bytes > BigInt(size)) {
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        `${this.#name}: ${what}: ${bytes} bytes from ${offset} on, and the file has ${size}`,
+      );
+    }
+    const before = Number(offset) % page;
+    const whole = alignUp(before + Number(bytes), page);
+    const region = `${this.#name} window ${this.#serial++}`;
+    // Only the address in the process is known to be aligned, and only to small pages.
+    const slack = page > this.#sys.pageBytes ? page : 0;
+    const start = this.#reserve(region, whole + slack, what);
+    const mapped = start + (slack === 0 ? 0 : this.#sys.misalignment(this.#arena.handle.memory, start, page));
+    try {
+      this.#sys.mapFile(this.#arena.handle.memory, mapped, whole, fd, Number(offset) - before);
+    } catch (error) {
+      this.#arena.release(region);
+      throw error;
+    }
+    return { region, mapped, bytes: whole, address: mapped + before };
+  }
+
+  unmap({ region, mapped, bytes }: Window): void {
+    this.#sys.unmap(this.#arena.handle.memory, mapped, bytes);
+    this.#arena.release(region);
+  }
+
+  #describe(fd: number, what: string): { page: number; size: number } {
+    if (fd < 0 || !fstatSync(fd).isFile()) {
+      throw new RingwayError('BAD_ARGUMENT', `${this.#name}: ${what}: its descriptor is no file that can be mapped`);
+    }
+    return this.#sys.describeFile(fd);
+  }
+
+  #reserve(region: string, bytes: number, what: string): number {
+    const align = this.#sys.pageBytes;
+    const room = this.#arena.largestGap(align);
+    if (bytes > room) {
+      throw new RingwayError(
+        'ARENA_FULL',
+        `${this.#name}: ${what}: ${bytes} bytes are to be mapped, and ${Math.max(0, room)} fit; give the guest less memory, or run it on a dataplane of its own`,
+      );
+    }
+    return this.#arena.reserve(region, bytes, align);
+  }
+
+  /** Gives all of it back. */
+  close(): void {
+    this.clear();
+    this.#arena.release(`${this.#name} regions`);
+  }
+}
+
+export type { Window };
