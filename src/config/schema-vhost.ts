@@ -19,5 +19,10 @@ export const vhostUser = mapping('a vhost-user port', {
   eventIdx: truth('VIRTIO_F_EVENT_IDX.').default(true),
   inOrder: truth('VIRTIO_F_IN_ORDER.').default(true),
   indirect: truth('VIRTIO_F_INDIRECT_DESC.').default(true),
+  notify: oneOf(
+    'a way to be notified',
+    ['poll', 'adaptive', 'interrupt'],
+    'How an lcore that parks learns that the guest has sent something.',
+  ).default('adaptive'),
   offloads: truth('Checksums and segmentation may be left to the other side.').default(true),
 });

@@ -117,6 +117,11 @@ export class Outputs {
     return waiting;
   }
 
+  /** True when other lcores have sent something for a port of this one. */
+  hasIncoming(): boolean {
+    return this.#list.some(({ incoming }) => incoming !== undefined && incoming.fill() > 0);
+  }
+
   /** Sends what waits. Returns how many packets of other lcores it took in for its own ports. */
   flush(): number {
     const { u32 } = this.#arena;

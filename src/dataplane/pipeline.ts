@@ -1,3 +1,4 @@
+import { PARK_MS } from '../lcore/idle.ts';
 import type { LcoreContext, LcoreTask } from '../lcore/lcore.ts';
 import type { Arena } from '../memory/arena.ts';
 import { BURST_MAX } from '../memory/layout.ts';
@@ -11,6 +12,9 @@ import { attachQueue, type Queue } from './queue.ts';
 import type { Stage } from './stage.ts';
 import type { PipelineData, PipelineMessage, PortWire, QueueInfo } from './wire.ts';
 import { XdpLcore } from './xdp-lcore.ts';
+
+/** An lcore that everybody wakes looks by itself so often, in ms. */
+const REST_MS = 1000;
 
 interface SwitchKernels {
   switchForward(path: number, slots: number, count: number, fresh: number): void;
@@ -34,6 +38,7 @@ export class Pipeline implements LcoreTask {
   readonly #xdp: XdpLcore;
   #queues: Queue[] = [];
   #sources: Source[] = [];
+  #eager = false;
   /** Nothing is received before every lcore knows every port. */
   #quiet = true;
   /** What is on its way gets no further. */
@@ -91,6 +96,23 @@ export class Pipeline implements LcoreTask {
     const { kept } = this.#xdp;
     if (kept > 0) this.#xdp.kept = 0;
     return kept;
+  }
+
+  /** True when it has ports, and all of them say so. */
+  get eager(): boolean {
+    return this.#eager;
+  }
+
+  rest(): number {
+    // The event device has its own way to wake a worker; a millisecond is soon enough for what waits in between.
+    if (this.#worker !== undefined || this.#edge !== undefined || this.#outputs.waiting() > 0) return PARK_MS;
+    if (this.#input.fill() > 0 || this.#outputs.hasIncoming()) return 0;
+    let ms = REST_MS;
+    for (const queue of this.#queues) {
+      ms = Math.min(ms, queue.rest());
+      if (ms === 0) break;
+    }
+    return ms;
   }
 
   async handle(message: unknown): Promise<unknown> {
@@ -156,6 +178,7 @@ export class Pipeline implements LcoreTask {
   }
 
   #listSources(): void {
+    this.#eager = this.#queues.length > 0 && this.#queues.every(({ eager }) => eager);
     this.#sources = this.#queues.map(({ index, port }) => ({
       port,
       pausable: this.#wires.get(index)?.pausable ?? false,

@@ -1,4 +1,5 @@
 import type { Config, PortConfig } from '../config/types.ts';
+import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import { type CaptureFileShare, createCaptureFile, releaseCaptureFile } from '../ports/capture-file.ts';
 import type { PortSetup, PortShare } from '../ports/port.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
@@ -87,6 +88,10 @@ export class PortTable {
       poller: () => {
         this.#poller ??= new Poller(arena.handle.memory, `port ${name}`);
         return this.#poller;
+      },
+      bell: (queue) => {
+        const lcore = this.#machine.lcores[this.get(name).wire.queueLcores[queue] ?? 0] ?? 0;
+        return { doorbell: (lcore + LCORE_DOORBELL) >>> 2, parked: (lcore + LCORE_PARKED) >>> 2 };
       },
     };
   }

@@ -1,3 +1,4 @@
+import { PARK_MS } from '../lcore/idle.ts';
 import type { LcoreContext } from '../lcore/lcore.ts';
 import { capturePort } from '../ports/capture.ts';
 import { countedPort } from '../ports/counted.ts';
@@ -23,6 +24,9 @@ export interface Queue {
   readonly index: number;
   readonly queue: number;
   readonly port: Port;
+  /** As `Port.rest` and `Port.eager`: of the port itself, when nothing around it holds packets. */
+  rest(): number;
+  readonly eager: boolean;
   /** Turns a line per packet on or off. */
   trace(on: boolean): void;
 }
@@ -97,5 +101,13 @@ export async function attachQueue(
   const offloads = wire.tap === undefined ? (): number => attached.offloads ?? 0 : (): number => 0;
   port = offloadPort(portContext, port, { counters, work: data.segments, offloads });
   const traced = tracedPort(arena, port, (line) => notify({ index: wire.index, line } satisfies TraceEvent));
-  return { index: wire.index, queue, port: traced.port, trace: traced.trace };
+  return {
+    index: wire.index,
+    queue,
+    port: traced.port,
+    trace: traced.trace,
+    // What injected faults hold back has a time, and a tap writes now and then: nobody rings for those.
+    rest: () => (wire.tap !== undefined || (port.info().pending ?? 0) > 0 ? PARK_MS : (attached.rest?.() ?? PARK_MS)),
+    eager: attached.eager ?? false,
+  };
 }

@@ -26,6 +26,13 @@ export interface LcoreTask {
   handle(message: unknown): unknown;
   /** Ends the task: what it returns answers `Lcore.stop()`. */
   stop(): unknown;
+  /**
+   * The lcore is about to sleep, and others see that it does: has them wake it, looks once more, and returns how many ms it
+   * may sleep; 0 when there is work. 1 ms without this.
+   */
+  rest?(): number;
+  /** An lcore that parks does so at the first empty poll: all that comes wakes it, and nobody is in a hurry. */
+  readonly eager?: boolean;
 }
 
 /** The default export of an lcore's module. */

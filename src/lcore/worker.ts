@@ -5,7 +5,7 @@ import { requireSys } from '../sys/index.ts';
 import { addCounter } from '../telemetry/counters.ts';
 import { LcoreClock } from './clock.ts';
 import { packError } from './errors.ts';
-import { idle, sleeps } from './idle.ts';
+import { idle, PARK_MS, sleeps } from './idle.ts';
 import {
   LCORE_BUSY_NS,
   LCORE_DOORBELL,
@@ -60,6 +60,9 @@ function pollUntilDoorbell(arena: Arena, data: LcoreWorkerData, task: LcoreTask,
     busyNs = 0;
   };
 
+  const rest = (): number => task.rest?.() ?? PARK_MS;
+  const isTired = (): boolean => empties > 0 && sleeps(strategy, empties, task.eager ?? false);
+
   while (i32[doorbell] === 0) {
     const work = task.poll();
     polls++;
@@ -72,8 +75,8 @@ function pollUntilDoorbell(arena: Arena, data: LcoreWorkerData, task: LcoreTask,
         busyNs += now - busySince;
         busySince = 0;
       }
-      if (sleeps(strategy, empties)) {
-        idle(strategy, i32, doorbell, parked);
+      if (isTired()) {
+        idle(strategy, i32, doorbell, parked, rest);
         // What comes next is neither as old as the sleep nor busy since before it.
         now = clock.refresh();
       }
@@ -82,7 +85,7 @@ function pollUntilDoorbell(arena: Arena, data: LcoreWorkerData, task: LcoreTask,
       if (busySince === 0) busySince = now;
       if (polls % POLLS_PER_REFRESH === 0) now = clock.refresh();
     }
-    if (polls >= POLLS_PER_REPORT || sleeps(strategy, empties)) report();
+    if (polls >= POLLS_PER_REPORT || isTired()) report();
   }
   report();
 }

@@ -16,6 +16,8 @@ export const nullPort: PortType = {
         return count;
       },
       info: () => ({ done: false }),
+      rest: () => Number.POSITIVE_INFINITY,
+      eager: true,
       close() {},
     };
   },

@@ -1,6 +1,6 @@
 import type { IdleStrategy } from '../lcore/idle.ts';
 import type { Arena } from '../memory/arena.ts';
-import type { Poller } from '../sys/index.ts';
+import type { Bell, Poller } from '../sys/index.ts';
 
 /** What a port of an lcore's thread is given. */
 export interface PortContext {
@@ -49,6 +49,13 @@ export interface Port {
    */
   readonly offloads?: number;
   info(): PortInfo;
+  /**
+   * The lcore is about to sleep: has the other side wake it from now on, until the next `rxBurst`. Returns how many ms it may
+   * sleep; 0 when something has come already. A port without this is looked at every millisecond.
+   */
+  rest?(): number;
+  /** An lcore whose ports all say so sleeps as soon as a poll has found nothing. */
+  readonly eager?: boolean;
   /** Writes out what it holds and gives everything back. Called once, last. */
   close(): void;
   /**
@@ -109,6 +116,8 @@ export interface PortSetup {
   tell(name: string, value: unknown): Promise<void>;
   /** Waits for descriptors; the same one for all ports. */
   poller(): Poller;
+  /** The words that wake the lcore that serves one of its queues. Not before `PortService.start`. */
+  bell(queue: number): Bell;
 }
 
 /** A kind of port. `create` and `release` run on the control thread, `attach` on the lcore that serves the queue. */

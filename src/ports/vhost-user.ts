@@ -8,7 +8,7 @@ import { featureMask, VIRTIO_F } from '../virtio/features.ts';
 import { STEER_BYTES } from '../virtio/layout.ts';
 import { NET_OFFLOAD_FEATURES, VIRTIO_NET_F } from '../virtio/net-features.ts';
 import { attachNetQueue, type NetQueue } from '../virtio/net-queue.ts';
-import { attachVirtqueueDevice } from '../virtio/queue.ts';
+import { attachVirtqueueDevice, type VirtqueueDevice } from '../virtio/queue.ts';
 import { macOfName } from './guest.ts';
 import { netDevicePort } from './net-device.ts';
 import type { Port, PortContext, PortSetup, PortType } from './port.ts';
@@ -30,6 +30,11 @@ export interface VhostUserConfig {
   readonly inOrder: boolean;
   readonly indirect: boolean;
   readonly offloads: boolean;
+  /**
+   * How an lcore that parks learns that the driver has sent something. `poll`: it looks every millisecond. `adaptive`: after
+   * some 20 µs without anything it asks for a kick, and sleeps. `interrupt`: it does so at once.
+   */
+  readonly notify: 'poll' | 'adaptive' | 'interrupt';
   readonly mtu: number;
   /** Derived from the port's name when missing. */
   readonly mac?: string;
@@ -46,7 +51,11 @@ interface VhostShare {
   readonly control: number;
   /** STEER_BYTES, for the lcore that sends. */
   readonly work: number;
+  readonly notify: VhostUserConfig['notify'];
 }
+
+/** Who wants to be woken is woken by the driver alone; it looks by itself now and then, all the same. */
+const REST_MS = 1000;
 
 function featuresOf({ packed, mergeable, eventIdx, inOrder, indirect, offloads }: VhostUserConfig): bigint {
   const bits: number[] = [VIRTIO_F.VERSION_1];
@@ -68,11 +77,25 @@ class VhostQueue implements Port {
   /** The driver's transmit ring is not enabled: what it sends is thrown away. */
   #discards = false;
   #fault: string | undefined;
+  /** The ring that the driver sends through, when it is served. */
+  #received: VirtqueueDevice | undefined;
+  /** The driver was asked for a kick. */
+  #armed = false;
+  readonly eager: boolean;
+  readonly rest?: () => number;
 
   constructor(context: PortContext, share: VhostShare) {
     this.#context = context;
     this.#share = share;
     this.#port = netDevicePort(context, { ...share, pairs: [] });
+    this.eager = share.notify === 'interrupt';
+    if (share.notify !== 'poll') this.rest = () => this.#rest();
+  }
+
+  #rest(): number {
+    if (this.#received === undefined) return REST_MS;
+    this.#armed = true;
+    return this.#received.setNotify(true) ? 0 : REST_MS;
   }
 
   get offloads(): number {
@@ -80,6 +103,11 @@ class VhostQueue implements Port {
   }
 
   rxBurst(slots: number, max: number): number {
+    if (this.#armed) {
+      // It is looked at now, so kicks are a waste.
+      this.#received?.setNotify(false);
+      this.#armed = false;
+    }
     const n = this.#port.rxBurst(slots, max);
     if (n === 0 || !this.#discards) return n;
     const { arena, cache, refuse } = this.#context;
@@ -105,6 +133,8 @@ class VhostQueue implements Port {
   #serve(pairs: readonly NetPair[]): void {
     // Gives back what it holds of the rings that it served so far.
     this.#port.close();
+    this.#received = undefined;
+    this.#armed = false;
     const { queue } = this.#context;
     this.#discards = pairs[queue]?.receive?.enabled === false;
     const rings = new Map<number, NetRing>();
@@ -117,17 +147,17 @@ class VhostQueue implements Port {
       send: use(send?.enabled === true ? send : undefined),
     }));
     this.#port = netDevicePort(this.#context, { ...this.#share, pairs: used }, (address) =>
-      this.#attach(rings.get(address) as NetRing),
+      this.#attach(rings.get(address) as NetRing, address === used[queue]?.receive),
     );
   }
 
   /** Serves a ring, and calls its driver whenever it wants to be called. */
-  #attach({ net, queue, call }: NetRing): NetQueue {
+  #attach({ net, queue, call }: NetRing, isReceived: boolean): NetQueue {
     const { arena, cache } = this.#context;
     const ring = attachNetQueue(arena, net, cache);
     const side = attachVirtqueueDevice(arena, queue);
-    // It is polled: kicks are a waste.
     side.setNotify(false);
+    if (isReceived) this.#received = side;
     if (call === -1) return ring;
     const { needsNotify } = side;
     const { signal } = this.#sockets;
@@ -158,9 +188,18 @@ class VhostQueue implements Port {
 /** What the control thread keeps of a port. */
 const services = new WeakMap<object, { service: VhostService; net: VhostNet }>();
 
+/** Has the drivers' kicks wake the lcores. What ends that is added to `wakes`. */
+function wakeOnKick(setup: PortSetup, pairs: readonly NetPair[], wakes: (() => void)[]): void {
+  for (const [queue, { receive }] of pairs.entries()) {
+    if (receive === undefined || receive.kick === -1) continue;
+    wakes.push(setup.poller().wake(receive.kick, setup.bell(queue)));
+  }
+}
+
 function makeService(setup: PortSetup, config: VhostUserConfig) {
   const { arena, name } = setup;
-  const { queues, queueSize, mtu, mac, socket, server } = config;
+  const { queues, queueSize, mtu, mac, socket, server, notify } = config;
+  const wakes: (() => void)[] = [];
   const net = new VhostNet(arena, {
     name,
     features: featuresOf(config),
@@ -168,7 +207,11 @@ function makeService(setup: PortSetup, config: VhostUserConfig) {
     queueSize,
     mtu,
     mac: (mac === undefined ? undefined : parseMacBytes(mac)) ?? macBytes(macOfName(name)),
-    serve: (pairs) => setup.tell('rings', { pairs } satisfies Served),
+    serve: async (pairs) => {
+      for (const end of wakes.splice(0)) end();
+      if (notify !== 'poll') wakeOnKick(setup, pairs, wakes);
+      await setup.tell('rings', { pairs } satisfies Served);
+    },
   });
   const service = new VhostService(arena, setup.poller(), {
     name,
@@ -189,6 +232,7 @@ export const vhostUserPort: PortType<VhostUserConfig> = {
     const data: VhostShare = {
       control: net.control.address,
       work: setup.arena.allocate(`${setup.name} steer`, STEER_BYTES),
+      notify: config.notify,
     };
     services.set(data, { service, net });
     return {

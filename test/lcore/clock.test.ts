@@ -49,16 +49,16 @@ test('a doorbell is rung only for an lcore that sleeps', () => {
 });
 
 test('nobody sleeps before 200 empty polls, nor when the doorbell has rung, and whoever parked is not parked after', () => {
-  expect([0, 199, 200].map((empties) => sleeps('park', empties))).toEqual([false, false, true]);
-  expect(sleeps('yield', 200)).toBe(true);
-  expect(sleeps('spin', 1e9)).toBe(false);
+  expect([0, 199, 200].map((empties) => sleeps('park', empties, false))).toEqual([false, false, true]);
+  expect(sleeps('yield', 200, false)).toBe(true);
+  expect(sleeps('spin', 1e9, true)).toBe(false);
   const i32 = new Int32Array(new SharedArrayBuffer(8));
   const wait = vi.spyOn(Atomics, 'wait');
-  idle('park', i32, 0, 1);
+  idle('park', i32, 0, 1, () => 1);
   expect(wait).toHaveLastReturnedWith('timed-out');
   i32[0] = 1;
-  idle('park', i32, 0, 1);
-  idle('yield', i32, 0, 1);
+  idle('park', i32, 0, 1, () => 1);
+  idle('yield', i32, 0, 1, () => 1);
   expect(wait.mock.results.map(({ value }) => value)).toEqual(['timed-out', 'not-equal', 'not-equal']);
   expect(i32[1]).toBe(0);
 });

@@ -81,7 +81,7 @@ export class PortBench {
     const poller = (): never => {
       throw new Error('a port on the bench waits for no descriptors');
     };
-    return { arena: this.arena, name, seed, tell: () => Promise.resolve(), poller };
+    return { arena: this.arena, name, seed, tell: () => Promise.resolve(), poller, bell: poller };
   }
 
   create<C>(type: PortType<C>, config: C, seed = 1): PortShare {
