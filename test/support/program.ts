@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+
+/** Longest that a program may run unless a test says otherwise. */
+const LIFE_MS = 120_000;
+/** What is kept of what a program writes. */
+const TEXT_MAX = 1 << 20;
+
+const running = new Set<Program>();
+
+/**
+ * Another program, beside a test. It ends by itself after its time, and with the process of the test, however that ends;
+ * `endPrograms` in `afterEach` ends those that are left over.
+ */
+export class Program {
+  readonly name: string;
+  readonly child: ChildProcess;
+  /** Resolves when it has ended. */
+  readonly ended: Promise<void>;
+  #text = '';
+
+  constructor(name: string, command: string, args: readonly string[], lifeMs = LIFE_MS) {
+    this.name = name;
+    // setpriv becomes the program, whose id is therefore the child's.
+    this.child = spawn('setpriv', ['--pdeathsig', 'KILL', command, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.ended = once(this.child, 'close').then(
+      () => {},
+      (error) => {
+        this.#text += error.message;
+      },
+    );
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream?.setEncoding('utf8').on('data', (chunk: string) => {
+        this.#text = (this.#text + chunk).slice(-TEXT_MAX);
+      });
+    }
+    // A program that has ended takes no more input.
+    this.child.stdin?.on('error', () => {});
+    const timer = setTimeout(() => {
+      this.#text += `\n${name} ran for ${lifeMs} ms and was ended`;
+      this.kill();
+    }, lifeMs).unref();
+    running.add(this);
+    this.ended.then(() => {
+      clearTimeout(timer);
+      running.delete(this);
+    });
+  }
+
+  /** All that it has written so far, to both its outputs. */
+  get text(): string {
+    return this.#text;
+  }
+
+  get alive(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null && this.child.pid !== undefined;
+  }
+
+  write(text: string): void {
+    this.child.stdin?.write(text);
+  }
+
+  kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    return this.ended;
+  }
+
+  /** Waits for `found` to return something. Throws with what the program wrote when it ends first, or takes `timeoutMs`. */
+  async until<T>(what: string, timeoutMs: number, found: () => T | undefined): Promise<T> {
+    const end = Date.now() + timeoutMs;
+    while (true) {
+      const result = found();
+      if (result !== undefined) return result;
+      if (!this.alive) throw this.error(`ended before ${what}`);
+      if (Date.now() > end) throw this.error(`no ${what} within ${timeoutMs} ms`);
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** An error with the last that the program wrote. */
+  error(what: string): Error {
+    return new Error(`${this.name}: ${what}; it wrote:\n${this.#text.slice(-4000)}`);
+  }
+}
+
+/** Ends all programs that run. */
+export async function endPrograms(): Promise<void> {
+  await Promise.all([...running].map((program) => program.kill()));
+}
