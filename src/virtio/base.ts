@@ -14,6 +14,7 @@ import {
   VQ_TAKE,
   VQ_TAKE_WRAP,
 } from './layout.ts';
+import { findPlace } from './resume.ts';
 
 /** The words of a side that say where it is. The driver gives available descriptors and takes used ones. */
 function placesOf(arena: Arena, queue: number) {
@@ -48,8 +49,18 @@ export function readBase(arena: Arena, queue: number): number {
 }
 
 /**
+ * A packed base as it stands, or, where the used half is zero as DPDK's virtio-user leaves it, with used made available's
+ * place. Used place 0 of wrap counter 0 goes with an available place of wrap counter 1 in one case only: 0x8000 is also a
+ * ring that is all out. Its chains are nobody's any more, so read as nothing out it loses none.
+ */
+function withUsedHalf(base: number): number {
+  return base >>> 15 === 1 ? (base | (base << 16)) >>> 0 : base;
+}
+
+/**
  * Makes a side that was just reset go on from `base`, as `readBase` gives it. When split, the used index is the ring's. What
- * lies between used and available is out with nobody: a device never returns it.
+ * lies between used and available is out with nobody: a device never returns it. A packed base that has nothing out may be
+ * one from before a device that died: its device goes on from where the ring says, if the ring says it.
  * @throws RingwayError `BAD_ARGUMENT` for places that the queue does not have, more out than it holds, or a driver's base
  *   with anything out: nobody would know its buffers.
  */
@@ -59,9 +70,10 @@ export function writeBase(arena: Arena, queue: number, name: string, base: numbe
     new RingwayError('BAD_ARGUMENT', `${name}: base ${base} (0x${base.toString(16)}): ${reason}`);
   const limit = packed ? 0xffff_ffff : 0xffff;
   if (!Number.isInteger(base) || base < 0 || base > limit) throw refuse(`must be a whole number from 0 to ${limit}`);
-  const avail = packed ? base & 0x7fff : base;
-  const used = packed ? (base >>> 16) & 0x7fff : (arena.u16[(usedArea + VIRTQ_AREA_IDX) >>> 1] ?? 0);
-  const [availWrap, usedWrap] = [(base >>> 15) & 1, base >>> 31];
+  const whole = packed && !driver ? withUsedHalf(base) : base;
+  const avail = packed ? whole & 0x7fff : whole;
+  const used = packed ? (whole >>> 16) & 0x7fff : (arena.u16[(usedArea + VIRTQ_AREA_IDX) >>> 1] ?? 0);
+  const [availWrap, usedWrap] = [(whole >>> 15) & 1, whole >>> 31];
   if (packed && (avail >= size || used >= size)) {
     throw refuse(`available place ${avail} and used place ${used} must be below the size, ${size}`);
   }
@@ -71,12 +83,18 @@ export function writeBase(arena: Arena, queue: number, name: string, base: numbe
   if (driver && out > 0) {
     throw refuse(`${out} are out between available ${avail} and used ${used}; a driver starts with none`);
   }
-  set(at.avail, avail);
-  set(at.used, used);
   set(VQ_FREE, size - out);
-  if (!packed) return;
-  set(at.availWrap, availWrap);
-  set(at.usedWrap, usedWrap);
+  if (!packed) {
+    set(at.avail, avail);
+    set(at.used, used);
+    return;
+  }
+  const found = driver || out > 0 ? undefined : findPlace(arena, queue);
+  const start = found === undefined ? whole : found | (found << 16);
+  set(at.avail, start & 0x7fff);
+  set(at.availWrap, (start >>> 15) & 1);
+  set(at.used, (start >>> 16) & 0x7fff);
+  set(at.usedWrap, start >>> 31);
 }
 
 /**

@@ -78,7 +78,9 @@ export interface VirtqueueSide {
    */
   base(): number;
   /**
-   * Goes on from `base` in a ring that was used before, with nothing taken. When split, the used index is the ring's.
+   * Goes on from `base` in a ring that was used before, with nothing taken. When split, the used index is the ring's. When
+   * packed, a device whose base has nothing out goes on from where the ring says, if the ring says it: a base from before a
+   * device that died does. Upper half zero, as DPDK's virtio-user sends it, stands for the same place as the lower.
    * @throws RingwayError `BAD_ARGUMENT` for a base that this queue cannot have, or, for a driver, with chains out.
    */
   start(base: number): void;
