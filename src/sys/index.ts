@@ -16,6 +16,7 @@ export {
   type TestRunInput,
   type TestRunOutput,
 } from './bpf.ts';
-export { requireSys, type Sys, sysAvailable } from './linux.ts';
+export { guardWindow, surviveTruncation, type TruncationSupport } from './bus-error.ts';
+export { type FileShape, requireSys, type Sys, sysAvailable } from './linux.ts';
 export { type Bell, Poller } from './poller.ts';
 export { type Received, requireSockets, type UnixSockets } from './sockets.ts';

@@ -48,3 +48,8 @@ export function loadLibc(): Libc {
     },
   };
 }
+
+/** Where the memory starts in the process. It never moves, since a shared memory is reserved up to its maximum. */
+export function baseOf(koffi: Koffi, memory: WebAssembly.Memory): number {
+  return Number(koffi.address(new Uint8Array(memory.buffer)));
+}

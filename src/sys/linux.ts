@@ -1,6 +1,6 @@
 import { fstatSync, ftruncateSync, statfsSync } from 'node:fs';
 import { RingwayError } from '../util/errors.ts';
-import { type Libc, loadLibc } from './libc.ts';
+import { baseOf as baseIn, type Libc, loadLibc } from './libc.ts';
 
 /** Values of the Linux headers (include/uapi: asm-generic/mman-common.h, linux/mman.h, linux/memfd.h, linux/fcntl.h). */
 const PROT_READ_WRITE = 1 | 2;
@@ -14,13 +14,24 @@ const CLOCK_THREAD_CPUTIME_ID = 3;
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
 const F_ADD_SEALS = 1033;
-const F_SEAL_SEAL_SHRINK_GROW = 1 | 2 | 4;
+const F_GET_SEALS = 1034;
+const F_SEAL_SHRINK = 2;
+const F_SEAL_SEAL_SHRINK_GROW = 1 | F_SEAL_SHRINK | 4;
 /** linux/magic.h. On such a file system, statfs gives the size of a huge page as the block size. */
 const HUGETLBFS_MAGIC = 0x958458f6;
 
 const PAGE_BYTES = 4096;
 /** CPUs in a `cpu_set_t` (glibc's CPU_SETSIZE). */
 const CPUS_MAX = 1024;
+
+/** A file that could be mapped. */
+export interface FileShape {
+  readonly bytes: number;
+  /** Places and lengths of mappings are multiples of it: 4,096, or a huge page's. */
+  readonly pageBytes: number;
+  /** It is sealed against shrinking: what is mapped stays. Else a window over it wants `guardWindow`. */
+  readonly keepsSize: boolean;
+}
 
 /** Linux system calls. Each throws RingwayError `SYSTEM` with the call and the errno's name when the kernel refuses. */
 export interface Sys {
@@ -59,8 +70,11 @@ export interface Sys {
   threadCpuNs(): number;
   /** Bytes of a page: of which offsets in a memory are to be multiples. */
   readonly pageBytes: number;
-  /** Bytes of an open file, and of its pages: huge ones for hugetlbfs. */
-  describeFile(fd: number): { readonly size: number; readonly page: number };
+  /**
+   * What a file from a peer is like, before it is mapped.
+   * @throws RingwayError `SYSTEM` when it is not an open file.
+   */
+  describeFile(fd: number): FileShape;
   /** Bytes from `offset` in the memory to the next place that a page of `page` bytes, a power of two, can be mapped at. */
   misalignment(memory: WebAssembly.Memory, offset: number, page: number): number;
   closeFd(fd: number): void;
@@ -87,10 +101,10 @@ function checkRange(what: string, offset: number, length: number, align: number,
 }
 
 /** Bytes of the file `fd`, and its page size, of which mmap wants offsets and addresses to be multiples. */
-function describeFile(fd: number): { size: number; page: number } {
+function measureFile(fd: number): { bytes: number; pageBytes: number } {
   try {
     const { type, bsize } = statfsSync(`/proc/self/fd/${fd}`);
-    return { size: fstatSync(fd).size, page: type === HUGETLBFS_MAGIC ? bsize : PAGE_BYTES };
+    return { bytes: fstatSync(fd).size, pageBytes: type === HUGETLBFS_MAGIC ? bsize : PAGE_BYTES };
   } catch (cause) {
     throw new RingwayError('SYSTEM', `map: file descriptor ${fd} is not an open file: ${cause}`, { cause });
   }
@@ -112,8 +126,7 @@ function bindSys({ koffi, call, check }: Libc): Sys {
   /** A struct timespec: seconds and nanoseconds, as halves of 64 bits each. */
   const time = new Uint32Array(4);
 
-  /** Where the memory starts in the process. It never moves, since a shared memory is reserved up to its maximum. */
-  const baseOf = (memory: WebAssembly.Memory): number => Number(koffi.address(new Uint8Array(memory.buffer)));
+  const baseOf = (memory: WebAssembly.Memory): number => baseIn(koffi, memory);
 
   const closeFd = (fd: number): void => {
     check(close(fd), `close(${fd})`);
@@ -138,9 +151,9 @@ function bindSys({ koffi, call, check }: Libc): Sys {
 
     mapFile(memory, offset, length, fd, fileOffset) {
       const base = baseOf(memory);
-      const { size, page } = describeFile(fd);
-      checkRange('map: the memory', offset, length, page, memory.buffer.byteLength, base);
-      checkRange(`map: file descriptor ${fd}`, fileOffset, length, page, size, 0);
+      const { bytes, pageBytes } = measureFile(fd);
+      checkRange('map: the memory', offset, length, pageBytes, memory.buffer.byteLength, base);
+      checkRange(`map: file descriptor ${fd}`, fileOffset, length, pageBytes, bytes, 0);
       const mapped = mmap(base + offset, length, PROT_READ_WRITE, MAP_SHARED | MAP_FIXED, fd, fileOffset);
       check(mapped, `mmap(${length} bytes of descriptor ${fd} from ${fileOffset} at offset ${offset})`);
     },
@@ -183,7 +196,11 @@ function bindSys({ koffi, call, check }: Libc): Sys {
     },
 
     pageBytes: PAGE_BYTES,
-    describeFile,
+    describeFile(fd) {
+      // What is no memfd has no seals (EINVAL), so that anybody may truncate it.
+      const seals = Number(fcntl(fd, F_GET_SEALS));
+      return { ...measureFile(fd), keepsSize: seals !== -1 && (seals & F_SEAL_SHRINK) !== 0 };
+    },
     misalignment: (memory, offset, page) => (page - ((baseOf(memory) + offset) % page)) % page,
     closeFd,
   };

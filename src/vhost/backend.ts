@@ -59,6 +59,8 @@ export class Backend {
   #changed = false;
   /** Descriptors to be closed once the device does not use them any more. */
   #retired: number[] = [];
+  /** Rings whose driver was told that it broke them. */
+  readonly #told = new Set<number>();
 
   /** @throws RingwayError `ARENA_FULL`. */
   constructor(arena: Arena, name: string, device: VhostDevice, fd: number) {
@@ -373,6 +375,7 @@ export class Backend {
   }
 
   #start(ring: VhostRing): void {
+    this.#told.delete(ring.index);
     ring.start(this.#windows, this.#features);
     ring.started = true;
     this.#changed = true;
@@ -446,14 +449,19 @@ export class Backend {
     return this.#requests?.send(BACKEND_REQUEST.CONFIG_CHANGE_MSG, new Uint8Array(0)) ?? false;
   }
 
-  /** The rule that the driver broke in one of its rings, in words; it has been told by then. */
-  fault(): string | undefined {
+  /**
+   * Looks for what nobody tells: rings that are broken, whose driver is told, and memory that is gone.
+   * @throws RingwayError when the connection cannot go on.
+   */
+  check(): void {
+    if (this.#windows.isTruncated) {
+      throw new RingwayError('BAD_ARGUMENT', `${this.#name}: the frontend truncated memory that it shares`);
+    }
     for (const { queue, error, index } of this.#rings) {
       if (queue === undefined || queue.broken() === 0) continue;
-      if (error !== -1) requireSockets(this.#name).signal(error);
-      return `queue ${index} is broken`;
+      if (error !== -1 && !this.#told.has(index)) requireSockets(this.#name).signal(error);
+      this.#told.add(index);
     }
-    return undefined;
   }
 
   /** Ends all of it: rings are stopped, memory is given back, descriptors are closed. */

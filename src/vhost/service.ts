@@ -68,7 +68,7 @@ export class VhostService {
       this.#timers.push(setInterval(() => void this.#queue(() => this.#connect()), RETRY_MS));
       void this.#queue(() => this.#connect());
     }
-    this.#timers.push(setInterval(() => void this.#queue(() => this.#watch()), WATCH_MS));
+    this.#timers.push(setInterval(() => void this.#queue(() => this.#backend?.check()), WATCH_MS));
     this.#open = true;
   }
 
@@ -107,11 +107,6 @@ export class VhostService {
 
   async #serve(backend: Backend): Promise<void> {
     if (backend === this.#backend && !(await backend.serve())) await this.#drop();
-  }
-
-  /** Looks for what nobody tells us of. */
-  async #watch(): Promise<void> {
-    this.#backend?.fault();
   }
 
   /** Ends the connection, because of `fault` or because it has ended. */

@@ -1,6 +1,6 @@
 import { fstatSync } from 'node:fs';
 import type { Arena } from '../memory/arena.ts';
-import { requireSys, type Sys } from '../sys/index.ts';
+import { type FileShape, guardWindow, requireSys, type Sys, surviveTruncation } from '../sys/index.ts';
 import { alignUp } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import { VIRTIO_REGIONS_MAX } from '../virtio/layout.ts';
@@ -15,6 +15,8 @@ interface Window {
   readonly bytes: number;
   /** Arena address of the first byte that was asked for: a page may begin before it. */
   readonly address: number;
+  /** Ends the guard against a file that is truncated. */
+  readonly unguard: () => void;
 }
 
 /** A region of the frontend's memory, and its window. */
@@ -43,6 +45,8 @@ export class GuestWindows {
   readonly #arena: Arena;
   readonly #name: string;
   readonly #sys: Sys;
+  /** Address of a word that is set when a file was truncated while it was mapped. */
+  readonly #flag: number;
   #regions: Mapped[] = [];
   #serial = 0;
 
@@ -52,6 +56,12 @@ export class GuestWindows {
     this.#name = name;
     this.#sys = requireSys(name);
     this.table = createRegionTable(arena, `${name} regions`);
+    this.#flag = arena.allocate(`${name} truncated`, 4);
+  }
+
+  /** A file was truncated while it was mapped: zeroes are in its place. */
+  get isTruncated(): boolean {
+    return Atomics.load(this.#arena.u32, this.#flag >>> 2) !== 0;
   }
 
   /** Bytes that the regions have in all. */
@@ -131,13 +141,7 @@ export class GuestWindows {
    * @throws RingwayError as `add`.
    */
   map(fd: number, { bytes, offset }: SharedArea, what: string): Window {
-    const { page, size } = this.#describe(fd, what);
-    if (offset + bytes > BigInt(size)) {
-      throw new RingwayError(
-        'BAD_ARGUMENT',
-        `${this.#name}: ${what}: ${bytes} bytes from ${offset} on, and the file has ${size}`,
-      );
-    }
+    const { pageBytes: page } = this.#checkFile(fd, { bytes, offset }, what);
     const before = Number(offset) % page;
     const whole = alignUp(before + Number(bytes), page);
     const region = `${this.#name} window ${this.#serial++}`;
@@ -145,25 +149,40 @@ export class GuestWindows {
     const slack = page > this.#sys.pageBytes ? page : 0;
     const start = this.#reserve(region, whole + slack, what);
     const mapped = start + (slack === 0 ? 0 : this.#sys.misalignment(this.#arena.handle.memory, start, page));
+    const { memory } = this.#arena.handle;
+    let unguard = (): void => {};
     try {
-      this.#sys.mapFile(this.#arena.handle.memory, mapped, whole, fd, Number(offset) - before);
+      if (surviveTruncation().supported) unguard = guardWindow(memory, mapped, whole, this.#flag);
+      this.#sys.mapFile(memory, mapped, whole, fd, Number(offset) - before);
     } catch (error) {
+      unguard();
       this.#arena.release(region);
       throw error;
     }
-    return { region, mapped, bytes: whole, address: mapped + before };
+    return { region, mapped, bytes: whole, address: mapped + before, unguard };
   }
 
-  unmap({ region, mapped, bytes }: Window): void {
+  unmap({ region, mapped, bytes, unguard }: Window): void {
     this.#sys.unmap(this.#arena.handle.memory, mapped, bytes);
+    unguard();
     this.#arena.release(region);
   }
 
-  #describe(fd: number, what: string): { page: number; size: number } {
-    if (fd < 0 || !fstatSync(fd).isFile()) {
-      throw new RingwayError('BAD_ARGUMENT', `${this.#name}: ${what}: its descriptor is no file that can be mapped`);
+  /** What a file is like that holds the stretch, and may be mapped. */
+  #checkFile(fd: number, { bytes, offset }: SharedArea, what: string): FileShape {
+    const refuse = (why: string): RingwayError => new RingwayError('BAD_ARGUMENT', `${this.#name}: ${what}: ${why}`);
+    if (fd < 0 || !fstatSync(fd).isFile()) throw refuse('its descriptor is no file that can be mapped');
+    const shape = this.#sys.describeFile(fd);
+    if (offset + bytes > BigInt(shape.bytes)) {
+      throw refuse(`${bytes} bytes from ${offset} on, and the file has ${shape.bytes}`);
     }
-    return this.#sys.describeFile(fd);
+    const survives = surviveTruncation();
+    if (!shape.keepsSize && !survives.supported) {
+      throw refuse(
+        `its file may be truncated, which nobody here survives: ${survives.reason}; seal it (F_SEAL_SHRINK)`,
+      );
+    }
+    return shape;
   }
 
   #reserve(region: string, bytes: number, what: string): number {
@@ -182,6 +201,7 @@ export class GuestWindows {
   close(): void {
     this.clear();
     this.#arena.release(`${this.#name} regions`);
+    this.#arena.release(`${this.#name} truncated`);
   }
 }
 
