@@ -91,7 +91,7 @@ const ENTRIES: readonly Entry[] = [
   },
   {
     pattern: 'ports.NAME.link',
-    description: "whether a guest's link is up or down",
+    description: 'whether the link of a guest or of a vhost-user port is up or down',
     read: (text, path, port) => ({ key: 'link', port, value: read(LINK, path, text) }),
   },
   faultEntry('loss', 'part of the packets that are lost, such as 0.01 or 1%'),

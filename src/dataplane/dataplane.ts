@@ -25,6 +25,13 @@ const AGE_MS = 1000;
 /** How long packets in flight may take to get out after the sources have stopped. */
 const DRAIN_MS = 2000;
 
+/** The types of port that have a setting; every port has those that are not here. */
+const SETTING_OWNERS: Readonly<Record<string, readonly string[]>> = {
+  rate: ['generator'],
+  speed: ['capture'],
+  link: ['guest', 'vhost-user'],
+};
+
 type Tracer = (line: string) => void;
 
 /** A running dataplane: threads over a machine, and what the control thread can ask of them. */
@@ -278,14 +285,14 @@ class Dataplane implements RunningDataplane {
     const { wire, config, share } = this.#ports.get(setting.port);
     if (setting.key === 'learn') return table.setLearn(wire.index, setting.value);
     if (setting.key === 'storm') return table.setStorm(wire.index, setting.value);
-    const owner = { rate: 'generator', speed: 'capture', link: 'guest', fault: undefined }[setting.key];
-    if (owner !== undefined && config.type !== owner) {
+    const owners = SETTING_OWNERS[setting.key];
+    if (owners !== undefined && !owners.includes(config.type)) {
       throw new RingwayError(
         'BAD_ARGUMENT',
-        `ports.${setting.port}.${setting.key}: it is a ${config.type} port; only a ${owner} has that`,
+        `ports.${setting.port}.${setting.key}: it is a ${config.type} port; only a ${owners.join(' or a ')} has that`,
       );
     }
-    if (setting.key === 'link') share.set?.(setting.key, setting.value);
+    if (setting.key === 'link') await share.set?.(setting.key, setting.value);
     else await this.#tellAll({ kind: 'set', index: wire.index, name: setting.key, value: setting.value });
   }
 

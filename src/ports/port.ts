@@ -103,7 +103,7 @@ export interface PortShare {
   readonly thread?: PortThread;
   readonly service?: PortService;
   /** Changes a setting that is the control thread's to change, by its name in the configuration. */
-  readonly set?: (name: string, value: unknown) => void;
+  readonly set?: (name: string, value: unknown) => void | Promise<void>;
 }
 
 /** What the control thread offers to a port that is being made. */

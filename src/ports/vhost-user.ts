@@ -1,4 +1,6 @@
+import { BUFFER_HEADROOM, SLOT_BUFFER, SLOT_LENGTH } from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
+import { buildRarpAnnouncement } from '../packet/rarp.ts';
 import { requireSockets } from '../sys/index.ts';
 import { DROP_LINK_DOWN } from '../telemetry/layout.ts';
 import { macBytes, parseMacBytes } from '../util/addresses.ts';
@@ -77,6 +79,8 @@ class VhostQueue implements Port {
   /** The driver's transmit ring is not enabled: what it sends is thrown away. */
   #discards = false;
   #fault: string | undefined;
+  /** Address of a guest that is to be announced. */
+  #announced: Uint8Array | undefined;
   /** The ring that the driver sends through, when it is served. */
   #received: VirtqueueDevice | undefined;
   /** The driver was asked for a kick. */
@@ -108,6 +112,7 @@ class VhostQueue implements Port {
       this.#received?.setNotify(false);
       this.#armed = false;
     }
+    if (this.#announced !== undefined) return this.#announce(slots, this.#announced);
     const n = this.#port.rxBurst(slots, max);
     if (n === 0 || !this.#discards) return n;
     const { arena, cache, refuse } = this.#context;
@@ -127,7 +132,20 @@ class VhostQueue implements Port {
 
   set(name: string, value: unknown): void {
     if (name === 'fault') this.#fault = value as string | undefined;
+    else if (name === 'announce') this.#announced = this.#context.queue === 0 ? (value as Uint8Array) : undefined;
     else this.#serve((value as Served).pairs);
+  }
+
+  /** Receives a frame in the name of a guest that has just arrived, so that switches learn where it is. */
+  #announce(slots: number, mac: Uint8Array): number {
+    const { arena, cache } = this.#context;
+    const frame = buildRarpAnnouncement(mac);
+    if (arena.kernels<PoolKernels>().poolAlloc(cache, slots, 1) === 0) return 0;
+    this.#announced = undefined;
+    const buffer = arena.u32[(slots + SLOT_BUFFER) >>> 2] ?? 0;
+    arena.u8.set(frame, buffer + BUFFER_HEADROOM);
+    arena.u16[(slots + SLOT_LENGTH) >>> 1] = frame.length;
+    return 1;
   }
 
   #serve(pairs: readonly NetPair[]): void {
@@ -212,6 +230,7 @@ function makeService(setup: PortSetup, config: VhostUserConfig) {
       if (notify !== 'poll') wakeOnKick(setup, pairs, wakes);
       await setup.tell('rings', { pairs } satisfies Served);
     },
+    announce: (address) => void setup.tell('announce', address).catch(() => {}),
   });
   const service = new VhostService(arena, setup.poller(), {
     name,
@@ -242,6 +261,10 @@ export const vhostUserPort: PortType<VhostUserConfig> = {
       finite: false,
       untrusted: true,
       service: { start: () => service.open(), stop: () => service.close() },
+      async set(_, value) {
+        net.setLink(value === 'up');
+        await service.setLink(value === 'up');
+      },
     };
   },
 

@@ -2,7 +2,7 @@ import type { Arena } from '../memory/arena.ts';
 import { ConfigSpace } from '../virtio/config-space.ts';
 import { NetControlState } from '../virtio/control-state.ts';
 import { brokenRule, featureMask, featureName, hasFeature, VIRTIO_F } from '../virtio/features.ts';
-import { NET_CONFIG_BYTES, writeConfigStatus, writeNetConfig } from '../virtio/net-config.ts';
+import { isStationMac, NET_CONFIG_BYTES, writeConfigStatus, writeNetConfig } from '../virtio/net-config.ts';
 import { NET_FEATURE_NAMES, NET_RULES, netHeaderBytes, netOffloads, VIRTIO_NET_F } from '../virtio/net-features.ts';
 import { createNetQueue } from '../virtio/net-queue.ts';
 import type { DeviceState, RunningRing, VhostDevice } from './device.ts';
@@ -38,6 +38,8 @@ export interface VhostNetOptions {
   readonly mac: Uint8Array;
   /** Serves these pairs from now on. Resolves when nobody uses any other any more. */
   readonly serve: (pairs: readonly NetPair[]) => Promise<void>;
+  /** Says in the network, in the name of the guest with this address, that it is here now. */
+  readonly announce: (mac: Uint8Array) => void;
 }
 
 interface Made {
@@ -64,6 +66,7 @@ export class VhostNet implements VhostDevice {
   readonly #arena: Arena;
   readonly #options: VhostNetOptions;
   readonly #made = new Map<number, Made>();
+  #serial = 0;
 
   /** @throws RingwayError `BAD_ARGUMENT` for a setting that the specification does not allow, `ARENA_FULL`. */
   constructor(arena: Arena, options: VhostNetOptions) {
@@ -120,8 +123,6 @@ export class VhostNet implements VhostDevice {
     for (const { regions } of old.values()) for (const region of regions) this.#arena.release(region);
   }
 
-  #serial = 0;
-
   /** What the kernels need to move frames through a ring. */
   #make(index: number, ring: RunningRing, features: bigint): Made {
     const { queue, kick, call, enabled } = ring;
@@ -144,7 +145,11 @@ export class VhostNet implements VhostDevice {
     return mtu >= 68 && mtu <= this.#options.mtu;
   }
 
-  /** Tells a frontend that asks whether frames can pass. */
+  sendRarp(mac: Uint8Array): void {
+    if (isStationMac(mac)) this.#options.announce(mac);
+  }
+
+  /** Whether frames can pass; a frontend that asks is told. */
   setLink(up: boolean): void {
     this.control.link = up;
     writeConfigStatus(this.config, { link: up }, true);

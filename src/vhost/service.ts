@@ -119,9 +119,13 @@ export class VhostService {
     this.#options.onChange({ connected: false, ...(fault === undefined ? {} : { fault }) });
   }
 
-  /** Tells the frontend that the configuration changed. False when there is none, or it has no way to hear of it. */
-  configChanged(): boolean {
-    return this.#backend?.configChanged() ?? false;
+  /**
+   * Tells the frontend that the link is up or down. One that has no way to hear of it, as QEMU's, learns it from the
+   * connection: it is ended, and there is none while the link is down.
+   */
+  async setLink(up: boolean): Promise<void> {
+    if (up) this.open();
+    if (this.#backend?.configChanged() !== true && !up) await this.close();
   }
 
   #shut(): void {
