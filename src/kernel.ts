@@ -96,6 +96,7 @@ import {
   serve as virtioBlockServe,
 } from './virtio/block.kernel.ts';
 import { filter as virtioNetFilter } from './virtio/filter.kernel.ts';
+import { logWritten as virtioLogWritten } from './virtio/log.kernel.ts';
 import {
   deviceFlush as virtioNetDeviceFlush,
   deviceReceive as virtioNetDeviceReceive,
@@ -224,6 +225,7 @@ export {
   virtioBlockRange,
   virtioBlockServe,
   virtioDriverDetach,
+  virtioLogWritten,
   virtioNetDeviceFlush,
   virtioNetDeviceReceive,
   virtioNetDeviceSend,

@@ -228,6 +228,7 @@ export class BlockDevice implements DeviceType {
     } else {
       for (let i = 0; i < n; i++) this.#serveFile(this.#file, i);
     }
+    queue.logWritten(this.#list, n);
     queue.return(this.#records, n);
     return n;
   }

@@ -52,6 +52,7 @@ export class ControlQueue {
         const chain = this.#list.at(i);
         this.#arena.u32.set([chain.id, this.#answer(chain, target)], (this.#records + (i << USED_SHIFT)) >>> 2);
       }
+      queue.logWritten(this.#list, n);
       queue.return(this.#records, n);
       return n;
     });

@@ -52,6 +52,7 @@ export {
   VIRTIO_F,
 } from './features.ts';
 export { type LegacyQueueLayout, legacyQueueLayout } from './legacy.ts';
+export { createDirtyLog, type DirtyLog, dirtyLogBytes } from './log.ts';
 export { type MockAnswer, type MockChain, MockDevice, type MockDeviceOptions } from './mock-device.ts';
 export { MockDriver, type MockDriverOptions, type MockUsed } from './mock-driver.ts';
 export {

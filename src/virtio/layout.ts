@@ -115,6 +115,8 @@ export const VQ_BATCH: u32 = 96;
 export const VQ_BATCH_WRITTEN: u32 = 100;
 /** Device: segments of a chain at most: VQ_SIZE, or, with INDIRECT_DESC, VQ_TABLE_SEGMENTS when that is more. */
 export const VQ_CHAIN_MAX: u32 = 104;
+/** Device: arena address of the dirty log (LOG_…); 0 when nothing is logged. Survives resets. */
+export const VQ_LOG: u32 = 108;
 /** The id entries, VQ_SIZE of them. */
 export const VQ_IDS: u32 = 128;
 
@@ -165,6 +167,15 @@ export const VQ_BROKEN_ORDER: u32 = 7;
 export const VQ_BROKEN_INDIRECT: u32 = 8;
 /** More bytes written than the chain has room for (2.6.8.2), or a chain of 2^32 bytes or more (2.6.5.2, 2.7.17). */
 export const VQ_BROKEN_LENGTH: u32 = 9;
+
+// ---------------------------------------------------------------- dirty log
+
+/** Arena address of the bitmap, and its bytes: a bit for each page of guest addresses, from 0 on. */
+export const LOG_BITMAP: u32 = 0;
+export const LOG_BYTES: u32 = 4;
+export const LOG_DESCRIPTOR_BYTES: u32 = 8;
+/** VHOST_LOG_PAGE: 4 KiB. */
+export const LOG_PAGE_SHIFT: u32 = 12;
 
 // ---------------------------------------------------------------- chain list
 

@@ -48,7 +48,7 @@ import {
   USED_SHIFT,
 } from './layout.ts';
 import { acceptOffload, countNet, writeHeader } from './net-header.kernel.ts';
-import { putBack, returnAny, takeAny } from './side.kernel.ts';
+import { putBack, returnAny, returnWritten, takeAny } from './side.kernel.ts';
 import { isBroken } from './state.kernel.ts';
 
 function writeRecord(records: u32, i: u32, id: u32, written: u32): void {
@@ -257,7 +257,8 @@ function sendBurst(netq: u32, slots: u32, count: u32): u32 {
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
   const taken = takeAhead(netq);
-  let next = load<u32>(netq, NETQ_NEXT);
+  const first = load<u32>(netq, NETQ_NEXT);
+  let next = first;
   let used: u32 = 0;
   let done: u32 = 0;
   while (done < count && next < taken) {
@@ -276,7 +277,7 @@ function sendBurst(netq: u32, slots: u32, count: u32): u32 {
     done++;
   }
   store<u32>(netq, next, NETQ_NEXT);
-  returnAny(load<u32>(netq, NETQ_QUEUE), records, used);
+  returnWritten(load<u32>(netq, NETQ_QUEUE), list, first, records, used);
   return done;
 }
 
@@ -312,7 +313,7 @@ function sendMerged(netq: u32, slot: u32): u32 {
   // The segments of one chain lie behind those of the one before, and receive chains have writable ones alone.
   scatter(netq, slot, load<u32>(chainAt(list, 0), CHAIN_SEGMENTS), bytes);
   putBack(queue, list, used, taken);
-  returnAny(queue, records, used);
+  returnWritten(queue, list, 0, records, used);
   return 1;
 }
 

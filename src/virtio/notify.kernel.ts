@@ -1,5 +1,6 @@
 import {
   PVIRTQ_EVENT_SUPPRESS,
+  PVIRTQ_EVENT_SUPPRESS_BYTES,
   RING_EVENT_FLAGS_DESC,
   RING_EVENT_FLAGS_DISABLE,
   VIRTQ_AREA_FLAGS,
@@ -15,6 +16,7 @@ import {
   VQ_TAKE,
   VQ_TAKE_WRAP,
 } from './layout.ts';
+import { isLogged, logBytes } from './log.kernel.ts';
 import { isReady } from './packed.kernel.ts';
 import { hasEventIdx, isBroken, takeGiven } from './state.kernel.ts';
 
@@ -38,13 +40,16 @@ export function splitNeedsNotify(queue: u32): u32 {
  * the peer may have looked before it was asked. Split, both sides.
  */
 export function splitSetNotify(queue: u32, wanted: u32): u32 {
+  let word = load<u32>(queue, VQ_OWN_AREA) + VIRTQ_AREA_FLAGS;
   const next = load<u32>(queue, VQ_TAKE);
   if (hasEventIdx(queue)) {
+    word = load<u32>(queue, VQ_OWN_EVENT);
     // 2.6.7: the flags stay 0 then. The entry before the next one will not be given for another 2^16.
-    atomic.store<u16>(load<u32>(queue, VQ_OWN_EVENT), <u16>(wanted ? next : next - 1));
+    atomic.store<u16>(word, <u16>(wanted ? next : next - 1));
   } else {
-    atomic.store<u16>(load<u32>(queue, VQ_OWN_AREA), <u16>(wanted ? 0 : VIRTQ_AVAIL_F_NO_INTERRUPT), VIRTQ_AREA_FLAGS);
+    atomic.store<u16>(word, <u16>(wanted ? 0 : VIRTQ_AVAIL_F_NO_INTERRUPT));
   }
+  if (isLogged(queue)) logBytes(queue, word, 2);
   if (!wanted || isBroken(queue)) return 0;
   return <u32>atomic.load<u16>(load<u32>(queue, VQ_PEER_AREA), VIRTQ_AREA_IDX) === next ? 0 : 1;
 }
@@ -74,5 +79,6 @@ export function packedSetNotify(queue: u32, wanted: u32): u32 {
     word = load<u32>(queue, VQ_TAKE) | (load<u32>(queue, VQ_TAKE_WRAP) << 15) | (RING_EVENT_FLAGS_DESC << 16);
   }
   atomic.store<u32>(load<u32>(queue, VQ_OWN_AREA), word, PVIRTQ_EVENT_SUPPRESS);
+  if (isLogged(queue)) logBytes(queue, load<u32>(queue, VQ_OWN_AREA), PVIRTQ_EVENT_SUPPRESS_BYTES);
   return wanted && !isBroken(queue) && isReady(queue) ? 1 : 0;
 }

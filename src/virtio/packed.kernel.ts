@@ -49,6 +49,7 @@ import {
   VQ_TAKE,
   VQ_TAKE_WRAP,
 } from './layout.ts';
+import { isLogged, logUsedDescriptors } from './log.kernel.ts';
 import { advance, hasFeature, idEntry, isBroken, latch } from './state.kernel.ts';
 import { translate } from './translate.kernel.ts';
 
@@ -280,7 +281,10 @@ export function writeUsed(queue: u32, used: u32, n: u32): void {
  */
 export function giveBack(queue: u32, used: u32, n: u32): u32 {
   if (n === 0 || isBroken(queue)) return 0;
+  const from = load<u32>(queue, VQ_GIVE);
+  const free = load<u32>(queue, VQ_FREE);
   writeUsed(queue, used, n);
   publish(queue);
+  if (isLogged(queue)) logUsedDescriptors(queue, from, load<u32>(queue, VQ_FREE) - free);
   return n;
 }

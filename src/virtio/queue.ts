@@ -18,6 +18,7 @@ import {
   VQ_GUEST_OFFSET,
   VQ_ID_SHIFT,
   VQ_IDS,
+  VQ_LOG,
   VQ_OWN_AREA,
   VQ_OWN_EVENT,
   VQ_PEER_AREA,
@@ -108,6 +109,10 @@ export interface VirtqueueDevice extends VirtqueueSide {
   take(list: ChainList, max: number): number;
   /** Returns the chains of `n` records of 8 bytes at `used`: id, bytes written. Returns `n`, or 0 when broken. */
   return(used: number, n: number): number;
+  /** Marks what it writes in the dirty log at `address` (`DirtyLog.address`) from now on; nothing when undefined. */
+  setLog(address: number | undefined): void;
+  /** Marks all that may have been written into the first `n` chains of the list: before they are returned. */
+  logWritten(list: ChainList, n: number): void;
 }
 
 /** The kernels of `layout` under the names that a side calls them by. */
@@ -126,10 +131,11 @@ function kernelsOf(arena: Arena, layout: VirtqueueLayout) {
     virtioPackedDeviceReturn: Kernel;
     virtioPackedNeedsNotify: SideKernels['needsNotify'];
     virtioPackedSetNotify: SideKernels['setNotify'];
+    virtioLogWritten: (queue: number, list: number, n: number) => void;
     virtioDriverDetach: Kernel;
     virtioReset(queue: number): void;
   }>();
-  const both = { detach: k.virtioDriverDetach, reset: k.virtioReset };
+  const both = { detach: k.virtioDriverDetach, reset: k.virtioReset, logWritten: k.virtioLogWritten };
   if (layout === 'split') {
     return {
       ...both,
@@ -252,7 +258,7 @@ export function attachVirtqueueDriver(arena: Arena, address: number): VirtqueueD
  */
 export function attachVirtqueueDevice(arena: Arena, address: number): VirtqueueDevice {
   const { side, name, kernels, get } = attachSide(arena, address, false);
-  const { take, giveBack } = kernels;
+  const { take, giveBack, logWritten } = kernels;
   const chainMax = get(VQ_CHAIN_MAX);
   return {
     ...side,
@@ -267,6 +273,10 @@ export function attachVirtqueueDevice(arena: Arena, address: number): VirtqueueD
       return take(address, list.address, max);
     },
     return: (used, n) => giveBack(address, used, n),
+    setLog(log = 0) {
+      arena.u32[(address + VQ_LOG) >>> 2] = log;
+    },
+    logWritten: (list, n) => logWritten(address, list.address, n),
   };
 }
 

@@ -2,6 +2,7 @@
 
 import { chainAt } from './chain.kernel.ts';
 import { CHAIN_ID, VQ_F_PACKED, VQ_FREE, VQ_ID_COUNT, VQ_SIZE, VQ_TAKE, VQ_TAKE_WRAP } from './layout.ts';
+import { isLogged, logUsed } from './log.kernel.ts';
 import { giveBack as packedReturn, take as packedTake } from './packed.kernel.ts';
 import { add as packedAdd, poll as packedPoll } from './packed-driver.kernel.ts';
 import { giveBack as splitReturn, take as splitTake } from './split.kernel.ts';
@@ -16,6 +17,12 @@ export function takeAny(queue: u32, list: u32, max: u32): u32 {
 /** `giveBack` of the queue's layout. */
 export function returnAny(queue: u32, used: u32, n: u32): u32 {
   return hasFeature(queue, VQ_F_PACKED) ? packedReturn(queue, used, n) : splitReturn(queue, used, n);
+}
+
+/** `returnAny` of the `n` chains from `first` on of the list, into which the records say how much was written. */
+export function returnWritten(queue: u32, list: u32, first: u32, used: u32, n: u32): u32 {
+  if (isLogged(queue)) logUsed(queue, list, first, used, n);
+  return returnAny(queue, used, n);
 }
 
 /** `add` of the queue's layout. */

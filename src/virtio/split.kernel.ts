@@ -45,6 +45,7 @@ import {
   VQ_SIZE,
   VQ_TAKE,
 } from './layout.ts';
+import { isLogged, logUsedElements } from './log.kernel.ts';
 import { hasFeature, idEntry, isBroken, latch } from './state.kernel.ts';
 import { translate } from './translate.kernel.ts';
 
@@ -181,7 +182,9 @@ export function publish(queue: u32, n: u32): void {
  */
 export function giveBack(queue: u32, used: u32, n: u32): u32 {
   if (n === 0 || isBroken(queue)) return 0;
+  const from = load<u32>(queue, VQ_GIVE);
   writeUsed(queue, used, n);
   publish(queue, n);
+  if (isLogged(queue)) logUsedElements(queue, from, n);
   return n;
 }

@@ -5,6 +5,7 @@ import {
   createVirtqueueDriver,
   MockDevice,
   MockDriver,
+  type VirtqueueDevice,
   type VirtqueueLayout,
   virtqueueBytes,
 } from 'ringway/virtio';
@@ -23,6 +24,8 @@ export interface NetQueueRigOptions {
   readonly headerBytes?: 10 | 12 | 20;
   readonly mergeable?: boolean;
   readonly offloads?: number;
+  readonly eventIdx?: boolean;
+  readonly guestOffset?: bigint;
   /** Buffers that our pool has left: 8 to 64. All 256 when not given. */
   readonly left?: number;
   /** Kernels in place of the test build; traced. */
@@ -138,6 +141,7 @@ abstract class Side {
 export class DeviceSide extends Side {
   readonly driver: MockDriver;
   readonly net: NetQueue;
+  readonly queue: VirtqueueDevice;
   readonly broken: () => number;
   /** Where the device goes on (`VirtqueueSide.base`). */
   readonly base: () => number;
@@ -147,18 +151,20 @@ export class DeviceSide extends Side {
     super(options);
     this.#options = options;
     const ring = this.#ring('ring');
-    this.driver = new MockDriver(this.arena, { ...ring, buffers: 64, bufferBytes: 4096 });
+    const { guestOffset = 0n } = options;
+    this.driver = new MockDriver(this.arena, { ...ring, buffers: 64, bufferBytes: 4096, guestOffset });
     const regions = createRegionTable(this.arena, 'regions');
     regions.set(this.driver.regions);
     const queue = createVirtqueueDevice(this.arena, { ...ring, rings: this.driver.rings, regions });
+    this.queue = queue;
     this.base = () => queue.base();
     this.broken = () => queue.broken();
     this.net = this.attach(options, queue.address);
   }
 
   #ring(name: string) {
-    const { layout, size = 16, indirect, inOrder = false } = this.#options;
-    return { name, layout, size, inOrder, ...(indirect === undefined ? {} : { indirect }) };
+    const { layout, size = 16, indirect, inOrder = false, eventIdx = false } = this.#options;
+    return { name, layout, size, inOrder, eventIdx, ...(indirect === undefined ? {} : { indirect }) };
   }
 
   /** A device of another kind on the same ring, which goes on where this one would. */
