@@ -179,10 +179,11 @@ export async function bootGuest(options: GuestOptions): Promise<Guest> {
     ...['-object', `memory-backend-memfd,id=memory,size=${memoryMb}M,share=on`, '-machine', 'pc,memory-backend=memory'],
     ...['-kernel', kernel.image, '-initrd', at('initramfs'), '-append', APPEND],
     ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
-    ...['-chardev', `socket,id=shell,path=${at('shell.sock')}`, '-serial', 'chardev:shell'],
     ...['-chardev', `socket,id=monitor,path=${at('monitor.sock')}`, '-mon', 'chardev=monitor,mode=control'],
     ...netdevs.flatMap(netdevArgs),
     ...disks.flatMap(diskArgs),
+    ...['-chardev', `socket,id=shell,path=${at('shell.sock')}`, '-device', 'virtio-serial-pci,disable-legacy=on'],
+    ...['-device', 'virtserialport,chardev=shell,nr=1'],
     ...(incoming === undefined ? [] : ['-incoming', incoming]),
     ...extra,
   ];
