@@ -98,6 +98,11 @@ import {
 import { filter as virtioNetFilter } from './virtio/filter.kernel.ts';
 import { logWritten as virtioLogWritten } from './virtio/log.kernel.ts';
 import {
+  bounceDetach as virtioNetBounceDetach,
+  bounceReceive as virtioNetBounceReceive,
+  bounceSend as virtioNetBounceSend,
+} from './virtio/net-bounce.kernel.ts';
+import {
   deviceFlush as virtioNetDeviceFlush,
   deviceReceive as virtioNetDeviceReceive,
   deviceSend as virtioNetDeviceSend,
@@ -226,6 +231,9 @@ export {
   virtioBlockServe,
   virtioDriverDetach,
   virtioLogWritten,
+  virtioNetBounceDetach,
+  virtioNetBounceReceive,
+  virtioNetBounceSend,
   virtioNetDeviceFlush,
   virtioNetDeviceReceive,
   virtioNetDeviceSend,

@@ -222,7 +222,10 @@ export const NETQ_HEADER_BYTES: u32 = 16;
 export const NETQ_FEATURES: u32 = 20;
 /** What the sender may leave to the receiver: OFFLOAD_… of `packet/layout.ts`. */
 export const NETQ_OFFLOADS: u32 = 24;
-/** Driver: address of a slot for each id: the packet or the empty buffer that is out under it. */
+/**
+ * Driver: address of a slot for each id: the packet or the empty buffer that is out under it. With areas, of a u64 for each
+ * id: the first and the last area of its chain.
+ */
 export const NETQ_SLOTS: u32 = 28;
 /** Frames refused: shorter than an Ethernet header, longer than NET_FRAME_MAX, or with a header that is not allowed. */
 export const NETQ_BAD: u32 = 32;
@@ -236,10 +239,21 @@ export const NETQ_NEXT: u32 = 108;
 /** Device, receiving: records that were not returned yet, and polls in a row that found nothing. */
 export const NETQ_PENDING: u32 = 112;
 export const NETQ_EMPTY_POLLS: u32 = 116;
-/** Driver: buffers of a merged frame that are still to come, its last buffer so far, and its slot (16 bytes). */
+/**
+ * Driver: buffers of a merged frame that are still to come, its last buffer so far (with areas, 0 when the rest of the
+ * frame is passed over), and its slot (16 bytes).
+ */
 export const NETQ_MERGE_LEFT: u32 = 44;
 export const NETQ_MERGE_LAST: u32 = 48;
 export const NETQ_MERGE_SLOT: u32 = 64;
+/**
+ * Driver over memory that its device can write: address of as many areas as the queue has descriptors, all that is shared
+ * beside the ring; 0 when there are none, and buffers of the pool are given to the device themselves.
+ */
+export const NETQ_AREAS: u32 = 52;
+/** Address of a u32 for each area, the next in the free list or in its chain; and the first free area. */
+export const NETQ_AREA_LINKS: u32 = 56;
+export const NETQ_AREA_FREE: u32 = 60;
 /** A copy of a header that came in pieces, or one that goes out in pieces. */
 export const NETQ_HEADER: u32 = 80;
 /** Driver: slots for a burst of empty buffers. */
@@ -248,6 +262,10 @@ export const NETQ_FRESH: u32 = 128;
 export const NETQ_BYTES: u32 = 640;
 /** Chains that one call looks at: a burst, or what a frame of NET_FRAME_MAX takes in buffers of 1,028 bytes or more. */
 export const NETQ_CHAINS: u32 = 64;
+
+/** An area: the header and up to 2,028 bytes of a frame, or what comes next of a longer one. */
+export const NETQ_AREA_SHIFT: u32 = 11;
+export const NETQ_AREA_BYTES: u32 = 2048;
 
 /** VIRTIO_NET_F_MRG_RXBUF was negotiated: a frame may take several receive chains (5.1.6.4). */
 export const NETQ_F_MRG_RXBUF: u32 = 1;

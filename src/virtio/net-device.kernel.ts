@@ -179,7 +179,7 @@ function roomOf(chain: u32): u32 {
 }
 
 /** Copies header and frame into the writable segments from `segment` on, which have room for `left` bytes. */
-function scatter(netq: u32, slot: u32, segment: u32, left: u32): void {
+export function scatter(netq: u32, slot: u32, segment: u32, left: u32): void {
   const first = load<u32>(slot, SLOT_BUFFER);
   const chained = (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED) !== 0;
   let source = netq + NETQ_HEADER;

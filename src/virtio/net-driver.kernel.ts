@@ -66,7 +66,7 @@ function slotOf(netq: u32, id: u32): u32 {
 }
 
 /** Makes chain `index` of the list one of `segments` segments, all readable or all writable, of `bytes` in all. */
-function writeChain(list: u32, index: u32, first: u32, segments: u32, bytes: u32, writable: bool): void {
+export function writeChain(list: u32, index: u32, first: u32, segments: u32, bytes: u32, writable: bool): void {
   const chain = chainAt(list, index);
   // Of each pair the readable part is the lower half.
   const shift: u64 = writable ? 32 : 0;
@@ -75,7 +75,7 @@ function writeChain(list: u32, index: u32, first: u32, segments: u32, bytes: u32
   store<u64>(chain, (<u64>bytes) << shift, CHAIN_READABLE_BYTES);
 }
 
-function writeSegment(segment: u32, address: u32, length: u32): void {
+export function writeSegment(segment: u32, address: u32, length: u32): void {
   store<u64>(segment, ((<u64>length) << 32) | address, SEGMENT_ADDRESS);
 }
 
@@ -273,7 +273,7 @@ function startMerge(netq: u32, slot: u32, buffers: u32): void {
 }
 
 /** True when the checksum that is left to do lies in the frame (5.1.6.4.2). */
-function checksumFits(slot: u32): bool {
+export function checksumFits(slot: u32): bool {
   if (!(load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD)) return true;
   const buffer = load<u32>(slot, SLOT_BUFFER);
   return <u32>load<u16>(buffer, BUFFER_CSUM_START) + load<u16>(buffer, BUFFER_CSUM_OFFSET) + 2 <= frameLength(slot);

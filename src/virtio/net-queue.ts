@@ -4,6 +4,9 @@ import { RingwayError } from '../util/errors.ts';
 import { brokenRuleText } from './broken.ts';
 import { createChainList } from './chain-list.ts';
 import {
+  NETQ_AREA_LINKS,
+  NETQ_AREA_SHIFT,
+  NETQ_AREAS,
   NETQ_BAD,
   NETQ_BYTES,
   NETQ_CACHE,
@@ -23,7 +26,11 @@ import {
   VQ_F_DRIVER,
   VQ_FEATURES,
   VQ_SIZE,
+  VQ_TABLE_ENTRIES,
 } from './layout.ts';
+
+/** A cache line. */
+const AREA_ALIGN = 64;
 
 /** What a virtqueue of virtio-net carries before each frame, and what the receiver does for the sender. */
 export interface NetQueueOptions {
@@ -37,6 +44,11 @@ export interface NetQueueOptions {
   readonly mergeable: boolean;
   /** What the sender of this queue's frames may leave to do: OFFLOAD_… of `packet/layout.ts`. */
   readonly offloads: number;
+  /**
+   * Driver, when its device can write to what it shares: address of `netAreaBytes` bytes that the device reaches, as it
+   * does the rings. Frames are copied there or from there, and nothing else of the arena need be shared.
+   */
+  readonly areas?: number;
 }
 
 /** What happened to frames that did not get through, since the queue was made. */
@@ -67,6 +79,9 @@ export interface NetQueue {
 }
 
 interface NetKernels {
+  virtioNetBounceDetach(netq: number): void;
+  virtioNetBounceReceive(netq: number, slots: number, max: number): number;
+  virtioNetBounceSend(netq: number, slots: number, count: number): number;
   virtioNetDeviceFlush(netq: number): void;
   virtioNetDeviceReceive(netq: number, slots: number, max: number): number;
   virtioNetDeviceSend(netq: number, slots: number, count: number): number;
@@ -77,8 +92,13 @@ interface NetKernels {
 
 /** Bytes of the arena that a net queue over a virtqueue of `size` descriptors takes. */
 export function netQueueBytes(size: number): number {
-  // The queue's words, a chain (32 bytes) and a record for each of its chains, segments, and a slot for each id; guards.
-  return NETQ_BYTES + NETQ_CHAINS * (32 + 8) + segmentsOf(size) * 8 + size * 16 + 2048;
+  // The queue's words, a chain (32 bytes) and a record for each of its chains, segments, a slot and a link for each id; guards.
+  return NETQ_BYTES + NETQ_CHAINS * (32 + 8) + segmentsOf(size) * 8 + size * (16 + 4) + 2048;
+}
+
+/** Bytes of the areas of a queue of `size` descriptors: one for each. */
+export function netAreaBytes(size: number): number {
+  return size << NETQ_AREA_SHIFT;
 }
 
 /** A chain may have as many segments as the queue has descriptors; a burst of 32 may have two each. */
@@ -89,12 +109,14 @@ function segmentsOf(size: number): number {
 /**
  * Makes the words of one side of a virtio-net queue; `attachNetQueue` uses them, in any thread.
  * @returns their address.
- * @throws RingwayError `ARENA_FULL` when they do not fit.
+ * @throws RingwayError `ARENA_FULL` when they do not fit, `BAD_ARGUMENT` when the areas lie outside of the arena, or are not
+ *   for a driver.
  */
 export function createNetQueue(arena: Arena, options: NetQueueOptions): number {
-  const { name, queue, headerBytes, mergeable, offloads } = options;
+  const { name, queue, headerBytes, mergeable, offloads, areas } = options;
   const { u32 } = arena;
   const size = u32[(queue + VQ_SIZE) >>> 2] ?? 0;
+  if (areas !== undefined) checkAreas(arena, name, queue, areas, netAreaBytes(size));
   const address = arena.allocate(`${name} net`, NETQ_BYTES);
   const list = createChainList(arena, { name: `${name} chains`, chains: NETQ_CHAINS, segments: segmentsOf(size) });
   const set = (offset: number, value: number): void => {
@@ -107,7 +129,29 @@ export function createNetQueue(arena: Arena, options: NetQueueOptions): number {
   set(NETQ_HEADER_BYTES, headerBytes);
   set(NETQ_FEATURES, mergeable ? NETQ_F_MRG_RXBUF : 0);
   set(NETQ_OFFLOADS, offloads);
+  if (areas !== undefined) {
+    const links = arena.allocate(`${name} areas`, size * 4);
+    for (let area = 0; area < size; area++) u32[(links >>> 2) + area] = (area + 1) % size;
+    set(NETQ_AREAS, areas);
+    set(NETQ_AREA_LINKS, links);
+  }
   return address;
+}
+
+/** Descriptors and areas go together one by one, which a table of descriptors would break. */
+function checkAreas(arena: Arena, name: string, queue: number, areas: number, bytes: number): void {
+  if (((arena.u32[(queue + VQ_FEATURES) >>> 2] ?? 0) & VQ_F_DRIVER) === 0) {
+    throw new RingwayError('BAD_ARGUMENT', `${name}: areas are for a driver; a device copies out of what is shared anyway`);
+  }
+  if ((arena.u32[(queue + VQ_TABLE_ENTRIES) >>> 2] ?? 0) !== 0) {
+    throw new RingwayError('BAD_ARGUMENT', `${name}: a queue with indirect tables has no areas; leave INDIRECT_DESC out`);
+  }
+  if (areas % AREA_ALIGN !== 0 || !(areas >= arena.handle.base && areas + bytes <= arena.bytes)) {
+    throw new RingwayError(
+      'BAD_ARGUMENT',
+      `${name}: areas=${areas} with ${bytes} bytes, must be a multiple of ${AREA_ALIGN} and lie in the arena's ${arena.bytes} bytes`,
+    );
+  }
 }
 
 /**
@@ -123,7 +167,17 @@ export function attachNetQueue(arena: Arena, address: number, cache: number): Ne
   const k = arena.kernels<NetKernels>();
   const drops = (): NetQueueDrops => ({ bad: get(NETQ_BAD), long: get(NETQ_LONG), empty: get(NETQ_EMPTY) });
   const fault = (): string | undefined => brokenRuleText(u32[(queue + VQ_BROKEN) >>> 2] ?? 0);
-  // Closures of their own for each side, so that their calls stay monomorphic.
+  // Closures of their own for each kind, so that their calls stay monomorphic.
+  if (get(NETQ_AREAS) !== 0) {
+    return {
+      address,
+      receive: (slots, max) => k.virtioNetBounceReceive(address, slots, max),
+      send: (slots, count) => k.virtioNetBounceSend(address, slots, count),
+      drops,
+      fault,
+      detach: () => k.virtioNetBounceDetach(address),
+    };
+  }
   if ((u32[(queue + VQ_FEATURES) >>> 2] ?? 0) & VQ_F_DRIVER) {
     return {
       address,

@@ -9,6 +9,7 @@ import {
   VIRTQ_DESC_F_USED,
   VIRTQ_DESC_F_WRITE,
 } from '#dist/virtio/layout.js';
+import { netAreaBytes } from '#dist/virtio/net-queue.js';
 import { DeviceSide, DriverSide, frameOf } from './support/net-queue-rig.ts';
 
 const SIZE = 16;
@@ -130,10 +131,10 @@ function runDriver(layout: VirtqueueLayout, seed: number, seen: Seen): void {
   side.finish();
 }
 
-function runDevice(layout: VirtqueueLayout, seed: number, seen: Seen): void {
+function runDevice(layout: VirtqueueLayout, seed: number, seen: Seen, bounce = false): void {
   const random = new Random(seed);
   const sends = random.below(2) === 0;
-  const side = new DriverSide({ layout, size: SIZE, mergeable: random.below(2) === 0, offloads: OFFLOADS });
+  const side = new DriverSide({ layout, size: SIZE, mergeable: random.below(2) === 0, offloads: OFFLOADS, bounce });
   const { device, arena } = side;
   const { rings } = device.queue;
   const raw = rawRing(arena, layout);
@@ -154,6 +155,7 @@ function runDevice(layout: VirtqueueLayout, seed: number, seen: Seen): void {
       return { chain, bytes: randomBytes(random, length) };
     });
     for (let from = 0; from < answers.length; from += 32) device.return(...answers.slice(from, from + 32));
+    if (side.areas !== undefined) arena.u8[side.areas + random.below(netAreaBytes(SIZE))] = random.next();
     // A used element that is none, or any byte.
     if (random.below(30) !== 0) continue;
     const area = random.below(2) === 0 ? rings.deviceArea : rings.descriptors;
@@ -166,11 +168,15 @@ function runDevice(layout: VirtqueueLayout, seed: number, seen: Seen): void {
   side.finish();
 }
 
+const runBounced: typeof runDevice = (layout, seed, seen) => runDevice(layout, seed, seen, true);
+
 test.each([
   ['driver', 'split', runDriver],
   ['driver', 'packed', runDriver],
   ['device', 'split', runDevice],
   ['device', 'packed', runDevice],
+  ['device of a driver with areas', 'split', runBounced],
+  ['device of a driver with areas', 'packed', runBounced],
 ] as const)('a hostile %s, %s: frames are lost, buffers are not', (_, layout, run) => {
   const seen: Seen = { received: 0, sent: 0, bad: 0, broken: 0 };
   for (let seed = 0; seed < SEEDS; seed++) {

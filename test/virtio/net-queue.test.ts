@@ -4,6 +4,8 @@ import { compileTraced } from '../support/kernels.ts';
 import { DeviceSide, DriverSide, frameOf, NO_DROPS } from './support/net-queue-rig.ts';
 
 const LAYOUTS: readonly VirtqueueLayout[] = ['split', 'packed'];
+/** Of drivers: their buffers are the device's to write, or frames are copied through areas. */
+const DRIVERS = LAYOUTS.flatMap((layout) => [[layout, 'zero copy', false] as const, [layout, 'areas', true] as const]);
 const HEADER = 12;
 const plain = new Uint8Array(HEADER);
 const join = (...parts: readonly Uint8Array[]): Uint8Array => Uint8Array.from(parts.flatMap((part) => [...part]));
@@ -69,21 +71,24 @@ test.each(LAYOUTS)('%s: chains come back by the burst, or after eight polls that
   side.finish();
 });
 
-test.each(LAYOUTS)('%s: a driver takes back what was sent when a quarter of the ring is left', (layout) => {
-  const side = new DriverSide({ layout });
-  const { device } = side;
-  expect(side.send(...Array.from({ length: 10 }, (_, i) => frameOf(60, i)))).toBe(10);
-  const chains = device.take();
-  expect(chains.map(({ bytes }) => [...bytes])).toEqual(chains.map((_, i) => [...message(frameOf(60, i))]));
-  device.return(...chains.map((chain) => ({ chain })));
-  // Left before the call: 6, 5, 4.
-  const left = [11, 12, 13].map((i) => {
-    side.send(frameOf(60, i));
-    return side.unused();
-  });
-  expect(left).toEqual([5, 4, 13]);
-  side.finish();
-});
+test.each(DRIVERS)(
+  '%s, %s: a driver takes back what was sent when a quarter of the ring is left',
+  (layout, _, bounce) => {
+    const side = new DriverSide({ layout, bounce });
+    const { device } = side;
+    expect(side.send(...Array.from({ length: 10 }, (_, i) => frameOf(60, i)))).toBe(10);
+    const chains = device.take();
+    expect(chains.map(({ bytes }) => [...bytes])).toEqual(chains.map((_, i) => [...message(frameOf(60, i))]));
+    device.return(...chains.map((chain) => ({ chain })));
+    // Left before the call: 6, 5, 4.
+    const left = [11, 12, 13].map((i) => {
+      side.send(frameOf(60, i));
+      return side.unused();
+    });
+    expect(left).toEqual([5, 4, 13]);
+    side.finish();
+  },
+);
 
 const SHAPES: readonly (readonly [what: string, lengths: readonly number[], headerBytes?: 10 | 12])[] = [
   ['header and frame in one', []],
@@ -235,8 +240,8 @@ test.each(LAYOUTS)('%s: a frame that no chain can hold is dropped and counted', 
   side.finish();
 });
 
-test.each(LAYOUTS)('%s: a device that lies about the buffers of a frame loses that frame', (layout) => {
-  const side = new DriverSide({ layout, mergeable: true });
+test.each(DRIVERS)('%s, %s: a device that lies about the buffers of a frame loses that frame', (layout, _, bounce) => {
+  const side = new DriverSide({ layout, mergeable: true, bounce });
   const { device, net } = side;
   const good = frameOf(60, 5);
   /** What comes of buffers with these bytes. */

@@ -11,7 +11,13 @@ import {
 } from 'ringway/virtio';
 import { expect } from 'vitest';
 import { SLOT_FLAG_OFFLOAD, SLOT_FLAGS, SLOT_SHIFT } from '#dist/memory/layout.js';
-import { attachNetQueue, createNetQueue, type NetQueue, type NetQueueDrops } from '#dist/virtio/net-queue.js';
+import {
+  attachNetQueue,
+  createNetQueue,
+  type NetQueue,
+  type NetQueueDrops,
+  netAreaBytes,
+} from '#dist/virtio/net-queue.js';
 import { testArena } from '../../support/arena.ts';
 import { TracedArena } from '../../support/traced.ts';
 
@@ -26,6 +32,8 @@ export interface NetQueueRigOptions {
   readonly offloads?: number;
   readonly eventIdx?: boolean;
   readonly guestOffset?: bigint;
+  /** A driver that copies through areas: its device reaches them and the rings, and nothing else. */
+  readonly bounce?: boolean;
   /** Buffers that our pool has left: 8 to 64. All 256 when not given. */
   readonly left?: number;
   /** Kernels in place of the test build; traced. */
@@ -74,9 +82,10 @@ abstract class Side {
     }
   }
 
-  protected attach(options: NetQueueRigOptions, queue: number): NetQueue {
+  protected attach(options: NetQueueRigOptions, queue: number, areas?: number): NetQueue {
     const { headerBytes = 12, mergeable = false, offloads = 0 } = options;
-    const address = createNetQueue(this.arena, { name: 'net', queue, headerBytes, mergeable, offloads });
+    const words = { name: 'net', queue, headerBytes, mergeable, offloads };
+    const address = createNetQueue(this.arena, areas === undefined ? words : { ...words, areas });
     return attachNetQueue(this.arena, address, this.cache);
   }
 
@@ -181,12 +190,14 @@ export class DriverSide extends Side {
   readonly device: MockDevice;
   readonly net: NetQueue;
   readonly broken: () => number;
+  /** Of a driver with areas. */
+  readonly areas: number | undefined;
   /** Descriptors that no packet is in. */
   readonly unused: () => number;
 
   constructor(options: NetQueueRigOptions) {
     super(options);
-    const { layout, size = 16, indirect, inOrder = false } = options;
+    const { layout, size = 16, indirect, inOrder = false, bounce = false } = options;
     const ring = { name: 'ring', layout, size, inOrder, ...(indirect === undefined ? {} : { indirect }) };
     const bytes = virtqueueBytes(layout, size);
     const rings = {
@@ -196,10 +207,13 @@ export class DriverSide extends Side {
     };
     const queue = createVirtqueueDriver(this.arena, { ...ring, rings });
     const { base } = this.arena.handle;
-    const all = [{ guest: BigInt(base), address: base, bytes: this.arena.bytes - base }];
-    this.device = new MockDevice(this.arena, { ...ring, name: 'device', rings, regions: all });
+    const areas = bounce ? this.arena.allocate('areas', netAreaBytes(size)) : undefined;
+    const [from, length] = areas === undefined ? [base, this.arena.bytes - base] : [areas, netAreaBytes(size)];
+    const regions = [{ guest: BigInt(from), address: from, bytes: length }];
+    this.device = new MockDevice(this.arena, { ...ring, name: 'device', rings, regions });
     this.broken = () => queue.broken();
     this.unused = () => queue.free();
-    this.net = this.attach(options, queue.address);
+    this.areas = areas;
+    this.net = this.attach(options, queue.address, areas);
   }
 }
