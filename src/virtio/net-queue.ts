@@ -131,7 +131,7 @@ export function createNetQueue(arena: Arena, options: NetQueueOptions): number {
   set(NETQ_OFFLOADS, offloads);
   if (areas !== undefined) {
     const links = arena.allocate(`${name} areas`, size * 4);
-    for (let area = 0; area < size; area++) u32[(links >>> 2) + area] = (area + 1) % size;
+    for (let area = 0; area < size; area++) u32[(links >>> 2) + area] = area + 1;
     set(NETQ_AREAS, areas);
     set(NETQ_AREA_LINKS, links);
   }
@@ -141,10 +141,16 @@ export function createNetQueue(arena: Arena, options: NetQueueOptions): number {
 /** Descriptors and areas go together one by one, which a table of descriptors would break. */
 function checkAreas(arena: Arena, name: string, queue: number, areas: number, bytes: number): void {
   if (((arena.u32[(queue + VQ_FEATURES) >>> 2] ?? 0) & VQ_F_DRIVER) === 0) {
-    throw new RingwayError('BAD_ARGUMENT', `${name}: areas are for a driver; a device copies out of what is shared anyway`);
+    throw new RingwayError(
+      'BAD_ARGUMENT',
+      `${name}: areas are for a driver; a device copies out of what is shared anyway`,
+    );
   }
   if ((arena.u32[(queue + VQ_TABLE_ENTRIES) >>> 2] ?? 0) !== 0) {
-    throw new RingwayError('BAD_ARGUMENT', `${name}: a queue with indirect tables has no areas; leave INDIRECT_DESC out`);
+    throw new RingwayError(
+      'BAD_ARGUMENT',
+      `${name}: a queue with indirect tables has no areas; leave INDIRECT_DESC out`,
+    );
   }
   if (areas % AREA_ALIGN !== 0 || !(areas >= arena.handle.base && areas + bytes <= arena.bytes)) {
     throw new RingwayError(
