@@ -34,6 +34,7 @@ import {
 import { learn as switchLearn, lookupMac as switchLookup } from './switch/mac.kernel.ts';
 import { publish as virtioPackedPublish, writeUsed as virtioPackedWriteUsed } from './virtio/packed.kernel.ts';
 import { writeAvailable as virtioPackedWriteAvailable } from './virtio/packed-driver.kernel.ts';
+import { putBack as virtioPutBack } from './virtio/side.kernel.ts';
 import { publish as virtioSplitPublish, writeUsed as virtioSplitWriteUsed } from './virtio/split.kernel.ts';
 import { writeAvailable as virtioSplitWriteAvailable } from './virtio/split-driver.kernel.ts';
 
@@ -67,6 +68,7 @@ export {
   virtioPackedPublish,
   virtioPackedWriteAvailable,
   virtioPackedWriteUsed,
+  virtioPutBack,
   virtioSplitPublish,
   virtioSplitWriteAvailable,
   virtioSplitWriteUsed,

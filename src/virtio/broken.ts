@@ -5,6 +5,7 @@ import {
   VQ_BROKEN_ID_STATE,
   VQ_BROKEN_INDEX,
   VQ_BROKEN_INDIRECT,
+  VQ_BROKEN_INFLIGHT,
   VQ_BROKEN_LENGTH,
   VQ_BROKEN_NEXT,
   VQ_BROKEN_ORDER,
@@ -20,6 +21,7 @@ const RULES: ReadonlyMap<number, string> = new Map([
   [VQ_BROKEN_ORDER, 'a readable buffer behind a writable one'],
   [VQ_BROKEN_INDIRECT, 'an indirect table that may not be there'],
   [VQ_BROKEN_LENGTH, 'a length that does not fit its buffers'],
+  [VQ_BROKEN_INFLIGHT, 'a link of the inflight region that leads nowhere'],
 ]);
 
 /** The rule that a queue's peer broke, in words; undefined for 0, which stands for none. */

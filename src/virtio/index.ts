@@ -51,6 +51,7 @@ export {
   parseFeatures,
   VIRTIO_F,
 } from './features.ts';
+export { inflightBytes } from './inflight.ts';
 export { type LegacyQueueLayout, legacyQueueLayout } from './legacy.ts';
 export { createDirtyLog, type DirtyLog, dirtyLogBytes } from './log.ts';
 export { type MockAnswer, type MockChain, MockDevice, type MockDeviceOptions } from './mock-device.ts';

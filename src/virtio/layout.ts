@@ -117,8 +117,16 @@ export const VQ_BATCH_WRITTEN: u32 = 100;
 export const VQ_CHAIN_MAX: u32 = 104;
 /** Device: arena address of the dirty log (LOG_…); 0 when nothing is logged. Survives resets. */
 export const VQ_LOG: u32 = 108;
+/** Device: arena address of the queue's inflight region (INFLIGHT_…); 0 when chains are not tracked. */
+export const VQ_INFLIGHT: u32 = 112;
+/** Device: the first entry of the region whose chain is to be taken again, plus 1; 0 when there is none. */
+export const VQ_AGAIN: u32 = 116;
+/** Device: 1 when the last `take` took chains again. */
+export const VQ_TOOK_AGAIN: u32 = 120;
+/** Device: counts the chains that were tracked, u64. */
+export const VQ_COUNTER: u32 = 128;
 /** The id entries, VQ_SIZE of them. */
-export const VQ_IDS: u32 = 128;
+export const VQ_IDS: u32 = 192;
 
 /**
  * Segments that a chain through a table may have however small the queue is. 2.6.5.3.1 forbids a chain longer than the
@@ -140,13 +148,19 @@ export const VQ_F_PACKED: u32 = 16;
 
 /** An id's entry. Nothing here is ever read back from the ring, where the peer could have changed it. */
 export const VQ_ID_SHIFT: u32 = 4;
-/** Driver: the next free id, or, in a split chain, the next descriptor. IN_ORDER: the next of the table, for ever. */
+/**
+ * Driver: the next free id, or, in a split chain, the next descriptor. IN_ORDER: the next of the table, for ever. Device:
+ * of entries of the inflight region, not of ids: the next whose chain is to be taken again, plus 1.
+ */
 export const VQ_ID_NEXT: u32 = 0;
 /** Descriptors of the chain that is out under this id; 0 when none is. */
 export const VQ_ID_COUNT: u32 = 4;
 /** Bytes that the device may write into the chain. */
 export const VQ_ID_WRITABLE: u32 = 8;
-/** Driver: the chain's last id: the last descriptor when split, the id itself when packed. */
+/**
+ * Driver: the chain's last id: the last descriptor when split, the id itself when packed. Device, packed: the first of the
+ * chain's entries in the inflight region, and the last in the upper half.
+ */
 export const VQ_ID_LAST: u32 = 12;
 
 /** The peer moved its index by more than the queue holds (2.6.6, 2.6.8), or made used descriptors available (2.7.1). */
@@ -167,6 +181,46 @@ export const VQ_BROKEN_ORDER: u32 = 7;
 export const VQ_BROKEN_INDIRECT: u32 = 8;
 /** More bytes written than the chain has room for (2.6.8.2), or a chain of 2^32 bytes or more (2.6.5.2, 2.7.17). */
 export const VQ_BROKEN_LENGTH: u32 = 9;
+/** The inflight region has a link to nowhere: who shares it wrote there. */
+export const VQ_BROKEN_INFLIGHT: u32 = 10;
+
+// ---------------------------------------------------------------- inflight region
+
+/**
+ * What a device has taken and not returned, as vhost-user has it ("Inflight I/O tracking"): a queue's part of memory that
+ * outlives the device. It is shared with whoever keeps it, who may write anything there. Begins of both layouts:
+ */
+export const INFLIGHT_FEATURES: u32 = 0;
+/** u16: 1; 0 in a region that nobody has used yet. */
+export const INFLIGHT_VERSION: u32 = 8;
+/** u16: entries, one for each descriptor of the queue. */
+export const INFLIGHT_ENTRIES: u32 = 10;
+/** Split: the head returned last, u16, from which `next` leads to those before it. Then the used index, u16. */
+export const INFLIGHT_LAST_HEAD: u32 = 12;
+export const INFLIGHT_USED_IDX: u32 = 14;
+/** Split: entries of 16 bytes, by the head of the chain: inflight u8, next u16, counter u64. */
+export const INFLIGHT_SPLIT: u32 = 16;
+export const INFLIGHT_SPLIT_SHIFT: u32 = 4;
+export const INFLIGHT_SPLIT_NEXT: u32 = 6;
+/** Packed: first free entry, u16, and what it was before the change that is going on. */
+export const INFLIGHT_FREE: u32 = 12;
+export const INFLIGHT_OLD_FREE: u32 = 14;
+/** Packed, in one u64: used place u16, the old one u16, its wrap counter u8, the old one u8. */
+export const INFLIGHT_PLACES: u32 = 16;
+/** Packed: entries of 32 bytes, one for each descriptor that was taken. */
+export const INFLIGHT_PACKED: u32 = 32;
+export const INFLIGHT_PACKED_SHIFT: u32 = 5;
+/** The next of the chain's entries, or the next free one. */
+export const INFLIGHT_PACKED_NEXT: u32 = 2;
+/** In a chain's first entry: its last entry, and how many it has. */
+export const INFLIGHT_PACKED_LAST: u32 = 4;
+export const INFLIGHT_PACKED_NUM: u32 = 6;
+/** The descriptor: id u16, flags u16, length u32 in one word, then the address u64. */
+export const INFLIGHT_PACKED_REST: u32 = 16;
+export const INFLIGHT_PACKED_ADDR: u32 = 24;
+/** Both: 1 when the chain whose first entry this is was taken and not returned, u8; and the order of taking, u64. */
+export const INFLIGHT_INFLIGHT: u32 = 0;
+export const INFLIGHT_COUNTER: u32 = 8;
 
 // ---------------------------------------------------------------- dirty log
 

@@ -11,6 +11,19 @@ import {
   writeSimpleChain,
 } from './chain.kernel.ts';
 import {
+  isTracked,
+  linkPacked,
+  nextAgain,
+  packedEntry,
+  settlePacked,
+  tookAgain,
+  trackPacked,
+} from './inflight.kernel.ts';
+import {
+  INFLIGHT_PACKED_ADDR,
+  INFLIGHT_PACKED_NEXT,
+  INFLIGHT_PACKED_NUM,
+  INFLIGHT_PACKED_REST,
   LIST_CHAINS,
   LIST_SEGMENTS,
   LIST_SEGMENTS_USED,
@@ -33,6 +46,7 @@ import {
   VQ_BROKEN_ID_STATE,
   VQ_BROKEN_INDEX,
   VQ_BROKEN_INDIRECT,
+  VQ_BROKEN_INFLIGHT,
   VQ_DESCRIPTORS,
   VQ_F_DRIVER,
   VQ_F_IN_ORDER,
@@ -43,7 +57,9 @@ import {
   VQ_HELD_PLACE,
   VQ_HELD_WORD,
   VQ_ID_COUNT,
+  VQ_ID_LAST,
   VQ_ID_WRITABLE,
+  VQ_INFLIGHT,
   VQ_REGIONS,
   VQ_SIZE,
   VQ_TAKE,
@@ -196,6 +212,61 @@ function takeSimple(queue: u32, list: u32, n: u32, limit: u32): u32 {
   return n;
 }
 
+/** Takes the chain whose copy begins at entry `index` of the inflight region. Returns 0, a VQ_BROKEN_… code or NO_ROOM. */
+function takeCopy(queue: u32, list: u32, n: u32, index: u32): u32 {
+  const size = load<u32>(queue, VQ_SIZE);
+  const region = load<u32>(queue, VQ_INFLIGHT);
+  const chain = openChain(list, n);
+  const count = <u32>load<u16>(packedEntry(region, index), INFLIGHT_PACKED_NUM);
+  if (count === 0 || count > load<u32>(queue, VQ_FREE)) return VQ_BROKEN_INFLIGHT;
+  let at = index;
+  for (let left = count; left > 0; left--) {
+    const entry = packedEntry(region, at);
+    // Copied once, then only the copy is looked at: the region is shared, and says what a driver said.
+    const guest = load<u64>(entry, INFLIGHT_PACKED_ADDR);
+    const rest = load<u64>(entry, INFLIGHT_PACKED_REST);
+    const length = <u32>(rest >> 32);
+    const flags = <u32>(rest >> 16) & 0xffff;
+    let code: u32 = 0;
+    if (flags & VIRTQ_DESC_F_INDIRECT) {
+      if (count > 1) return VQ_BROKEN_INDIRECT;
+      const inner = openTable(queue, guest, length, flags);
+      if (inner <= NO_ROOM) return inner;
+      code = walkTable(queue, list, chain, inner, length >> VIRTQ_DESC_SHIFT);
+    } else {
+      code = addSegment(queue, list, chain, guest, length, (flags & VIRTQ_DESC_F_WRITE) !== 0);
+    }
+    if (code !== 0) return code;
+    if (left === 1) {
+      const id = <u32>rest & 0xffff;
+      const wrong = checkId(queue, id);
+      if (wrong !== 0) return wrong;
+      closeChain(queue, list, chain, id, count);
+      store<u32>(idEntry(queue, id), index | (at << 16), VQ_ID_LAST);
+      return 0;
+    }
+    at = load<u16>(entry, INFLIGHT_PACKED_NEXT);
+    if (at >= size) break;
+  }
+  return VQ_BROKEN_INFLIGHT;
+}
+
+/** Takes up to `max` chains again that a device before this one had taken. Returns how many. */
+function takeAgain(queue: u32, list: u32, max: u32): u32 {
+  const limit = min(max, load<u32>(list, LIST_CHAINS));
+  let n: u32 = 0;
+  while (n < limit && nextAgain(queue) !== 0) {
+    const code = takeCopy(queue, list, n, nextAgain(queue) - 1);
+    if (code !== 0) {
+      if (code !== NO_ROOM) latch(queue, code);
+      return n;
+    }
+    tookAgain(queue);
+    n++;
+  }
+  return n;
+}
+
 /**
  * Takes up to `max` available chains into `list`. Returns how many. A chain that breaks a rule breaks the queue; those
  * before it are in the list. Device only.
@@ -203,6 +274,9 @@ function takeSimple(queue: u32, list: u32, n: u32, limit: u32): u32 {
 export function take(queue: u32, list: u32, max: u32): u32 {
   store<u32>(list, 0, LIST_SEGMENTS_USED);
   if (isBroken(queue)) return 0;
+  const tracked = isTracked(queue);
+  if (tracked && nextAgain(queue) !== 0) return takeAgain(queue, list, max);
+  const start = load<u32>(queue, VQ_TAKE);
   const limit = min(max, load<u32>(list, LIST_CHAINS));
   let n: u32 = 0;
   while (true) {
@@ -215,7 +289,7 @@ export function take(queue: u32, list: u32, max: u32): u32 {
     }
     n++;
   }
-  return n;
+  return tracked ? trackPacked(queue, list, n, start) : n;
 }
 
 /** Keeps the word of a burst's first descriptor, which goes to `place`, until the burst is published. */
@@ -282,9 +356,13 @@ export function writeUsed(queue: u32, used: u32, n: u32): void {
 export function giveBack(queue: u32, used: u32, n: u32): u32 {
   if (n === 0 || isBroken(queue)) return 0;
   const from = load<u32>(queue, VQ_GIVE);
+  const wrap = load<u32>(queue, VQ_GIVE_WRAP);
   const free = load<u32>(queue, VQ_FREE);
+  const tracked = isTracked(queue);
   writeUsed(queue, used, n);
+  if (tracked) linkPacked(queue, used, n, from, wrap);
   publish(queue);
+  if (tracked) settlePacked(queue, used, n);
   if (isLogged(queue)) logUsedDescriptors(queue, from, load<u32>(queue, VQ_FREE) - free);
   return n;
 }

@@ -2,6 +2,7 @@ import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
 import { notificationData, readBase, writeBase } from './base.ts';
 import type { ChainList } from './chain-list.ts';
+import { startInflight } from './inflight.ts';
 import {
   VIRTQ_DESC_SHIFT,
   VQ_BROKEN,
@@ -109,6 +110,14 @@ export interface VirtqueueDevice extends VirtqueueSide {
   take(list: ChainList, max: number): number;
   /** Returns the chains of `n` records of 8 bytes at `used`: id, bytes written. Returns `n`, or 0 when broken. */
   return(used: number, n: number): number;
+  /**
+   * Tracks its chains in the region at arena address `region`, of `inflightBytes(layout, size)` bytes, after `start`: as
+   * vhost-user's INFLIGHT_SHMFD has it. A region of zeroes is made one. One that a device before this one has used, however
+   * that ended, says where this one goes on: `take` first gives the chains again that were not returned, unasked. Until
+   * the next `start` or `reset`.
+   * @throws RingwayError `BAD_ARGUMENT` for a region that this queue cannot have.
+   */
+  startInflight(region: number): void;
   /** Marks what it writes in the dirty log at `address` (`DirtyLog.address`) from now on; nothing when undefined. */
   setLog(address: number | undefined): void;
   /** Marks all that may have been written into the first `n` chains of the list: before they are returned. */
@@ -273,6 +282,7 @@ export function attachVirtqueueDevice(arena: Arena, address: number): VirtqueueD
       return take(address, list.address, max);
     },
     return: (used, n) => giveBack(address, used, n),
+    startInflight: (region) => startInflight(arena, address, name, region),
     setLog(log = 0) {
       arena.u32[(address + VQ_LOG) >>> 2] = log;
     },

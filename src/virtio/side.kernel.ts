@@ -1,6 +1,7 @@
 // What either layout does, by the layout of the queue: for kernels that work on both.
 
 import { chainAt } from './chain.kernel.ts';
+import { isTracked, untrackTaken } from './inflight.kernel.ts';
 import { CHAIN_ID, VQ_F_PACKED, VQ_FREE, VQ_ID_COUNT, VQ_SIZE, VQ_TAKE, VQ_TAKE_WRAP } from './layout.ts';
 import { isLogged, logUsed } from './log.kernel.ts';
 import { giveBack as packedReturn, take as packedTake } from './packed.kernel.ts';
@@ -47,6 +48,7 @@ export function putBack(queue: u32, list: u32, from: u32, to: u32): void {
     store<u32>(entry, 0, VQ_ID_COUNT);
   }
   store<u32>(queue, load<u32>(queue, VQ_FREE) + count, VQ_FREE);
+  if (isTracked(queue) && untrackTaken(queue, list, from, to)) return;
   const place = load<u32>(queue, VQ_TAKE);
   if (!hasFeature(queue, VQ_F_PACKED)) {
     store<u32>(queue, (place - count) & 0xffff, VQ_TAKE);

@@ -10,6 +10,7 @@ import {
   openTable,
   writeSimpleChain,
 } from './chain.kernel.ts';
+import { isTracked, linkSplit, nextAgain, settleSplit, tookAgain, trackSplit } from './inflight.kernel.ts';
 import {
   LIST_CHAINS,
   LIST_SEGMENTS,
@@ -114,6 +115,22 @@ function takeChain(queue: u32, list: u32, index: u32, head: u32): u32 {
   return code;
 }
 
+/** Takes up to `max` chains again that a device before this one had taken. Returns how many. */
+function takeAgain(queue: u32, list: u32, max: u32): u32 {
+  const limit = min(max, load<u32>(list, LIST_CHAINS));
+  let n: u32 = 0;
+  while (n < limit && nextAgain(queue) !== 0) {
+    const code = takeChain(queue, list, n, nextAgain(queue) - 1);
+    if (code !== 0) {
+      if (code !== NO_ROOM) latch(queue, code);
+      return n;
+    }
+    tookAgain(queue);
+    n++;
+  }
+  return n;
+}
+
 /**
  * Takes up to `max` available chains into `list`. Returns how many. A chain that breaks a rule breaks the queue; those
  * before it are in the list. Device only.
@@ -121,6 +138,8 @@ function takeChain(queue: u32, list: u32, index: u32, head: u32): u32 {
 export function take(queue: u32, list: u32, max: u32): u32 {
   store<u32>(list, 0, LIST_SEGMENTS_USED);
   if (isBroken(queue)) return 0;
+  const tracked = isTracked(queue);
+  if (tracked && nextAgain(queue) !== 0) return takeAgain(queue, list, max);
   const size = load<u32>(queue, VQ_SIZE);
   const area = load<u32>(queue, VQ_PEER_AREA);
   const next = load<u32>(queue, VQ_TAKE);
@@ -143,6 +162,7 @@ export function take(queue: u32, list: u32, max: u32): u32 {
     n++;
   }
   store<u32>(queue, (next + n) & 0xffff, VQ_TAKE);
+  if (tracked) trackSplit(queue, list, n);
   return n;
 }
 
@@ -183,8 +203,11 @@ export function publish(queue: u32, n: u32): void {
 export function giveBack(queue: u32, used: u32, n: u32): u32 {
   if (n === 0 || isBroken(queue)) return 0;
   const from = load<u32>(queue, VQ_GIVE);
+  const tracked = isTracked(queue);
+  if (tracked) linkSplit(queue, used, n);
   writeUsed(queue, used, n);
   publish(queue, n);
+  if (tracked) settleSplit(queue, used, n);
   if (isLogged(queue)) logUsedElements(queue, from, n);
   return n;
 }

@@ -2,6 +2,7 @@ import {
   USED_ID,
   USED_LENGTH,
   USED_SHIFT,
+  VQ_AGAIN,
   VQ_BATCH,
   VQ_BROKEN,
   VQ_BROKEN_COUNT,
@@ -19,6 +20,7 @@ import {
   VQ_ID_NEXT,
   VQ_ID_SHIFT,
   VQ_IDS,
+  VQ_INFLIGHT,
   VQ_ORDER,
   VQ_SIZE,
   VQ_TAKE,
@@ -91,6 +93,8 @@ export function reset(queue: u32): void {
   store<u32>(queue, 0, VQ_FREE_HEAD);
   store<u32>(queue, 0, VQ_ORDER);
   store<u32>(queue, 0, VQ_BATCH);
+  store<u32>(queue, 0, VQ_INFLIGHT);
+  store<u32>(queue, 0, VQ_AGAIN);
   for (let id: u32 = 0; id < size; id++) {
     store<u32>(idEntry(queue, id), id + 1 === size ? 0 : id + 1, VQ_ID_NEXT);
     store<u32>(idEntry(queue, id), 0, VQ_ID_COUNT);
