@@ -137,7 +137,10 @@ function allowedCpus(): string {
 
 let started = 0;
 
-/** Starts testpmd; returns when it takes commands. Ports that connect need somebody who listens before that. */
+/**
+ * Starts testpmd; returns when it takes commands. A guest's side that connects needs somebody who listens; one that listens
+ * takes no commands before somebody has come. The host's side tries until there is somebody.
+ */
 export async function startTestpmd(options: TestpmdOptions): Promise<Testpmd> {
   const { name, ports, mode = 'io', cpus = allowedCpus(), length, waits = false, extra = [], lifeMs } = options;
   const queues = Math.max(...ports.map((port) => port.queues ?? 1));

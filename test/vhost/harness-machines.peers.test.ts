@@ -1,5 +1,12 @@
 import { afterAll, expect, test } from 'vitest';
-import { checkDisk, checksumOf, createDisk, mountDisk, startStorageDaemon, writeRandom } from '../support/guest-disk.ts';
+import {
+  checkDisk,
+  checksumOf,
+  createDisk,
+  mountDisk,
+  startStorageDaemon,
+  writeRandom,
+} from '../support/guest-disk.ts';
 import { migrate } from '../support/guest-migration.ts';
 import { featuresOf, iperfBetween, pingBetween, setAddress, transferFile } from '../support/guest-net.ts';
 import { testFolder } from '../support/port-bench.ts';

@@ -1,5 +1,14 @@
+import { rmSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
-import { featuresOf, hasCarrier, pingBetween, setAddress, statisticOf, transferFile } from '../support/guest-net.ts';
+import {
+  featuresOf,
+  hasCarrier,
+  pingBetween,
+  setAddress,
+  statisticOf,
+  transferFile,
+  untilCarrier,
+} from '../support/guest-net.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { endPrograms } from '../support/program.ts';
 import { bootGuest } from '../support/qemu.ts';
@@ -44,3 +53,73 @@ test('guests reach each other through DPDK, over split and over packed rings', a
   await testpmd.stop();
   await Promise.all([a.stop(), b.stop()]);
 }, 120_000);
+
+test('a guest gets its link back when its host does, whichever of them listens', async () => {
+  const [listens, connects] = [folder.path('listens.sock'), folder.path('connects.sock')];
+  const host = () => {
+    // What a program that was killed leaves behind.
+    rmSync(connects, { force: true });
+    return startTestpmd({
+      name: 'echo',
+      ports: [
+        { kind: 'vhost', socket: listens, server: false },
+        { kind: 'vhost', socket: connects },
+      ],
+      mode: 'icmpecho',
+    });
+  };
+  let testpmd = await host();
+  const guest = await bootGuest({
+    name: 'guest',
+    netdevs: [
+      { socket: listens, mac: '02:00:00:00:00:01', server: true },
+      { socket: connects, mac: '02:00:00:00:01:01', reconnect: 1 },
+    ],
+  });
+  const devices = ['eth0', 'eth1'];
+  for (const [index, device] of devices.entries()) {
+    await setAddress(guest, `10.0.${index}.1/24`, device);
+    expect((await pingBetween(guest, `10.0.${index}.2`)).received).toBe(5);
+  }
+  await testpmd.kill();
+  for (const device of devices) await untilCarrier(guest, false, device);
+  testpmd = await host();
+  for (const [index, device] of devices.entries()) {
+    await untilCarrier(guest, true, device);
+    expect((await pingBetween(guest, `10.0.${index}.2`)).received).toBe(5);
+  }
+  await testpmd.stop();
+  await guest.stop();
+}, 120_000);
+
+test.each([
+  { packed: false, inOrder: false, mrgRxbuf: false, server: false },
+  { packed: true, inOrder: true, mrgRxbuf: true, server: true },
+])(
+  'testpmd sends to testpmd: %o',
+  async (options) => {
+    const socket = folder.path(`testpmd-${+options.server}.sock`);
+    const backing = startTestpmd({
+      name: 'back',
+      mode: 'rxonly',
+      ports: [{ kind: 'vhost', socket, server: !options.server, queues: 2 }],
+    });
+    // A guest's side that listens takes no commands before somebody has come; one that connects does not try twice.
+    if (!options.server) await backing;
+    const fronting = startTestpmd({
+      name: 'front',
+      mode: 'txonly',
+      length: 128,
+      ports: [{ kind: 'virtio-user', socket, queues: 2, queueSize: 256, mac: '02:00:00:00:00:09', ...options }],
+    });
+    const [back, front] = await Promise.all([backing, fronting]);
+    const received = async () => (await back.counters(0)).rxPackets;
+    await expect.poll(received, { timeout: 10_000 }).toBeGreaterThan(1000);
+    await front.command('stop');
+    const { rxPackets, rxBytes } = await back.counters(0);
+    expect(rxBytes).toBe(rxPackets * 128);
+    await front.stop();
+    await back.stop();
+  },
+  60_000,
+);
