@@ -1,8 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 
 /** Longest that a program may run unless a test says otherwise. */
-const LIFE_MS = 120_000;
+const LIFE_MS = 240_000;
 /** What is kept of what a program writes. */
 const TEXT_MAX = 1 << 20;
 
@@ -81,6 +83,12 @@ export class Program {
   error(what: string): Error {
     return new Error(`${this.name}: ${what}; it wrote:\n${this.#text.slice(-4000)}`);
   }
+}
+
+/** Those of the programs `names` that this machine does not have, for tests that are skipped then. */
+export function missingPrograms(...names: readonly string[]): string[] {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  return names.filter((name) => !folders.some((folder) => existsSync(join(folder, name))));
 }
 
 /** Ends all programs that run. */

@@ -115,7 +115,7 @@ export class Guest {
   }
 
   /** Has the guest's shell run a command, beside others. Throws when it takes longer than `timeoutMs`. */
-  async run(command: string, timeoutMs = 30_000): Promise<CommandResult> {
+  async run(command: string, timeoutMs = 60_000): Promise<CommandResult> {
     let result: CommandResult | undefined;
     this.#shell.run(command).then((answer) => {
       result = answer;
@@ -162,7 +162,7 @@ export class Guest {
 
 /**
  * Boots a guest whose shell takes commands; with `incoming`, one that waits for its state. Throws with what QEMU and the
- * guest wrote when that fails. A second or two on a machine that does nothing else.
+ * guest wrote when that fails. About three seconds on a machine that does nothing else.
  */
 export async function bootGuest(options: GuestOptions): Promise<Guest> {
   const { name, memoryMb = 192, cpus = 1, netdevs = [], disks = [], programs = [], extra = [], incoming } = options;
