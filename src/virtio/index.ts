@@ -65,6 +65,7 @@ export {
   readConfig,
   resetDevice,
   setUpQueue,
+  sharedRingBytes,
   startDevice,
 } from './negotiate.ts';
 export { type NetDataPath, NetDevice, type NetDeviceOptions } from './net.ts';

@@ -1,4 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
+import { alignUp, nextPowerOfTwo } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import {
   type FeatureNames,
@@ -29,6 +30,8 @@ export interface NegotiateOptions {
 
 /** Bits 0 to 23, and from 50 on, belong to the device type (virtio 1.2, 2.2). */
 const TYPE_FEATURES = 0xff_ffffn | (((1n << 78n) - 1n) << 50n);
+/** Two cache lines, as regions of the arena are aligned. */
+const RING_ALIGN = 128;
 /** Times that a driver looks again before it believes that a device does not answer. */
 const RETRIES = 1000;
 
@@ -124,6 +127,17 @@ export interface DriverQueueOptions {
   readonly indirect?: number;
   /** What is added to an arena address to make the one that the device is told. */
   readonly guestOffset?: bigint;
+  /**
+   * Where the rings go, `sharedRingBytes` of them: in memory that the device can write, of which nobody allocates. A multiple
+   * of 128. In a region of the arena when not given.
+   */
+  readonly ringsAt?: number;
+}
+
+/** Bytes that the rings of a queue of up to `size` descriptors take at `ringsAt`, in either layout. */
+export function sharedRingBytes(size: number): number {
+  const { descriptors, driverArea, deviceArea } = virtqueueBytes('split', nextPowerOfTwo(size));
+  return [descriptors, driverArea, deviceArea].reduce((sum, bytes) => sum + alignUp(bytes, RING_ALIGN), 0);
 }
 
 /** The driver's side of a queue, and what it takes to give it up. */
@@ -140,7 +154,7 @@ export interface DriverQueue {
  *   happens when its regions do not cover them, `ARENA_FULL`.
  */
 export function setUpQueue(arena: Arena, transport: VirtioTransport, options: DriverQueueOptions): DriverQueue {
-  const { name, index, features, size: wanted, indirect, guestOffset = 0n } = options;
+  const { name, index, features, size: wanted, indirect, guestOffset = 0n, ringsAt } = options;
   const max = transport.queueMaxSize(index);
   if (max === 0) throw new RingwayError('UNSUPPORTED', `${name}: the device has no queue ${index}`);
   const modern = hasFeature(features, VIRTIO_F.VERSION_1);
@@ -148,7 +162,14 @@ export function setUpQueue(arena: Arena, transport: VirtioTransport, options: Dr
   const layout = modern && hasFeature(features, VIRTIO_F.RING_PACKED) ? 'packed' : 'split';
   const bytes = virtqueueBytes(layout, size);
   const owned: string[] = [];
+  let shared = ringsAt;
   const place = (part: string, length: number, align?: number): number => {
+    if (shared !== undefined) {
+      const address = shared;
+      shared += alignUp(length, RING_ALIGN);
+      arena.u8.fill(0, address, address + length);
+      return address;
+    }
     const address = arena.allocate(`${name} ${part}`, length, align);
     owned.push(`${name} ${part}`);
     return address;
@@ -176,6 +197,9 @@ export function setUpQueue(arena: Arena, transport: VirtioTransport, options: Dr
   };
   try {
     if (!modern) {
+      // Its one address is a page's number, and nobody shares memory with such a device.
+      if (ringsAt !== undefined)
+        throw new RingwayError('UNSUPPORTED', `${name}: a legacy device's rings lie in the arena`);
       const legacy = legacyQueueLayout(size);
       const descriptors = place('rings', legacy.bytes, LEGACY_QUEUE_ALIGN);
       const { driverArea, deviceArea } = legacy;

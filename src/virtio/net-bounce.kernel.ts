@@ -64,29 +64,22 @@ import { detach, isBroken } from './state.kernel.ts';
 // each of its descriptors: whoever finds a free descriptor finds a free area. Which areas are free is a list of links in our
 // own memory. Taking some from its front leaves their links as they are, and so the areas of a chain stay linked.
 
-/** Address of an area. */
-function areaAt(netq: u32, area: u32): u32 {
+/** Address of an area, of those at `areas`. */
+function areaAt(netq: u32, areas: u32, area: u32): u32 {
   assert(area < load<u32>(load<u32>(netq, NETQ_QUEUE), VQ_SIZE));
-  return load<u32>(netq, NETQ_AREAS) + (area << NETQ_AREA_SHIFT);
+  return areas + (area << NETQ_AREA_SHIFT);
 }
 
-function linkAt(netq: u32, area: u32): u32 {
-  return load<u32>(netq, NETQ_AREA_LINKS) + (area << 2);
-}
-
-/** The area at `address`. */
-function areaOf(netq: u32, address: u32): u32 {
-  return (address - load<u32>(netq, NETQ_AREAS)) >> NETQ_AREA_SHIFT;
-}
-
-/** Where the first and the last area of the chain that is out under `id` are kept, a u64. */
-function outAt(netq: u32, id: u32): u32 {
-  return load<u32>(netq, NETQ_SLOTS) + (id << 3);
+/** The area behind `area`, in the free list or in a chain. */
+function behind(links: u32, area: u32): u32 {
+  return load<u32>(links + (area << 2));
 }
 
 /** Makes `n` chains of the list available, whose areas were taken. */
 function addChains(netq: u32, n: u32): void {
   const list = load<u32>(netq, NETQ_LIST);
+  const areas = load<u32>(netq, NETQ_AREAS);
+  const outs = load<u32>(netq, NETQ_SLOTS);
   const added = addAny(load<u32>(netq, NETQ_QUEUE), list, n);
   // There is a descriptor for each area.
   assert(added === n);
@@ -95,22 +88,24 @@ function addChains(netq: u32, n: u32): void {
     const segments = load<u32>(chain, CHAIN_READABLE) + load<u32>(chain, CHAIN_WRITABLE);
     const first = load<u32>(chain, CHAIN_SEGMENTS);
     const last = first + ((segments - 1) << SEGMENT_SHIFT);
-    const from = <u64>areaOf(netq, load<u32>(first, SEGMENT_ADDRESS));
-    const to = <u64>areaOf(netq, load<u32>(last, SEGMENT_ADDRESS));
-    store<u64>(outAt(netq, load<u32>(chain, CHAIN_ID)), (to << 32) | from);
+    const from = <u64>((load<u32>(first, SEGMENT_ADDRESS) - areas) >> NETQ_AREA_SHIFT);
+    const to = <u64>((load<u32>(last, SEGMENT_ADDRESS) - areas) >> NETQ_AREA_SHIFT);
+    store<u64>(outs + (load<u32>(chain, CHAIN_ID) << 3), (to << 32) | from);
   }
 }
 
-/** The areas of the chain that came back under `id` are free again. */
-function freeAreas(netq: u32, id: u32): void {
-  const out = load<u64>(outAt(netq, id));
-  store<u32>(linkAt(netq, <u32>(out >> 32)), load<u32>(netq, NETQ_AREA_FREE));
-  store<u32>(netq, <u32>out, NETQ_AREA_FREE);
-}
-
-function freeRecords(netq: u32, n: u32): void {
+/** The areas of the chains of `n` records, which came back, are free again. */
+function freeAreas(netq: u32, n: u32): void {
   const records = load<u32>(netq, NETQ_RECORDS);
-  for (let i: u32 = 0; i < n; i++) freeAreas(netq, load<u32>(records + (i << USED_SHIFT), USED_ID));
+  const links = load<u32>(netq, NETQ_AREA_LINKS);
+  const outs = load<u32>(netq, NETQ_SLOTS);
+  let first = load<u32>(netq, NETQ_AREA_FREE);
+  for (let i: u32 = 0; i < n; i++) {
+    const out = load<u64>(outs + (load<u32>(records + (i << USED_SHIFT), USED_ID) << 3));
+    store<u32>(links + ((<u32>(out >> 32)) << 2), first);
+    first = <u32>out;
+  }
+  store<u32>(netq, first, NETQ_AREA_FREE);
 }
 
 // ---------------------------------------------------------------- what the device takes
@@ -119,51 +114,51 @@ function freeRecords(netq: u32, n: u32): void {
 function reclaim(netq: u32): void {
   while (true) {
     const n = pollAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_RECORDS), NETQ_CHAINS);
-    freeRecords(netq, n);
+    freeAreas(netq, n);
     if (n < NETQ_CHAINS) return;
   }
 }
 
-/** Areas that the packet at `slot` takes with its header. */
-function areasFor(netq: u32, slot: u32): u32 {
-  return (load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot) + NETQ_AREA_BYTES - 1) >> NETQ_AREA_SHIFT;
+/** Areas that header and frame take, of `bytes` in all. */
+function areasOf(bytes: u32): u32 {
+  return (bytes + NETQ_AREA_BYTES - 1) >> NETQ_AREA_SHIFT;
 }
 
 /** Copies packets until one does not fit what is free, or left of the list. Returns how many are with the device. */
-function addPackets(netq: u32, slots: u32, count: u32): u32 {
+function addPackets(netq: u32, slots: u32, packets: u32): u32 {
   const list = load<u32>(netq, NETQ_LIST);
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  const areas = load<u32>(netq, NETQ_AREAS);
+  const links = load<u32>(netq, NETQ_AREA_LINKS);
+  const segments = load<u32>(list, LIST_SEGMENTS_ADDRESS);
   const end = min(load<u32>(load<u32>(netq, NETQ_QUEUE), VQ_FREE), load<u32>(list, LIST_SEGMENTS));
   let area = load<u32>(netq, NETQ_AREA_FREE);
   let used: u32 = 0;
   let n: u32 = 0;
-  while (n < count) {
+  while (n < packets) {
     const slot = slots + (n << SLOT_SHIFT);
-    const areas = areasFor(netq, slot);
-    if (used + areas > end) break;
     const bytes = headerBytes + frameLength(slot);
-    const first = load<u32>(list, LIST_SEGMENTS_ADDRESS) + (used << SEGMENT_SHIFT);
-    const target = areaAt(netq, area);
-    if (areas === 1) {
+    const count = areasOf(bytes);
+    if (used + count > end) break;
+    const first = segments + (used << SEGMENT_SHIFT);
+    if (count === 1 && !(load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED)) {
+      const target = areaAt(netq, areas, area);
+      area = behind(links, area);
       writeSegment(first, target, bytes);
-      area = load<u32>(linkAt(netq, area));
-    } else {
-      for (let i: u32 = 0; i < areas; i++) {
-        const length = min(bytes - (i << NETQ_AREA_SHIFT), NETQ_AREA_BYTES);
-        writeSegment(first + (i << SEGMENT_SHIFT), areaAt(netq, area), length);
-        area = load<u32>(linkAt(netq, area));
-      }
-    }
-    if (areas === 1 && !(load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED)) {
       writeHeader(netq, slot, target, 0);
       const source = load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET);
       copyBytes(target + headerBytes, source, bytes - headerBytes);
     } else {
+      for (let i: u32 = 0; i < count; i++) {
+        const length = min(bytes - (i << NETQ_AREA_SHIFT), NETQ_AREA_BYTES);
+        writeSegment(first + (i << SEGMENT_SHIFT), areaAt(netq, areas, area), length);
+        area = behind(links, area);
+      }
       writeHeader(netq, slot, netq + NETQ_HEADER, 0);
       scatter(netq, slot, first, bytes);
     }
-    writeChain(list, n, first, areas, bytes, false);
-    used += areas;
+    writeChain(list, n, first, count, bytes, false);
+    used += count;
     n++;
   }
   store<u32>(netq, area, NETQ_AREA_FREE);
@@ -187,7 +182,7 @@ export function bounceSend(netq: u32, slots: u32, count: u32): u32 {
     const n = addPackets(netq, slot, min(count - done, BURST_MAX));
     done += n;
     if (n > 0) continue;
-    if (areasFor(netq, slot) > size) {
+    if (areasOf(load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot)) > size) {
       countNet(netq, NETQ_LONG);
       done++;
     } else if (reclaimed) {
@@ -207,16 +202,19 @@ export function bounceSend(netq: u32, slots: u32, count: u32): u32 {
 function refill(netq: u32, wanted: u32): void {
   const queue = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
+  const segments = load<u32>(list, LIST_SEGMENTS_ADDRESS);
+  const areas = load<u32>(netq, NETQ_AREAS);
+  const links = load<u32>(netq, NETQ_AREA_LINKS);
   const bytes = load<u32>(netq, NETQ_HEADER_BYTES) + BUFFER_FRAME_MAX;
   const least = min(wanted, max(load<u32>(queue, VQ_SIZE) >> 1, 1));
   while (load<u32>(queue, VQ_FREE) >= least && !isBroken(queue)) {
     const n = min(load<u32>(queue, VQ_FREE), BURST_MAX);
     let area = load<u32>(netq, NETQ_AREA_FREE);
     for (let i: u32 = 0; i < n; i++) {
-      const segment = load<u32>(list, LIST_SEGMENTS_ADDRESS) + (i << SEGMENT_SHIFT);
-      writeSegment(segment, areaAt(netq, area), bytes);
+      const segment = segments + (i << SEGMENT_SHIFT);
+      writeSegment(segment, areaAt(netq, areas, area), bytes);
       writeChain(list, i, segment, 1, bytes, true);
-      area = load<u32>(linkAt(netq, area));
+      area = behind(links, area);
     }
     store<u32>(netq, area, NETQ_AREA_FREE);
     addChains(netq, n);
@@ -278,13 +276,15 @@ export function bounceReceive(netq: u32, slots: u32, max: u32): u32 {
   const records = load<u32>(netq, NETQ_RECORDS);
   const used = pollAny(load<u32>(netq, NETQ_QUEUE), records, min(max, BURST_MAX));
   const cache = load<u32>(netq, NETQ_CACHE);
+  const areas = load<u32>(netq, NETQ_AREAS);
+  const outs = load<u32>(netq, NETQ_SLOTS);
   // Packets from `n` to `ready` are empty.
   let ready: u32 = used === 0 ? 0 : alloc(cache, slots, used);
   let n: u32 = 0;
   for (let i: u32 = 0; i < used; i++) {
     const record = records + (i << USED_SHIFT);
     const written = load<u32>(record, USED_LENGTH);
-    const area = areaAt(netq, load<u32>(outAt(netq, load<u32>(record, USED_ID))));
+    const area = areaAt(netq, areas, load<u32>(outs + (load<u32>(record, USED_ID) << 3)));
     const slot = slots + (n << SLOT_SHIFT);
     if (load<u32>(netq, NETQ_MERGE_LEFT) > 0) {
       if (mergePart(netq, area, written) === 0) continue;
@@ -317,7 +317,7 @@ export function bounceReceive(netq: u32, slots: u32, max: u32): u32 {
     if (ready > n) v128.store(slot, v128.load(slots + (ready << SLOT_SHIFT)));
   }
   if (ready > n) free(cache, slots + (n << SLOT_SHIFT), ready - n);
-  freeRecords(netq, used);
+  freeAreas(netq, used);
   // By the burst while frames come; when none do, the device may be waiting for the last few areas.
   refill(netq, used === 0 ? 1 : BURST_MAX);
   return n;
@@ -330,6 +330,6 @@ export function bounceDetach(netq: u32): void {
   while (true) {
     const n = detach(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_RECORDS), NETQ_CHAINS);
     if (n === 0) return;
-    freeRecords(netq, n);
+    freeAreas(netq, n);
   }
 }

@@ -5,6 +5,7 @@ import {
   negotiate,
   readConfig,
   setUpQueue,
+  sharedRingBytes,
   startDevice,
   VIRTIO_F,
   VIRTIO_STATUS,
@@ -125,6 +126,35 @@ test('a reset ends all, and the same features are accepted again', () => {
   }
   expect(arena.regions().length).toBe(regionsBefore);
   expect(type.log.filter((line) => line === 'stop').length).toBe(3);
+});
+
+test.each([
+  ['split', V1],
+  ['packed', V1 | featureMask(VIRTIO_F.RING_PACKED)],
+] as const)('rings go where they are told to: %s', (_, supported) => {
+  const { device, arena } = makeRig();
+  const size = device.queueMaxSize(0);
+  const bytes = sharedRingBytes(size);
+  const ringsAt = arena.allocate('shared', bytes);
+  const regionsBefore = arena.regions().length;
+  for (let i = 0; i < 2; i++) {
+    // What was left there is no used descriptor.
+    arena.u8.fill(255, ringsAt, ringsAt + bytes);
+    const features = negotiate(device, { ...known, supported });
+    const options = { name: 'q0', index: 0, features, guestOffset: GUEST_OFFSET, ringsAt };
+    const { driver, release } = setUpQueue(arena, device, options);
+    const { descriptors, driverArea, deviceArea } = driver.rings;
+    expect(descriptors).toBe(ringsAt);
+    expect(driverArea).toBeGreaterThanOrEqual(descriptors + size * 16);
+    expect(deviceArea).toBeGreaterThan(driverArea);
+    expect(driver.address < ringsAt || driver.address >= ringsAt + bytes).toBe(true);
+    startDevice(device, 'driver');
+    expect(driver.poll(arena.allocate(`records ${i}`, 256), 32)).toBe(0);
+    device.writeStatus(0);
+    release();
+  }
+  expect(arena.damaged()).toEqual([]);
+  expect(arena.regions().length).toBe(regionsBefore + 2);
 });
 
 test('nothing is noticed before DRIVER_OK, after FAILED, or when the device needs a reset', () => {

@@ -196,7 +196,7 @@ test('areas are refused where they make no sense', () => {
 });
 
 test.each([
-  ['areas that are not given back', 'in', '  freeRecords(netq, used);\n', ''],
+  ['areas that are not given back', 'in', '  freeAreas(netq, used);\n', ''],
   ['the last area of a long chain that is not kept', 'out', '(to << 32) | from', '(from << 32) | from'],
 ] as const)('%s: found', async (_, way, from, to) => {
   const file = 'virtio/net-bounce.kernel.ts';
