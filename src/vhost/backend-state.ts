@@ -1,18 +1,22 @@
 import type { Arena } from '../memory/arena.ts';
 import { requireSockets, requireSys } from '../sys/index.ts';
 import { RingwayError } from '../util/errors.ts';
-import { featureMask, featureNames, hasFeature } from '../virtio/features.ts';
+import { featureMask, featureNames, hasFeature, VIRTIO_F } from '../virtio/features.ts';
+import { createDirtyLog, type DirtyLog } from '../virtio/log.ts';
+import type { VirtqueueLayout } from '../virtio/rings.ts';
 import type { Channel } from './channel.ts';
 import type { VhostDevice } from './device.ts';
+import { InflightArea } from './inflight-area.ts';
 import {
   PROTOCOL_F,
   protocolFeatureNames,
+  type SharedArea,
   VHOST_F_LOG_ALL,
   VHOST_USER_F_PROTOCOL_FEATURES,
   type VringAddresses,
 } from './protocol.ts';
 import { VhostRing } from './ring.ts';
-import { GuestWindows } from './windows.ts';
+import { GuestWindows, type Window } from './windows.ts';
 
 const OWN_PROTOCOL_FEATURES = featureMask(
   PROTOCOL_F.REPLY_ACK,
@@ -21,6 +25,8 @@ const OWN_PROTOCOL_FEATURES = featureMask(
   PROTOCOL_F.RESET_DEVICE,
   PROTOCOL_F.CONFIGURE_MEM_SLOTS,
   PROTOCOL_F.STATUS,
+  PROTOCOL_F.LOG_SHMFD,
+  PROTOCOL_F.INFLIGHT_SHMFD,
 );
 const LOG_ALL = featureMask(VHOST_F_LOG_ALL);
 
@@ -34,7 +40,11 @@ export class BackendState {
   status = 0;
   /** The channel on which we ask; undefined while the frontend has given none. */
   requests: Channel | undefined;
+  readonly inflight: InflightArea;
+  readonly #arena: Arena;
   readonly #closeFd: (fd: number) => void;
+  readonly #log: DirtyLog;
+  #logWindow: Window | undefined;
   #features = 0n;
   #protocol = 0n;
   /** The rings that run are not those that the device knows. */
@@ -50,12 +60,20 @@ export class BackendState {
     this.device = device;
     this.windows = new GuestWindows(arena, name);
     this.rings = Array.from({ length: device.rings }, (_, index) => new VhostRing(arena, name, index));
+    this.inflight = new InflightArea(this.windows, name, device.rings, device.queueSize);
+    this.#arena = arena;
+    this.#log = createDirtyLog(arena, `${name} log`);
     this.#closeFd = requireSys(name).closeFd;
+  }
+
+  /** Of the rings, as it was negotiated. */
+  get layout(): VirtqueueLayout {
+    return hasFeature(this.#features, VIRTIO_F.RING_PACKED) ? 'packed' : 'split';
   }
 
   /** Always the same, since a driver keeps what it was told when another backend takes over. */
   get offered(): bigint {
-    return this.device.features | featureMask(VHOST_USER_F_PROTOCOL_FEATURES);
+    return this.device.features | featureMask(VHOST_USER_F_PROTOCOL_FEATURES, VHOST_F_LOG_ALL);
   }
 
   get offeredProtocol(): bigint {
@@ -82,7 +100,32 @@ export class BackendState {
     this.#features = features;
     // Without the bit there is no SET_VRING_ENABLE.
     if (!hasFeature(features, VHOST_USER_F_PROTOCOL_FEATURES)) for (const ring of this.rings) ring.enabled = true;
+    for (const ring of this.rings) this.#setLog(ring);
     this.#changed ||= isRunning;
+  }
+
+  /** Marks what a ring's device writes, or does not, as was negotiated. */
+  #setLog({ queue }: VhostRing): void {
+    const isLogged = hasFeature(this.#features, VHOST_F_LOG_ALL) && this.#logWindow !== undefined;
+    queue?.setLog(isLogged ? this.#log.address : undefined);
+  }
+
+  /**
+   * Marks pages that are written in this file from now on, while LOG_ALL is negotiated.
+   * @throws RingwayError when it cannot be mapped.
+   */
+  async setLogFile(fd: number, area: SharedArea): Promise<void> {
+    await this.changeMemory(() => {
+      const window = this.windows.map(fd, area, 'the dirty log');
+      this.#closeLog();
+      this.#logWindow = window;
+      this.#log.set({ address: window.address, length: Number(area.bytes) });
+    });
+  }
+
+  #closeLog(): void {
+    if (this.#logWindow !== undefined) this.windows.unmap(this.#logWindow);
+    this.#logWindow = undefined;
   }
 
   setProtocolFeatures(features: bigint): void {
@@ -93,7 +136,8 @@ export class BackendState {
 
   start(ring: VhostRing): void {
     this.#told.delete(ring.index);
-    ring.start(this.windows, this.#features);
+    ring.start(this.windows, this.#features, this.inflight.regionOf(ring.index, this.layout));
+    this.#setLog(ring);
     ring.started = true;
     this.#changed = true;
   }
@@ -201,6 +245,9 @@ export class BackendState {
       for (const kind of ['kick', 'call', 'error'] as const) this.setFd(ring, kind, -1);
     }
     for (const fd of this.#retired.splice(0)) this.#closeFd(fd);
+    this.inflight.close();
+    this.#closeLog();
+    this.#arena.release(`${this.name} log`);
     this.windows.close();
     this.requests?.close();
   }

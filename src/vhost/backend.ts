@@ -4,6 +4,7 @@ import { RingwayError } from '../util/errors.ts';
 import { BackendState } from './backend-state.ts';
 import { Channel, type Message } from './channel.ts';
 import type { VhostDevice } from './device.ts';
+import type { Answer } from './handler.ts';
 import { handle } from './handlers.ts';
 import { BACKEND_REQUEST, FLAG_NEED_REPLY, FLAG_REPLY, PROTOCOL_F, requestName, U64 } from './protocol.ts';
 
@@ -59,23 +60,26 @@ export class Backend {
       return fd;
     };
     const needsReply = (flags & FLAG_NEED_REPLY) !== 0 && this.#state.has(PROTOCOL_F.REPLY_ACK);
-    let answer: Uint8Array | undefined;
+    let answer: Answer;
     try {
       if (flags & FLAG_REPLY) throw this.#state.refuse(`${requestName(request)}: is a reply, and nothing was asked`);
       answer = await handle(this.#state, { ...message, keep });
       if (needsReply) {
         await this.#state.settle();
-        answer ??= U64.write(0n);
+        answer ??= { payload: U64.write(0n) };
       }
     } catch (error) {
       // A frontend that asked learns that it was refused; of another one nobody knows what it believes.
       if (!needsReply || !(error instanceof RingwayError)) throw error;
-      answer = U64.write(1n);
+      answer = { payload: U64.write(1n) };
     } finally {
       for (const fd of fds) this.#closeFd(fd);
     }
-    if (answer === undefined || this.#channel.send(request, answer, { reply: true })) return;
-    throw this.#state.refuse('the frontend does not read its replies');
+    if (answer === undefined) return;
+    const { payload, fd } = answer;
+    const isSent = this.#channel.send(request, payload, { reply: true, fds: fd === undefined ? [] : [fd] });
+    if (fd !== undefined) this.#closeFd(fd);
+    if (!isSent) throw this.#state.refuse('the frontend does not read its replies');
   }
 
   /** Tells the frontend that the configuration changed. False when it has no way to hear of it. */

@@ -9,7 +9,10 @@ export interface Handled extends Message {
 }
 
 /** What is answered; undefined for nothing but what REPLY_ACK asks for. */
-export type Answer = Uint8Array | undefined;
+export type Answer = { readonly payload: Uint8Array /** Closed once it is sent. */; readonly fd?: number } | undefined;
+
+/** An answer of a payload alone. */
+export const answer = (payload: Uint8Array): Answer => ({ payload });
 
 /** What one request must look like, and what it does. What breaks a rule throws, with the rule. */
 export interface Handler {

@@ -2,8 +2,18 @@ import { featureMask } from '../virtio/features.ts';
 import { VIRTIO_REGIONS_MAX } from '../virtio/layout.ts';
 import type { BackendState } from './backend-state.ts';
 import { Channel, type Message } from './channel.ts';
-import { type Answer, bad, type Handled, type Handler, hex } from './handler.ts';
-import { CONFIG, MEM_TABLE, PROTOCOL_F, protocolFeatureNames, REQUEST, SINGLE_REGION, U64 } from './protocol.ts';
+import { type Answer, answer, bad, type Handled, type Handler, hex } from './handler.ts';
+import {
+  CONFIG,
+  INFLIGHT,
+  LOG,
+  MEM_TABLE,
+  PROTOCOL_F,
+  protocolFeatureNames,
+  REQUEST,
+  SINGLE_REGION,
+  U64,
+} from './protocol.ts';
 import { RING_HANDLERS } from './ring-handlers.ts';
 
 const STATUS_MAX = 0xffn;
@@ -15,9 +25,18 @@ function configOf(state: BackendState, message: Message) {
   return found;
 }
 
+/** C pads the structure, and some frontends send the padding. */
+function inflightOf(state: BackendState, message: Message) {
+  const { payload } = message;
+  if (payload.length !== INFLIGHT.bytes && payload.length !== INFLIGHT.paddedBytes) {
+    throw bad(state, message, `size=${payload.length}, must be ${INFLIGHT.bytes} or ${INFLIGHT.paddedBytes}`);
+  }
+  return INFLIGHT.read(payload);
+}
+
 /** Every request that is offered. */
 const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
-  [REQUEST.GET_FEATURES, { bytes: 0, fds: 0, handle: (state) => U64.write(state.offered) }],
+  [REQUEST.GET_FEATURES, { bytes: 0, fds: 0, handle: (state) => answer(U64.write(state.offered)) }],
   [
     REQUEST.SET_FEATURES,
     {
@@ -28,7 +47,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
       },
     },
   ],
-  [REQUEST.GET_PROTOCOL_FEATURES, { bytes: 0, fds: 0, handle: (state) => U64.write(state.offeredProtocol) }],
+  [REQUEST.GET_PROTOCOL_FEATURES, { bytes: 0, fds: 0, handle: (state) => answer(U64.write(state.offeredProtocol)) }],
   [
     REQUEST.SET_PROTOCOL_FEATURES,
     {
@@ -63,7 +82,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   ],
   [
     REQUEST.GET_QUEUE_NUM,
-    { bytes: 0, fds: 0, needs: PROTOCOL_F.MQ, handle: (state) => U64.write(BigInt(state.device.queueNum)) },
+    { bytes: 0, fds: 0, needs: PROTOCOL_F.MQ, handle: (state) => answer(U64.write(BigInt(state.device.queueNum))) },
   ],
 
   // ---------------------------------------------------------------- memory
@@ -89,7 +108,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
       bytes: 0,
       fds: 0,
       needs: PROTOCOL_F.CONFIGURE_MEM_SLOTS,
-      handle: () => U64.write(BigInt(VIRTIO_REGIONS_MAX)),
+      handle: () => answer(U64.write(BigInt(VIRTIO_REGIONS_MAX))),
     },
   ],
   [
@@ -120,6 +139,44 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     },
   ],
 
+  [
+    REQUEST.SET_LOG_BASE,
+    {
+      bytes: LOG.bytes,
+      fds: 1,
+      needs: PROTOCOL_F.LOG_SHMFD,
+      async handle(state, { payload, fds: [fd = -1] }) {
+        await state.setLogFile(fd, LOG.read(payload));
+        // QEMU waits for an answer, and for no payload in it.
+        return answer(new Uint8Array(0));
+      },
+    },
+  ],
+  // An eventfd for whoever wants to know that something was logged: QEMU does not, and looks by itself.
+  [REQUEST.SET_LOG_FD, { fds: 1, handle: () => undefined }],
+  [
+    REQUEST.GET_INFLIGHT_FD,
+    {
+      fds: 0,
+      needs: PROTOCOL_F.INFLIGHT_SHMFD,
+      handle(state, message) {
+        const { fd, area } = state.inflight.make(state.layout, inflightOf(state, message));
+        return { payload: INFLIGHT.write(area), fd };
+      },
+    },
+  ],
+  [
+    REQUEST.SET_INFLIGHT_FD,
+    {
+      fds: 1,
+      needs: PROTOCOL_F.INFLIGHT_SHMFD,
+      async handle(state, message) {
+        const area = inflightOf(state, message);
+        const [fd = -1] = message.fds;
+        await state.changeMemory(() => state.inflight.use(fd, area, state.layout));
+      },
+    },
+  ],
   ...RING_HANDLERS,
 
   // ---------------------------------------------------------------- the device
@@ -166,7 +223,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
       handle(state, message) {
         const { offset, flags, data } = configOf(state, message);
         // No bytes say that there is no such place.
-        return CONFIG.write(offset, flags, state.device.config.read(offset, data.length) ?? new Uint8Array(0));
+        return answer(CONFIG.write(offset, flags, state.device.config.read(offset, data.length) ?? new Uint8Array(0)));
       },
     },
   ],
@@ -198,7 +255,7 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   ],
   [
     REQUEST.GET_STATUS,
-    { bytes: 0, fds: 0, needs: PROTOCOL_F.STATUS, handle: (state) => U64.write(BigInt(state.status)) },
+    { bytes: 0, fds: 0, needs: PROTOCOL_F.STATUS, handle: (state) => answer(U64.write(BigInt(state.status))) },
   ],
 ]);
 

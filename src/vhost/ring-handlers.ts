@@ -1,7 +1,7 @@
 import { requireSockets } from '../sys/index.ts';
 import type { BackendState } from './backend-state.ts';
 import type { Message } from './channel.ts';
-import { bad, type Handled, type Handler, hex } from './handler.ts';
+import { answer, bad, type Handled, type Handler, hex } from './handler.ts';
 import { REQUEST, U64, VRING_ADDR, VRING_INDEX_MASK, VRING_NO_FD, VRING_STATE } from './protocol.ts';
 import type { VhostRing } from './ring.ts';
 
@@ -89,7 +89,7 @@ export const RING_HANDLERS: readonly (readonly [number, Handler])[] = [
       async handle(state, message) {
         const { ring } = ringState(state, message, true);
         await state.stop(ring);
-        return VRING_STATE.write(ring.index, ring.base);
+        return answer(VRING_STATE.write(ring.index, ring.base));
       },
     },
   ],

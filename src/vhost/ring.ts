@@ -36,10 +36,11 @@ export class VhostRing {
   }
 
   /**
-   * Makes the device's side of the ring, which goes on from the base.
+   * Makes the device's side of the ring, which goes on from the base, or from what is in flight.
+   * @param inflight arena address of the ring's inflight region, if there is one.
    * @throws RingwayError `BAD_ARGUMENT` when something was not set, or lies where it may not.
    */
-  start(windows: GuestWindows, features: bigint): void {
+  start(windows: GuestWindows, features: bigint, inflight: number | undefined): void {
     const { addresses } = this;
     if (this.size === 0 || addresses === undefined) {
       const missing = this.size === 0 ? 'SET_VRING_NUM' : 'SET_VRING_ADDR';
@@ -74,6 +75,7 @@ export class VhostRing {
     });
     try {
       this.queue.start(this.base);
+      if (inflight !== undefined) this.queue.startInflight(inflight);
     } catch (error) {
       this.#release();
       throw error;
