@@ -20,6 +20,8 @@ export class Program {
   /** Resolves when it has ended. */
   readonly ended: Promise<void>;
   #text = '';
+  /** Characters that were written before those that are kept. */
+  #dropped = 0;
 
   constructor(name: string, command: string, args: readonly string[], lifeMs = LIFE_MS) {
     this.name = name;
@@ -33,7 +35,9 @@ export class Program {
     );
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.setEncoding('utf8').on('data', (chunk: string) => {
-        this.#text = (this.#text + chunk).slice(-TEXT_MAX);
+        const text = this.#text + chunk;
+        this.#text = text.slice(-TEXT_MAX);
+        this.#dropped += text.length - this.#text.length;
       });
     }
     // A program that has ended takes no more input.
@@ -49,7 +53,17 @@ export class Program {
     });
   }
 
-  /** All that it has written so far, to both its outputs. */
+  /** Characters that it has written so far: a place for `since`. */
+  get written(): number {
+    return this.#dropped + this.#text.length;
+  }
+
+  /** What it has written from a place on. */
+  since(place: number): string {
+    return this.#text.slice(Math.max(0, place - this.#dropped));
+  }
+
+  /** What it has written so far to both its outputs; the last of it when that is a lot. */
   get text(): string {
     return this.#text;
   }

@@ -49,7 +49,7 @@ export interface TestpmdCounters {
 }
 
 const PROMPT = 'testpmd> ';
-const START_MS = 20_000;
+const START_MS = 30_000;
 /** At most so many frames a queue are in a program at once, with those that it caches. */
 const BUFFERS = 16_384;
 
@@ -85,10 +85,10 @@ export class Testpmd {
   /** Types a command, and returns what testpmd writes until it asks for the next. */
   async command(line: string, timeoutMs = 10_000): Promise<string> {
     const { program } = this;
-    const before = program.text.length;
+    const before = program.written;
     program.write(`${line}\n`);
     return program.until(`answer to '${line}'`, timeoutMs, () => {
-      const [, answer] = /^([\s\S]*?)testpmd> /.exec(program.text.slice(before)) ?? [];
+      const [, answer] = /^([\s\S]*?)testpmd> /.exec(program.since(before)) ?? [];
       return answer;
     });
   }
