@@ -70,11 +70,10 @@ function open(queue: u32, entry: u32): void {
 
 // ---------------------------------------------------------------- split
 
-/** Tracks the `n` chains of the list, which were taken just now. */
-export function trackSplit(queue: u32, list: u32, n: u32): void {
+/** Tracks chains `from` to `n` of the list, which were taken just now. */
+export function trackSplit(queue: u32, list: u32, from: u32, n: u32): void {
   const region = load<u32>(queue, VQ_INFLIGHT);
-  store<u32>(queue, 0, VQ_TOOK_AGAIN);
-  for (let i: u32 = 0; i < n; i++) open(queue, splitEntry(region, load<u32>(chainAt(list, i), CHAIN_ID)));
+  for (let i = from; i < n; i++) open(queue, splitEntry(region, load<u32>(chainAt(list, i), CHAIN_ID)));
 }
 
 /** Before the used index moves: links the batch, of which only the index says whether it was returned. */
@@ -126,12 +125,14 @@ function trackChain(queue: u32, region: u32, id: u32, count: u32, place: u32): b
   return true;
 }
 
-/** Tracks the `n` chains of the list, which were taken just now, from `place` on. Returns how many could be tracked. */
-export function trackPacked(queue: u32, list: u32, n: u32, place: u32): u32 {
+/**
+ * Tracks chains `from` to `n` of the list, which were taken just now, from `place` on. Returns the first that could not be
+ * tracked, or `n`.
+ */
+export function trackPacked(queue: u32, list: u32, from: u32, n: u32, place: u32): u32 {
   const size = load<u32>(queue, VQ_SIZE);
   const region = load<u32>(queue, VQ_INFLIGHT);
-  store<u32>(queue, 0, VQ_TOOK_AGAIN);
-  for (let i: u32 = 0; i < n; i++) {
+  for (let i = from; i < n; i++) {
     const id = load<u32>(chainAt(list, i), CHAIN_ID);
     const count = load<u32>(idEntry(queue, id), VQ_ID_COUNT);
     if (!trackChain(queue, region, id, count, place)) {
@@ -191,16 +192,16 @@ function untrack(queue: u32, id: u32): void {
 }
 
 /**
- * Gives up chains `from` to `to` of the list, the last that `take` took. Returns true when they were taken again: then
- * they stay inflight, and are to be taken once more.
+ * Gives up chains `from` to `to` of the list, the last that `take` took. Returns how many of the list were taken again:
+ * those stay inflight, and are to be taken once more.
  */
-export function untrackTaken(queue: u32, list: u32, from: u32, to: u32): bool {
-  const again = load<u32>(queue, VQ_TOOK_AGAIN) !== 0;
+export function untrackTaken(queue: u32, list: u32, from: u32, to: u32): u32 {
+  const again = load<u32>(queue, VQ_TOOK_AGAIN);
   const packed = hasFeature(queue, VQ_F_PACKED);
   // The last first: those that are inflight are always the ones that were taken first.
   for (let i = to; i > from; i--) {
     const id = load<u32>(chainAt(list, i - 1), CHAIN_ID);
-    if (!again) {
+    if (i > again) {
       untrack(queue, id);
       continue;
     }
@@ -216,8 +217,13 @@ export function nextAgain(queue: u32): u32 {
   return load<u32>(queue, VQ_AGAIN);
 }
 
-/** The chain of the entry that `nextAgain` named was taken. */
-export function tookAgain(queue: u32): void {
+/** `take` begins, with no chain taken again. */
+export function beginTake(queue: u32): void {
+  store<u32>(queue, 0, VQ_TOOK_AGAIN);
+}
+
+/** The chain of the entry that `nextAgain` named was taken, as the `n`th of its list. */
+export function tookAgain(queue: u32, n: u32): void {
   store<u32>(queue, load<u32>(idEntry(queue, load<u32>(queue, VQ_AGAIN) - 1), VQ_ID_NEXT), VQ_AGAIN);
-  store<u32>(queue, 1, VQ_TOOK_AGAIN);
+  store<u32>(queue, n, VQ_TOOK_AGAIN);
 }

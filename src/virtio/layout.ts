@@ -121,7 +121,7 @@ export const VQ_LOG: u32 = 108;
 export const VQ_INFLIGHT: u32 = 112;
 /** Device: the first entry of the region whose chain is to be taken again, plus 1; 0 when there is none. */
 export const VQ_AGAIN: u32 = 116;
-/** Device: 1 when the last `take` took chains again. */
+/** Device: how many of the chains that the last `take` took it took again: the first ones. */
 export const VQ_TOOK_AGAIN: u32 = 120;
 /** Device: counts the chains that were tracked, u64. */
 export const VQ_COUNTER: u32 = 128;

@@ -11,6 +11,7 @@ import {
   writeSimpleChain,
 } from './chain.kernel.ts';
 import {
+  beginTake,
   isTracked,
   linkPacked,
   nextAgain,
@@ -255,14 +256,14 @@ function takeCopy(queue: u32, list: u32, n: u32, index: u32): u32 {
 function takeAgain(queue: u32, list: u32, max: u32): u32 {
   const limit = min(max, load<u32>(list, LIST_CHAINS));
   let n: u32 = 0;
+  beginTake(queue);
   while (n < limit && nextAgain(queue) !== 0) {
     const code = takeCopy(queue, list, n, nextAgain(queue) - 1);
     if (code !== 0) {
       if (code !== NO_ROOM) latch(queue, code);
       return n;
     }
-    tookAgain(queue);
-    n++;
+    tookAgain(queue, ++n);
   }
   return n;
 }
@@ -275,10 +276,11 @@ export function take(queue: u32, list: u32, max: u32): u32 {
   store<u32>(list, 0, LIST_SEGMENTS_USED);
   if (isBroken(queue)) return 0;
   const tracked = isTracked(queue);
-  if (tracked && nextAgain(queue) !== 0) return takeAgain(queue, list, max);
+  const again = tracked ? takeAgain(queue, list, max) : 0;
+  if (tracked && (nextAgain(queue) !== 0 || isBroken(queue))) return again;
   const start = load<u32>(queue, VQ_TAKE);
   const limit = min(max, load<u32>(list, LIST_CHAINS));
-  let n: u32 = 0;
+  let n = again;
   while (true) {
     n = takeSimple(queue, list, n, limit);
     if (n === limit || isBroken(queue) || !isReady(queue)) break;
@@ -289,7 +291,7 @@ export function take(queue: u32, list: u32, max: u32): u32 {
     }
     n++;
   }
-  return tracked ? trackPacked(queue, list, n, start) : n;
+  return tracked ? trackPacked(queue, list, again, n, start) : n;
 }
 
 /** Keeps the word of a burst's first descriptor, which goes to `place`, until the burst is published. */

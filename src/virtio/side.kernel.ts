@@ -41,14 +41,16 @@ export function pollAny(queue: u32, target: u32, max: u32): u32 {
  * our own state says that they were taken, so nobody sees it. Device only.
  */
 export function putBack(queue: u32, list: u32, from: u32, to: u32): void {
+  const again = isTracked(queue) ? untrackTaken(queue, list, from, to) : 0;
+  let free: u32 = 0;
   let count: u32 = 0;
   for (let i = from; i < to; i++) {
     const entry = idEntry(queue, load<u32>(chainAt(list, i), CHAIN_ID));
-    count += load<u32>(entry, VQ_ID_COUNT);
+    free += load<u32>(entry, VQ_ID_COUNT);
+    if (i >= again) count += load<u32>(entry, VQ_ID_COUNT);
     store<u32>(entry, 0, VQ_ID_COUNT);
   }
-  store<u32>(queue, load<u32>(queue, VQ_FREE) + count, VQ_FREE);
-  if (isTracked(queue) && untrackTaken(queue, list, from, to)) return;
+  store<u32>(queue, load<u32>(queue, VQ_FREE) + free, VQ_FREE);
   const place = load<u32>(queue, VQ_TAKE);
   if (!hasFeature(queue, VQ_F_PACKED)) {
     store<u32>(queue, (place - count) & 0xffff, VQ_TAKE);

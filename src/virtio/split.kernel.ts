@@ -10,7 +10,7 @@ import {
   openTable,
   writeSimpleChain,
 } from './chain.kernel.ts';
-import { isTracked, linkSplit, nextAgain, settleSplit, tookAgain, trackSplit } from './inflight.kernel.ts';
+import { beginTake, isTracked, linkSplit, nextAgain, settleSplit, tookAgain, trackSplit } from './inflight.kernel.ts';
 import {
   LIST_CHAINS,
   LIST_SEGMENTS,
@@ -119,14 +119,14 @@ function takeChain(queue: u32, list: u32, index: u32, head: u32): u32 {
 function takeAgain(queue: u32, list: u32, max: u32): u32 {
   const limit = min(max, load<u32>(list, LIST_CHAINS));
   let n: u32 = 0;
+  beginTake(queue);
   while (n < limit && nextAgain(queue) !== 0) {
     const code = takeChain(queue, list, n, nextAgain(queue) - 1);
     if (code !== 0) {
       if (code !== NO_ROOM) latch(queue, code);
       return n;
     }
-    tookAgain(queue);
-    n++;
+    tookAgain(queue, ++n);
   }
   return n;
 }
@@ -139,18 +139,20 @@ export function take(queue: u32, list: u32, max: u32): u32 {
   store<u32>(list, 0, LIST_SEGMENTS_USED);
   if (isBroken(queue)) return 0;
   const tracked = isTracked(queue);
-  if (tracked && nextAgain(queue) !== 0) return takeAgain(queue, list, max);
+  const again = tracked ? takeAgain(queue, list, max) : 0;
+  if (tracked && (nextAgain(queue) !== 0 || isBroken(queue))) return again;
   const size = load<u32>(queue, VQ_SIZE);
   const area = load<u32>(queue, VQ_PEER_AREA);
-  const next = load<u32>(queue, VQ_TAKE);
+  // Those that were taken again count as if they were the ones before.
+  const next = load<u32>(queue, VQ_TAKE) - again;
   const ready = (<u32>atomic.load<u16>(area, VIRTQ_AREA_IDX) - next) & 0xffff;
   // 2.6.6: an entry for each descriptor at most, so the index cannot run further ahead.
   if (ready > size) {
     latch(queue, VQ_BROKEN_INDEX);
-    return 0;
+    return again;
   }
   const limit = min(min(ready, max), load<u32>(list, LIST_CHAINS));
-  let n: u32 = 0;
+  let n = again;
   while (n < limit) {
     const place = (next + n) & (size - 1);
     const head = <u32>load<u16>(area + (place << VIRTQ_AVAIL_ENTRY_SHIFT), VIRTQ_AREA_RING);
@@ -162,7 +164,7 @@ export function take(queue: u32, list: u32, max: u32): u32 {
     n++;
   }
   store<u32>(queue, (next + n) & 0xffff, VQ_TAKE);
-  if (tracked) trackSplit(queue, list, n);
+  if (tracked) trackSplit(queue, list, again, n);
   return n;
 }
 

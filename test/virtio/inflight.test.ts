@@ -1,7 +1,9 @@
 import { inflightBytes } from 'ringway/virtio';
 import { beforeAll, expect, test } from 'vitest';
+import { attachNetQueue, createNetQueue } from '#dist/virtio/net-queue.js';
 import { compileTraced, type Mutation } from '../support/kernels.ts';
 import { runKilled, runScribbled } from './support/killed.ts';
+import { DeviceSide, frameOf } from './support/net-queue-rig.ts';
 import { makeRig, type RigOptions } from './support/rig.ts';
 
 let module: WebAssembly.Module;
@@ -41,7 +43,7 @@ const FAULTS: readonly [string, RigOptions, Mutation][] = [
         'publish(queue, n);\n  if (tracked) settleSplit(queue, used, n);',
         'if (tracked) settleSplit(queue, used, n);\n  publish(queue, n);',
       ],
-      ['what is taken is not tracked', 'split', 'if (tracked) trackSplit(queue, list, n);', ''],
+      ['what is taken is not tracked', 'split', 'if (tracked) trackSplit(queue, list, again, n);', ''],
       [
         'the places are written after the batch is published',
         'packed',
@@ -132,6 +134,39 @@ test.each([
   device.startInflight(region);
   expect(device.base()).toBe(before);
   turn();
+});
+
+test.each(['split', 'packed'] as const)('%s: a frame goes into chains that are taken again and new ones', (layout) => {
+  const side = new DeviceSide({ layout, mergeable: true });
+  const { arena, driver, queue, cache, slots } = side;
+  const region = arena.allocate('inflight', inflightBytes(layout, 16));
+  queue.startInflight(region);
+  driver.send([], [112]);
+  driver.send([], [112]);
+  // Both are taken, and one is used.
+  expect(side.send(frameOf(100))).toBe(1);
+  expect(driver.receive()).toHaveLength(1);
+  const base = layout === 'split' ? 1 : 0x80008000;
+  queue.start(base);
+  queue.startInflight(region);
+  const net = createNetQueue(arena, {
+    name: 'next',
+    queue: queue.address,
+    headerBytes: 12,
+    mergeable: true,
+    offloads: 0,
+  });
+  const next = attachNetQueue(arena, net, cache);
+  driver.send([], [112]);
+  side.fill(frameOf(300));
+  // 312 bytes take three chains: one that is taken again, one that is new, and one that is not there yet.
+  expect(next.send(slots, 1)).toBe(0);
+  driver.send([], [112]);
+  expect(next.send(slots, 1)).toBe(1);
+  const got = driver.receive().flatMap(({ bytes }) => [...bytes]);
+  expect(got.slice(12)).toEqual([...frameOf(300)]);
+  expect([side.broken(), queue.free()]).toEqual([0, 16]);
+  side.finish();
 });
 
 test('a region has whole lines', () => {
