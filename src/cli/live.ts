@@ -144,7 +144,15 @@ function xdpLines(view: LiveView): string[] {
   });
 }
 
-/** The lines of the live table: ports, XDP programs, lcores, the event device, drops by reason, the pool, and how far the input was read. */
+/** A line for each disk of a virtual machine. */
+function diskLines({ now, style }: LiveView): string[] {
+  return (now.disks ?? []).map(({ name, connected, fault }) => {
+    const state = connected ? style.green('in use') : fault === undefined ? 'not in use' : style.red(`fault: ${fault}`);
+    return `disk    ${name}: ${state}`;
+  });
+}
+
+/** The lines of the live table: ports, XDP programs, lcores, the event device, drops by reason, disks, the pool, and how far the input was read. */
 export function renderLive(view: LiveView): string[] {
   const { now, columns, style } = view;
   const { pool } = now;
@@ -165,6 +173,7 @@ export function renderLive(view: LiveView): string[] {
     '',
     ...eventLines(view),
     `drops   ${drops === '' ? 'none' : style.yellow(drops)}`,
+    ...diskLines(view),
     `pool    ${renderBar(used, 20)} ${formatPercent(used)} of ${formatCount(pool.buffers)} buffers in flight`,
     `switch  ${formatCount(now.switch.macs)} of ${formatCount(now.switch.macsMax)} MACs, ${formatCount(now.switch.flooded)} flooded`,
     ...progressLine(view),

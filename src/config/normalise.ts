@@ -5,7 +5,7 @@ import { type Path, type Problems, show } from './problems.ts';
 import type { ParsedConfig } from './schema.ts';
 import type { ParsedPort } from './schema-port.ts';
 import { locate, type Tree } from './source.ts';
-import type { CapturePortConfig, Config, PortConfig } from './types.ts';
+import type { CapturePortConfig, Config, DiskConfig, PortConfig } from './types.ts';
 
 /** The name of a dataplane whose configuration gives none: the file's, without what a name cannot have. */
 function nameOf(file: string): string {
@@ -83,8 +83,13 @@ export function normaliseConfig(parsed: ParsedConfig, file: string, tree: Tree, 
     normalisePort(name, port, (place) => locate(tree.origin, ['ports', name, ...place]).directory),
   );
   checkFiles(ports, tree, problems);
+  const disks = Object.entries(parsed.disks).map(([name, { mode, ...disk }]): DiskConfig => {
+    const absolute = (key: 'socket' | 'file'): string =>
+      resolve(locate(tree.origin, ['disks', name, key]).directory, disk[key]);
+    return { name, ...disk, socket: absolute('socket'), file: absolute('file'), server: mode === 'server' };
+  });
   const { eventdev: given, ...rest } = parsed;
-  const config = { ...rest, name: parsed.name ?? nameOf(file), ports };
+  const config = { ...rest, name: parsed.name ?? nameOf(file), ports, disks };
   if (given === undefined) return config;
   const stageUrl = (stage: number, module: string): string =>
     moduleUrl(module, locate(tree.origin, ['eventdev', 'stages', stage, 'module']).directory);

@@ -15,6 +15,7 @@ import {
   whole,
 } from './scalars.ts';
 import { seed } from './schema-common.ts';
+import { disk } from './schema-disk.ts';
 import { eventdevSchema } from './schema-eventdev.ts';
 import { portSchema } from './schema-port.ts';
 import { steeringSchema } from './schema-steering.ts';
@@ -99,6 +100,14 @@ const switching = mapping('switch', {
   });
 });
 
+const disks = z
+  .record(
+    z.string().regex(NAME, { error: ({ input }) => `${show(input)} is not a name of a disk; use ${NAME_ALLOWED}` }),
+    disk,
+    { error: ({ input }) => `${show(input)} is not a set of disks; use a mapping of names to disks` },
+  )
+  .meta({ description: 'Disks of virtual machines, by name.' });
+
 const LOOPBACK = '127.0.0.1';
 
 function parseListen(input: string | number): MetricsConfig | undefined {
@@ -153,6 +162,7 @@ export const configSchema = mapping('the configuration', {
   eventdev: z.exactOptional(
     eventdevSchema.meta({ description: 'An event device that spreads packets over lcores, flow by flow.' }),
   ),
+  disks: disks.default({}),
   metrics: z.exactOptional(metrics.meta({ description: 'Counters over HTTP, for Prometheus.' })),
 });
 

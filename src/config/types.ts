@@ -37,6 +37,7 @@ export interface Config {
   readonly steering: readonly SteeringRule[];
   /** Spreads packets over lcores; without it the lcore that serves a port does all. */
   readonly eventdev?: EventdevConfig;
+  readonly disks: readonly DiskConfig[];
   readonly metrics?: MetricsConfig;
 }
 
@@ -140,6 +141,25 @@ export type PortConfig =
   | NullPortConfig
   | ModulePortConfig
   | VhostUserPortConfig;
+
+/** A disk of a virtual machine: a file over a vhost-user socket. */
+export interface DiskConfig {
+  /** As a port's; also what the driver is told when it asks who the disk is, its first 20 characters. */
+  readonly name: string;
+  /** Absolute path of the socket. */
+  readonly socket: string;
+  /** Listen there; else connect to who listens. */
+  readonly server: boolean;
+  /** Absolute path of the file whose bytes are its sectors. */
+  readonly file: string;
+  readonly readOnly: boolean;
+  /** 1 to 8. */
+  readonly queues: number;
+  /** Descriptors of a queue at most: a power of two. */
+  readonly queueSize: number;
+  /** Offer packed rings beside split ones. */
+  readonly packed: boolean;
+}
 
 /** What the switch between the ports does. */
 export interface SwitchConfig {

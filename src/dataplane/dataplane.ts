@@ -1,12 +1,13 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import { parsePort, parseSetting, parseSteeringRule, parseXdp, type Setting } from '../config/index.ts';
-import type { Config, IdleStrategy } from '../config/types.ts';
+import type { Config, DiskConfig, IdleStrategy } from '../config/types.ts';
 import type { MapSummary, SteeringEntry, XdpAttachment, XdpReport } from '../control/target.ts';
 import { LCORE_SECONDS } from '../lcore/layout.ts';
 import { type Lcore, startLcore } from '../lcore/lcore.ts';
 import type { Snapshot } from '../telemetry/snapshot.ts';
 import { RingwayError } from '../util/errors.ts';
+import { type Disk, startDisk } from '../vhost/disk.ts';
 import { writeDump } from './dump.ts';
 import { EventsWatch } from './events-snapshot.ts';
 import { createMachine, type Machine, stopEvents } from './machine.ts';
@@ -32,6 +33,9 @@ const SETTING_OWNERS: Readonly<Record<string, readonly string[]>> = {
   link: ['guest', 'vhost-user'],
 };
 
+/** What a driver is told when it asks who a disk is (virtio 1.1, 5.2.6.1). */
+const DISK_ID_LENGTH = 20;
+
 type Tracer = (line: string) => void;
 
 /** A running dataplane: threads over a machine, and what the control thread can ask of them. */
@@ -50,6 +54,7 @@ class Dataplane implements RunningDataplane {
   #lcores: Lcore[] = [];
   /** By port: the threads that ports brought along. */
   readonly #threads = new Map<string, Lcore>();
+  readonly #disks: Disk[] = [];
   #queues: QueueInfo[] = [];
   #loads: number[] = [];
   #busy: number[] = [];
@@ -104,6 +109,7 @@ class Dataplane implements RunningDataplane {
       for (const { name, xdp } of this.#config.ports) if (xdp !== undefined) await this.#xdp.attach(name, xdp);
       await this.#tellAll({ kind: 'resume' });
       for (const { share } of this.#ports.all()) share.service?.start();
+      for (const disk of this.#config.disks) await this.#startDisk(disk);
     } catch (error) {
       await this.#abort();
       throw error;
@@ -142,6 +148,14 @@ class Dataplane implements RunningDataplane {
     });
     this.#threads.set(config.name, started);
     started.ended.catch((error) => this.#onDeath(error));
+  }
+
+  async #startDisk(config: DiskConfig): Promise<void> {
+    const name = `disk ${config.name}`;
+    const options = { ...config, name, id: config.name.slice(0, DISK_ID_LENGTH) };
+    const disk = await startDisk(this.#machine.arena, () => this.#ports.poller(name), options);
+    this.#disks.push(disk);
+    disk.ended.catch((error) => this.#onDeath(error));
   }
 
   async #stopThread(port: string): Promise<void> {
@@ -239,7 +253,7 @@ class Dataplane implements RunningDataplane {
 
   async #endThreads(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
-    await Promise.all([...this.#lcores, ...this.#threads.values()].map((lcore) => lcore.terminate()));
+    await Promise.all([...this.#lcores, ...this.#threads.values(), ...this.#disks].map((each) => each.terminate()));
   }
 
   /** Gives back what the ports opened; no thread uses it any more. */
@@ -260,6 +274,7 @@ class Dataplane implements RunningDataplane {
       queues: this.#queues,
       loads: this.#loads,
       xdp: this.#xdp,
+      disks: this.#disks.map((disk) => ({ name: disk.name.replace('disk ', ''), ...disk.state() })),
       ...(this.#events === undefined ? {} : { events: this.#events }),
     });
   }
@@ -458,6 +473,7 @@ class Dataplane implements RunningDataplane {
     await this.#tellAll({ kind: 'quiesce' });
     await this.#drain();
     for (const { share } of this.#ports.all()) await share.service?.stop();
+    for (const disk of this.#disks) await disk.close();
     await this.#tellAll({ kind: 'abandon' });
     const queues: QueueInfo[] = [];
     for (const lcore of this.#lcores) queues.push(...((await lcore.stop()) as QueueInfo[]));

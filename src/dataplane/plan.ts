@@ -15,6 +15,7 @@ import { type SwitchOptions, switchBytes } from '../switch/switch.ts';
 import { LCORE_COUNTERS_BYTES } from '../telemetry/counters.ts';
 import { PORTS_MAX } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
+import { diskBytes } from '../vhost/disk.ts';
 import { HOOK_BYTES } from '../xdp/layout.ts';
 import { portTypeOf } from './queue.ts';
 import { xdpBytes } from './xdp-table.ts';
@@ -112,6 +113,7 @@ export function planDataplane(config: Config): Plan {
     budget.add('stages', memory, 'memory of the stages');
   }
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
+  for (const disk of config.disks) budget.add(`disk ${disk.name}`, diskBytes(disk), disk.file);
   budget.add('xdp', xdpBytes(config), 'maps of XDP programs');
   budget.add('spare', SPARE_BYTES, 'ports added while it runs');
   const total = budget.bytes + DIRECTORY_BYTES;

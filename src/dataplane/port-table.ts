@@ -85,15 +85,21 @@ export class PortTable {
         const { index } = this.get(name).wire;
         await this.#tellAll({ kind: 'set', index, name: key, value });
       },
-      poller: () => {
-        this.#poller ??= new Poller(arena.handle.memory, `port ${name}`);
-        return this.#poller;
-      },
+      poller: () => this.poller(`port ${name}`),
       bell: (queue) => {
         const lcore = this.#machine.lcores[this.get(name).wire.queueLcores[queue] ?? 0] ?? 0;
         return { doorbell: (lcore + LCORE_DOORBELL) >>> 2, parked: (lcore + LCORE_PARKED) >>> 2 };
       },
     };
+  }
+
+  /**
+   * What waits for descriptors, the same for all.
+   * @param what wants it, for messages.
+   */
+  poller(what: string): Poller {
+    this.#poller ??= new Poller(this.#machine.arena.handle.memory, what);
+    return this.#poller;
   }
 
   /** Ends the thread that waits for descriptors; no port is left. */

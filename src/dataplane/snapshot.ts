@@ -8,7 +8,7 @@ import {
 } from '../lcore/layout.ts';
 import type { Lcore } from '../lcore/lcore.ts';
 import { addUp, countersSince, readCounter, readPortCounters, type Totals } from '../telemetry/counters.ts';
-import type { LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot } from '../telemetry/snapshot.ts';
+import type { DiskSnapshot, LcoreSnapshot, PortSnapshot, RingSnapshot, Snapshot } from '../telemetry/snapshot.ts';
 import type { EventsWatch } from './events-snapshot.ts';
 import type { Machine } from './machine.ts';
 import type { PortEntry, PortTable } from './port-table.ts';
@@ -26,6 +26,7 @@ export interface Observed {
   readonly loads: readonly number[];
   readonly events?: EventsWatch;
   readonly xdp?: XdpControl;
+  readonly disks: readonly DiskSnapshot[];
 }
 
 function portSnapshot(machine: Machine, entry: PortEntry, { queues, xdp: control }: Observed): PortSnapshot {
@@ -105,6 +106,7 @@ export function takeSnapshot(
     totals: addUp(places),
     pool: { ...machine.pool.stats(), ...machine.pool.audit() },
     switch: { ...machine.switch.stats(), flooded },
+    ...(observed.disks.length === 0 ? {} : { disks: observed.disks }),
     ...(observed.events === undefined ? {} : { eventdev: observed.events.snapshot(atMs) }),
   };
 }

@@ -22,6 +22,17 @@ export interface Snapshot {
   readonly switch: SwitchSnapshot;
   /** When an event device spreads the packets over lcores. */
   readonly eventdev?: EventdevSnapshot;
+  /** Disks of virtual machines, when there are some. */
+  readonly disks?: readonly DiskSnapshot[];
+}
+
+/** A disk of a virtual machine. */
+export interface DiskSnapshot {
+  readonly name: string;
+  /** A virtual machine uses it. */
+  readonly connected: boolean;
+  /** Why the last one was sent away. */
+  readonly fault?: string;
 }
 
 /** Counters of a port since the start. Rings of the port are named `NAME.…`, such as `in.rx`. */

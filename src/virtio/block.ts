@@ -78,6 +78,8 @@ export interface BlockDeviceOptions {
   readonly queues?: number;
   /** Descriptors of a queue at most; 256 when not given. */
   readonly queueSize?: number;
+  /** Data segments of a request at most; all that fit a chain of `queueSize`, 2 less, when not given. */
+  readonly segments?: number;
   /** 512 (when not given) to 4096, a power of two. */
   readonly blockBytes?: number;
 }
@@ -144,7 +146,7 @@ export class BlockDevice implements DeviceType {
       sectors,
       segmentBytes: SEGMENT_BYTES,
       // A chain has a header and a status too.
-      segments: Math.max(1, queueSize - 2),
+      segments: Math.max(1, options.segments ?? queueSize - 2),
       blockBytes,
       queues,
       rangeSectors: RANGE_SECTORS,

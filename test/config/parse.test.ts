@@ -23,6 +23,7 @@ test('the smallest configuration has all defaults', () => {
   const common = { lcore: undefined, queues: 1, vlan: { trunk: 'all' } };
   expect(parseConfig(SMALLEST, { file: 'dir/t.yaml' })).toEqual({
     version: 1,
+    disks: [],
     name: 't',
     lcores: [{}],
     memory: 2 ** 30,

@@ -148,7 +148,14 @@ export class MachineBench {
   }
 
   snapshot(): Snapshot {
-    const observed = { name: 'bench', state: 'running', startedAtMs: 0, queues: this.#queues, loads: [] } as const;
+    const observed = {
+      name: 'bench',
+      state: 'running',
+      startedAtMs: 0,
+      queues: this.#queues,
+      loads: [],
+      disks: [],
+    } as const;
     return takeSnapshot(this.machine, this.ports, [], { ...observed, xdp: this.xdp });
   }
 
