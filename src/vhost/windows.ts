@@ -22,10 +22,27 @@ interface Window {
 /** A region of the frontend's memory, and its window. */
 interface Mapped extends MemoryRegion {
   readonly window: Window;
+  /** Which file it is of. */
+  readonly file: string;
+  /** How often it was added. */
+  times: number;
 }
+
+/** QEMU before 9 adds each region once for each pair of queues, and takes it out as often. */
+const TIMES_MAX = 8;
+const OWED_MAX = TIMES_MAX * VIRTIO_REGIONS_MAX;
 
 const ADDRESSES = 1n << 64n;
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
+
+function fileOf(fd: number): string {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return `${dev} ${ino}`;
+}
+
+function isSame(a: MemoryRegion, b: MemoryRegion): boolean {
+  return a.guest === b.guest && a.user === b.user && a.bytes === b.bytes;
+}
 
 function overlaps(a: bigint, b: bigint, aBytes: bigint, bBytes: bigint): boolean {
   return a < b + bBytes && b < a + aBytes;
@@ -48,6 +65,8 @@ export class GuestWindows {
   /** Address of a word that is set when a file was truncated while it was mapped. */
   readonly #flag: number;
   #regions: Mapped[] = [];
+  /** Regions that are gone and were added more often than taken out. Who does that once more is right. */
+  readonly #owed: MemoryRegion[] = [];
   #serial = 0;
 
   /** @throws RingwayError `UNSUPPORTED` when there are no system calls here, `ARENA_FULL`. */
@@ -84,7 +103,7 @@ export class GuestWindows {
   }
 
   /**
-   * Maps one more region.
+   * Maps one more region. One that is there already, of the same file, stays.
    * @throws RingwayError `BAD_ARGUMENT` for a region that is empty, wraps, leaves its file or meets another,
    *   `ARENA_FULL` when it does not fit the arena, `SYSTEM` when it cannot be mapped.
    */
@@ -99,17 +118,29 @@ export class GuestWindows {
     const other = this.#regions.find(
       (each) => overlaps(each.guest, guest, each.bytes, bytes) || overlaps(each.user, user, each.bytes, bytes),
     );
+    if (other !== undefined && isSame(other, region) && other.offset === offset && other.file === fileOf(fd)) {
+      other.times = Math.min(other.times + 1, TIMES_MAX);
+      return;
+    }
     if (other !== undefined) throw refuse(`meets the region of ${other.bytes} bytes at ${hex(other.guest)}`);
     if (this.#regions.length === VIRTIO_REGIONS_MAX) throw refuse(`there are ${VIRTIO_REGIONS_MAX} regions already`);
-    this.#regions.push({ ...region, window: this.map(fd, { bytes, offset }, hex(guest)) });
+    const window = this.map(fd, { bytes, offset }, hex(guest));
+    this.#regions.push({ ...region, window, file: fileOf(fd), times: 1 });
     this.#publish();
   }
 
-  /** Takes a region out. False when there is no such region. */
-  remove({ guest, user, bytes }: MemoryRegion): boolean {
-    const found = this.#regions.find((each) => each.guest === guest && each.user === user && each.bytes === bytes);
+  /** Takes a region out, however often it was added. False when there is no such region. */
+  remove(region: MemoryRegion): boolean {
+    const owed = this.#owed.findIndex((each) => isSame(each, region));
+    if (owed >= 0) {
+      this.#owed.splice(owed, 1);
+      return true;
+    }
+    const found = this.#regions.find((each) => isSame(each, region));
     if (found === undefined) return false;
     this.#regions = this.#regions.filter((each) => each !== found);
+    this.#owed.push(...Array.from({ length: found.times - 1 }, () => region));
+    this.#owed.splice(0, this.#owed.length - OWED_MAX);
     this.#publish();
     this.unmap(found.window);
     return true;
@@ -119,6 +150,7 @@ export class GuestWindows {
   clear(): void {
     const old = this.#regions;
     this.#regions = [];
+    this.#owed.length = 0;
     this.#publish();
     for (const { window } of old) this.unmap(window);
   }
