@@ -15,6 +15,7 @@ import { benchRing } from './ring-bench.ts';
 import type { Row } from './row.ts';
 import { benchScale } from './scale-bench.ts';
 import { benchTso } from './tso-bench.ts';
+import { benchVhost } from './vhost-bench.ts';
 import { benchVirtqueue } from './virtqueue-bench.ts';
 import { benchXdp } from './xdp-bench.ts';
 
@@ -27,6 +28,7 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   replay: benchReplay,
   memory: benchMemory,
   virtqueue: benchVirtqueue,
+  vhost: benchVhost,
   pvp: benchPvp,
   eventdev: benchEventdev,
   balance: async () => benchBalance(),

@@ -10,20 +10,34 @@ const RUN_MS = 9000;
 /** Rates that come before the rate is steady. */
 const SKIP = 3;
 const MEMORY = ['--no-huge', '-m', '256', '--no-pci', '--no-telemetry'];
-const FORWARD = ['--nb-cores=1', '--stats-period', '1', '--total-num-mbufs=16384', '--auto-start'];
+const FORWARD = ['--nb-cores=1', '--stats-period', '1', '--total-num-mbufs=16384'];
 
-/** testpmd on `cpu`, whose control thread shares it: forwarding is on lcore 1. */
-function start(cpu: number, prefix: string, device: string, mode: string): { child: ChildProcess; text: () => string } {
+/** A testpmd that runs. */
+interface Testpmd {
+  readonly child: ChildProcess;
+  text(): string;
+}
+
+/** testpmd on `cpu`, whose control thread shares it: forwarding is on lcore 1. `commands` are typed when it is up. */
+function start(
+  cpu: number,
+  prefix: string,
+  device: string,
+  { mode, frameBytes, commands }: { mode: string; frameBytes: number; commands?: string },
+): Testpmd {
   const eal = ['--lcores', `0@${cpu},1@${cpu}`, ...MEMORY, '--file-prefix', prefix, '--vdev', device];
-  const child = spawn('dpdk-testpmd', [...eal, '--', ...FORWARD, `--forward-mode=${mode}`, '--txpkts=64'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const how = commands === undefined ? ['--auto-start'] : ['--interactive'];
+  const args = [...eal, '--', ...FORWARD, ...how, `--forward-mode=${mode}`, `--txpkts=${frameBytes}`];
+  const child = spawn('dpdk-testpmd', args, { stdio: ['pipe', 'pipe', 'pipe'] });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (chunk: string) => {
       text += chunk;
     });
   }
+  // It may be gone by then.
+  child.stdin?.on('error', () => {});
+  if (commands !== undefined) child.stdin?.write(commands);
   return { child, text: () => text };
 }
 
@@ -32,6 +46,40 @@ const ended = (child: ChildProcess): Promise<void> =>
     if (child.exitCode !== null || child.signalCode !== null) resolve();
     else child.once('exit', () => resolve());
   });
+
+/** Million packets a second, the median of what a testpmd says of itself while all of `programs` run. */
+async function rateOf(counter: Testpmd, programs: readonly Testpmd[], what: 'Rx' | 'Tx'): Promise<PeerFigure> {
+  const failed = Promise.race(
+    programs.map(
+      ({ child }) =>
+        new Promise<never>((_, reject) => {
+          child.once('error', reject);
+          child.once('exit', () => reject(new Error('testpmd ended')));
+        }),
+    ),
+  );
+  await Promise.race([new Promise((resolve) => setTimeout(resolve, RUN_MS)), failed]);
+  failed.catch(() => {});
+  const rates = [...counter.text().matchAll(new RegExp(`${what}-pps:\\s+(\\d+)`, 'g'))]
+    .map((match) => Number(match[1]))
+    .slice(SKIP)
+    .filter((rate) => rate > 0)
+    .sort((a, b) => a - b);
+  const median = rates[rates.length >> 1];
+  return median === undefined
+    ? { value: null, note: 'no peer: testpmd gave no rate' }
+    : { value: median / 1e6, note: '' };
+}
+
+async function endAll(programs: readonly Testpmd[]): Promise<void> {
+  for (const { child } of programs) child.kill('SIGKILL');
+  await Promise.all(programs.map(({ child }) => ended(child)));
+}
+
+function virtioUser(socket: string, layout: VirtqueueLayout): string {
+  const packed = layout === 'packed' ? 1 : 0;
+  return `net_virtio_user0,path=${socket},queues=1,queue_size=256,packed_vq=${packed},mrg_rxbuf=1,in_order=1`;
+}
 
 /**
  * DPDK's vhost port and its virtio-user port in two programs: one sends frames of 64 bytes, the other drops them. Million
@@ -44,42 +92,68 @@ export async function runTestpmd(
 ): Promise<PeerFigure> {
   const folder = await mkdtemp(join(tmpdir(), 'ringway-testpmd-'));
   const socket = join(folder, 'vhost.sock');
-  const packed = layout === 'packed' ? 1 : 0;
-  const guest = `net_virtio_user0,path=${socket},queues=1,queue_size=256,packed_vq=${packed},mrg_rxbuf=1,in_order=1`;
-  const host = `net_vhost0,iface=${socket},queues=1`;
   const [guestCpu, hostCpu] = fromGuest ? [senderCpu, receiverCpu] : [receiverCpu, senderCpu];
-  const programs: ReturnType<typeof start>[] = [];
+  const programs: Testpmd[] = [];
+  const modes = fromGuest ? ['rxonly', 'txonly'] : ['txonly', 'rxonly'];
+  const [hostMode = '', guestMode = ''] = modes;
   try {
-    const back = start(hostCpu, `rwbe${process.pid}`, host, fromGuest ? 'rxonly' : 'txonly');
-    programs.push(back);
+    programs.push(startVhost(hostCpu, socket, { mode: hostMode, frameBytes: 64 }));
     await new Promise((resolve) => setTimeout(resolve, 1000));
-    const front = start(guestCpu, `rwfe${process.pid}`, guest, fromGuest ? 'txonly' : 'rxonly');
-    programs.push(front);
-    const failed = Promise.race(
-      programs.map(
-        ({ child }) =>
-          new Promise<never>((_, reject) => {
-            child.once('error', reject);
-            child.once('exit', () => reject(new Error('testpmd ended')));
-          }),
-      ),
-    );
-    await Promise.race([new Promise((resolve) => setTimeout(resolve, RUN_MS)), failed]);
-    failed.catch(() => {});
-    const rates = [...(fromGuest ? back : front).text().matchAll(/Rx-pps:\s+(\d+)/g)]
-      .map((match) => Number(match[1]))
-      .slice(SKIP)
-      .filter((rate) => rate > 0)
-      .sort((a, b) => a - b);
-    const median = rates[rates.length >> 1];
-    return median === undefined
-      ? { value: null, note: 'no peer: testpmd gave no rate' }
-      : { value: median / 1e6, note: '' };
+    const device = virtioUser(socket, layout);
+    programs.push(start(guestCpu, `rwfe${process.pid}`, device, { mode: guestMode, frameBytes: 64 }));
+    return await rateOf(programs[fromGuest ? 0 : 1] as Testpmd, programs, 'Rx');
   } catch (error) {
     return { value: null, note: `no peer: ${reasonOf(error)}` };
   } finally {
-    for (const { child } of programs) child.kill('SIGKILL');
-    await Promise.all(programs.map(({ child }) => ended(child)));
+    await endAll(programs);
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function startVhost(cpu: number, socket: string, how: { mode: string; frameBytes: number }): Testpmd {
+  return start(cpu, `rwbe${process.pid}`, `net_vhost0,iface=${socket},queues=1`, how);
+}
+
+/** What the other side of a virtio-user port does: receives and drops, sends, or sends back. */
+export type BackendMode = 'receive' | 'send' | 'echo';
+
+/** DPDK's vhost port, doing what `mode` says. */
+export function startVhostBackend(
+  socket: string,
+  mode: BackendMode,
+  cpu: number,
+  frameBytes: number,
+): () => Promise<void> {
+  const hostMode = { receive: 'rxonly', send: 'txonly', echo: 'io' }[mode];
+  const program = startVhost(cpu, socket, { mode: hostMode, frameBytes });
+  program.child.on('error', () => {});
+  return () => endAll([program]);
+}
+
+/** Bursts of 32 that are under way when frames go round. */
+const ROUND_BURSTS = 4;
+
+/**
+ * DPDK's virtio-user port at `socket`, whose other side does what `mode` says. Million packets a second by its own count: of
+ * what it sends, of what it receives, or of what comes back of what it keeps going round.
+ */
+export async function runVirtioUser(
+  socket: string,
+  mode: BackendMode,
+  { layout, cpu, frameBytes }: { layout: VirtqueueLayout; cpu: number; frameBytes: number },
+): Promise<PeerFigure> {
+  const how = {
+    receive: { mode: 'txonly', frameBytes },
+    send: { mode: 'rxonly', frameBytes },
+    echo: { mode: 'io', frameBytes, commands: `start tx_first ${ROUND_BURSTS}\n` },
+  }[mode];
+  const programs: Testpmd[] = [];
+  try {
+    programs.push(start(cpu, `rwfe${process.pid}`, virtioUser(socket, layout), how));
+    return await rateOf(programs[0] as Testpmd, programs, mode === 'receive' ? 'Tx' : 'Rx');
+  } catch (error) {
+    return { value: null, note: `no frontend: ${reasonOf(error)}` };
+  } finally {
+    await endAll(programs);
   }
 }

@@ -1,0 +1,102 @@
+import type { IdleStrategy } from '../lcore/idle.ts';
+import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
+import { allocateLcore, type Lcore, startLcore } from '../lcore/lcore.ts';
+import { createArena } from '../memory/arena.ts';
+import { createPool } from '../memory/pool.ts';
+import { buildFrame } from '../packet/builder.ts';
+import type { PortSetup } from '../ports/port.ts';
+import { type VhostUserConfig, vhostUserPort } from '../ports/vhost-user.ts';
+import { Poller } from '../sys/index.ts';
+import type { VhostTaskData } from './vhost-task.ts';
+
+/** Room for the memory of a frontend, and for ours. */
+const ARENA_BYTES = 1 << 30;
+const BUFFERS = 4096;
+const BURST_BYTES = 512;
+/** Ethernet, IPv4 and UDP. */
+const HEADERS_BYTES = 42;
+
+/** A vhost-user port that one thread serves. */
+export interface BenchBackend {
+  readonly lcore: Lcore;
+  close(): Promise<void>;
+}
+
+/** The port's configuration with all that it can do. */
+export function backendConfig(socket: string, server = true): VhostUserConfig {
+  return {
+    socket,
+    server,
+    queues: 1,
+    queueSize: 1024,
+    packed: true,
+    mergeable: true,
+    eventIdx: true,
+    inOrder: true,
+    indirect: true,
+    offloads: true,
+    notify: 'adaptive',
+    mtu: 1500,
+  };
+}
+
+/** Starts a port at `socket` with a thread on `cpu`, outside of any dataplane. Frames have `length` bytes. */
+export async function startBackend(
+  socket: string,
+  mode: VhostTaskData['mode'],
+  options: { readonly length: number; readonly cpu?: number; readonly idle?: IdleStrategy },
+): Promise<BenchBackend> {
+  const { length, cpu, idle = 'spin' } = options;
+  const arena = createArena({ bytes: ARENA_BYTES });
+  const pool = createPool(arena, { buffers: BUFFERS, caches: 1 });
+  const [cache = 0] = pool.caches;
+  const poller = new Poller(arena.handle.memory, 'a bench of vhost-user');
+  const address = allocateLcore(arena, 0, cache, 0);
+  const bell = { doorbell: (address + LCORE_DOORBELL) >>> 2, parked: (address + LCORE_PARKED) >>> 2 };
+  let lcore: Lcore | undefined;
+  const setup: PortSetup = {
+    arena,
+    name: 'port bench',
+    seed: 1,
+    tell: async (name, value) => {
+      await lcore?.call({ name, value });
+    },
+    poller: () => poller,
+    bell: () => bell,
+  };
+  const share = vhostUserPort.create(setup, backendConfig(socket));
+  const frame = buildFrame({
+    ethernet: { destination: '02:00:00:00:00:02', source: '02:00:00:00:00:01' },
+    ipv4: { source: '198.18.0.1', destination: '198.19.0.1' },
+    udp: { sourcePort: 49152, destinationPort: 9 },
+    payload: new Uint8Array(length - HEADERS_BYTES),
+  });
+  const template = arena.allocate('template', frame.length);
+  arena.u8.set(frame, template);
+  const data: VhostTaskData = {
+    mode,
+    port: share.data,
+    cache,
+    burst: arena.allocate('burst', BURST_BYTES),
+    template,
+    length: frame.length,
+  };
+  const started = await startLcore(arena, address, {
+    index: 0,
+    module: new URL('./vhost-task.js', import.meta.url),
+    data,
+    idle,
+    ...(cpu === undefined ? {} : { cpu }),
+  });
+  lcore = started;
+  share.service?.start();
+  return {
+    lcore: started,
+    async close() {
+      await share.service?.stop();
+      await started.stop();
+      vhostUserPort.release?.(setup, share.data);
+      await poller.close();
+    },
+  };
+}

@@ -1,0 +1,90 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
+import { type Arena, createArena } from '../memory/arena.ts';
+import type { VirtqueueLayout } from '../virtio/rings.ts';
+import { NOT_WANTED, type PeerFigure, type Peers } from './peers.ts';
+import { type Row, rowOf } from './row.ts';
+import { type BackendMode, runVirtioUser, startVhostBackend } from './testpmd.ts';
+import { coreDistance, stateOf, twoCpus } from './two-cores.ts';
+import { startBackend } from './vhost-backend.ts';
+
+const UNIT = 'M/s';
+const nothing = { unit: UNIT, p50: null, p99: null, p999: null } as const;
+/** On the wire; testpmd counts 4 bytes of FCS in its frames as little as we do. */
+const SIZES = [64, 1518] as const;
+const LAYOUTS: readonly VirtqueueLayout[] = ['packed', 'split'];
+const MODES: readonly (readonly [BackendMode, string])[] = [
+  ['receive', 'guest to host'],
+  ['send', 'host to guest'],
+  ['echo', 'round trip'],
+];
+/** DPDK's backend listens after so long. */
+const BACKEND_START_MS = 1500;
+
+interface Case {
+  readonly mode: BackendMode;
+  readonly layout: VirtqueueLayout;
+  readonly frameBytes: number;
+}
+
+/** The rate of DPDK's virtio-user against our backend, or against DPDK's. */
+async function rateAgainst(
+  whose: 'ours' | 'DPDK',
+  one: Case,
+  [hostCpu, guestCpu]: [number, number],
+): Promise<PeerFigure> {
+  const folder = await mkdtemp(join(tmpdir(), 'ringway-vhost-'));
+  const socket = join(folder, 'vhost.sock');
+  const { mode, frameBytes } = one;
+  let close: () => Promise<void>;
+  if (whose === 'ours') {
+    const backend = await startBackend(socket, mode, { length: frameBytes, cpu: hostCpu });
+    close = () => backend.close();
+  } else {
+    close = startVhostBackend(socket, mode, hostCpu, frameBytes);
+    await setTimeout(BACKEND_START_MS);
+  }
+  try {
+    return await runVirtioUser(socket, mode, { ...one, cpu: guestCpu });
+  } finally {
+    await close();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Ours and DPDK's one after the other, with the cores' distance before, between and after. */
+async function compare(arena: Arena, name: string, one: Case, cpus: [number, number]): Promise<Row> {
+  const distances = [await coreDistance(arena, cpus)];
+  const ours = await rateAgainst('ours', one, cpus);
+  distances.push(await coreDistance(arena, cpus));
+  const theirs = await rateAgainst('DPDK', one, cpus);
+  distances.push(await coreDistance(arena, cpus));
+  const figure = { name, ...nothing, value: ours.value, note: ours.note, state: stateOf(distances) };
+  return rowOf(figure, { name: 'DPDK vhost', ...theirs });
+}
+
+/**
+ * vhost-user: DPDK's virtio-user in a program of its own as the frontend, ringway's backend and then DPDK's on the other core.
+ * Rates are the frontend's own.
+ */
+export async function benchVhost(peers: Peers): Promise<Row[]> {
+  const cpus = twoCpus();
+  const arena = createArena({ bytes: 1 << 20 });
+  const rows: Row[] = [];
+  for (const frameBytes of SIZES) {
+    for (const [mode, direction] of MODES) {
+      for (const layout of LAYOUTS) {
+        const name = `${layout}, ${direction}, ${frameBytes} B`;
+        const missing = typeof cpus === 'string' ? cpus : peers.wanted ? undefined : NOT_WANTED.note;
+        if (typeof cpus !== 'string' && missing === undefined) {
+          rows.push(await compare(arena, name, { mode, layout, frameBytes }, cpus));
+        } else {
+          rows.push(rowOf({ name, ...nothing, value: null, state: 'not measured', note: missing ?? '' }, null));
+        }
+      }
+    }
+  }
+  return rows;
+}
