@@ -1,4 +1,5 @@
-import { lstatSync, readlinkSync, unlinkSync } from 'node:fs';
+import { lstatSync, mkdirSync, readlinkSync, unlinkSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { RingwayError } from '../util/errors.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { requireSys } from './linux.ts';
@@ -41,7 +42,8 @@ export type Received = { readonly data: Uint8Array; readonly fds: readonly numbe
 /** Unix sockets that pass descriptors, and eventfds. Nothing waits: what cannot be done at once says so. */
 export interface UnixSockets {
   /**
-   * Listens at `path`, for this user alone (mode 0600). A socket that nobody listens on any more is replaced.
+   * Listens at `path`, for this user alone (mode 0600). Missing directories are made; a socket that nobody listens on any more
+   * is replaced.
    * @throws RingwayError `BUSY` when somebody listens there, `SYSTEM` when it cannot be made or `path` is something else.
    */
   listen(path: string): number;
@@ -157,6 +159,7 @@ function bindSockets(libc: Libc, closeFd: (fd: number) => void): UnixSockets {
 
   return {
     listen(path) {
+      mkdirSync(dirname(path), { recursive: true });
       removeStale(path);
       const fd = open();
       try {
