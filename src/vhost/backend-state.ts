@@ -92,7 +92,7 @@ export class BackendState {
   setFeatures(features: bigint): void {
     const foreign = features & ~this.offered;
     if (foreign !== 0n) throw this.refuse(`not offered: ${featureNames(foreign, this.device.featureNames).join(', ')}`);
-    const why = this.device.validate(features);
+    const why = this.device.validate?.(features);
     if (why !== undefined) throw this.refuse(why);
     // A migration turns the log on and off while rings run; a ring of another layout is another ring.
     const isRunning = this.rings.some(({ started }) => started);

@@ -37,7 +37,7 @@ export interface VhostDevice {
   readonly queueSize: number;
   readonly config: ConfigSpace;
   /** Why it cannot work with what was negotiated; undefined when it can. */
-  validate(features: bigint): string | undefined;
+  validate?(features: bigint): string | undefined;
   /** Serves these rings from now on. Resolves when nobody uses any other any more. */
   apply(state: DeviceState): Promise<void>;
   /** The frontend writes to the configuration. False refuses that. */

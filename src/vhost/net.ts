@@ -1,7 +1,7 @@
 import type { Arena } from '../memory/arena.ts';
 import { ConfigSpace } from '../virtio/config-space.ts';
 import { NetControlState } from '../virtio/control-state.ts';
-import { brokenRule, featureMask, featureName, hasFeature, VIRTIO_F } from '../virtio/features.ts';
+import { featureMask, hasFeature, VIRTIO_F, withoutOrphans } from '../virtio/features.ts';
 import { isStationMac, NET_CONFIG_BYTES, writeConfigStatus, writeNetConfig } from '../virtio/net-config.ts';
 import { NET_FEATURE_NAMES, NET_RULES, netHeaderBytes, netOffloads, VIRTIO_NET_F } from '../virtio/net-features.ts';
 import { createNetQueue } from '../virtio/net-queue.ts';
@@ -86,17 +86,6 @@ export class VhostNet implements VhostDevice {
     this.control.link = true;
   }
 
-  validate(features: bigint): string | undefined {
-    // The control queue is the frontend's, and with it the rules about it.
-    const broken = brokenRule(
-      features,
-      NET_RULES.filter(({ needs }) => !needs.includes(VIRTIO_NET_F.CTRL_VQ)),
-    );
-    if (broken === undefined) return undefined;
-    const name = (bit: number): string => featureName(bit, NET_FEATURE_NAMES);
-    return `${name(broken.bit)} needs ${broken.needs.map(name).join(' or ')}`;
-  }
-
   async apply({ features, rings }: DeviceState): Promise<void> {
     const old = new Map(this.#made);
     const pairs: NetPair[] = [];
@@ -130,12 +119,14 @@ export class VhostNet implements VhostDevice {
     const before = new Set(this.#arena.regions().map(({ name }) => name));
     // Not the name of the one before, which may still be in use.
     this.#serial = (this.#serial + 1) >>> 0;
+    // QEMU with `csum=off` or `host_tso4=off` leaves its guest bits that need those. They mean nothing then.
+    const sound = withoutOrphans(features, NET_RULES);
     const net = createNetQueue(this.#arena, {
       name: `${this.#options.name} ring ${index}.${this.#serial}`,
       queue: queue.address,
       headerBytes: netHeaderBytes(features),
       mergeable: hasFeature(features, VIRTIO_NET_F.MRG_RXBUF),
-      offloads: netOffloads(features, direction),
+      offloads: netOffloads(sound, direction),
     });
     const regions = this.#arena.regions().flatMap(({ name }) => (before.has(name) ? [] : [name]));
     return { ring, net: { net, queue: queue.address, kick, call, enabled }, regions };
