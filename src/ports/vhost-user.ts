@@ -131,7 +131,7 @@ class VhostQueue implements Port {
   }
 
   set(name: string, value: unknown): void {
-    if (name === 'fault') this.#fault = value as string | undefined;
+    if (name === 'peer') this.#fault = value as string | undefined;
     else if (name === 'announce') this.#announced = this.#context.queue === 0 ? (value as Uint8Array) : undefined;
     else this.#serve((value as Served).pairs);
   }
@@ -237,7 +237,7 @@ function makeService(setup: PortSetup, config: VhostUserConfig) {
     socket,
     server,
     device: net,
-    onChange: ({ fault }) => void setup.tell('fault', fault).catch(() => {}),
+    onChange: ({ fault }) => void setup.tell('peer', fault).catch(() => {}),
   });
   return { net, service };
 }

@@ -115,7 +115,12 @@ export class VhostService {
     if (backend === undefined) return;
     this.#backend = undefined;
     this.#unwatchBackend();
-    await backend.close();
+    try {
+      await backend.close();
+    } catch (error) {
+      // An lcore that died tells of it elsewhere, and all is given back.
+      if (!(error instanceof RingwayError)) throw error;
+    }
     this.#options.onChange({ connected: false, ...(fault === undefined ? {} : { fault }) });
   }
 
