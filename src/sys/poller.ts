@@ -115,6 +115,8 @@ export class Poller {
   /** Ends the thread. Descriptors stay their owners'. */
   async close(): Promise<void> {
     const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
+    // Until now it kept nobody waiting; who closes it waits for its end.
+    this.#worker.ref();
     requireSockets('epoll').signal(this.#stop);
     await ended;
     const { closeFd } = requireSys('epoll');
