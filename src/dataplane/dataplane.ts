@@ -22,6 +22,8 @@ import { XdpWatch } from './xdp-watch.ts';
 
 /** How often the control thread looks at its lcores, in milliseconds. */
 const WATCH_MS = 50;
+/** One that no input ends looks each so many times. */
+const CALM_LOOKS = 4;
 const AGE_MS = 1000;
 /** How long packets in flight may take to get out after the sources have stopped. */
 const DRAIN_MS = 2000;
@@ -59,6 +61,7 @@ class Dataplane implements RunningDataplane {
   #loads: number[] = [];
   #busy: number[] = [];
   #busyAtMs = performance.now();
+  #looks = 0;
   #state: Snapshot['state'] = 'running';
   /** Everything is up: from now on an lcore that ends is one that died. */
   #started = false;
@@ -181,13 +184,16 @@ class Dataplane implements RunningDataplane {
   }
 
   async #look(): Promise<void> {
+    // Only an input that ends by itself ends a run. Without one nobody is in a hurry, and an idle dataplane is to stay idle.
+    const hasEnd = this.#ports.all().some(({ share }) => share.finite);
+    this.#looks++;
+    if (!hasEnd && this.#looks % CALM_LOOKS !== 0) return;
     this.#queues = (await this.#tellAll({ kind: 'info' })).flat() as QueueInfo[];
     this.#updateLoads();
     this.#xdpWatch.look();
+    if (!hasEnd) return;
     const snapshot = this.snapshot();
-    const finite = this.#ports.all().filter(({ share }) => share.finite);
-    const isDone =
-      finite.length > 0 && snapshot.ports.every(({ name, done }) => done || !this.#ports.get(name).share.finite);
+    const isDone = snapshot.ports.every(({ name, done }) => done || !this.#ports.get(name).share.finite);
     const isDrained = isDone && inFlight(snapshot.totals) === 0;
     // Twice in a row: counters of several lcores are not read at one moment.
     if (isDrained && this.#wasDrained && this.#onlyFinite()) this.#settle.resolve();

@@ -7,6 +7,7 @@ import { benchEventdev } from './eventdev-bench.ts';
 import { benchForward } from './forward-bench.ts';
 import { benchKeyed } from './keyed-bench.ts';
 import { benchMemory } from './memory-bench.ts';
+import { BENCH_NAMES } from './names.ts';
 import { Peers } from './peers.ts';
 import { benchPool } from './pool-bench.ts';
 import { benchPvp } from './pvp-bench.ts';
@@ -19,7 +20,7 @@ import { benchVhost } from './vhost-bench.ts';
 import { benchVirtqueue } from './virtqueue-bench.ts';
 import { benchXdp } from './xdp-bench.ts';
 
-const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
+const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
   pool: benchPool,
   tso: benchTso,
@@ -38,26 +39,26 @@ const BENCHES: Readonly<Record<string, (peers: Peers) => Promise<Row[]>>> = {
   xdp: benchXdp,
 };
 
-/** Names of all benches. */
-export const benchNames: readonly string[] = Object.keys(BENCHES);
+function isName(name: string): name is (typeof BENCH_NAMES)[number] {
+  return Object.hasOwn(BENCHES, name);
+}
 
 /**
  * Runs benches one after another, with the lock held.
- * @param names of `benchNames`; all when empty.
+ * @param names of `BENCH_NAMES`; all when empty.
  * @param options.peers compiles and runs the programs that figures are compared with.
  * @throws RingwayError `BAD_ARGUMENT` for a name that is none, `BUSY` when another process is measuring.
  */
 export async function runBenches(names: readonly string[], options: { readonly peers: boolean }): Promise<Row[]> {
-  for (const name of names) {
-    if (!Object.hasOwn(BENCHES, name)) {
-      throw new RingwayError('BAD_ARGUMENT', `bench: no ${JSON.stringify(name)}; there are: ${benchNames.join(', ')}`);
-    }
-  }
+  const wanted = names.map((name) => {
+    if (isName(name)) return name;
+    throw new RingwayError('BAD_ARGUMENT', `bench: no ${JSON.stringify(name)}; there are: ${BENCH_NAMES.join(', ')}`);
+  });
   const release = takeBenchLock();
   const peers = new Peers(options.peers);
   try {
     const rows: Row[] = [];
-    for (const name of names.length === 0 ? benchNames : names) rows.push(...((await BENCHES[name]?.(peers)) ?? []));
+    for (const name of wanted.length === 0 ? BENCH_NAMES : wanted) rows.push(...(await BENCHES[name](peers)));
     return rows;
   } finally {
     await peers.close();
