@@ -58,6 +58,8 @@ interface VhostShare {
 
 /** Who wants to be woken is woken by the driver alone; it looks by itself now and then, all the same. */
 const REST_MS = 1000;
+/** How often a ring is looked at whose driver has no way to wake anybody. */
+const POLL_MS = 1;
 
 function featuresOf({ packed, mergeable, eventIdx, inOrder, indirect, offloads }: VhostUserConfig): bigint {
   const bits: number[] = [VIRTIO_F.VERSION_1];
@@ -82,7 +84,7 @@ class VhostQueue implements Port {
   /** Address of a guest that is to be announced. */
   #announced: Uint8Array | undefined;
   /** The ring that the driver sends through, when it is served. */
-  #received: VirtqueueDevice | undefined;
+  #received: { readonly side: VirtqueueDevice; readonly net: NetQueue; readonly kicks: boolean } | undefined;
   /** The driver was asked for a kick. */
   #armed = false;
   readonly eager: boolean;
@@ -98,8 +100,12 @@ class VhostQueue implements Port {
 
   #rest(): number {
     if (this.#received === undefined) return REST_MS;
+    const { side, net, kicks } = this.#received;
+    // The driver may be waiting for what it sent, and nobody looks again before it sends more.
+    net.detach();
+    if (!kicks) return POLL_MS;
     this.#armed = true;
-    return this.#received.setNotify(true) ? 0 : REST_MS;
+    return side.setNotify(true) ? 0 : REST_MS;
   }
 
   get offloads(): number {
@@ -109,7 +115,7 @@ class VhostQueue implements Port {
   rxBurst(slots: number, max: number): number {
     if (this.#armed) {
       // It is looked at now, so kicks are a waste.
-      this.#received?.setNotify(false);
+      this.#received?.side.setNotify(false);
       this.#armed = false;
     }
     if (this.#announced !== undefined) return this.#announce(slots, this.#announced);
@@ -170,12 +176,17 @@ class VhostQueue implements Port {
   }
 
   /** Serves a ring, and calls its driver whenever it wants to be called. */
-  #attach({ net, queue, call }: NetRing, isReceived: boolean): NetQueue {
+  #attach({ net, queue, kick, call }: NetRing, isReceived: boolean): NetQueue {
     const { arena, cache } = this.#context;
-    const ring = attachNetQueue(arena, net, cache);
     const side = attachVirtqueueDevice(arena, queue);
     side.setNotify(false);
-    if (isReceived) this.#received = side;
+    const ring = this.#calling(attachNetQueue(arena, net, cache), side, call);
+    if (isReceived) this.#received = { side, net: ring, kicks: kick !== -1 };
+    return ring;
+  }
+
+  /** A queue that calls its driver, if it has a way to. */
+  #calling(ring: NetQueue, side: VirtqueueDevice, call: number): NetQueue {
     if (call === -1) return ring;
     const { needsNotify } = side;
     const { signal } = this.#sockets;
