@@ -64,8 +64,9 @@ const HANDLERS: ReadonlyMap<number, Handler> = new Map<number, Handler>([
     {
       bytes: 0,
       fds: 0,
-      async handle(state) {
-        await state.reset();
+      // Frontends that still send it rely on nothing more, and some on the rest staying as it is.
+      handle(state) {
+        for (const ring of state.rings) state.enable(ring, false);
       },
     },
   ],
