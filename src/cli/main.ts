@@ -13,6 +13,7 @@ import { addStats } from './stats.ts';
 import { addSteer } from './steer.ts';
 import { addTop } from './top.ts';
 import { addTrace } from './trace.ts';
+import { addVhost } from './vhost.ts';
 import { addXdp } from './xdp.ts';
 
 /** The commands, in the order of the help. A command is a file that adds itself to the program. */
@@ -27,6 +28,7 @@ const COMMANDS: readonly ((program: Command) => void)[] = [
   addXdp,
   addMap,
   addTrace,
+  addVhost,
   registerBench,
   addConformance,
 ];

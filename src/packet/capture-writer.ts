@@ -1,4 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { alignUp } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import { BLOCK_ENHANCED, CAPTURE_FRAME_MAX } from './layout.ts';
 import { LINK_TYPE_ETHERNET } from './link-types.ts';
@@ -7,6 +8,7 @@ import {
   BLOCK_INTERFACE,
   BLOCK_SECTION,
   BYTE_ORDER_MAGIC,
+  OPTION_COMMENT,
   OPTION_END,
   OPTION_TSRESOL,
   PCAPNG_MAJOR,
@@ -35,6 +37,8 @@ export interface FrameTime {
   readonly wireLength?: number;
   /** Index into `linkTypes`; 0 by default. Only a pcapng file tells interfaces apart. */
   readonly interface?: number;
+  /** What a reader shows beside the frame: only a pcapng file keeps it, and at most 65,535 bytes of it. */
+  readonly comment?: string;
 }
 
 /** Of an Enhanced Packet Block, without its data: eight u32 words before it, one behind. */
@@ -42,7 +46,9 @@ const ENHANCED_BYTES = 32;
 const SECTION_BYTES = 28;
 const INTERFACE_BYTES = 32;
 const TSRESOL_NANOSECONDS = 9;
-const STAGE_BYTES = CAPTURE_FRAME_MAX + 65536;
+const NO_OPTIONS = new Uint8Array(0);
+const COMMENT_BYTES_MAX = 65535;
+const STAGE_BYTES = CAPTURE_FRAME_MAX + 2 * 65536;
 
 /**
  * Writes frames to a pcap or pcapng file, little endian. Frames are gathered and written in large pieces: what was
@@ -101,7 +107,7 @@ export class CaptureWriter {
    *   of range; `SYSTEM` when the file cannot be written.
    */
   write(frame: Uint8Array, time: FrameTime): void {
-    const { seconds, nanoseconds, wireLength = frame.length, interface: index = 0 } = time;
+    const { seconds, nanoseconds, wireLength = frame.length, interface: index = 0, comment } = time;
     if (frame.length > CAPTURE_FRAME_MAX) {
       throw new RingwayError('BAD_ARGUMENT', `capture: a frame of ${frame.length} bytes is over ${CAPTURE_FRAME_MAX}`);
     }
@@ -114,8 +120,9 @@ export class CaptureWriter {
         `capture: wire length ${wireLength}, interface ${index} of ${this.#interfaces}: out of range`,
       );
     }
-    if (this.#fill + ENHANCED_BYTES + frame.length + 3 > STAGE_BYTES) this.flush();
-    if (this.#pcapng) this.#putEnhanced(frame, seconds, nanoseconds, wireLength, index);
+    const options = comment === undefined ? NO_OPTIONS : commentOption(comment);
+    if (this.#fill + ENHANCED_BYTES + frame.length + 3 + options.length > STAGE_BYTES) this.flush();
+    if (this.#pcapng) this.#putEnhanced(frame, options, { seconds, nanoseconds, wireLength, interface: index });
     else this.#putRecord(frame, seconds, nanoseconds, wireLength);
   }
 
@@ -151,9 +158,10 @@ export class CaptureWriter {
     this.#bytes(frame, 0);
   }
 
-  #putEnhanced(frame: Uint8Array, seconds: number, nanoseconds: number, wireLength: number, index: number): void {
+  #putEnhanced(frame: Uint8Array, options: Uint8Array, time: Required<Omit<FrameTime, 'comment'>>): void {
+    const { seconds, nanoseconds, wireLength, interface: index } = time;
     const padding = -frame.length & 3;
-    const length = ENHANCED_BYTES + frame.length + padding;
+    const length = ENHANCED_BYTES + frame.length + padding + options.length;
     // seconds · 10^9 + nanoseconds in two halves, by 16 bits of the seconds at a time so that each step is exact.
     const upper = Math.floor(seconds / 65536) * 1e9;
     const carry = Math.floor(upper / 65536);
@@ -166,6 +174,7 @@ export class CaptureWriter {
     this.#word(frame.length);
     this.#word(wireLength);
     this.#bytes(frame, padding);
+    this.#bytes(options, 0);
     this.#word(length);
   }
 
@@ -194,6 +203,18 @@ export function captureHeader(format: CaptureFormat): Uint8Array {
   const parts: Uint8Array[] = [];
   new CaptureWriter((bytes) => parts.push(bytes.slice()), { format }).close();
   return Buffer.concat(parts);
+}
+
+/** The options of a block that has a comment (3.5). */
+function commentOption(comment: string): Uint8Array {
+  const text = new TextEncoder().encode(comment).subarray(0, COMMENT_BYTES_MAX);
+  const options = new Uint8Array(4 + alignUp(text.length, 4) + 4);
+  const view = new DataView(options.buffer);
+  view.setUint16(0, OPTION_COMMENT, true);
+  view.setUint16(2, text.length, true);
+  options.set(text, 4);
+  // Behind it stands OPTION_END, four bytes of zeroes.
+  return options;
 }
 
 function isU32(value: number): boolean {

@@ -14,8 +14,9 @@ const BLOCK_SIMPLE = 3;
 /** Byte-Order Magic of a section (4.1). */
 export const BYTE_ORDER_MAGIC = 0x1a2b3c4d;
 export const PCAPNG_MAJOR = 1;
-/** Options of an interface (4.2). */
+/** Options of any block (3.5), and of an interface (4.2). */
 export const OPTION_END = 0;
+export const OPTION_COMMENT = 1;
 export const OPTION_TSRESOL = 9;
 const OPTION_TSOFFSET = 14;
 const TSRESOL_MICROSECONDS = 6;

@@ -57,12 +57,14 @@ export interface UnixSockets {
   isClosed(fd: number): boolean;
   /** Sends bytes, with `fds` on the first of them. Returns how many it took: 0 when the other side does not read. */
   send(fd: number, data: Uint8Array, fds?: readonly number[]): number | 'closed';
+  /** Two sockets that are connected to each other. */
+  pair(): readonly [number, number];
   /** A new eventfd, which no call blocks on. */
   eventfd(): number;
   /** Adds one to an eventfd. A counter that is full stays so. */
   signal(fd: number): void;
   /** Takes an eventfd's count, and sets it to 0. */
-  drain(fd: number): void;
+  drain(fd: number): number;
   /** Makes an eventfd of a peer one that no write blocks on. False when it is no eventfd. */
   adoptEventfd(fd: number): boolean;
 }
@@ -108,6 +110,7 @@ function makeScratch({ koffi }: Libc) {
 function bindSockets(libc: Libc, closeFd: (fd: number) => void): UnixSockets {
   const { call, check, errorName } = libc;
   const socket = call('int socket(int domain, int type, int protocol)');
+  const socketpair = call('int socketpair(int domain, int type, int protocol, uintptr_t descriptors)');
   const bind = call('int bind(int fd, uintptr_t address, unsigned int bytes)');
   const listen = call('int listen(int fd, int backlog)');
   const accept = call('int accept4(int fd, uintptr_t address, uintptr_t bytes, int flags)');
@@ -217,6 +220,11 @@ function bindSockets(libc: Libc, closeFd: (fd: number) => void): UnixSockets {
       return reason === 'EAGAIN' || reason === 'EINTR' ? 0 : 'closed';
     },
 
+    pair() {
+      check(socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC_NONBLOCK, 0, base + DATA_AT), 'socketpair(AF_UNIX)');
+      return [view.getInt32(DATA_AT, true), view.getInt32(DATA_AT + 4, true)];
+    },
+
     eventfd: () => check(eventfd(0, EFD_CLOEXEC_NONBLOCK), 'eventfd'),
 
     signal(fd) {
@@ -225,7 +233,7 @@ function bindSockets(libc: Libc, closeFd: (fd: number) => void): UnixSockets {
     },
 
     drain(fd) {
-      read(fd, base + DATA_AT, 8);
+      return Number(read(fd, base + DATA_AT, 8)) === 8 ? Number(view.getBigUint64(DATA_AT, true)) : 0;
     },
 
     adoptEventfd(fd) {
