@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { type Arena, createArena } from '../memory/arena.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
-import { NOT_WANTED, type PeerFigure, type Peers } from './peers.ts';
+import { NOT_WANTED, type PeerFigure, type Peers, reasonOf } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
 import { type BackendMode, runVirtioUser, startVhostBackend } from './testpmd.ts';
 import { coreDistance, stateOf, twoCpus } from './two-cores.ts';
 import { startBackend } from './vhost-backend.ts';
+import { measureStart } from './vhost-start.ts';
+import { median } from './windows.ts';
 
 const UNIT = 'M/s';
 const nothing = { unit: UNIT, p50: null, p99: null, p999: null } as const;
@@ -65,6 +67,28 @@ async function compare(arena: Arena, name: string, one: Case, cpus: [number, num
   return rowOf(figure, { name: 'DPDK vhost', ...theirs });
 }
 
+/** A dataplane with one port that parks: how soon it moves a frame, and what it takes with nothing to do. */
+async function startRows(): Promise<Row[]> {
+  const state = 'several cores';
+  const row = (name: string, unit: string, value: number | null, note: string): Row =>
+    rowOf({ name, ...nothing, unit, value, state: value === null ? 'not measured' : state, note }, null);
+  const names = [
+    'from a connection to its first frame',
+    'from the start of ringway to the first frame',
+    'idle, adaptive',
+  ];
+  try {
+    const runs = [await measureStart(), await measureStart(), await measureStart()];
+    return [
+      row(names[0] ?? '', 'ms', median(runs.map(({ connectedMs }) => connectedMs)), ''),
+      row(names[1] ?? '', 'ms', median(runs.map(({ firstFrameMs }) => firstFrameMs)), ''),
+      row(names[2] ?? '', '% of a core', median(runs.map(({ idle }) => idle * 100)), ''),
+    ];
+  } catch (error) {
+    return names.map((name) => row(name, '', null, reasonOf(error)));
+  }
+}
+
 /**
  * vhost-user: DPDK's virtio-user in a program of its own as the frontend, ringway's backend and then DPDK's on the other core.
  * Rates are the frontend's own.
@@ -86,5 +110,6 @@ export async function benchVhost(peers: Peers): Promise<Row[]> {
       }
     }
   }
+  rows.push(...(await startRows()));
   return rows;
 }
