@@ -328,8 +328,10 @@ export function writeUsed(queue: u32, used: u32, n: u32): void {
     // IN_ORDER (2.7.8): one used descriptor stands for those before it, which then count as fully written.
     if (inOrder && i + 1 < n && length === load<u32>(entry, VQ_ID_WRITABLE)) continue;
     const descriptor = descriptorAt(queue, place);
-    // 2.7.3: WRITE in a used descriptor says that the length is valid.
-    const word = id | (length > 0 ? VIRTQ_DESC_F_WRITE << 16 : 0) | giveBits(queue, wrap);
+    // 2.7.3: WRITE in a used descriptor says that the length is valid. 2.7.6: a driver ignores NEXT there; it tells a device
+    // that comes after this one that the rest of the chain lies behind (resume.ts).
+    const rest: u32 = !inOrder && count > 1 ? VIRTQ_DESC_F_NEXT << 16 : 0;
+    const word = id | (length > 0 ? VIRTQ_DESC_F_WRITE << 16 : 0) | rest | giveBits(queue, wrap);
     if (first) {
       hold(queue, place, word);
       store<u32>(descriptor, length, VIRTQ_DESC_LEN);

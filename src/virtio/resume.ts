@@ -15,14 +15,16 @@ const flagsOf = (word: number): number => word >>> 16;
 const idOf = (word: number): number => word & 0xffff;
 const availBit = (word: number): number => (flagsOf(word) & VIRTQ_DESC_F_AVAIL ? 1 : 0);
 const usedBit = (word: number): number => (flagsOf(word) & VIRTQ_DESC_F_USED ? 1 : 0);
+/** How often a ring is looked at that its driver may be writing to. */
+const LOOKS = 8;
+
 /** 2.7.1: the device wrote it last. A descriptor that nobody has written yet looks the same. */
 const isUsed = (word: number): boolean => availBit(word) === usedBit(word);
 
 /**
  * Where the device of the packed queue whose state is at `queue` has to return the next chain, as the ring tells: the
  * place, and its wrap counter in bit 15. For a device that lost its state, returned chains in the order in which it took
- * them, and is to take again all that it had not returned. Undefined when the ring allows several places, or none. One pass
- * over its descriptors.
+ * them, and is to take again all that it had not returned. Undefined when the ring allows several places, or none.
  *
  * All that a driver wrote in a lap has the lap's AVAIL bit (2.7.1), and a device leaves that bit as it is. So AVAIL changes
  * once, at the driver's next place P, and from P on, round to P, descriptors lie in the order in which the driver wrote them:
@@ -31,39 +33,65 @@ const isUsed = (word: number): boolean => availBit(word) === usedBit(word);
  *
  * Chains of several descriptors may hide it, since a used descriptor overwrites the first of its chain alone:
  *
- * - Available between used ones is what a chain left behind; or it is the first of a burst that was not published, and
- *   the used ones behind it do not count. Nothing tells which.
- * - Behind the last used one may lie the rest of its chain. It has the chain's id where NEXT ends (2.7.6), so it is not there
- *   when no chain behind the bar has the id of the used descriptor. When one has, it may be another that got the id anew.
+ * - Behind a used descriptor lies the rest of its chain when our device marked it with NEXT, which drivers ignore there. One
+ *   of IN_ORDER stands for several chains and has no mark: its rest has the chain's id where NEXT ends (2.7.6), so it is not
+ *   there when no chain behind the bar has the id of the used descriptor.
+ * - Other available ones between used ones are what is left of a chain at P; or the first is that of a burst that was not
+ *   published, and the used ones behind it do not count. Nothing tells which.
  * - When all are available, the first may be the rest of a chain whose beginning was overwritten. Its id was freed last,
  *   and drivers give the id that was freed last to the next chain, as Linux does; so it is there twice, or nothing is used. A
  *   driver of IN_ORDER goes round through its ids.
  */
 export function findPlace(arena: Arena, queue: number): number | undefined {
+  // A driver that is just writing a burst may hide it too: not for long.
+  for (let left = LOOKS; left > 0; left--) {
+    const place = look(arena, queue);
+    if (place !== undefined) return place;
+  }
+  return undefined;
+}
+
+/** How many of the descriptors, the first written first, are used or belong to a used one. Undefined when that is unclear. */
+function countReturned(written: readonly number[]): number | undefined {
+  let at = 0;
+  while (at < written.length && isUsed(written[at] ?? 0)) {
+    let hasRest = (flagsOf(written[at] ?? 0) & VIRTQ_DESC_F_NEXT) !== 0;
+    for (at++; hasRest; at++) {
+      const word = written[at];
+      if (word === undefined || isUsed(word)) return undefined;
+      hasRest = (flagsOf(word) & VIRTQ_DESC_F_NEXT) !== 0;
+    }
+  }
+  return at;
+}
+
+/** One pass over the descriptors. */
+function look(arena: Arena, queue: number): number | undefined {
   const { u32 } = arena;
   const get = (at: number): number => Atomics.load(u32, at >>> 2);
   const size = get(queue + VQ_SIZE);
+  const isInOrder = (get(queue + VQ_FEATURES) & VQ_F_IN_ORDER) !== 0;
   const descriptor = (place: number): number => get(queue + VQ_DESCRIPTORS) + (place << VIRTQ_DESC_SHIFT);
   const words = Array.from({ length: size }, (_, place) => get(descriptor(place) + VIRTQ_DESC_WORD));
   const lap = availBit(words[0] ?? 0);
   const change = words.findIndex((word) => availBit(word) !== lap);
-  // A driver that is just writing a burst has more changes.
   if (change > 0 && words.slice(change).some((word) => availBit(word) === lap)) return undefined;
   const [next, wrap] = change > 0 ? [change, lap] : [0, lap ^ 1];
   const written = [...words.slice(next), ...words.slice(0, next)];
-  const bar = written.findIndex((word) => !isUsed(word));
-  const returned = bar < 0 ? size : bar;
+  const returned = countReturned(written);
+  if (returned === undefined) return undefined;
   const available = written.slice(returned);
   if (available.some(isUsed) || flagsOf(available.at(-1) ?? 0) & VIRTQ_DESC_F_NEXT) return undefined;
   const ids = available.filter((word) => !(flagsOf(word) & VIRTQ_DESC_F_NEXT)).map(idOf);
   if (new Set(ids).size < ids.length || ids.some((id) => id >= size)) return undefined;
   const at = next + returned;
-  if (returned === 0) {
-    if (get(queue + VQ_FEATURES) & VQ_F_IN_ORDER) return undefined;
-  } else if (ids.includes(idOf(written[returned - 1] ?? 0))) {
-    // Zeroes are the end of a ring in its first lap, and no used descriptor: that has its chain's address.
-    const last = descriptor((at - 1) % size);
-    if ([0, 4, 8, 12].some((offset) => get(last + offset) !== 0)) return undefined;
+  if (isInOrder) {
+    if (returned === 0) return undefined;
+    if (ids.includes(idOf(written[returned - 1] ?? 0))) {
+      // Zeroes are the end of a ring in its first lap, and no used descriptor: that has its chain's address.
+      const last = descriptor((at - 1) % size);
+      if ([0, 4, 8, 12].some((offset) => get(last + offset) !== 0)) return undefined;
+    }
   }
   return at < size ? at | ((wrap ^ 1) << 15) : (at - size) | (wrap << 15);
 }

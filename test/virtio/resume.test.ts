@@ -169,6 +169,30 @@ test.each([
   expect(findPlace(rig.arena, rig.device.address)).toBe(place);
 });
 
+// A device that kept up with its driver, and died before the driver went on: drivers give the id that was freed last.
+test.each([1, 2])('the id of the last chain that was returned, of %d descriptors, is given again', (segments) => {
+  const rig = makeRig({ layout: 'packed', size: 7 });
+  const { driver, device, adding, taken, records, buffers, arena } = rig;
+  const ids = [1, segments].map((count, turn) => {
+    adding.clear();
+    const all = Array.from({ length: count }, () => ({ address: buffers, length: 1 }));
+    adding.push(turn === 0 ? all : [], turn === 0 ? [] : all);
+    driver.add(adding, 1);
+    device.take(taken, 1);
+    arena.u32.set([taken.id(0), 0], records >>> 2);
+    device.return(records, 1);
+    driver.poll(records, 1);
+    return adding.id(0);
+  });
+  const again = Array.from({ length: 6 - segments }, () => {
+    adding.clear();
+    adding.push([{ address: buffers, length: 1 }], []);
+    return driver.add(adding, 1) === 1 ? adding.id(0) : undefined;
+  });
+  expect(again[0]).toBe(ids[1]);
+  expect(findPlace(arena, device.address)).toBe(0x8000 + 1 + segments);
+});
+
 test('the base of DPDK, whose upper half is zero, has nothing out', () => {
   const rig = makeRig({ layout: 'packed', size: 7 });
   rig.device.start(0x8000);
