@@ -501,8 +501,13 @@ class Dataplane implements RunningDataplane {
  * Starts a dataplane: allocates its arena, opens its ports, starts its lcores, and lets packets in.
  * @throws RingwayError when something in `config` cannot be had; nothing is left open then.
  */
-export async function startDataplane(config: Config): Promise<RunningDataplane> {
-  const dataplane = new Dataplane(config, createMachine(config, planDataplane(config)));
+export function startDataplane(config: Config): Promise<RunningDataplane> {
+  return startOn(config, createMachine(config, planDataplane(config)));
+}
+
+/** As `startDataplane`, over a machine that was made of `config`. */
+export async function startOn(config: Config, machine: Machine): Promise<RunningDataplane> {
+  const dataplane = new Dataplane(config, machine);
   await dataplane.start();
   return dataplane;
 }

@@ -1,10 +1,20 @@
 import { readdirSync } from 'node:fs';
 import { parseConfig, type RunningDataplane, type Snapshot, startDataplane } from 'ringway';
+import { startOn } from '#dist/dataplane/dataplane.js';
+import { createMachine, type Machine } from '#dist/dataplane/machine.js';
+import { planDataplane } from '#dist/dataplane/plan.js';
 import { inFlight } from '#dist/dataplane/snapshot.js';
 
 /** Starts a dataplane of the value that a YAML file could hold. */
 export function start(source: unknown): Promise<RunningDataplane> {
   return startDataplane(parseConfig(JSON.stringify(source), { file: '/test.yaml' }));
+}
+
+/** As `start`, with the machine below it to look into. */
+export async function startWithMachine(source: unknown): Promise<{ dataplane: RunningDataplane; machine: Machine }> {
+  const config = parseConfig(JSON.stringify(source), { file: '/test.yaml' });
+  const machine = createMachine(config, planDataplane(config));
+  return { dataplane: await startOn(config, machine), machine };
 }
 
 /** What is wrong with the last snapshot of a dataplane; nothing when all is accounted for. */

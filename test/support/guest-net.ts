@@ -69,6 +69,29 @@ export async function pingBetween(
   return { sent: Number(sent), received: Number(received) };
 }
 
+/**
+ * Has a guest's kernel send UDP as fast as it can, or as many frames a second, through several devices, until their links go
+ * down.
+ * @param to for each device the MAC and the address of who gets it.
+ */
+export async function startFlood(
+  guest: Guest,
+  to: Readonly<Record<string, readonly [mac: string, address: string]>>,
+  framesPerSecond?: number,
+): Promise<void> {
+  const folder = '/proc/net/pktgen';
+  const lines = Object.entries(to).flatMap(([device, [mac, address]]) => [
+    `echo add_device ${device} > ${folder}/kpktgend_0`,
+    ...['count 0', 'pkt_size 200', `dst_mac ${mac}`, `dst ${address}`].map(
+      (word) => `echo ${word} > ${folder}/${device}`,
+    ),
+    ...(framesPerSecond === undefined ? [] : [`echo ratep ${framesPerSecond} > ${folder}/${device}`]),
+  ]);
+  await guest.must(['modprobe pktgen', `echo rem_device_all > ${folder}/kpktgend_0`, ...lines].join(' && '));
+  // It answers when the last link is down.
+  guest.run(`echo start > ${folder}/pgctrl`, 600_000).catch(() => {});
+}
+
 let nextPort = 5000;
 
 /**
