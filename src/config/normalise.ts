@@ -42,14 +42,7 @@ export function normalisePort(name: string, port: ParsedPort, directoryOf: (plac
   if (port.type === 'module')
     return { name, ...port, ...common, module: moduleUrl(port.module, directoryOf(['module'])) };
   if (port.type === 'vhost-user') {
-    const { mode, ...rest } = port;
-    return {
-      name,
-      ...rest,
-      ...common,
-      socket: resolve(directoryOf(['socket']), port.socket),
-      server: mode === 'server',
-    };
+    return { name, ...port, ...common, socket: resolve(directoryOf(['socket']), port.socket) };
   }
   return { name, ...port, ...common };
 }

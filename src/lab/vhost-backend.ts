@@ -23,10 +23,10 @@ export interface BenchBackend {
 }
 
 /** The port's configuration with all that it can do. */
-export function backendConfig(socket: string, server = true): VhostUserConfig {
+function backendConfig(socket: string): VhostUserConfig {
   return {
     socket,
-    server,
+    mode: 'server',
     queues: 1,
     queueSize: 1024,
     packed: true,

@@ -19,8 +19,8 @@ import type { Port, PortContext, PortSetup, PortType } from './port.ts';
 export interface VhostUserConfig {
   /** Absolute path of the socket. */
   readonly socket: string;
-  /** Listen there for the frontend; else connect to one that listens. */
-  readonly server: boolean;
+  /** `server`: listen there for the frontend; `client`: connect to one that listens. */
+  readonly mode: 'server' | 'client';
   /** Queue pairs. */
   readonly queues: number;
   /** Descriptors of each virtqueue at most. */
@@ -227,7 +227,7 @@ function wakeOnKick(setup: PortSetup, pairs: readonly NetPair[], wakes: (() => v
 
 function makeService(setup: PortSetup, config: VhostUserConfig) {
   const { arena, name } = setup;
-  const { queues, queueSize, mtu, mac, socket, server, notify } = config;
+  const { queues, queueSize, mtu, mac, socket, mode, notify } = config;
   const wakes: (() => void)[] = [];
   const net = new VhostNet(arena, {
     name,
@@ -246,7 +246,7 @@ function makeService(setup: PortSetup, config: VhostUserConfig) {
   const service = new VhostService(arena, setup.poller(), {
     name,
     socket,
-    server,
+    server: mode === 'server',
     device: net,
     onChange: ({ fault }) => void setup.tell('peer', fault).catch(() => {}),
   });
