@@ -14,7 +14,7 @@ import {
   VQ_TAKE,
   VQ_TAKE_WRAP,
 } from './layout.ts';
-import { findPlace } from './resume.ts';
+import { findPlace, returnMissed } from './resume.ts';
 
 /** The words of a side that say where it is. The driver gives available descriptors and takes used ones. */
 function placesOf(arena: Arena, queue: number) {
@@ -60,7 +60,8 @@ function withUsedHalf(base: number): number {
 /**
  * Makes a side that was just reset go on from `base`, as `readBase` gives it. When split, the used index is the ring's. What
  * lies between used and available is out with nobody: a device never returns it. A packed base that has nothing out may be
- * one from before a device that died: its device goes on from where the ring says, if the ring says it.
+ * one from before a device that died: its device goes on from where the ring says, if the ring says it, and chains
+ * that the ring shows as passed over are lost.
  * @throws RingwayError `BAD_ARGUMENT` for places that the queue does not have, more out than it holds, or a driver's base
  *   with anything out: nobody would know its buffers.
  */
@@ -90,7 +91,8 @@ export function writeBase(arena: Arena, queue: number, name: string, base: numbe
     return;
   }
   const found = driver || out > 0 ? undefined : findPlace(arena, queue);
-  const start = found === undefined ? whole : found | (found << 16);
+  if (found !== undefined) returnMissed(arena, queue, found.missed);
+  const start = found === undefined ? whole : found.place | (found.place << 16);
   set(at.avail, start & 0x7fff);
   set(at.availWrap, (start >>> 15) & 1);
   set(at.used, (start >>> 16) & 0x7fff);

@@ -3,6 +3,7 @@ import {
   VIRTQ_DESC_F_AVAIL,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_USED,
+  VIRTQ_DESC_LEN,
   VIRTQ_DESC_SHIFT,
   VIRTQ_DESC_WORD,
   VQ_DESCRIPTORS,
@@ -21,9 +22,17 @@ const LOOKS = 8;
 /** 2.7.1: the device wrote it last. A descriptor that nobody has written yet looks the same. */
 const isUsed = (word: number): boolean => availBit(word) === usedBit(word);
 
+/** Where a device goes on. */
+export interface Place {
+  /** The place, and its wrap counter in bit 15. */
+  readonly place: number;
+  /** Places of chains that are behind it, and that nobody returned: their driver waits for them, the first first. */
+  readonly missed: readonly { readonly place: number; readonly id: number }[];
+}
+
 /**
- * Where the device of the packed queue whose state is at `queue` has to return the next chain, as the ring tells: the
- * place, and its wrap counter in bit 15. For a device that lost its state, returned chains in the order in which it took
+ * Where the device of the packed queue whose state is at `queue` has to return the next chain, as the ring tells.
+ * For a device that lost its state, returned chains in the order in which it took
  * them, and is to take again all that it had not returned. Undefined when the ring allows several places, or none.
  *
  * All that a driver wrote in a lap has the lap's AVAIL bit (2.7.1), and a device leaves that bit as it is. So AVAIL changes
@@ -36,13 +45,15 @@ const isUsed = (word: number): boolean => availBit(word) === usedBit(word);
  * - Behind a used descriptor lies the rest of its chain when our device marked it with NEXT, which drivers ignore there. One
  *   of IN_ORDER stands for several chains and has no mark: its rest has the chain's id where NEXT ends (2.7.6), so it is not
  *   there when no chain behind the bar has the id of the used descriptor.
- * - Other available ones between used ones are what is left of a chain at P; or the first is that of a burst that was not
- *   published, and the used ones behind it do not count. Nothing tells which.
+ * - Others between used ones were not returned, and those behind them were: the first of a burst that was not published, or
+ *   what QEMU found available at a place that it remembers from before, and dropped, while there was no device. A driver
+ *   waits at the first of them.
+ * - An available one at P with used ones behind it is such a one, or what is left of a chain. Nothing tells which.
  * - When all are available, the first may be the rest of a chain whose beginning was overwritten. Its id was freed last,
  *   and drivers give the id that was freed last to the next chain, as Linux does; so it is there twice, or nothing is used. A
  *   driver of IN_ORDER goes round through its ids.
  */
-export function findPlace(arena: Arena, queue: number): number | undefined {
+export function findPlace(arena: Arena, queue: number): Place | undefined {
   // A driver that is just writing a burst may hide it too: not for long.
   for (let left = LOOKS; left > 0; left--) {
     const place = look(arena, queue);
@@ -51,22 +62,29 @@ export function findPlace(arena: Arena, queue: number): number | undefined {
   return undefined;
 }
 
-/** How many of the descriptors, the first written first, are used or belong to a used one. Undefined when that is unclear. */
-function countReturned(written: readonly number[]): number | undefined {
+/** How many descriptors the chain at `at` has, up to the end of `words`; and its id. */
+function chainAt(words: readonly number[], at: number): { readonly count: number; readonly id: number } {
+  let count = 1;
+  while (at + count < words.length && flagsOf(words[at + count - 1] ?? 0) & VIRTQ_DESC_F_NEXT) count++;
+  return { count, id: idOf(words[at + count - 1] ?? 0) };
+}
+
+/** How many of the descriptors, the first written first, are before the bar, and which of their chains were not returned. */
+function countReturned(written: readonly number[]) {
+  const missed: { at: number; id: number }[] = [];
+  const end = written.findLastIndex(isUsed);
+  if (end < 0) return { returned: 0, missed };
   let at = 0;
-  while (at < written.length && isUsed(written[at] ?? 0)) {
-    let hasRest = (flagsOf(written[at] ?? 0) & VIRTQ_DESC_F_NEXT) !== 0;
-    for (at++; hasRest; at++) {
-      const word = written[at];
-      if (word === undefined || isUsed(word)) return undefined;
-      hasRest = (flagsOf(word) & VIRTQ_DESC_F_NEXT) !== 0;
-    }
+  while (at <= end) {
+    const { count, id } = chainAt(written, at);
+    if (!isUsed(written[at] ?? 0)) missed.push({ at, id });
+    at += count;
   }
-  return at;
+  return { returned: at, missed };
 }
 
 /** One pass over the descriptors. */
-function look(arena: Arena, queue: number): number | undefined {
+function look(arena: Arena, queue: number): Place | undefined {
   const { u32 } = arena;
   const get = (at: number): number => Atomics.load(u32, at >>> 2);
   const size = get(queue + VQ_SIZE);
@@ -78,8 +96,8 @@ function look(arena: Arena, queue: number): number | undefined {
   if (change > 0 && words.slice(change).some((word) => availBit(word) === lap)) return undefined;
   const [next, wrap] = change > 0 ? [change, lap] : [0, lap ^ 1];
   const written = [...words.slice(next), ...words.slice(0, next)];
-  const returned = countReturned(written);
-  if (returned === undefined) return undefined;
+  const { returned, missed } = countReturned(written);
+  if (missed.length > 0 && (isInOrder || missed[0]?.at === 0)) return undefined;
   const available = written.slice(returned);
   if (available.some(isUsed) || flagsOf(available.at(-1) ?? 0) & VIRTQ_DESC_F_NEXT) return undefined;
   const ids = available.filter((word) => !(flagsOf(word) & VIRTQ_DESC_F_NEXT)).map(idOf);
@@ -93,5 +111,22 @@ function look(arena: Arena, queue: number): number | undefined {
       if ([0, 4, 8, 12].some((offset) => get(last + offset) !== 0)) return undefined;
     }
   }
-  return at < size ? at | ((wrap ^ 1) << 15) : (at - size) | (wrap << 15);
+  return {
+    place: at < size ? at | ((wrap ^ 1) << 15) : (at - size) | (wrap << 15),
+    missed: missed.map(({ at: behind, id }) => ({ place: (next + behind) % size, id })),
+  };
+}
+
+/** Returns chains that were missed, with nothing written into them: they are lost, and their driver goes on. */
+export function returnMissed(arena: Arena, queue: number, missed: Place['missed']): void {
+  const { u32 } = arena;
+  // The driver waits at the first, so it sees none before that.
+  for (const { place, id } of [...missed].reverse()) {
+    const descriptor = (u32[(queue + VQ_DESCRIPTORS) >>> 2] ?? 0) + (place << VIRTQ_DESC_SHIFT);
+    const word = (descriptor + VIRTQ_DESC_WORD) >>> 2;
+    const flags = availBit(Atomics.load(u32, word)) * (VIRTQ_DESC_F_AVAIL | VIRTQ_DESC_F_USED);
+    const rest = flagsOf(Atomics.load(u32, word)) & VIRTQ_DESC_F_NEXT;
+    u32[(descriptor + VIRTQ_DESC_LEN) >>> 2] = 0;
+    Atomics.store(u32, word, id | ((flags | rest) << 16));
+  }
 }
