@@ -12,6 +12,7 @@ import {
   NET_FEATURE_NAMES,
   NET_OFFLOAD_FEATURES,
   NET_RULES,
+  netDriverFeatures,
   netHeaderBytes,
   netOffloads,
   VIRTIO_NET_F,
@@ -62,18 +63,6 @@ const HASH_TYPES = 0x1ff;
 const TABLE_ENTRIES = 40;
 /** Buffers of a guest beside those in its rings: in the thread's cache and bursts. */
 const SPARE_BUFFERS = 512;
-/**
- * Our driver gives the device buffers of 2 KiB, so that what is still to be segmented fits only when a frame may take
- * several.
- */
-const NEEDS_MERGING = featureMask(
-  VIRTIO_NET_F.GUEST_TSO4,
-  VIRTIO_NET_F.GUEST_TSO6,
-  VIRTIO_NET_F.GUEST_ECN,
-  VIRTIO_NET_F.GUEST_USO4,
-  VIRTIO_NET_F.GUEST_USO6,
-);
-
 function buffersOf({ queueSize, queues, supported }: GuestOptions): number {
   // Each descriptor of a receive queue holds one; of a transmit queue one, or, with segmentation left to do, several.
   const isLong = (supported & NET_OFFLOAD_FEATURES) !== 0n;
@@ -92,12 +81,6 @@ function memoryBytes(options: GuestOptions): number {
 export function guestBytes(options: GuestOptions): number {
   const { queueSize, queues } = options;
   return nestedArenaBytes(memoryBytes(options)) + (64 << 10) + queues * 2 * (netQueueBytes(queueSize) + queueSize * 16);
-}
-
-/** What our driver can do of `supported`. */
-function driverFeatures(supported: bigint): bigint {
-  const merges = hasFeature(supported, VIRTIO_NET_F.MRG_RXBUF);
-  return merges ? supported : supported & ~NEEDS_MERGING;
 }
 
 /** What the device's kernels need for each pair; the lcores that serve the port attach them. */
@@ -187,7 +170,7 @@ export function createGuest(arena: Arena, options: GuestOptions): GuestMachine {
   });
   const features = negotiate(device, {
     name: `${name} driver`,
-    supported: driverFeatures(supported) | (net.features & ~GUEST_FEATURES),
+    supported: netDriverFeatures(supported) | (net.features & ~GUEST_FEATURES),
     featureNames: NET_FEATURE_NAMES,
     rules: NET_RULES,
   });

@@ -14,7 +14,7 @@ import {
 import { LEGACY_QUEUE_ALIGN, legacyQueueLayout } from './legacy.ts';
 import { createVirtqueueDriver, type VirtqueueDriver } from './queue.ts';
 import { virtqueueBytes } from './rings.ts';
-import { VIRTIO_STATUS, type VirtioTransport } from './transport.ts';
+import { type ConfigTransport, type QueueTransport, VIRTIO_STATUS, type VirtioTransport } from './transport.ts';
 
 /** What a driver knows of its device type. */
 export interface NegotiateOptions {
@@ -102,7 +102,7 @@ export function startDevice(transport: VirtioTransport, name: string): void {
  * Configuration fields of one generation (virtio 1.1, 2.4.1).
  * @throws RingwayError `UNSUPPORTED` when the space is too short, `SYSTEM` when it changes all the time.
  */
-export function readConfig(transport: VirtioTransport, name: string, offset: number, length: number): DataView {
+export function readConfig(transport: ConfigTransport, name: string, offset: number, length: number): DataView {
   for (let i = 0; i < RETRIES; i++) {
     const before = transport.configGeneration();
     const data = transport.readConfig(offset, length);
@@ -153,7 +153,7 @@ export interface DriverQueue {
  * @throws RingwayError `UNSUPPORTED` when the device has no such queue, `BAD_ARGUMENT` when it refuses the rings, which
  *   happens when its regions do not cover them, `ARENA_FULL`.
  */
-export function setUpQueue(arena: Arena, transport: VirtioTransport, options: DriverQueueOptions): DriverQueue {
+export function setUpQueue(arena: Arena, transport: QueueTransport, options: DriverQueueOptions): DriverQueue {
   const { name, index, features, size: wanted, indirect, guestOffset = 0n, ringsAt } = options;
   const max = transport.queueMaxSize(index);
   if (max === 0) throw new RingwayError('UNSUPPORTED', `${name}: the device has no queue ${index}`);

@@ -323,13 +323,20 @@ export function bounceReceive(netq: u32, slots: u32, max: u32): u32 {
   return n;
 }
 
-/** Takes back all areas of a device that is stopped, and frees what was being merged. Driver only. */
-export function bounceDetach(netq: u32): void {
+/**
+ * Takes back all areas of a device that is stopped, and frees what was being merged. Returns how many chains the device had
+ * not returned. Driver only.
+ */
+export function bounceDetach(netq: u32): u32 {
   if (load<u32>(netq, NETQ_MERGE_LEFT) > 0 && load<u32>(netq, NETQ_MERGE_LAST) !== 0) dropMerge(netq, NETQ_BAD);
   store<u32>(netq, 0, NETQ_MERGE_LEFT);
+  // What was sent comes back now and then only.
+  reclaim(netq);
+  let out: u32 = 0;
   while (true) {
     const n = detach(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_RECORDS), NETQ_CHAINS);
-    if (n === 0) return;
+    if (n === 0) return out;
     freeAreas(netq, n);
+    out += n;
   }
 }

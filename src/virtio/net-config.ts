@@ -4,7 +4,7 @@ import { hasFeature } from './features.ts';
 import { NET_RSS_KEY_MAX, NET_RSS_TABLE_MAX } from './layout.ts';
 import { readConfig } from './negotiate.ts';
 import { VIRTIO_NET_F } from './net-features.ts';
-import type { VirtioTransport } from './transport.ts';
+import type { ConfigTransport } from './transport.ts';
 
 /** struct virtio_net_config (virtio 1.2, 5.1.4): where its fields are. */
 const MAC = 0;
@@ -129,7 +129,7 @@ export interface NetInfo {
  * Reads a network device's configuration as a driver with `features` may.
  * @throws RingwayError `UNSUPPORTED` when the device says what is not allowed: an MTU below 68 or no queues.
  */
-export function readNetInfo(transport: VirtioTransport, name: string, features: bigint): NetInfo {
+export function readNetInfo(transport: ConfigTransport, name: string, features: bigint): NetInfo {
   const has = (bit: number): boolean => hasFeature(features, bit);
   const hashing = has(VIRTIO_NET_F.RSS) || has(VIRTIO_NET_F.HASH_REPORT);
   const multiqueue = has(VIRTIO_NET_F.MQ) || has(VIRTIO_NET_F.RSS);

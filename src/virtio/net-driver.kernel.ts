@@ -331,13 +331,15 @@ export function driverReceive(netq: u32, slots: u32, max: u32): u32 {
   return n;
 }
 
-/** Frees every packet and buffer that a device, which is stopped, still has. Driver only. */
-export function driverDetach(netq: u32): void {
+/** Frees every packet and buffer that a device, which is stopped, still has: returns in how many chains. Driver only. */
+export function driverDetach(netq: u32): u32 {
   const records = load<u32>(netq, NETQ_RECORDS);
   if (load<u32>(netq, NETQ_MERGE_LEFT) > 0) dropMerge(netq);
+  let out: u32 = 0;
   while (true) {
     const n = detach(load<u32>(netq, NETQ_QUEUE), records, NETQ_CHAINS);
-    if (n === 0) return;
+    if (n === 0) return out;
     freeRecords(netq, records, n);
+    out += n;
   }
 }

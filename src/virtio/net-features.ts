@@ -125,3 +125,14 @@ export const NET_OFFLOAD_FEATURES: bigint = featureMask(
   ...TO_DRIVER.map(([feature]) => feature),
   F.GUEST_USO6,
 );
+
+/**
+ * Our driver gives the device buffers of 2 KiB, so that what is still to be segmented fits only when a frame may take
+ * several.
+ */
+const NEEDS_MERGING = featureMask(F.GUEST_TSO4, F.GUEST_TSO6, F.GUEST_ECN, F.GUEST_USO4, F.GUEST_USO6);
+
+/** What our driver can do of `features`. */
+export function netDriverFeatures(features: bigint): bigint {
+  return hasFeature(features, F.MRG_RXBUF) ? features : features & ~NEEDS_MERGING;
+}

@@ -72,14 +72,15 @@ export interface NetQueue {
   /** The rule that the peer broke, in words: the queue stands still until it is reset. Undefined while it behaves. */
   fault(): string | undefined;
   /**
-   * Ends it. Driver: frees what the device, which is stopped, still has. Device: gives back the chains that it holds,
-   * before the queue is stopped.
+   * Ends it. Driver: frees what the device, which is stopped, still has, and returns in how many chains that is: frames
+   * that a device which sends has not sent. Device: gives back the chains that it holds, before the queue is stopped, and
+   * returns 0.
    */
-  detach(): void;
+  detach(): number;
 }
 
 interface NetKernels {
-  virtioNetBounceDetach(netq: number): void;
+  virtioNetBounceDetach(netq: number): number;
   virtioNetBounceReceive(netq: number, slots: number, max: number): number;
   virtioNetBounceSend(netq: number, slots: number, count: number): number;
   virtioNetDeviceFlush(netq: number): void;
@@ -87,7 +88,7 @@ interface NetKernels {
   virtioNetDeviceSend(netq: number, slots: number, count: number): number;
   virtioNetDriverReceive(netq: number, slots: number, max: number): number;
   virtioNetDriverSend(netq: number, slots: number, count: number): number;
-  virtioNetDriverDetach(netq: number): void;
+  virtioNetDriverDetach(netq: number): number;
 }
 
 /** Bytes of the arena that a net queue over a virtqueue of `size` descriptors takes. */
@@ -200,6 +201,9 @@ export function attachNetQueue(arena: Arena, address: number, cache: number): Ne
     send: (slots, count) => k.virtioNetDeviceSend(address, slots, count),
     drops,
     fault,
-    detach: () => k.virtioNetDeviceFlush(address),
+    detach() {
+      k.virtioNetDeviceFlush(address);
+      return 0;
+    },
   };
 }

@@ -60,3 +60,9 @@ export interface VirtioTransport {
   /** Tells the device that it has buffers to take from a queue. */
   notify(index: number): void;
 }
+
+/** What sets up a queue. */
+export type QueueTransport = Pick<VirtioTransport, 'queueMaxSize' | 'setQueue' | 'setLegacyQueue' | 'enableQueue'>;
+
+/** What reads the configuration space. */
+export type ConfigTransport = Pick<VirtioTransport, 'readConfig' | 'configGeneration'>;
