@@ -41,7 +41,7 @@ export function normalisePort(name: string, port: ParsedPort, directoryOf: (plac
   }
   if (port.type === 'module')
     return { name, ...port, ...common, module: moduleUrl(port.module, directoryOf(['module'])) };
-  if (port.type === 'vhost-user') {
+  if (port.type === 'vhost-user' || port.type === 'virtio-user') {
     return { name, ...port, ...common, socket: resolve(directoryOf(['socket']), port.socket) };
   }
   return { name, ...port, ...common };

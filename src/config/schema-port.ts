@@ -5,7 +5,7 @@ import { show } from './problems.ts';
 import { list, mac, mapping, oneOf, prefix, rate, speed, text, whole } from './scalars.ts';
 import { COUNT_MAX, common, file, oneQueue, seed, U32_MAX } from './schema-common.ts';
 import { guest } from './schema-guest.ts';
-import { vhostUser } from './schema-vhost.ts';
+import { vhostUser, virtioUser } from './schema-vhost.ts';
 
 const capture = mapping('a capture port', {
   type: z.literal('capture'),
@@ -96,21 +96,25 @@ const module = mapping('a module port', {
     .default({}),
 });
 
-const TYPES = ['capture', 'generator', 'guest', 'null', 'module', 'vhost-user'];
+const TYPES = ['capture', 'generator', 'guest', 'null', 'module', 'vhost-user', 'virtio-user'];
 
 /** A port as it is written, without its name. */
-export const portSchema = z.discriminatedUnion('type', [capture, generator, guest, nothing, module, vhostUser], {
-  error: ({ input }) => {
-    if (typeof input !== 'object' || input === null || Array.isArray(input)) {
-      return `${show(input)} is not a port; use a mapping with a type`;
-    }
-    const { type } = input as { type?: unknown };
-    const near = typeof type === 'string' ? nearest(type, TYPES) : undefined;
-    const hint = near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
-    const got = type === undefined ? 'is missing' : `${show(type)} is not a type of port`;
-    return `${got}; use capture, generator, guest, null, module or vhost-user${hint}`;
+export const portSchema = z.discriminatedUnion(
+  'type',
+  [capture, generator, guest, nothing, module, vhostUser, virtioUser],
+  {
+    error: ({ input }) => {
+      if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+        return `${show(input)} is not a port; use a mapping with a type`;
+      }
+      const { type } = input as { type?: unknown };
+      const near = typeof type === 'string' ? nearest(type, TYPES) : undefined;
+      const hint = near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
+      const got = type === undefined ? 'is missing' : `${show(type)} is not a type of port`;
+      return `${got}; use capture, generator, guest, null, module, vhost-user or virtio-user${hint}`;
+    },
   },
-});
+);
 
 /** A port that `portSchema` accepted. */
 export type ParsedPort = z.output<typeof portSchema>;

@@ -2,6 +2,7 @@ import type { CaptureConfig } from '../ports/capture.ts';
 import type { GeneratorConfig } from '../ports/generator.ts';
 import type { GuestConfig } from '../ports/guest.ts';
 import type { VhostUserConfig } from '../ports/vhost-user.ts';
+import type { VirtioUserConfig } from '../ports/virtio-user.ts';
 import type { Match } from '../switch/steering.ts';
 import type { PortVlans } from '../switch/switch.ts';
 
@@ -9,6 +10,7 @@ export type { CaptureConfig } from '../ports/capture.ts';
 export type { GeneratorConfig, WeightedSize } from '../ports/generator.ts';
 export type { GuestConfig } from '../ports/guest.ts';
 export type { VhostUserConfig } from '../ports/vhost-user.ts';
+export type { VirtioUserConfig } from '../ports/virtio-user.ts';
 export type { FlowType, Match, U32Match } from '../switch/steering.ts';
 export type { PortVlans } from '../switch/switch.ts';
 
@@ -133,6 +135,12 @@ export interface VhostUserPortConfig extends PortCommon, VhostUserConfig {
   readonly queues: number;
 }
 
+/** The driver of a network device in another process. */
+export interface VirtioUserPortConfig extends PortCommon, VirtioUserConfig {
+  readonly type: 'virtio-user';
+  readonly queues: number;
+}
+
 /** Any port; `type` tells which. */
 export type PortConfig =
   | CapturePortConfig
@@ -140,7 +148,8 @@ export type PortConfig =
   | GuestPortConfig
   | NullPortConfig
   | ModulePortConfig
-  | VhostUserPortConfig;
+  | VhostUserPortConfig
+  | VirtioUserPortConfig;
 
 /** A disk of a virtual machine: a file over a vhost-user socket. */
 export interface DiskConfig {

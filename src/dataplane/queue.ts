@@ -12,6 +12,7 @@ import type { Port, PortContext, PortType } from '../ports/port.ts';
 import { tappedPort } from '../ports/tap.ts';
 import { tracedPort } from '../ports/tracer.ts';
 import { vhostUserPort } from '../ports/vhost-user.ts';
+import { virtioUserPort } from '../ports/virtio-user.ts';
 import { addCounter, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, COUNTER_RX_PACKETS, COUNTER_TX_BYTES, COUNTER_TX_PACKETS } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
@@ -39,6 +40,7 @@ export const portTypes: Readonly<Record<string, PortType<never>>> = {
   module: modulePort,
   null: nullPort,
   'vhost-user': vhostUserPort,
+  'virtio-user': virtioUserPort,
 };
 
 /** @throws RingwayError `BAD_CONFIG` when there is no such kind of port. */

@@ -13,9 +13,11 @@ import { NET_CONTROL_LINK, NETQ_HEADER_BYTES, NETQ_OFFLOADS, STEER_BYTES, STEER_
 import { attachNetQueue, type NetQueue, type NetQueueDrops } from '../virtio/net-queue.ts';
 import type { Port, PortContext } from './port.ts';
 
-/** Addresses of a network device's parts, for the lcores that serve it. */
+/** Addresses of a network device's parts, or of its driver's, for the lcores that serve it. */
 export interface NetDeviceShare {
-  /** Net queues of each pair: the driver's transmit queue is what the device receives from. Undefined: not in use. */
+  /** Ours is the driver's side. */
+  readonly isDriver: boolean;
+  /** Net queues of each pair, as they are used here: a device receives from its driver's transmit queue. Undefined: not in use. */
   readonly pairs: readonly { readonly receive: number | undefined; readonly send: number | undefined }[];
   /** What the driver set through the control queue (NET_CONTROL_…). */
   readonly control: number;
@@ -36,7 +38,7 @@ export function shareNetDevice(
   pairs: NetDeviceShare['pairs'],
   control: number,
 ): NetDeviceShare {
-  return { pairs, control, work: arena.allocate(`${name} steer`, STEER_BYTES) };
+  return { isDriver: false, pairs, control, work: arena.allocate(`${name} steer`, STEER_BYTES) };
 }
 
 /** Tells the dataplane of frames that a net queue dropped since the last call. */
@@ -51,16 +53,18 @@ function dropReporter(queue: NetQueue, report: (reason: number, n: number) => vo
   };
 }
 
-/** What is wrong with a queue of the driver, for people. */
-function describeFault(name: string, queue: NetQueue): string | undefined {
+/** What is wrong with a queue, for people. They have the names that the driver gives them. */
+function describeFault(isDriver: boolean, receives: boolean, index: number, queue: NetQueue): string | undefined {
   const fault = queue.fault();
-  return fault === undefined ? undefined : `the driver broke its ${name}, which stands still: ${fault}`;
+  if (fault === undefined) return undefined;
+  const name = `${isDriver === receives ? 'receive' : 'transmit'} queue ${index}`;
+  return `the ${isDriver ? 'device broke' : 'driver broke its'} ${name}, which stands still: ${fault}`;
 }
 
 /** Serves the net queue at an address from this thread. */
 export type AttachNetQueue = (address: number) => NetQueue;
 
-/** Sends to the driver's receive queues: all of them, since one lcore sends for a port. */
+/** Sends to all queues that the other side receives from, since one lcore sends for a port. */
 class Sender {
   readonly #context: PortContext;
   readonly #share: NetDeviceShare;
@@ -124,17 +128,19 @@ class Sender {
   }
 
   fault(): string | undefined {
-    const faults = this.#queues.map((queue, index) => describeFault(`receive queue ${index}`, queue));
+    const faults = this.#queues.map((queue, index) => describeFault(this.#share.isDriver, false, index, queue));
     return faults.find((fault) => fault !== undefined);
   }
 
   close(): void {
-    for (const queue of this.#queues) queue.detach();
+    const unsent = this.#queues.reduce((sum, queue) => sum + queue.detach(), 0);
+    if (unsent > 0) this.#context.lost(DROP_LINK_DOWN, unsent);
   }
 }
 
 /**
- * The port that is a network device: what its driver transmits arrives, what is sent goes to its receive queues.
+ * The port that is a network device: what its driver transmits arrives, what is sent goes to its receive queues. Or it is
+ * the driver.
  * @param attach makes this thread serve a net queue; `attachNetQueue` when not given.
  */
 export function netDevicePort(context: PortContext, share: NetDeviceShare, attach?: AttachNetQueue): Port {
@@ -156,7 +162,7 @@ export function netDevicePort(context: PortContext, share: NetDeviceShare, attac
     txBurst: (slots, count) => sender?.send(slots, count) ?? 0,
     info() {
       report();
-      const received = receive === undefined ? undefined : describeFault(`transmit queue ${queue}`, receive);
+      const received = receive === undefined ? undefined : describeFault(share.isDriver, true, queue, receive);
       const fault = received ?? sender?.fault();
       return fault === undefined ? { done: false } : { done: false, fault };
     },

@@ -51,14 +51,14 @@ export interface UnixSockets {
   accept(listener: number): number | undefined;
   /** Connects to `path`. Undefined when nobody listens there, or too many wait already: try again later. */
   connect(path: string): number | undefined;
+  /** Two sockets that are connected to each other. */
+  pair(): [number, number];
   /** Up to `bytes` (1 to 8192) bytes of a stream, a copy, and the descriptors that came with the first of them. */
   receive(fd: number, bytes: number): Received;
   /** True when the other side has closed and nothing is left to receive. */
   isClosed(fd: number): boolean;
   /** Sends bytes, with `fds` on the first of them. Returns how many it took: 0 when the other side does not read. */
   send(fd: number, data: Uint8Array, fds?: readonly number[]): number | 'closed';
-  /** Two sockets that are connected to each other. */
-  pair(): readonly [number, number];
   /** A new eventfd, which no call blocks on. */
   eventfd(): number;
   /** Adds one to an eventfd. A counter that is full stays so. */
@@ -189,6 +189,11 @@ function bindSockets(libc: Libc, closeFd: (fd: number) => void): UnixSockets {
       throw new RingwayError('SYSTEM', `connect(${path}): ${result}`);
     },
 
+    pair() {
+      check(socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC_NONBLOCK, 0, base + DATA_AT), 'socketpair');
+      return [view.getInt32(DATA_AT, true), view.getInt32(DATA_AT + 4, true)];
+    },
+
     receive(fd, length) {
       const result = Number(
         recvmsg(fd, scratch.message(Math.min(length, DATA_BYTES), CONTROL_BYTES), MSG_DONTWAIT | MSG_CMSG_CLOEXEC),
@@ -218,11 +223,6 @@ function bindSockets(libc: Libc, closeFd: (fd: number) => void): UnixSockets {
       if (result >= 0) return result;
       const reason = errorName();
       return reason === 'EAGAIN' || reason === 'EINTR' ? 0 : 'closed';
-    },
-
-    pair() {
-      check(socketpair(AF_UNIX, SOCK_STREAM_CLOEXEC_NONBLOCK, 0, base + DATA_AT), 'socketpair(AF_UNIX)');
-      return [view.getInt32(DATA_AT, true), view.getInt32(DATA_AT + 4, true)];
     },
 
     eventfd: () => check(eventfd(0, EFD_CLOEXEC_NONBLOCK), 'eventfd'),

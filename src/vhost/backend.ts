@@ -7,12 +7,13 @@ import type { VhostDevice } from './device.ts';
 import type { Answer } from './handler.ts';
 import { handle } from './handlers.ts';
 import { BACKEND_REQUEST, FLAG_NEED_REPLY, FLAG_REPLY, PROTOCOL_F, requestName, U64 } from './protocol.ts';
+import type { Connection } from './service.ts';
 
 /** Messages that one turn takes: a client that floods keeps the control thread from nothing else. */
 const MESSAGES_PER_TURN = 64;
 
 /** The device's side of one vhost-user connection: messages in order, one at a time. */
-export class Backend {
+export class Backend implements Connection {
   readonly #state: BackendState;
   readonly #channel: Channel;
   readonly #closeFd: (fd: number) => void;
@@ -32,15 +33,10 @@ export class Backend {
     }
   }
 
-  /** The connection's descriptor. */
   get fd(): number {
     return this.#channel.fd;
   }
 
-  /**
-   * Handles the messages that are there, some dozens at most. False when the frontend has closed the connection.
-   * @throws RingwayError for a message that breaks the protocol: close the connection then.
-   */
   async serve(): Promise<boolean> {
     for (let i = 0; i < MESSAGES_PER_TURN; i++) {
       const message = this.#channel.read();
@@ -89,21 +85,15 @@ export class Backend {
     return requests.send(BACKEND_REQUEST.CONFIG_CHANGE_MSG, new Uint8Array(0));
   }
 
-  /**
-   * Looks for what nobody tells.
-   * @throws RingwayError when the connection cannot go on.
-   */
   check(): void {
     this.#state.check();
   }
 
-  /** Ends all of it: rings are stopped, memory is given back, descriptors are closed. */
   async close(): Promise<void> {
     await this.#state.close();
     this.#channel.close();
   }
 
-  /** As `close`, when no thread uses the rings any more. */
   abandon(): void {
     this.#state.abandon();
     this.#channel.close();

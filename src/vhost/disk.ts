@@ -5,6 +5,7 @@ import type { Poller } from '../sys/index.ts';
 import { BLOCK_FEATURE_NAMES, BLOCK_RULES } from '../virtio/block-config.ts';
 import { ConfigSpace } from '../virtio/config-space.ts';
 import { brokenRule, featureMask, featureName, VIRTIO_F } from '../virtio/features.ts';
+import { Backend } from './backend.ts';
 import type { DeviceState, VhostDevice } from './device.ts';
 import type { DiskDescription, DiskMessage, DiskWire } from './disk-task.ts';
 import { PROTOCOL_F } from './protocol.ts';
@@ -124,7 +125,13 @@ export async function startDisk(arena: Arena, poller: () => Poller, options: Dis
     const onChange = (now: ServiceState): void => {
       state = now;
     };
-    const service = new VhostService(arena, poller(), { name, socket, server, device, onChange });
+    const service = new VhostService(poller(), {
+      name,
+      socket,
+      server,
+      connect: (fd) => new Backend(arena, name, device, fd),
+      onChange,
+    });
     service.open();
     const running = thread;
     return {

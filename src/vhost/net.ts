@@ -8,18 +8,21 @@ import { createNetQueue } from '../virtio/net-queue.ts';
 import type { DeviceState, RunningRing, VhostDevice } from './device.ts';
 import { PROTOCOL_F } from './protocol.ts';
 
+/** The control queue is never the backend's, and with it go the rules about it. */
+export const VHOST_NET_RULES = NET_RULES.filter(({ needs }) => !needs.includes(VIRTIO_NET_F.CTRL_VQ));
+
 /** A ring of a network device, as the lcore that serves it needs it. */
 export interface NetRing {
-  /** Addresses of the net queue, and of the device's side of the virtqueue behind it. */
+  /** Addresses of the net queue, and of our side of the virtqueue behind it. */
   readonly net: number;
   readonly queue: number;
-  /** Eventfds: -1 when there is none. */
+  /** Eventfds, with which the driver kicks and the device calls: -1 when there is none. */
   readonly kick: number;
   readonly call: number;
   readonly enabled: boolean;
 }
 
-/** The rings of a pair: what the driver transmits is received. Undefined while one does not run. */
+/** The rings of a pair, as they are used here: a device receives what its driver transmits. Undefined while one does not run. */
 export interface NetPair {
   readonly receive: NetRing | undefined;
   readonly send: NetRing | undefined;

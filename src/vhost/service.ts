@@ -1,57 +1,82 @@
 import { unlinkSync } from 'node:fs';
-import type { Arena } from '../memory/arena.ts';
 import { type Poller, requireSockets, requireSys, type UnixSockets } from '../sys/index.ts';
 import { RingwayError } from '../util/errors.ts';
-import { Backend } from './backend.ts';
-import type { VhostDevice } from './device.ts';
 
 /** How often a client tries to connect again, and how often faults are looked for, in milliseconds. */
 const RETRY_MS = 100;
 const WATCH_MS = 100;
 
-/** How a backend is reached. */
-export interface ServiceOptions {
-  /** Names its regions in the arena, and it in messages. */
+/** One side of a vhost-user connection, from when it is made until it is closed. */
+export interface Connection {
+  readonly fd: number;
+  /**
+   * Handles the messages that are there, some dozens at most. False when the other side has closed the connection.
+   * @throws RingwayError for a message that breaks the protocol: close the connection then.
+   */
+  serve(): Promise<boolean>;
+  /**
+   * Looks for what nobody tells.
+   * @throws RingwayError when the connection cannot go on.
+   */
+  check(): void;
+  /** Ends all of it: rings are stopped, memory is given back, descriptors are closed. */
+  close(): Promise<void>;
+  /** As `close`, when no thread uses the rings any more. */
+  abandon(): void;
+}
+
+/** How the other side is reached. */
+export interface ServiceOptions<C extends Connection> {
+  /** Names it in messages. */
   readonly name: string;
   /** Path of the socket. */
   readonly socket: string;
   /** Listen there; else connect, again and again. */
   readonly server: boolean;
-  readonly device: VhostDevice;
-  /** Told whenever a frontend comes or goes, and why it went. */
+  /**
+   * Our side of the connection `fd`, which is its to close from now on, even if this throws.
+   * @throws RingwayError when it cannot be had.
+   */
+  readonly connect: (fd: number) => C;
+  /** Told whenever the other side comes or goes, and why it went or cannot come. */
   readonly onChange: (state: ServiceState) => void;
 }
 
 /** Who is there. */
 export interface ServiceState {
   readonly connected: boolean;
-  /** Why the last frontend was sent away; undefined when it left by itself. */
+  /** Why the other side was sent away, or cannot be reached; undefined when it left by itself. */
   readonly fault?: string;
 }
 
-/** Keeps one device on a socket: takes a frontend, serves it, and takes the next one when it is gone. */
-export class VhostService {
-  readonly #arena: Arena;
+/** Keeps one side of vhost-user on a socket: takes a connection, serves it, and takes the next one when it is gone. */
+export class VhostService<C extends Connection> {
   readonly #poller: Poller;
-  readonly #options: ServiceOptions;
+  readonly #options: ServiceOptions<C>;
   readonly #sockets: UnixSockets;
   readonly #closeFd: (fd: number) => void;
   #listener = -1;
   #unwatch: (() => void)[] = [];
-  #backend: Backend | undefined;
-  /** Ends the watch of the frontend's socket. */
-  #unwatchBackend: () => void = () => {};
+  #connection: C | undefined;
+  /** Ends the watch of the connection's socket. */
+  #unwatchConnection: () => void = () => {};
   #timers: NodeJS.Timeout[] = [];
   #open = false;
-  /** What is done to the backend is done one after the other. */
+  /** What was told last. */
+  #fault: string | undefined;
+  /** What is done to the connection is done one after the other. */
   #work: Promise<void> = Promise.resolve();
 
-  constructor(arena: Arena, poller: Poller, options: ServiceOptions) {
-    this.#arena = arena;
+  constructor(poller: Poller, options: ServiceOptions<C>) {
     this.#poller = poller;
     this.#options = options;
     this.#sockets = requireSockets(options.name);
     this.#closeFd = requireSys(options.name).closeFd;
+  }
+
+  /** The connection that there is now. */
+  get connection(): C | undefined {
+    return this.#connection;
   }
 
   /**
@@ -65,16 +90,16 @@ export class VhostService {
       this.#listener = this.#sockets.listen(socket);
       this.#unwatch.push(this.#poller.watch(this.#listener, () => this.#queue(() => this.#accept())));
     } else {
-      this.#timers.push(setInterval(() => void this.#queue(() => this.#connect()), RETRY_MS));
-      void this.#queue(() => this.#connect());
+      this.#timers.push(setInterval(() => void this.#queue(() => this.#reconnect()), RETRY_MS));
+      void this.#queue(() => this.#reconnect());
     }
-    this.#timers.push(setInterval(() => void this.#queue(() => this.#backend?.check()), WATCH_MS));
+    this.#timers.push(setInterval(() => void this.#queue(() => this.#connection?.check()), WATCH_MS));
     this.#open = true;
   }
 
   #queue(work: () => Promise<void> | void): Promise<void> {
     this.#work = this.#work.then(work).catch((error: unknown) => {
-      // A frontend's faults end it; anything else is ours.
+      // The other side's faults end the connection; anything else is ours.
       if (!(error instanceof RingwayError)) throw error;
       return this.#drop(error.message);
     });
@@ -85,52 +110,49 @@ export class VhostService {
     const fd = this.#sockets.accept(this.#listener);
     if (fd === undefined) return;
     // The one before may have died a moment ago, with nobody having looked since.
-    if (this.#backend !== undefined && this.#sockets.isClosed(this.#backend.fd)) await this.#drop();
-    if (this.#backend === undefined) this.#take(fd);
+    if (this.#connection !== undefined && this.#sockets.isClosed(this.#connection.fd)) await this.#drop();
+    if (this.#connection === undefined) this.#take(fd);
     // One device has one driver. The next one is to find that out at once.
     else this.#closeFd(fd);
   }
 
-  #connect(): void {
-    if (this.#backend !== undefined || !this.#open) return;
+  #reconnect(): void {
+    if (this.#connection !== undefined || !this.#open) return;
     const fd = this.#sockets.connect(this.#options.socket);
     if (fd !== undefined) this.#take(fd);
   }
 
   #take(fd: number): void {
-    const { name, device, onChange } = this.#options;
-    const backend = new Backend(this.#arena, name, device, fd);
-    this.#backend = backend;
-    this.#unwatchBackend = this.#poller.watch(fd, () => this.#queue(() => this.#serve(backend)));
-    onChange({ connected: true });
+    const connection = this.#options.connect(fd);
+    this.#connection = connection;
+    this.#unwatchConnection = this.#poller.watch(fd, () => this.#queue(() => this.#serve(connection)));
+    this.#tell({ connected: true });
   }
 
-  async #serve(backend: Backend): Promise<void> {
-    if (backend === this.#backend && !(await backend.serve())) await this.#drop();
+  #tell(state: ServiceState): void {
+    this.#fault = state.fault;
+    this.#options.onChange(state);
+  }
+
+  async #serve(connection: C): Promise<void> {
+    if (connection === this.#connection && !(await connection.serve())) await this.#drop();
   }
 
   /** Ends the connection, because of `fault` or because it has ended. */
   async #drop(fault?: string): Promise<void> {
-    const backend = this.#backend;
-    if (backend === undefined) return;
-    this.#backend = undefined;
-    this.#unwatchBackend();
+    const connection = this.#connection;
+    // Whoever cannot connect tries again and again.
+    if (connection === undefined && (fault === undefined || fault === this.#fault)) return;
+    this.#connection = undefined;
+    this.#unwatchConnection();
+    this.#unwatchConnection = () => {};
     try {
-      await backend.close();
+      await connection?.close();
     } catch (error) {
       // An lcore that died tells of it elsewhere, and all is given back.
       if (!(error instanceof RingwayError)) throw error;
     }
-    this.#options.onChange({ connected: false, ...(fault === undefined ? {} : { fault }) });
-  }
-
-  /**
-   * Tells the frontend that the link is up or down. One that has no way to hear of it, as QEMU's, learns it from the
-   * connection: it is ended, and there is none while the link is down.
-   */
-  async setLink(up: boolean): Promise<void> {
-    if (up) this.open();
-    if (this.#backend?.configChanged() !== true && !up) await this.close();
+    this.#tell({ connected: false, ...(fault === undefined ? {} : { fault }) });
   }
 
   #shut(): void {
@@ -147,7 +169,7 @@ export class VhostService {
     }
   }
 
-  /** Stops listening and sends the frontend away, in order: the rings stop where they are. */
+  /** Stops listening and sends the other side away, in order: the rings stop where they are. */
   async close(): Promise<void> {
     this.#shut();
     await this.#queue(() => this.#drop());
@@ -156,9 +178,9 @@ export class VhostService {
   /** As `close`, when no thread uses the rings any more. */
   abandon(): void {
     this.#shut();
-    const backend = this.#backend;
-    this.#backend = undefined;
-    this.#unwatchBackend();
-    backend?.abandon();
+    const connection = this.#connection;
+    this.#connection = undefined;
+    this.#unwatchConnection();
+    connection?.abandon();
   }
 }
