@@ -1,9 +1,11 @@
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { CaptureWriter } from '../packet/index.ts';
+import { checkBackend, formatResult, formatTotals } from '../vhost/conformance/run.ts';
 import { type TracedMessage, VhostTracer } from '../vhost/trace.ts';
 import { BLOCK_FEATURE_NAMES } from '../virtio/block-config.ts';
 import { NET_FEATURE_NAMES } from '../virtio/net-features.ts';
+import { EXIT_BROKEN } from './exit.ts';
 import { untilInterrupted } from './remote.ts';
 import { printable, processTerminal } from './terminal.ts';
 
@@ -59,12 +61,30 @@ async function trace(listen: string, connect: string, flags: { type?: Device; wr
   // Its thread alone keeps no process alive.
   const alive = setInterval(() => {}, 1 << 30);
   await untilInterrupted(new Promise<never>(() => {}));
-  clearInterval(alive);
   await tracer.close();
+  clearInterval(alive);
   file?.close();
 }
 
-/** Adds `ringway vhost trace`. */
+interface ConformanceFlags {
+  readonly type: Device;
+  readonly only?: readonly string[];
+  readonly json?: true;
+}
+
+async function conformance(socket: string, { type, only, json }: ConformanceFlags): Promise<void> {
+  const print = (text: string): void => processTerminal().write(`${text}\n`);
+  const results = await checkBackend({
+    socket: resolve(socket),
+    type,
+    ...(only === undefined ? {} : { only }),
+    ...(json ? {} : { onResult: (result) => print(formatResult(result)) }),
+  });
+  print(json ? JSON.stringify(results, null, 2) : formatTotals(results));
+  if (results.some(({ status }) => status === 'FAIL')) process.exitCode = EXIT_BROKEN;
+}
+
+/** Adds `ringway vhost trace` and `ringway vhost conformance`. */
 export function addVhost(program: Command): void {
   const vhost = program.command('vhost').description('look at vhost-user connections of any programs');
   vhost
@@ -75,4 +95,14 @@ export function addVhost(program: Command): void {
     .addOption(new Option('--type <device>', 'name the feature bits of this device').choices(Object.keys(DEVICES)))
     .option('--write <file.pcapng>', 'write the messages to a file too, for Wireshark')
     .action(trace);
+  vhost
+    .command('conformance')
+    .description(
+      'check a backend, as a frontend that keeps the rules and ones that break them; it exits with 1 on failures',
+    )
+    .argument('<socket>', 'the socket at which the backend listens')
+    .addOption(new Option('--type <device>', 'what it is').choices(Object.keys(DEVICES)).default('net'))
+    .option('--only <check...>', 'only these checks; `ring-*` is all that begin so')
+    .option('--json', 'print an array of results')
+    .action(conformance);
 }

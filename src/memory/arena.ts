@@ -357,11 +357,18 @@ export function openArena(path: string, options: Pick<ArenaOptions, 'base' | 'de
  * Makes an arena in a region of another, over the same memory: what one guest's memory is to the machine's. Its regions
  * are those of `arena` no more than a guest's are the machine's; all of them go when `arena` releases `name`.
  * @param bytes what its regions may take in all; its directory comes on top.
+ * @param map is given where it is to lie, for whoever maps a file of zeroes there.
  * @throws RingwayError as `Arena.allocate`.
  */
-export function nestArena(arena: Arena, name: string, bytes: number): Arena {
+export function nestArena(
+  arena: Arena,
+  name: string,
+  bytes: number,
+  map?: (base: number, total: number) => void,
+): Arena {
   const total = alignUp(nestedArenaBytes(bytes), PAGE_BYTES);
   const base = arena.allocate(name, total, PAGE_BYTES);
+  map?.(base, total);
   const nested = new Arena({ ...arena.handle, base, end: base + total });
   nested.u32[(base + ARENA_PAGES) >>> 2] = total / PAGE_BYTES;
   Atomics.store(nested.u32, (base + ARENA_MAGIC) >>> 2, ARENA_MAGIC_VALUE);

@@ -17,7 +17,7 @@ import { NET_FEATURE_NAMES } from '#dist/virtio/net-features.js';
 
 const [ASK, NEED, REPLY] = [1, 9, 5];
 const PACKED = { features: 1n << BigInt(VIRTIO_F.RING_PACKED) };
-const NOTHING = new Uint8Array(0);
+const NOTHING: Uint8Array = new Uint8Array(0);
 const region = { guest: 0x4000_0000n, bytes: 256n << 20n, user: 0x7f00_0000_0000n, offset: 0x1000n };
 const addresses = { index: 1, flags: 0, descriptors: 0x1000n, used: 0x3000n, available: 0x2000n, log: 0x9000n };
 const iotlb = new Uint8Array(32);
@@ -134,7 +134,7 @@ const LINES: readonly (readonly [string, number, Uint8Array?, number?, DescribeC
   ['GET_STATUS reply 0x110: 0x10 0x100', REQUEST.GET_STATUS, U64.write(0x110n), REPLY],
 ];
 
-test.each(LINES)('%s', (line, request, payload, flags, context) => {
+test.each(LINES.map((each) => ({ each })))('$each.0', ({ each: [line, request, payload, flags, context] }) => {
   expect(text(request, payload, flags, context)).toBe(line);
 });
 
