@@ -1,4 +1,5 @@
 import { fstatSync, ftruncateSync, statfsSync } from 'node:fs';
+import { alignUp } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import { baseOf as baseIn, type Libc, loadLibc } from './libc.ts';
 
@@ -153,7 +154,8 @@ function bindSys({ koffi, call, check }: Libc): Sys {
       const base = baseOf(memory);
       const { bytes, pageBytes } = measureFile(fd);
       checkRange('map: the memory', offset, length, pageBytes, memory.buffer.byteLength, base);
-      checkRange(`map: file descriptor ${fd}`, fileOffset, length, pageBytes, bytes, 0);
+      // The last page is there as a whole, with zeroes behind the file's end.
+      checkRange(`map: file descriptor ${fd}`, fileOffset, length, pageBytes, alignUp(bytes, pageBytes), 0);
       const mapped = mmap(base + offset, length, PROT_READ_WRITE, MAP_SHARED | MAP_FIXED, fd, fileOffset);
       check(mapped, `mmap(${length} bytes of descriptor ${fd} from ${fileOffset} at offset ${offset})`);
     },

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { ftruncateSync } from 'node:fs';
+import { ftruncateSync, readSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { createArena } from 'ringway/memory';
@@ -59,6 +59,23 @@ test.skipIf(unavailable)('kernels of two instances and of two processes share th
   expect(one.u8[offset + length - 1]).toBe(77);
   sys.closeFd(fd);
   expect(one.u8[offset + length - 1]).toBe(77);
+});
+
+// As QEMU's dirty log is: a bit for each page of a guest.
+test.skipIf(unavailable)('a file that ends within a page is mapped up to the end of that page', () => {
+  const sys = requireSys('the test');
+  const { memory } = createArena({ bytes: 1 << 20 }).handle;
+  const fd = sys.memfdCreate('ringway-test', 6144, { seal: true });
+  sys.mapFile(memory, 65536, 8192, fd, 0);
+  const bytes = new Uint8Array(memory.buffer, 65536, 8192);
+  expect(bytes.every((byte) => byte === 0)).toBe(true);
+  bytes[6143] = 1;
+  const last = new Uint8Array(1);
+  readSync(fd, last, 0, 1, 6143);
+  expect(last[0]).toBe(1);
+  expect(() => sys.mapFile(memory, 65536, 12_288, fd, 0)).toThrow(/12288 bytes at 0 end past its 8192 bytes/);
+  sys.closeFd(fd);
+  sys.unmap(memory, 65536, 8192);
 });
 
 test.skipIf(unavailable)('a window that is misaligned or too long is refused with the numbers', () => {
