@@ -101,7 +101,7 @@ const FAULTS: readonly (readonly [what: string, check: string, faults: Faults, c
     reply(REQUEST.GET_FEATURES, (payload, client) => U64.write(U64.read(payload) ^ BigInt(client & 1))),
     /^0x/,
   ],
-  ['a request without an answer', 'queue-num', swallow(REQUEST.GET_QUEUE_NUM), /^nothing in 1000 ms$/],
+  ['a request without an answer', 'queue-num', swallow(REQUEST.GET_QUEUE_NUM), /^nothing in 2000 ms$/],
   ['no queues', 'queue-num', reply(REQUEST.GET_QUEUE_NUM, () => U64.write(0n)), /^0$/],
   ['a short reply', 'status', reply(REQUEST.GET_STATUS, (payload) => payload.subarray(0, 4)), /^4 bytes$/],
   ['a status that is forgotten', 'status', reply(REQUEST.GET_STATUS, () => U64.write(0n)), /^0x0$/],
@@ -161,7 +161,7 @@ const FAULTS: readonly (readonly [what: string, check: string, faults: Faults, c
   ],
   ['a size that is not refused', 'ring-size-0', accept, /^accepted$/],
   ['memory that overlaps', 'memory-overlap', accept, /^accepted$/],
-  ['an end with a bad message', 'version-2', { clients: 2 }, /^nothing in 1000 ms$/],
+  ['an end with a bad message', 'version-2', { clients: 2 }, /^nothing in 2000 ms$/],
 ];
 
 test.skipIf(!available).each(FAULTS)('%s: %s fails', async (_, check, faults, came) => {

@@ -8,7 +8,7 @@ import { type Check, CheckFailed, CheckSkipped, type Needs, quiet, same } from '
 const BURST = 16;
 const BURSTS = 7;
 /** A backend that polls looks more often than that. */
-const POLLED_MS = 400;
+const POLLED_MS = 800;
 const PACKED_SECTION = 'A vring descriptor index for packed virtqueues';
 
 async function laps(bench: Parameters<Check['run']>[0], layout: VirtqueueLayout, size = 64) {
