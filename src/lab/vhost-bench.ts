@@ -8,7 +8,8 @@ import { NOT_WANTED, type PeerFigure, type Peers, reasonOf } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
 import { type BackendMode, runVirtioUser, startVhostBackend } from './testpmd.ts';
 import { coreDistance, stateOf, twoCpus } from './two-cores.ts';
-import { startBackend } from './vhost-backend.ts';
+import { pairRate, pingTimes } from './vhost-pair.ts';
+import { startSide } from './vhost-side.ts';
 import { measureStart } from './vhost-start.ts';
 import { median } from './windows.ts';
 
@@ -42,7 +43,13 @@ async function rateAgainst(
   const { mode, frameBytes } = one;
   let close: () => Promise<void>;
   if (whose === 'ours') {
-    const backend = await startBackend(socket, mode, { length: frameBytes, cpu: hostCpu });
+    const backend = await startSide(socket, {
+      type: 'vhost-user',
+      mode,
+      length: frameBytes,
+      layout: 'packed',
+      cpu: hostCpu,
+    });
     close = () => backend.close();
   } else {
     close = startVhostBackend(socket, mode, hostCpu, frameBytes);
@@ -65,6 +72,29 @@ async function compare(arena: Arena, name: string, one: Case, cpus: [number, num
   distances.push(await coreDistance(arena, cpus));
   const figure = { name, ...nothing, value: ours.value, note: ours.note, state: stateOf(distances) };
   return rowOf(figure, { name: 'DPDK vhost', ...theirs });
+}
+
+/** Two ringways in two processes: frames one way, and one at a time there and back. */
+async function pairRows(arena: Arena, cpus: [number, number]): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const layout of LAYOUTS) {
+    for (const fromDriver of [true, false]) {
+      const distances = [await coreDistance(arena, cpus)];
+      const value = await pairRate(layout, fromDriver, 60, cpus);
+      distances.push(await coreDistance(arena, cpus));
+      const name = `two ringways, ${layout}, ${fromDriver ? 'driver to device' : 'device to driver'}, 64 B`;
+      rows.push(rowOf({ name, ...nothing, value, note: '', state: stateOf(distances) }, null));
+    }
+  }
+  for (const [idle, way] of [
+    ['spin', 'poll'],
+    ['park', 'adaptive'],
+  ] as const) {
+    const times = await pingTimes(idle, cpus);
+    const figure = { ...nothing, ...times, unit: 'ns', value: times.p50, note: '', state: 'several cores' } as const;
+    rows.push(rowOf({ ...figure, name: `two ringways, there and back, ${way}` }, null));
+  }
+  return rows;
 }
 
 /** A dataplane with one port that parks: how soon it moves a frame, and what it takes with nothing to do. */
@@ -110,6 +140,7 @@ export async function benchVhost(peers: Peers): Promise<Row[]> {
       }
     }
   }
+  if (typeof cpus !== 'string') rows.push(...(await pairRows(arena, cpus)));
   rows.push(...(await startRows()));
   return rows;
 }

@@ -1,15 +1,26 @@
-// The module of a thread that serves a vhost-user port and nothing else: what testpmd's engines do.
+// The module of a thread that serves one port of a vhost-user connection and nothing else: what testpmd's engines do.
 
 import type { SourceKernels } from '../guest/source.ts';
 import type { LcoreContext, LcoreTask } from '../lcore/lcore.ts';
 import { BURST_MAX, SLOT_SHIFT } from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
-import type { Port } from '../ports/port.ts';
+import type { Port, PortType } from '../ports/port.ts';
 import { vhostUserPort } from '../ports/vhost-user.ts';
+import { virtioUserPort } from '../ports/virtio-user.ts';
+import { Histogram } from '../telemetry/histogram.ts';
+import { quantilesOf } from './measure.ts';
 
-/** What such a thread does: receives and frees, makes frames and sends them, or sends back what it receives. */
+/**
+ * What such a thread does: receives and frees, makes frames and sends them, sends back what it receives, or sends one frame
+ * now and then and waits for it to come back.
+ */
+export type VhostMode = 'receive' | 'send' | 'echo' | 'ping';
+
+/** What such a thread is started with. */
 export interface VhostTaskData {
-  readonly mode: 'receive' | 'send' | 'echo';
+  readonly mode: VhostMode;
+  /** Which end of the connection the port is. */
+  readonly type: 'vhost-user' | 'virtio-user';
   /** What the port type made. */
   readonly port: unknown;
   readonly cache: number;
@@ -21,6 +32,12 @@ export interface VhostTaskData {
 
 /** Where UDP begins behind Ethernet and IPv4. */
 const UDP_AT = 34;
+const PING_GAP_MS = 0.5;
+/** Both ends of a connection. */
+const TYPES: Readonly<Record<VhostTaskData['type'], PortType<never>>> = {
+  'vhost-user': vhostUserPort,
+  'virtio-user': virtioUserPort,
+};
 
 class VhostTask implements LcoreTask {
   readonly #context: LcoreContext;
@@ -29,6 +46,10 @@ class VhostTask implements LcoreTask {
   readonly #kernels: PoolKernels & SourceKernels;
   /** Slots that were not taken yet. */
   #waiting = 0;
+  readonly #samples = new Histogram();
+  /** When the ping that is under way was sent, and when the next is due. */
+  #sentAt = 0;
+  #nextAt = 0;
   readonly poll: () => number;
 
   constructor(context: LcoreContext, port: Port) {
@@ -37,7 +58,12 @@ class VhostTask implements LcoreTask {
     this.#port = port;
     this.#kernels = context.arena.kernels<PoolKernels & SourceKernels>();
     const { mode } = this.#data;
-    this.poll = mode === 'receive' ? () => this.#receive() : mode === 'send' ? () => this.#send() : () => this.#echo();
+    this.poll = {
+      receive: () => this.#receive(),
+      send: () => this.#send(),
+      echo: () => this.#echo(),
+      ping: () => this.#ping(),
+    }[mode];
   }
 
   #receive(): number {
@@ -61,6 +87,26 @@ class VhostTask implements LcoreTask {
     return this.#waiting === 0 ? 0 : this.#flush();
   }
 
+  /** The other end has so long to fall asleep between two pings. */
+  #ping(): number {
+    const { burst, cache, template, length } = this.#data;
+    const now = performance.now();
+    if (this.#sentAt > 0) {
+      const n = this.#port.rxBurst(burst, BURST_MAX);
+      if (n === 0) return 0;
+      this.#kernels.poolFree(cache, burst, n);
+      this.#samples.record((performance.now() - this.#sentAt) * 1e6);
+      this.#sentAt = 0;
+      this.#nextAt = performance.now() + PING_GAP_MS;
+      return n;
+    }
+    if (now < this.#nextAt) return 0;
+    const n = this.#kernels.poolAlloc(cache, burst, 1);
+    this.#kernels.guestFillUdp(burst, n, template, length, UDP_AT, 0, 1);
+    this.#sentAt = now;
+    return this.#port.txBurst(burst, n);
+  }
+
   /** Offers what waits; what is not taken is offered again. */
   #flush(): number {
     const { burst } = this.#data;
@@ -76,9 +122,13 @@ class VhostTask implements LcoreTask {
     return this.#waiting > 0 ? 0 : (this.#port.rest?.() ?? 1);
   }
 
-  handle(message: unknown): void {
+  handle(message: unknown): unknown {
     const { name, value } = message as { name: string; value: unknown };
+    if (name === 'samples') return quantilesOf(this.#samples);
+    // A ping that was under way is gone with the rings.
+    this.#sentAt = 0;
     this.#port.set?.(name, value);
+    return undefined;
   }
 
   stop(): void {
@@ -88,7 +138,7 @@ class VhostTask implements LcoreTask {
 
 /** Attaches the port's only queue. */
 export default async function start(context: LcoreContext): Promise<LcoreTask> {
-  const { port, cache } = context.data as VhostTaskData;
+  const { type, port, cache } = context.data as VhostTaskData;
   const nothing = (): void => {};
   const portContext = {
     arena: context.arena,
@@ -99,5 +149,5 @@ export default async function start(context: LcoreContext): Promise<LcoreTask> {
     refuse: nothing,
     lost: nothing,
   };
-  return new VhostTask(context, await vhostUserPort.attach(portContext, port));
+  return new VhostTask(context, await TYPES[type].attach(portContext, port));
 }

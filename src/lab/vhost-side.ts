@@ -1,13 +1,15 @@
 import type { IdleStrategy } from '../lcore/idle.ts';
 import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import { allocateLcore, type Lcore, startLcore } from '../lcore/lcore.ts';
-import { createArena } from '../memory/arena.ts';
+import { type Arena, createArena } from '../memory/arena.ts';
 import { createPool } from '../memory/pool.ts';
 import { buildFrame } from '../packet/builder.ts';
 import type { PortSetup } from '../ports/port.ts';
-import { type VhostUserConfig, vhostUserPort } from '../ports/vhost-user.ts';
+import { vhostUserPort } from '../ports/vhost-user.ts';
+import { type VirtioUserConfig, virtioUserPort } from '../ports/virtio-user.ts';
 import { Poller } from '../sys/index.ts';
-import type { VhostTaskData } from './vhost-task.ts';
+import type { VirtqueueLayout } from '../virtio/rings.ts';
+import type { VhostMode, VhostTaskData } from './vhost-task.ts';
 
 /** Room for the memory of a frontend, and for ours. */
 const ARENA_BYTES = 1 << 30;
@@ -16,20 +18,25 @@ const BURST_BYTES = 512;
 /** Ethernet, IPv4 and UDP. */
 const HEADERS_BYTES = 42;
 
-/** A vhost-user port that one thread serves. */
-export interface BenchBackend {
+/** One end of a vhost-user connection, which one thread serves. */
+export interface VhostSide {
+  readonly arena: Arena;
   readonly lcore: Lcore;
   close(): Promise<void>;
 }
 
-/** The port's configuration with all that it can do. */
-function backendConfig(socket: string): VhostUserConfig {
+/** All that either end can do, but for what only one has. */
+function configOf(
+  socket: string,
+  isBackend: boolean,
+  layout: VirtqueueLayout,
+): VirtioUserConfig & { indirect: boolean } {
   return {
     socket,
-    mode: 'server',
+    mode: isBackend ? 'server' : 'client',
     queues: 1,
-    queueSize: 1024,
-    packed: true,
+    queueSize: isBackend ? 1024 : 256,
+    packed: layout === 'packed',
     mergeable: true,
     eventIdx: true,
     inOrder: true,
@@ -40,13 +47,22 @@ function backendConfig(socket: string): VhostUserConfig {
   };
 }
 
-/** Starts a port at `socket` with a thread on `cpu`, outside of any dataplane. Frames have `length` bytes. */
-export async function startBackend(
-  socket: string,
-  mode: VhostTaskData['mode'],
-  options: { readonly length: number; readonly cpu?: number; readonly idle?: IdleStrategy },
-): Promise<BenchBackend> {
-  const { length, cpu, idle = 'spin' } = options;
+/** How an end is started. */
+export interface VhostSideOptions {
+  readonly type: VhostTaskData['type'];
+  readonly mode: VhostMode;
+  /** Of the frames that it sends, in bytes. */
+  readonly length: number;
+  /** What the frontend asks for, and the most that the backend has. */
+  readonly layout: VirtqueueLayout;
+  readonly cpu?: number;
+  readonly idle?: IdleStrategy;
+}
+
+/** Starts a port at `socket` with a thread of its own, outside of any dataplane. */
+export async function startSide(socket: string, options: VhostSideOptions): Promise<VhostSide> {
+  const { type, mode, length, layout, cpu, idle = 'spin' } = options;
+  const portType = type === 'vhost-user' ? vhostUserPort : virtioUserPort;
   const arena = createArena({ bytes: ARENA_BYTES });
   const pool = createPool(arena, { buffers: BUFFERS, caches: 1 });
   const [cache = 0] = pool.caches;
@@ -64,7 +80,7 @@ export async function startBackend(
     poller: () => poller,
     bell: () => bell,
   };
-  const share = vhostUserPort.create(setup, backendConfig(socket));
+  const share = portType.create(setup, configOf(socket, type === 'vhost-user', layout));
   const frame = buildFrame({
     ethernet: { destination: '02:00:00:00:00:02', source: '02:00:00:00:00:01' },
     ipv4: { source: '198.18.0.1', destination: '198.19.0.1' },
@@ -75,6 +91,7 @@ export async function startBackend(
   arena.u8.set(frame, template);
   const data: VhostTaskData = {
     mode,
+    type,
     port: share.data,
     cache,
     burst: arena.allocate('burst', BURST_BYTES),
@@ -91,11 +108,12 @@ export async function startBackend(
   lcore = started;
   share.service?.start();
   return {
+    arena,
     lcore: started,
     async close() {
       await share.service?.stop();
       await started.stop();
-      vhostUserPort.release?.(setup, share.data);
+      portType.release?.(setup, share.data);
       await poller.close();
     },
   };
