@@ -74,7 +74,7 @@ export class VhostRing {
       regions: windows.table,
     });
     try {
-      this.queue.start(this.base);
+      this.queue.start(this.base, inflight !== undefined);
       if (inflight !== undefined) this.queue.startInflight(inflight);
     } catch (error) {
       this.#release();

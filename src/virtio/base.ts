@@ -61,11 +61,11 @@ function withUsedHalf(base: number): number {
  * Makes a side that was just reset go on from `base`, as `readBase` gives it. When split, the used index is the ring's. What
  * lies between used and available is out with nobody: a device never returns it. A packed base that has nothing out may be
  * one from before a device that died: its device goes on from where the ring says, if the ring says it, and chains
- * that the ring shows as passed over are lost.
+ * that the ring shows as passed over are lost; but not when it is tracked, since then the inflight region says both.
  * @throws RingwayError `BAD_ARGUMENT` for places that the queue does not have, more out than it holds, or a driver's base
  *   with anything out: nobody would know its buffers.
  */
-export function writeBase(arena: Arena, queue: number, name: string, base: number): void {
+export function writeBase(arena: Arena, queue: number, name: string, base: number, isTracked: boolean): void {
   const { set, driver, packed, size, usedArea, ...at } = placesOf(arena, queue);
   const refuse = (reason: string): RingwayError =>
     new RingwayError('BAD_ARGUMENT', `${name}: base ${base} (0x${base.toString(16)}): ${reason}`);
@@ -90,7 +90,7 @@ export function writeBase(arena: Arena, queue: number, name: string, base: numbe
     set(at.used, used);
     return;
   }
-  const found = driver || out > 0 ? undefined : findPlace(arena, queue);
+  const found = driver || out > 0 || isTracked ? undefined : findPlace(arena, queue);
   if (found !== undefined) returnMissed(arena, queue, found.missed);
   const start = found === undefined ? whole : found.place | (found.place << 16);
   set(at.avail, start & 0x7fff);

@@ -5,22 +5,22 @@ import { chainAt } from './chain.kernel.ts';
 import {
   CHAIN_ID,
   INFLIGHT_COUNTER,
-  INFLIGHT_FREE,
   INFLIGHT_INFLIGHT,
-  INFLIGHT_LAST_HEAD,
-  INFLIGHT_OLD_FREE,
   INFLIGHT_PACKED,
   INFLIGHT_PACKED_ADDR,
+  INFLIGHT_PACKED_FREE,
   INFLIGHT_PACKED_LAST,
   INFLIGHT_PACKED_NEXT,
   INFLIGHT_PACKED_NUM,
+  INFLIGHT_PACKED_OLD_FREE,
   INFLIGHT_PACKED_REST,
   INFLIGHT_PACKED_SHIFT,
   INFLIGHT_PLACES,
   INFLIGHT_SPLIT,
+  INFLIGHT_SPLIT_LAST_HEAD,
   INFLIGHT_SPLIT_NEXT,
   INFLIGHT_SPLIT_SHIFT,
-  INFLIGHT_USED_IDX,
+  INFLIGHT_SPLIT_USED_IDX,
   USED_ID,
   USED_SHIFT,
   VIRTQ_DESC_ADDR,
@@ -81,8 +81,8 @@ export function linkSplit(queue: u32, used: u32, n: u32): void {
   const region = load<u32>(queue, VQ_INFLIGHT);
   for (let i: u32 = 0; i < n; i++) {
     const head = usedId(used, i);
-    store<u16>(splitEntry(region, head), load<u16>(region, INFLIGHT_LAST_HEAD), INFLIGHT_SPLIT_NEXT);
-    store<u16>(region, <u16>head, INFLIGHT_LAST_HEAD);
+    store<u16>(splitEntry(region, head), load<u16>(region, INFLIGHT_SPLIT_LAST_HEAD), INFLIGHT_SPLIT_NEXT);
+    store<u16>(region, <u16>head, INFLIGHT_SPLIT_LAST_HEAD);
   }
 }
 
@@ -90,7 +90,7 @@ export function linkSplit(queue: u32, used: u32, n: u32): void {
 export function settleSplit(queue: u32, used: u32, n: u32): void {
   const region = load<u32>(queue, VQ_INFLIGHT);
   for (let i: u32 = 0; i < n; i++) store<u8>(splitEntry(region, usedId(used, i)), 0, INFLIGHT_INFLIGHT);
-  atomic.store<u16>(region, <u16>load<u32>(queue, VQ_GIVE), INFLIGHT_USED_IDX);
+  atomic.store<u16>(region, <u16>load<u32>(queue, VQ_GIVE), INFLIGHT_SPLIT_USED_IDX);
 }
 
 // ---------------------------------------------------------------- packed
@@ -98,7 +98,7 @@ export function settleSplit(queue: u32, used: u32, n: u32): void {
 /** Copies the `count` descriptors from `place` on into free entries. Returns false when a link leads nowhere. */
 function trackChain(queue: u32, region: u32, id: u32, count: u32, place: u32): bool {
   const size = load<u32>(queue, VQ_SIZE);
-  const first = <u32>load<u16>(region, INFLIGHT_FREE);
+  const first = <u32>load<u16>(region, INFLIGHT_PACKED_FREE);
   let last = first;
   let next = first;
   for (let i: u32 = 0; i < count; i++) {
@@ -118,9 +118,9 @@ function trackChain(queue: u32, region: u32, id: u32, count: u32, place: u32): b
     place = place + 1 === size ? 0 : place + 1;
   }
   store<u16>(packedEntry(region, first), <u16>last, INFLIGHT_PACKED_LAST);
-  store<u16>(region, <u16>next, INFLIGHT_FREE);
+  store<u16>(region, <u16>next, INFLIGHT_PACKED_FREE);
   // Until now the entries are free ones, which are not inflight whatever they say.
-  store<u16>(region, <u16>next, INFLIGHT_OLD_FREE);
+  store<u16>(region, <u16>next, INFLIGHT_PACKED_OLD_FREE);
   store<u32>(idEntry(queue, id), first | (last << 16), VQ_ID_LAST);
   return true;
 }
@@ -148,8 +148,8 @@ export function trackPacked(queue: u32, list: u32, from: u32, n: u32, place: u32
 /** Puts the entries of the chain under `id` in front of the free ones. */
 function freeEntries(queue: u32, region: u32, id: u32): void {
   const entries = load<u32>(idEntry(queue, id), VQ_ID_LAST);
-  store<u16>(packedEntry(region, entries >> 16), load<u16>(region, INFLIGHT_FREE), INFLIGHT_PACKED_NEXT);
-  store<u16>(region, <u16>entries, INFLIGHT_FREE);
+  store<u16>(packedEntry(region, entries >> 16), load<u16>(region, INFLIGHT_PACKED_FREE), INFLIGHT_PACKED_NEXT);
+  store<u16>(region, <u16>entries, INFLIGHT_PACKED_FREE);
 }
 
 /** The used place and its wrap counter, and the old ones, in one write: they are never seen half changed. */
@@ -173,7 +173,7 @@ function firstEntry(queue: u32, region: u32, id: u32): u32 {
 export function settlePacked(queue: u32, used: u32, n: u32): void {
   const region = load<u32>(queue, VQ_INFLIGHT);
   for (let i: u32 = 0; i < n; i++) store<u8>(firstEntry(queue, region, usedId(used, i)), 0, INFLIGHT_INFLIGHT);
-  store<u16>(region, load<u16>(region, INFLIGHT_FREE), INFLIGHT_OLD_FREE);
+  store<u16>(region, load<u16>(region, INFLIGHT_PACKED_FREE), INFLIGHT_PACKED_OLD_FREE);
   storePlaces(queue, load<u32>(queue, VQ_GIVE), load<u32>(queue, VQ_GIVE_WRAP));
 }
 
@@ -187,7 +187,7 @@ function untrack(queue: u32, id: u32): void {
     return;
   }
   freeEntries(queue, region, id);
-  store<u16>(region, load<u16>(region, INFLIGHT_FREE), INFLIGHT_OLD_FREE);
+  store<u16>(region, load<u16>(region, INFLIGHT_PACKED_FREE), INFLIGHT_PACKED_OLD_FREE);
   store<u8>(firstEntry(queue, region, id), 0, INFLIGHT_INFLIGHT);
 }
 

@@ -5,19 +5,19 @@ import {
   INFLIGHT_COUNTER,
   INFLIGHT_ENTRIES,
   INFLIGHT_FEATURES,
-  INFLIGHT_FREE,
   INFLIGHT_INFLIGHT,
-  INFLIGHT_LAST_HEAD,
-  INFLIGHT_OLD_FREE,
   INFLIGHT_PACKED,
+  INFLIGHT_PACKED_FREE,
   INFLIGHT_PACKED_NEXT,
   INFLIGHT_PACKED_NUM,
+  INFLIGHT_PACKED_OLD_FREE,
   INFLIGHT_PACKED_SHIFT,
   INFLIGHT_PLACES,
   INFLIGHT_SPLIT,
+  INFLIGHT_SPLIT_LAST_HEAD,
   INFLIGHT_SPLIT_NEXT,
   INFLIGHT_SPLIT_SHIFT,
-  INFLIGHT_USED_IDX,
+  INFLIGHT_SPLIT_USED_IDX,
   INFLIGHT_VERSION,
   VIRTQ_AREA_IDX,
   VIRTQ_DESC_F_AVAIL,
@@ -104,7 +104,7 @@ function initialise(arena: Arena, region: number, access: Access): void {
     for (let i = 0; i < size; i++) setHalf(entry(i) + INFLIGHT_PACKED_NEXT, i + 1);
     setPlaces(get(VQ_GIVE), get(VQ_GIVE_WRAP));
   } else {
-    setHalf(INFLIGHT_USED_IDX, get(VQ_GIVE));
+    setHalf(INFLIGHT_SPLIT_USED_IDX, get(VQ_GIVE));
   }
   setHalf(INFLIGHT_VERSION, VERSION);
 }
@@ -115,15 +115,16 @@ type Refuse = (reason: string) => RingwayError;
 function settleSplit(arena: Arena, access: Access, refuse: Refuse): number {
   const { get, half, setHalf, size, entry, clear } = access;
   const idx = arena.u16[(get(VQ_OWN_AREA) + VIRTQ_AREA_IDX) >>> 1] ?? 0;
-  const batch = (idx - half(INFLIGHT_USED_IDX)) & 0xffff;
-  if (batch > size) throw refuse(`used index ${half(INFLIGHT_USED_IDX)} is not within ${size} of the ring's, ${idx}`);
-  let head = half(INFLIGHT_LAST_HEAD);
+  const batch = (idx - half(INFLIGHT_SPLIT_USED_IDX)) & 0xffff;
+  if (batch > size)
+    throw refuse(`used index ${half(INFLIGHT_SPLIT_USED_IDX)} is not within ${size} of the ring's, ${idx}`);
+  let head = half(INFLIGHT_SPLIT_LAST_HEAD);
   for (let left = batch; left > 0; left--) {
     if (head >= size) throw refuse(`head ${head}, must be below the size, ${size}`);
     clear(head);
     head = half(entry(head) + INFLIGHT_SPLIT_NEXT);
   }
-  setHalf(INFLIGHT_USED_IDX, idx);
+  setHalf(INFLIGHT_SPLIT_USED_IDX, idx);
   return idx;
 }
 
@@ -145,11 +146,11 @@ function settlePacked(arena: Arena, access: Access, refuse: Refuse): { place: nu
   const word = arena.u32[(get(VQ_DESCRIPTORS) + (old.place << VIRTQ_DESC_SHIFT) + VIRTQ_DESC_WORD) >>> 2] ?? 0;
   const moved = now.place !== old.place || now.wrap !== old.wrap;
   const published = moved && turnOf(word) !== availableAt(old.wrap);
-  if (published) setHalf(INFLIGHT_OLD_FREE, half(INFLIGHT_FREE));
-  else setHalf(INFLIGHT_FREE, half(INFLIGHT_OLD_FREE));
+  if (published) setHalf(INFLIGHT_PACKED_OLD_FREE, half(INFLIGHT_PACKED_FREE));
+  else setHalf(INFLIGHT_PACKED_FREE, half(INFLIGHT_PACKED_OLD_FREE));
   const used = published ? now : old;
   setPlaces(used.place, used.wrap);
-  let free = half(INFLIGHT_FREE);
+  let free = half(INFLIGHT_PACKED_FREE);
   for (let i = 0; i < size && free < size; i++) {
     clear(free);
     free = half(entry(free) + INFLIGHT_PACKED_NEXT);

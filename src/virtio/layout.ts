@@ -196,15 +196,15 @@ export const INFLIGHT_VERSION: u32 = 8;
 /** u16: entries, one for each descriptor of the queue. */
 export const INFLIGHT_ENTRIES: u32 = 10;
 /** Split: the head returned last, u16, from which `next` leads to those before it. Then the used index, u16. */
-export const INFLIGHT_LAST_HEAD: u32 = 12;
-export const INFLIGHT_USED_IDX: u32 = 14;
+export const INFLIGHT_SPLIT_LAST_HEAD: u32 = 12;
+export const INFLIGHT_SPLIT_USED_IDX: u32 = 14;
 /** Split: entries of 16 bytes, by the head of the chain: inflight u8, next u16, counter u64. */
 export const INFLIGHT_SPLIT: u32 = 16;
 export const INFLIGHT_SPLIT_SHIFT: u32 = 4;
 export const INFLIGHT_SPLIT_NEXT: u32 = 6;
 /** Packed: first free entry, u16, and what it was before the change that is going on. */
-export const INFLIGHT_FREE: u32 = 12;
-export const INFLIGHT_OLD_FREE: u32 = 14;
+export const INFLIGHT_PACKED_FREE: u32 = 12;
+export const INFLIGHT_PACKED_OLD_FREE: u32 = 14;
 /** Packed, in one u64: used place u16, the old one u16, its wrap counter u8, the old one u8. */
 export const INFLIGHT_PLACES: u32 = 16;
 /** Packed: entries of 32 bytes, one for each descriptor that was taken. */

@@ -83,9 +83,10 @@ export interface VirtqueueSide {
    * Goes on from `base` in a ring that was used before, with nothing taken. When split, the used index is the ring's. When
    * packed, a device whose base has nothing out goes on from where the ring says, if the ring says it: a base from before a
    * device that died does. Upper half zero, as DPDK's virtio-user sends it, stands for the same place as the lower.
+   * @param isTracked `startInflight` follows: what is in flight says where it goes on, and the ring is not asked.
    * @throws RingwayError `BAD_ARGUMENT` for a base that this queue cannot have, or, for a driver, with chains out.
    */
-  start(base: number): void;
+  start(base: number, isTracked?: boolean): void;
 }
 
 /** The driver's side: adds chains, polls used ones. */
@@ -228,9 +229,9 @@ function attachSide(arena: Arena, address: number, driver: boolean) {
     free: () => get(VQ_FREE),
     reset: () => kernels.reset(address),
     base: () => readBase(arena, address),
-    start(base) {
+    start(base, isTracked = false) {
       kernels.reset(address);
-      writeBase(arena, address, region.name, base);
+      writeBase(arena, address, region.name, base, isTracked);
     },
   };
   return { side, name: region.name, layout, size, kernels, get };

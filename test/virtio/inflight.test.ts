@@ -62,7 +62,7 @@ const FAULTS: readonly [string, RigOptions, Mutation][] = [
     { layout: 'packed', size: 5 },
     {
       file: 'virtio/inflight.kernel.ts',
-      from: '  store<u16>(region, <u16>next, INFLIGHT_OLD_FREE);\n  store<u32>(idEntry',
+      from: '  store<u16>(region, <u16>next, INFLIGHT_PACKED_OLD_FREE);\n  store<u32>(idEntry',
       to: '  store<u32>(idEntry',
     },
   ],
@@ -107,7 +107,7 @@ test('what a region must be is told', () => {
   device.startInflight(region);
   expect([...arena.u16.subarray((region + 8) >>> 1, (region + 22) >>> 1)]).toEqual([1, 7, 0, 0, 0, 0, 0x0101]);
   arena.u16[(region + 10) >>> 1] = 8;
-  device.start(0x80008000);
+  device.start(0x80008000, true);
   expect(() => device.startInflight(region)).toThrow(/must have version 1, no features and 7 entries/);
 });
 
@@ -125,12 +125,12 @@ test.each([
     expect([device.return(records, 1), driver.poll(records, 2)]).toEqual([1, 1]);
   };
   for (let i = 0; i < 3; i++) turn();
-  device.start(base);
+  device.start(base, true);
   const region = arena.allocate('inflight', inflightBytes(layout, size));
   device.startInflight(region);
   for (let i = 0; i < 20; i++) turn();
   const before = device.base();
-  device.start(layout === 'split' ? before : base);
+  device.start(layout === 'split' ? before : base, true);
   device.startInflight(region);
   expect(device.base()).toBe(before);
   turn();
@@ -147,7 +147,7 @@ test.each(['split', 'packed'] as const)('%s: a frame goes into chains that are t
   expect(side.send(frameOf(100))).toBe(1);
   expect(driver.receive()).toHaveLength(1);
   const base = layout === 'split' ? 1 : 0x80008000;
-  queue.start(base);
+  queue.start(base, true);
   queue.startInflight(region);
   const net = createNetQueue(arena, {
     name: 'next',

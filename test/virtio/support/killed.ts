@@ -180,7 +180,7 @@ export function runKilled(
     u8.fill(0xa5, device.address + VQ_TAKE, device.address + VQ_IDS - 88);
     u8.fill(0xa5, device.address + VQ_IDS, device.address + VQ_IDS + (size << VQ_ID_SHIFT));
     // As QEMU starts a device again when the one before it did not say where it was.
-    device.start(layout === 'split' ? rawRing(plain, 'split').readIndex(rig.rings.deviceArea) : 0x80008000);
+    device.start(layout === 'split' ? rawRing(plain, 'split').readIndex(rig.rings.deviceArea) : 0x80008000, true);
     try {
       startInflight(mortal, device.address, 'q', region);
     } catch (error) {
@@ -238,7 +238,7 @@ export function runScribbled(options: RigOptions, module: WebAssembly.Module, se
       plain.u8.fill(0, region, region + bytes);
     }
     try {
-      device.start(layout === 'split' ? rawRing(plain, 'split').readIndex(rig.rings.deviceArea) : 0x80008000);
+      device.start(layout === 'split' ? rawRing(plain, 'split').readIndex(rig.rings.deviceArea) : 0x80008000, true);
       device.startInflight(region);
     } catch (error) {
       if (!(error instanceof RingwayError)) throw error;
