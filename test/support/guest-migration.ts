@@ -19,7 +19,7 @@ const status = async (guest: Guest): Promise<string> =>
  */
 export async function migrate(from: Guest, to: Guest, uri: string, timeoutMs = 60_000): Promise<Migration> {
   // An emulated guest makes pages dirty slowly: a short last step is within reach.
-  await from.monitor('migrate-set-parameters', { 'downtime-limit': 200, 'max-bandwidth': 2 ** 30 });
+  await from.monitor('migrate-set-parameters', { 'downtime-limit': 200, 'max-bandwidth': 2 ** 26 });
   await from.monitor('migrate', { uri });
   const end = Date.now() + timeoutMs;
   while (true) {
