@@ -322,14 +322,17 @@ class Dataplane implements RunningDataplane {
       const config = parsePort(name, source, { directory: process.cwd() });
       const port = this.#ports.add(config);
       const { wire } = port;
+      // An lcore receives as soon as it has the port, and sends there only when all have it.
+      this.#machine.switch.preparePort(wire.index, config);
       try {
         await this.#tellAll({ kind: 'add', port: wire });
       } catch (error) {
+        this.#machine.switch.removePort(wire.index);
         await this.#tellAll({ kind: 'remove', index: wire.index });
         this.#ports.release(name);
         throw error;
       }
-      this.#machine.switch.addPort(wire.index, config);
+      this.#machine.switch.openPort(wire.index);
       // Last: what a guest sends first is for a switch that knows its port, and for its program.
       try {
         if (config.xdp !== undefined) await this.#xdp.attach(name, config.xdp);

@@ -187,6 +187,12 @@ export class Switch {
 
   /** Takes a port into the switch: from now on packets are sent there. */
   addPort(port: number, settings: SwitchPort): void {
+    this.preparePort(port, settings);
+    this.openPort(port);
+  }
+
+  /** Says how packets from a port are to be treated, before the first comes. Nothing is sent there yet. */
+  preparePort(port: number, settings: SwitchPort): void {
     const { u32, u8 } = this.#arena;
     u32.fill(0, this.#portWord(port, 0), this.#portWord(port, 1 << PORT_ENTRY_SHIFT));
     const noMirrors = PORT_NONE * 0x01010101;
@@ -207,7 +213,11 @@ export class Switch {
     }
     this.setLearn(port, settings.learn);
     this.setStorm(port, settings.storm);
-    Atomics.store(u32, this.#portWord(port, PORT_STATE), PORT_UP);
+  }
+
+  /** Has the switch send to a port that was prepared. */
+  openPort(port: number): void {
+    Atomics.store(this.#arena.u32, this.#portWord(port, PORT_STATE), PORT_UP);
   }
 
   /** Takes a port out of the switch, forgets its addresses and its mirrors. */

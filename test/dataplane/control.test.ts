@@ -56,6 +56,16 @@ test('a port that is added gets packets, and one that is deleted gives its packe
   expect(port('next')).toMatchObject({ rxPackets: 0, txPackets: 0, drops: {} });
 });
 
+test('a port is received from as it was configured from its first packet on', async () => {
+  for (let i = 0; i < 20; i++) {
+    await dataplane.addPort('more', { type: 'generator', vlan: { access: 77 }, limit: 1000 });
+    await expect.poll(() => port('more')?.rxPackets).toBe(1000);
+    // Nobody mirrors it, and the VLAN is its own but for trunks.
+    expect(port('more')).toMatchObject({ drops: {}, copies: 1000 });
+    await dataplane.deletePort('more');
+  }
+});
+
 test('values are changed while it runs, and what cannot be is refused', async () => {
   await grows(() => port('in')?.rxPackets ?? 0);
   await dataplane.set('ports.in.fault.loss', '100%');

@@ -113,8 +113,9 @@ export class MachineBench {
   async addPort(name: string, source: unknown): Promise<void> {
     const config = parsePort(name, source, { directory: '/' });
     const { wire } = this.ports.add(config);
+    this.machine.switch.preparePort(wire.index, config);
     await this.#tell({ kind: 'add', port: wire });
-    this.machine.switch.addPort(wire.index, config);
+    this.machine.switch.openPort(wire.index);
     if (config.xdp !== undefined) await this.xdp.attach(name, config.xdp);
   }
 
