@@ -1,10 +1,11 @@
-import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { afterAll, afterEach, expect, test } from 'vitest';
 import { problemsOf, startWithMachine } from '../support/dataplanes.ts';
 import { setAddress, startFlood } from '../support/guest-net.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { endPrograms, missingPrograms, Program } from '../support/program.ts';
 import { bootGuest } from '../support/qemu.ts';
+import { descriptors, mappings } from '../support/resources.ts';
 
 const folder = testFolder();
 afterEach(endPrograms);
@@ -89,24 +90,6 @@ test.skipIf(missing.length > 0)(
   120_000 + CYCLES * 20_000,
 );
 
-/** Descriptors of this process that a connection to a guest needs. */
-function descriptors(): string[] {
-  return readdirSync('/proc/self/fd').flatMap((fd) => {
-    try {
-      const path = readlinkSync(`/proc/self/fd/${fd}`);
-      return /eventfd|memfd|socket:/.test(path) ? [path.replace(/\d+/, '')] : [];
-    } catch {
-      // The descriptor that listed the folder is gone.
-      return [];
-    }
-  });
-}
-
-const mappings = (): number =>
-  readFileSync('/proc/self/maps', 'utf8')
-    .split('\n')
-    .filter((line) => line.includes('memfd:')).length;
-
 test.skipIf(missing.length > 0)(
   'a guest that is killed under its traffic leaves nothing behind, and others lose nothing',
   async () => {
@@ -122,7 +105,7 @@ test.skipIf(missing.length > 0)(
     });
     const state = () => ({
       regions: machine.arena.regions().map(({ name }) => name),
-      descriptors: descriptors().sort(),
+      descriptors: descriptors(),
       mappings: mappings(),
     });
     const boot = (name: string, own: number) => bootGuest({ name, netdevs: netdevs(name, own) });
