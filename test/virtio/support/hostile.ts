@@ -1,6 +1,16 @@
-import { type Chain, createVirtqueue, type RawRing, rawRing, type VirtqueueLayout } from 'ringway/virtio';
+import {
+  type Chain,
+  createDirtyLog,
+  createVirtqueue,
+  inflightBytes,
+  type RawRing,
+  rawRing,
+  type VirtqueueLayout,
+} from 'ringway/virtio';
+import { RingwayError } from '#dist/util/errors.js';
 import { Random } from '#dist/util/random.js';
 import {
+  LOG_DESCRIPTOR_BYTES,
   VIRTQ_DESC_F_AVAIL,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
@@ -13,6 +23,7 @@ import { Reference } from './reference.ts';
 import { BURST, GUEST_OFFSET, makeRig, type Rig, type RigOptions, SLOT_BYTES, SLOTS } from './rig.ts';
 import { deviceWindows, driverWindows, inside, sharedWindows, tracedRig, type Window } from './watch.ts';
 
+const LOG_BYTES = 4096;
 const POOL = SLOTS * SLOT_BYTES;
 /** Where in the buffers forged tables lie. */
 const FORGED = POOL / 2;
@@ -22,6 +33,10 @@ const ACCESSES = 64;
 /** How the peer writes: between calls alone, or in them too, just before an access to what is shared. */
 export interface HostileOptions extends RigOptions {
   readonly racing?: boolean;
+  /** The device marks what it writes in a dirty log. */
+  readonly logged?: boolean;
+  /** The device keeps an inflight region; a racing peer writes into that, too, and the device starts again from it. */
+  readonly tracked?: boolean;
   /** Kernels to run in place of the test build; traced. */
   readonly module?: WebAssembly.Module;
 }
@@ -34,11 +49,12 @@ export interface HostileOutcome {
   readonly branches: readonly Uint8Array[];
 }
 
-/** Features by seed: each of them on and off, with each other; every third peer writes during calls, too. */
+/** Features by seed: each on and off, with each other; every third peer writes during calls, too. */
 export function hostileOptions(layout: VirtqueueLayout, size: number, seed: number): HostileOptions {
   const features = { eventIdx: (seed & 1) !== 0, inOrder: (seed & 2) !== 0, racing: seed % 3 === 2 };
+  const kept = { logged: (seed & 8) !== 0, tracked: (seed & 16) !== 0 };
   const indirect = Math.min(size, 4);
-  return { layout, size, ...features, ...((seed & 4) !== 0 && indirect >= 2 ? { indirect } : {}) };
+  return { layout, size, ...features, ...kept, ...((seed & 4) !== 0 && indirect >= 2 ? { indirect } : {}) };
 }
 
 /** Both sides work while somebody writes into what they share. */
@@ -52,6 +68,7 @@ class HostileRun {
   readonly #held = new Map<number, number>();
   readonly #given = new Map<number, number>();
   readonly #shared: readonly Window[];
+  readonly #inflight: Window | undefined;
   readonly options: HostileOptions;
   readonly random: Random;
   #accesses = 0;
@@ -60,18 +77,34 @@ class HostileRun {
   constructor(options: HostileOptions, random: Random) {
     this.options = options;
     this.random = random;
-    const { racing = false, module } = options;
+    const { racing = false, logged = false, tracked = false, layout, size, module } = options;
     const traced = racing || module !== undefined ? tracedRig(options, module) : undefined;
     this.#rig = traced?.rig ?? makeRig(options);
-    const { arena, regions } = this.#rig;
+    const { arena, device, regions } = this.#rig;
     this.#arenas = traced === undefined ? [] : [traced.driverArena, traced.deviceArena];
-    this.#raw = rawRing(arena, options.layout);
+    this.#raw = rawRing(arena, layout);
     this.#reference = new Reference(this.#rig, options);
-    this.#shared = sharedWindows(this.#rig, options);
+    // The device's own, besides what every queue has.
+    const windows: Window[] = [];
+    if (logged) {
+      const log = createDirtyLog(arena, 'log');
+      const bitmap = arena.allocate('bitmap', LOG_BYTES);
+      log.set({ address: bitmap, length: LOG_BYTES });
+      device.setLog(log.address);
+      windows.push({ address: log.address, bytes: LOG_DESCRIPTOR_BYTES }, { address: bitmap, bytes: LOG_BYTES });
+    }
+    if (tracked) {
+      const bytes = inflightBytes(layout, size);
+      this.#inflight = { address: arena.allocate('inflight', bytes), bytes };
+      device.startInflight(this.#inflight.address);
+      windows.push(this.#inflight);
+    }
+    const shared = sharedWindows(this.#rig, options);
+    this.#shared = racing && this.#inflight !== undefined ? [...shared, this.#inflight] : shared;
     this.#bystander = createVirtqueue(arena, { ...options, name: 'bystander', regions, guestOffset: GUEST_OFFSET });
     if (traced !== undefined) {
       this.#watch(traced.driverArena, driverWindows(this.#rig, options));
-      this.#watch(traced.deviceArena, deviceWindows(this.#rig, options));
+      this.#watch(traced.deviceArena, [...deviceWindows(this.#rig, options), ...windows]);
     }
   }
 
@@ -358,9 +391,29 @@ class HostileRun {
     this.#held.clear();
     device.reset();
     driver.reset();
+    if (this.#inflight !== undefined) this.#track(this.#inflight);
     this.#reference.reset();
     const state = [driver.free(), device.free(), driver.broken(), device.broken()];
     if (state.join() !== [size, size, 0, 0].join()) throw new Error(`after a reset: ${state.join()}`);
+  }
+
+  /** The device's side begins with an inflight region in which nothing is. */
+  #track({ address, bytes }: Window): void {
+    this.#rig.arena.u8.fill(0, address, address + bytes);
+    this.#rig.device.startInflight(address);
+  }
+
+  /** The device dies and starts again from the ring and the region, whatever somebody wrote there. */
+  #resume(region: Window): void {
+    const { device } = this.#rig;
+    this.#held.clear();
+    try {
+      device.start(device.base(), true);
+      device.startInflight(region.address);
+    } catch (error) {
+      if (!(error instanceof RingwayError)) throw error;
+      this.#restart();
+    }
   }
 
   run(steps: number): HostileOutcome {
@@ -372,6 +425,8 @@ class HostileRun {
       () => this.#poll(),
       () => this.#notify(),
     ];
+    // Not beside the reference: it does not know what is taken again.
+    const resumed = this.options.racing ? this.#inflight : undefined;
     for (let step = 0; step < steps; step++) {
       if (this.random.below(3) === 0) this.#poke();
       this.#accesses = 0;
@@ -383,6 +438,7 @@ class HostileRun {
           this.#restart();
         });
       } else if (this.random.below(500) === 0) this.#quiet(() => this.#restart());
+      else if (resumed !== undefined && this.random.below(50) === 0) this.#quiet(() => this.#resume(resumed));
     }
     this.#quiet(() => this.#restart());
     const damaged = this.#rig.damaged();
