@@ -6,7 +6,7 @@ import type { VirtqueueLayout } from '../virtio/rings.ts';
 import { type PeerFigure, reasonOf } from './peers.ts';
 
 /** Both start, connect and settle within this, and then print some rates. */
-const RUN_MS = 9000;
+const RUN_MS = 7500;
 /** Rates that come before the rate is steady. */
 const SKIP = 3;
 const MEMORY = ['--no-huge', '-m', '256', '--no-pci', '--no-telemetry'];
