@@ -1,3 +1,5 @@
+import { asyncDeliver, asyncReceive } from './async/receive.kernel.ts';
+import { asyncSend, asyncSettle } from './async/send.kernel.ts';
 import {
   jiffies as bpfJiffies,
   ktime as bpfKtime,
@@ -146,6 +148,10 @@ import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts'
 import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
 
 export {
+  asyncDeliver,
+  asyncReceive,
+  asyncSend,
+  asyncSettle,
   bpfAdjustHead,
   bpfAdjustMeta,
   bpfAdjustTail,

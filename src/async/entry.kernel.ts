@@ -16,11 +16,6 @@ import {
   FLAG_DONE,
 } from './layout.ts';
 
-/** Packets that are under way. */
-export function underWay(queue: u32): u32 {
-  return load<u32>(queue, ASYNC_HEAD) - load<u32>(queue, ASYNC_TAIL);
-}
-
 function entryAt(queue: u32, position: u32): u32 {
   return load<u32>(queue, ASYNC_ENTRIES) + ((position & load<u32>(queue, ASYNC_MASK)) << ENTRY_SHIFT);
 }
@@ -51,7 +46,7 @@ export function enter(queue: u32, slot: u32, records: u32, n: u32): void {
 /** True when the first packet under way is copied. */
 export function isFirstDone(queue: u32): bool {
   const tail = load<u32>(queue, ASYNC_TAIL);
-  return tail !== load<u32>(queue, ASYNC_HEAD) && atomic.load<u8>(flagOf(queue, tail)) === FLAG_DONE;
+  return tail !== load<u32>(queue, ASYNC_HEAD) && <u32>atomic.load<u8>(flagOf(queue, tail)) === FLAG_DONE;
 }
 
 /** Records of the first packet under way. */

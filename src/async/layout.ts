@@ -60,4 +60,4 @@ export const ASYNC_BYTES: u32 = 64;
 export const ENTRY_RECORDS: u32 = 16;
 export const ENTRY_SHIFT: u32 = 5;
 /** A packet's byte, once nothing of it is left to copy. */
-export const FLAG_DONE: u8 = 1;
+export const FLAG_DONE: u32 = 1;

@@ -1,6 +1,13 @@
 // From the driver: chains are taken, copied by the channel into fresh buffers, and come out as packets in order.
 
-import { BUFFER_FRAME_MAX, BUFFER_HEADROOM, BURST_MAX, SLOT_BUFFER, SLOT_LENGTH, SLOT_SHIFT } from '../memory/layout.ts';
+import {
+  BUFFER_FRAME_MAX,
+  BUFFER_HEADROOM,
+  BURST_MAX,
+  SLOT_BUFFER,
+  SLOT_LENGTH,
+  SLOT_SHIFT,
+} from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
 import { chainAt } from '../virtio/chain.kernel.ts';
 import {
@@ -8,19 +15,20 @@ import {
   CHAIN_READABLE,
   CHAIN_READABLE_BYTES,
   CHAIN_SEGMENTS,
+  NET_FRAME_MIN,
   NETQ_BAD,
   NETQ_CACHE,
-  NETQ_EMPTY,
   NETQ_HEADER_BYTES,
   NETQ_LIST,
   NETQ_QUEUE,
   NETQ_RECORDS,
   SEGMENT_ADDRESS,
+  USED_SHIFT,
 } from '../virtio/layout.ts';
 import { receiveFrame, writeRecord } from '../virtio/net-device.kernel.ts';
 import { acceptOffload, countNet } from '../virtio/net-header.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
-import { enter, flagOf, isFirstDone, leave, underWay } from './entry.kernel.ts';
+import { enter, flagOf, isFirstDone, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -49,8 +57,8 @@ function offloadSimple(queue: u32, chain: u32, slot: u32): i32 {
   const bytes = load<u32>(chain, CHAIN_READABLE_BYTES);
   const frame = bytes - headerBytes;
   // One readable segment and no writable one, in a single load.
-  const simple = load<u64>(chain, CHAIN_READABLE) === 1 && bytes > headerBytes && frame <= BUFFER_FRAME_MAX;
-  if (track === 0 || !simple || frame < load<u32>(queue, ASYNC_THRESHOLD)) return BY_CPU;
+  const simple = load<u64>(chain, CHAIN_READABLE) === 1 && bytes >= headerBytes + NET_FRAME_MIN;
+  if (track === 0 || !simple || frame > BUFFER_FRAME_MAX || frame < load<u32>(queue, ASYNC_THRESHOLD)) return BY_CPU;
   const header = load<u32>(load<u32>(chain, CHAIN_SEGMENTS), SEGMENT_ADDRESS);
   const index = offload(track, load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, header + headerBytes, frame);
   if (index >= 0) store<u16>(slot, <u16>frame, SLOT_LENGTH);
@@ -92,7 +100,7 @@ function begin(queue: u32, room: u32): void {
         free(cache, slot, 1);
         store<u32>(slot, 0, SLOT_BUFFER);
       }
-      store<u8>(flag, FLAG_DONE);
+      store<u8>(flag, <u8>FLAG_DONE);
       count(queue, ASYNC_COPIED);
     }
     writeRecord(records, 0, load<u32>(chain, CHAIN_ID), 0);
@@ -103,29 +111,38 @@ function begin(queue: u32, room: u32): void {
 }
 
 /**
- * Takes frames that the driver sends, and gives up to `max` (1 to 32) packets that are copied to `slots`, in order.
- * Returns how many. A chain goes back when its packet comes out.
+ * Gives up to `max` (1 to 32) packets that are copied to `slots`, in order. Returns how many. A chain goes back when its
+ * packet comes out.
  */
-export function asyncReceive(queue: u32, slots: u32, max: u32): u32 {
+export function asyncDeliver(queue: u32, slots: u32, max: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
   const track = load<u32>(queue, ASYNC_TRACK);
   const records = load<u32>(netq, NETQ_RECORDS);
   if (track !== 0) {
     hold(track);
     collect(track);
+    release(track);
   }
   let out: u32 = 0;
   let left: u32 = 0;
-  // Records of a burst, those of refused frames among them.
+  // Refused frames have a record, too.
   while (out < max && left < BURST_MAX && isFirstDone(queue)) {
     const slot = slots + (out << SLOT_SHIFT);
-    if (leave(queue, slot, records + (left << 3))) {
+    if (leave(queue, slot, records + (left << USED_SHIFT))) {
       if (load<u16>(slot, SLOT_LENGTH) !== 0) out++;
       else free(load<u32>(netq, NETQ_CACHE), slot, 1);
     }
     left++;
   }
   returnAny(load<u32>(netq, NETQ_QUEUE), records, left);
+  return out;
+}
+
+/** `asyncDeliver`, and begins to copy what the driver has sent since. */
+export function asyncReceive(queue: u32, slots: u32, max: u32): u32 {
+  const out = asyncDeliver(queue, slots, max);
+  const track = load<u32>(queue, ASYNC_TRACK);
+  if (track !== 0) hold(track);
   begin(queue, max);
   if (track !== 0) {
     start(track);

@@ -176,7 +176,7 @@ function sendTaken(queue: u32, slots: u32, n: u32, taken: u32): u32 {
     if (isLogged(vq)) logUsed(vq, list, next, records, used);
     const flag = flagOf(queue, load<u32>(queue, ASYNC_HEAD));
     if (last >= 0) markLast(load<u32>(queue, ASYNC_TRACK), <u32>last, flag);
-    else store<u8>(flag, FLAG_DONE);
+    else store<u8>(flag, <u8>FLAG_DONE);
     enter(queue, slot, records, used);
     next += used;
     done++;

@@ -77,8 +77,8 @@ function settle(track: u32, index: u32): void {
   const flag = load<u32>(flagAt(track, index));
   if (flag === 0) return;
   // Of a queue of another thread, maybe: then what was copied is to be seen before it.
-  if (load<u32>(track, TRACK_SHARED) !== 0) atomic.store<u8>(flag, FLAG_DONE);
-  else store<u8>(flag, FLAG_DONE);
+  if (load<u32>(track, TRACK_SHARED) !== 0) atomic.store<u8>(flag, <u8>FLAG_DONE);
+  else store<u8>(flag, <u8>FLAG_DONE);
 }
 
 /** Does the copy that failed by the CPU. What the descriptor says is ours: the engine writes nothing of it. */
