@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { Random } from '#dist/util/random.js';
 import { frameOf, NO_DROPS } from '../virtio/support/net-queue-rig.ts';
 import { type AsyncRigOptions, AsyncSide } from './support/async-rig.ts';
+import { Merger, sameFrames } from './support/merger.ts';
 
 const LAYOUTS: readonly VirtqueueLayout[] = ['split', 'packed'];
 const FORMS: readonly Partial<AsyncRigOptions>[] = [
@@ -15,38 +16,6 @@ const FORMS: readonly Partial<AsyncRigOptions>[] = [
   { inOrder: true, headerBytes: 20 },
 ];
 const CASES = LAYOUTS.flatMap((layout) => FORMS.map((form) => [{ layout, size: 64, ...form }] as const));
-const HEADER_BUFFERS = 10;
-
-/** Frames of what the driver got back, as it puts merged ones together. */
-class Merger {
-  readonly frames: Uint8Array[] = [];
-  #left = 0;
-  #parts: Uint8Array[] = [];
-  readonly #header: number;
-  readonly #mergeable: boolean;
-
-  constructor({ headerBytes = 12, mergeable = false }: AsyncRigOptions) {
-    this.#header = headerBytes;
-    this.#mergeable = mergeable;
-  }
-
-  take(bytes: Uint8Array): void {
-    if (this.#left === 0) {
-      this.#left = this.#mergeable ? (bytes[HEADER_BUFFERS] as number) : 1;
-      this.#parts = [bytes.slice(this.#header)];
-    } else {
-      this.#parts.push(bytes.slice());
-    }
-    if (--this.#left === 0) this.frames.push(Uint8Array.from(this.#parts.flatMap((part) => [...part])));
-  }
-}
-
-const same = (a: readonly Uint8Array[], b: readonly Uint8Array[]): void => {
-  expect(a.map(({ length }) => length)).toEqual(b.map(({ length }) => length));
-  for (const [i, frame] of a.entries())
-    if (Buffer.compare(frame, b[i] as Uint8Array) !== 0) expect(frame).toEqual(b[i]);
-};
-
 /** The engine goes on by so many copies, or fails at one. */
 function engineStep(side: AsyncSide, random: Random): void {
   if (random.below(8) === 0) side.fail();
@@ -73,7 +42,7 @@ function sendSome(options: AsyncRigOptions, random: Random, steps: number): numb
     side.async.settle();
     steady();
     // What has arrived so far is what was sent first.
-    same(merger.frames, sent.slice(0, merger.frames.length));
+    sameFrames(merger.frames, sent.slice(0, merger.frames.length));
   }
   for (let i = 0; i < 400 && side.async.inFlight() > 0; i++) {
     side.run(32);
@@ -82,7 +51,7 @@ function sendSome(options: AsyncRigOptions, random: Random, steps: number): numb
   }
   steady();
   expect(side.async.inFlight()).toBe(0);
-  same(merger.frames, sent);
+  sameFrames(merger.frames, sent);
   expect(side.broken()).toBe(0);
   expect(side.net.drops()).toEqual(NO_DROPS);
   side.finish();
@@ -118,13 +87,13 @@ function receiveSome(options: AsyncRigOptions, random: Random, steps: number): n
     got.push(...side.receive(1 + random.below(32)));
     for (let i = random.below(3); i > 0; i--) engineStep(side, random);
     driver.receive();
-    same(got, sent.slice(0, got.length));
+    sameFrames(got, sent.slice(0, got.length));
   }
   for (let i = 0; i < 400 && (side.async.inFlight() > 0 || got.length < sent.length); i++) {
     side.run(32);
     got.push(...side.receive());
   }
-  same(got, sent);
+  sameFrames(got, sent);
   expect(side.broken()).toBe(0);
   side.finish();
   return sent.length;
