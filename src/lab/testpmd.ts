@@ -6,9 +6,9 @@ import type { VirtqueueLayout } from '../virtio/rings.ts';
 import { type PeerFigure, reasonOf } from './peers.ts';
 
 /** Both start, connect and settle within this, and then print some rates. */
-const RUN_MS = 7500;
+const RUN_MS = 6000;
 /** Rates that come before the rate is steady. */
-const SKIP = 3;
+const SKIP = 2;
 const MEMORY = ['--no-huge', '-m', '256', '--no-pci', '--no-telemetry'];
 const FORWARD = ['--nb-cores=1', '--stats-period', '1', '--total-num-mbufs=16384'];
 
