@@ -7,10 +7,12 @@ import { type PeerFigure, reasonOf } from './peers.ts';
 
 /** Both start, connect and settle within this, and then print some rates. */
 const RUN_MS = 6000;
+/** Between two rates. */
+const STATS_MS = 1000;
 /** Rates that come before the rate is steady. */
 const SKIP = 2;
 const MEMORY = ['--no-huge', '-m', '256', '--no-pci', '--no-telemetry'];
-const FORWARD = ['--nb-cores=1', '--stats-period', '1', '--total-num-mbufs=16384'];
+const FORWARD = ['--nb-cores=1', '--stats-period', `${STATS_MS / 1000}`, '--total-num-mbufs=16384'];
 
 /** A testpmd that runs. */
 interface Testpmd {
@@ -29,7 +31,8 @@ function start(
   for (const device of devices) eal.push('--vdev', device);
   const how = commands === undefined ? ['--auto-start'] : ['--interactive'];
   const args = [...eal, '--', ...FORWARD, ...how, `--forward-mode=${mode}`, `--txpkts=${frameBytes}`];
-  const child = spawn('dpdk-testpmd', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  // Line by line, or what it says of its rates waits for more.
+  const child = spawn('stdbuf', ['-oL', 'dpdk-testpmd', ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -38,7 +41,13 @@ function start(
   }
   // It may be gone by then.
   child.stdin?.on('error', () => {});
-  if (commands !== undefined) child.stdin?.write(commands);
+  if (commands !== undefined) {
+    child.stdin?.write(commands);
+    // One that takes commands does not print its rates by itself.
+    const asking = setInterval(() => child.stdin?.write('show port stats all\n'), STATS_MS);
+    child.once('exit', () => clearInterval(asking));
+    child.once('error', () => clearInterval(asking));
+  }
   return { child, text: () => text };
 }
 
