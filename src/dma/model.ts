@@ -234,13 +234,15 @@ export class DmaModel {
   #pick(): Lane | undefined {
     const count = this.#lanes.length;
     let best: Lane | undefined;
+    let next = this.#turn;
     for (let i = 0; i < count; i++) {
       const lane = this.#lanes[(this.#turn + i) % count] as Lane;
       if (lane.accepted === lane.seen || (best !== undefined && best.priority <= lane.priority)) continue;
       if (lane.inFlight > 0 && this.#hasFence(lane)) continue;
       best = lane;
+      next = (this.#turn + i + 1) % count;
     }
-    this.#turn = (this.#turn + 1) % count;
+    this.#turn = next;
     return best;
   }
 
