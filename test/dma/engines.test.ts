@@ -1,5 +1,6 @@
-import { createDmaDevice, DMA_FLAG, type DmaDevice, type DmaEngine } from 'ringway/dma';
-import { expect, test } from 'vitest';
+import { createDmaDevice, DMA_FLAG, type DmaDevice, type DmaDeviceOptions, type DmaEngine } from 'ringway/dma';
+import type { Arena } from 'ringway/memory';
+import { afterEach, expect, test } from 'vitest';
 import { Random } from '#dist/util/random.js';
 import { testArena } from '../support/arena.ts';
 import { DATA_BYTES, dataOf } from './support/channel.ts';
@@ -15,22 +16,26 @@ const ENGINES: readonly (readonly [string, DmaEngine])[] = [
   ['model', { kind: 'model', model: MODEL }],
 ];
 
+const made: DmaDevice[] = [];
+afterEach(async () => {
+  for (const device of made.splice(0)) if (device.state === 'started') await device.terminate();
+});
+
+async function make(arena: Arena, options: Omit<DmaDeviceOptions, 'name'>): Promise<DmaDevice> {
+  const device = await createDmaDevice(arena, { name: 'copier', ...options });
+  made.push(device);
+  return device;
+}
+
 /** Lets the engine work: in virtual time, or for a moment of the real one. */
-function wait(device: DmaDevice): Promise<void> | undefined {
-  if (device.capabilities.priorities === 4 && device.state === 'started') {
-    try {
-      device.model.advance(device.model.now + 200);
-      return undefined;
-    } catch {
-      // One on a thread.
-    }
-  }
-  return new Promise((resolve) => setImmediate(resolve));
+async function wait(device: DmaDevice, engine: DmaEngine): Promise<void> {
+  if (engine.kind === 'model') device.model.advance(device.model.now + 200);
+  else await new Promise((resolve) => setImmediate(resolve));
 }
 
 test.each(ENGINES)('%s: random operations leave the memory that a list of them leaves', async (_, engine) => {
   const arena = testArena(1 << 20);
-  const device = await createDmaDevice(arena, { name: 'copier', engine });
+  const device = await make(arena, { engine });
   device.configure({ vchans: 1 });
   device.vchanSetup(0, { descriptors: 32 });
   await device.start();
@@ -55,7 +60,8 @@ test.each(ENGINES)('%s: random operations leave the memory that a list of them l
       sent++;
     }
     vchan.submit();
-    await wait(device);
+    await wait(device, engine);
+    expect(device.state).toBe('started');
     const n = vchan.completedStatus(16, data.statuses);
     for (const [i, operation] of out.splice(0, n).entries()) {
       expect(arena.u8[data.statuses + i]).toBe(operation.status);
@@ -74,17 +80,17 @@ test.each(ENGINES)('%s: random operations leave the memory that a list of them l
 
 test('what is no engine is refused with a reason', async () => {
   const arena = testArena();
-  const make = (engine: unknown): Promise<DmaDevice> =>
+  const makeOdd = (engine: unknown): Promise<DmaDevice> =>
     createDmaDevice(arena, { name: 'd', engine: engine as DmaEngine });
-  await expect(make({ kind: 'dsa' })).rejects.toThrow('d: engine "dsa"; there are: cpu, worker, module, model');
-  await expect(make({ kind: 'module', url: 'file:///nowhere.mjs' })).rejects.toThrow(
+  await expect(makeOdd({ kind: 'dsa' })).rejects.toThrow('d: engine "dsa"; there are: cpu, worker, module, model');
+  await expect(makeOdd({ kind: 'module', url: 'file:///nowhere.mjs' })).rejects.toThrow(
     /d: engine file:.* cannot be imported/,
   );
-  await expect(make({ kind: 'module', url: 'data:text/javascript,export default {}' })).rejects.toThrow(
+  await expect(makeOdd({ kind: 'module', url: 'data:text/javascript,export default {}' })).rejects.toThrow(
     /must export by default an object with capabilities and start\(context\)/,
   );
   const boasting = 'data:text/javascript,export default { capabilities: { maxVchans: 1000 }, start() {} }';
-  await expect(make({ kind: 'module', url: boasting })).rejects.toThrow('d: its engine says maxVchans=1000');
+  await expect(makeOdd({ kind: 'module', url: boasting })).rejects.toThrow('d: its engine says maxVchans=1000');
 });
 
 test('an engine that throws while it starts is reported, and the device can be started again', async () => {
@@ -92,7 +98,7 @@ test('an engine that throws while it starts is reported, and the device can be s
   const url =
     'data:text/javascript,export default { capabilities: {}, start({ options }) { if (options.fail) throw new Error("no device here"); return () => 0; } }';
   const options = { fail: true };
-  const device = await createDmaDevice(arena, { name: 'd', engine: { kind: 'module', url, options } });
+  const device = await make(arena, { engine: { kind: 'module', url, options } });
   device.configure({ vchans: 1 });
   device.vchanSetup(0, { descriptors: 32 });
   await expect(device.start()).rejects.toThrow('no device here');
@@ -112,7 +118,7 @@ test('an engine that misuses its channel is told so, and the device is dead', as
   const promise = new Promise<Error>((settle) => {
     resolve = settle;
   });
-  const device = await createDmaDevice(arena, { name: 'd', engine: { kind: 'module', url }, onDead: resolve });
+  const device = await make(arena, { engine: { kind: 'module', url }, onDead: resolve });
   device.configure({ vchans: 1 });
   device.vchanSetup(0, { descriptors: 32 });
   await device.start();
