@@ -1,9 +1,11 @@
 import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
 import type { DmaEngine } from '../dma/engines.ts';
-import type { Vchan } from '../dma/vchan.ts';
+import type { DmaKernels } from '../dma/kernels.ts';
+import { VCHAN_SUBMITTED } from '../dma/layout.ts';
+import { attachVchan, createVchan, openVchan, type Vchan } from '../dma/vchan.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
 import { measure } from './measure.ts';
-import type { Peers } from './peers.ts';
+import type { PeerFigure, Peers } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
 import { firstCpu, twoCpus } from './two-cores.ts';
 
@@ -61,18 +63,35 @@ async function end(device: DmaDevice): Promise<void> {
   device.close();
 }
 
-/** A burst through the engine cpu, beside as many calls of memcpy in C. */
-async function oneCore(world: World, bytes: number, peers: Peers): Promise<Row> {
+/** A burst through the engine cpu: all that a channel costs and the copies. */
+async function oneCore(world: World, bytes: number, peer: PeerFigure | null): Promise<Row> {
   const { device, vchan } = await start(world, { kind: 'cpu' });
   const measured = measure(
     BURST,
     turnOf(vchan, world, bytes, 0, () => {}),
   );
   await end(device);
-  const figure = { name: `dma cpu, ${bytes} B`, unit: UNIT, ...measured, state: 'one core' } as const;
-  if (bytes === 0) return rowOf(figure, null);
-  const peer = await peers.run('memcpy', [firstCpu()], [`${bytes}`, `${BUFFERS}`, `${STRIDE}`]);
-  return rowOf(figure, { name: 'libc memcpy', ...peer });
+  return rowOf({ name: `dma cpu, ${bytes} B`, unit: UNIT, ...measured, state: 'one core' }, peer && named(peer));
+}
+
+const named = (peer: PeerFigure): PeerFigure & { name: string } => ({ name: 'libc memcpy', ...peer });
+
+/** What a worker does for a burst, and nothing else: the same descriptors are submitted again and again. */
+function engineAlone({ arena, source, target }: World, bytes: number, peer: PeerFigure): Row {
+  const setup = { name: 'alone', descriptors: BUFFERS, priority: 0, cpu: false, silent: false };
+  const limits = { min: BUFFERS, max: BUFFERS };
+  const address = createVchan(arena, { ...setup, capabilities: { sg: false, fill: false } }, limits);
+  openVchan(arena, address, 0);
+  const vchan = attachVchan(arena, address);
+  for (let i = 0; i < BUFFERS; i++) vchan.copy(target + i * STRIDE, source + i * STRIDE, bytes);
+  const { dmaRunEngine } = arena.kernels<DmaKernels>();
+  const submitted = (address + VCHAN_SUBMITTED) >>> 2;
+  const measured = measure(BURST, () => {
+    Atomics.add(arena.u32, submitted, BURST);
+    dmaRunEngine(address, BURST);
+  });
+  arena.release('alone');
+  return rowOf({ name: `dma engine, ${bytes} B`, unit: UNIT, ...measured, state: 'one core' }, named(peer));
 }
 
 /** A channel that is kept full, its engine on another core. */
@@ -109,18 +128,20 @@ async function model(world: World, bytes: number): Promise<Row> {
 }
 
 /**
- * DMA channels: copies in bursts of 32, enqueued, submitted and collected. Of no bytes: what a channel itself costs. With the
- * engine cpu beside libc's memcpy over buffers that lie in the same way; with the engine worker, on a core of its own; and
- * what the model costs in real time. Samples are a burst.
+ * DMA channels: copies in bursts of 32. What a worker does for them, beside as many calls of libc's memcpy in C over buffers
+ * that lie in the same way; the engine cpu, with all that a channel costs, which is the row of 0 bytes; the engine worker on a
+ * core of its own; and what the model costs in real time. Samples are a burst.
  */
 export async function benchDma(peers: Peers): Promise<Row[]> {
   const arena = createArena({ bytes: 4 << 20 });
   const [source = 0, target = 0] = ['source', 'target'].map((name) => arena.allocate(name, BUFFERS * STRIDE, 4096));
   arena.u8.fill(1, source, source + BUFFERS * STRIDE);
   const world = { arena, source, target };
-  const rows = [await oneCore(world, 0, peers)];
-  for (const bytes of SIZES) rows.push(await oneCore(world, bytes, peers));
-  for (const bytes of SIZES) rows.push(await worker(world, bytes));
+  const rows = [await oneCore(world, 0, null)];
+  for (const bytes of SIZES) {
+    const peer = await peers.run('memcpy', [firstCpu()], [`${bytes}`, `${BUFFERS}`, `${STRIDE}`]);
+    rows.push(engineAlone(world, bytes, peer), await oneCore(world, bytes, peer), await worker(world, bytes));
+  }
   rows.push(await model(world, SIZES[0] as number));
   return rows;
 }
