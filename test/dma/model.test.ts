@@ -1,4 +1,4 @@
-import { DMA_FLAG, DmaModel, type ModelParameters } from 'ringway/dma';
+import { DMA_FLAG, DmaModel, type ModelFaults, type ModelParameters } from 'ringway/dma';
 import { expect, test } from 'vitest';
 import { Random } from '#dist/util/random.js';
 import { testArena } from '../support/arena.ts';
@@ -94,7 +94,7 @@ test('channels take turns, and those of a higher priority come first', () => {
 });
 
 test('faults are where the parameters say, and the same each time', () => {
-  const run = (faults: ModelParameters['faults']): number[] => {
+  const run = (faults: ModelFaults): number[] => {
     const { model, rig } = makeModel({ faults });
     const { arena, vchan, statuses } = rig;
     submitAll(rig, new Array(30).fill(8));

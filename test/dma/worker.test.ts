@@ -2,6 +2,7 @@ import { createDmaDevice, DMA_FLAG, type DmaDevice, type DmaEngine, type Vchan }
 import type { Arena } from 'ringway/memory';
 import { afterEach, expect, test } from 'vitest';
 import { LCORE_PARKED } from '#dist/lcore/layout.js';
+import { requireSys, sysAvailable } from '#dist/sys/index.js';
 import { testArena } from '../support/arena.ts';
 import { runWorkers } from '../support/workers.ts';
 import { dataOf } from './support/channel.ts';
@@ -69,6 +70,18 @@ test('channels of one device are served, whatever their priorities', async () =>
   for (let i = 0; i < 3; i++) device.vchan(i).copy(target + i * 8, source + 1, 8, DMA_FLAG.SUBMIT);
   for (let i = 0; i < 3; i++) await expect.poll(() => device.vchan(i).completed(1)).toBe(1);
 });
+
+test.skipIf(!sysAvailable())(
+  'a worker stays on the processor that it is given, and one that is not there is refused',
+  async () => {
+    const [cpu = 0] = requireSys('a test').currentCpus();
+    const { arena, vchan } = await start({ kind: 'worker', cpu });
+    const { source, target } = dataOf(arena);
+    vchan.copy(target, source, 8, DMA_FLAG.SUBMIT);
+    await expect.poll(() => vchan.completed(1)).toBe(1);
+    await expect(start({ kind: 'worker', cpu: 5000 })).rejects.toThrow('pin: cpu 5000');
+  },
+);
 
 const module = (how: string): DmaEngine => ({
   kind: 'module',
