@@ -1,4 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
+import { RingwayError } from '../util/errors.ts';
 import { Random } from '../util/random.ts';
 import type { DmaKernels } from './kernels.ts';
 import {
@@ -134,9 +135,11 @@ export class DmaModel {
   /**
    * Lets the time pass up to `nowNs`, which is not before the last. Operations that were submitted since the last call are
    * seen at `nowNs`, as if the doorbell rang then: call it after each submit as well. Returns how many were completed.
+   * @throws RingwayError `BAD_ARGUMENT` when `nowNs` is not finite.
    */
   advance(nowNs: number): number {
     if (this.#vanished) return 0;
+    if (!Number.isFinite(nowNs)) throw new RingwayError('BAD_ARGUMENT', `dma model: advance(${nowNs}), must be ns`);
     this.#runTo(nowNs);
     this.#now = Math.max(this.#now, nowNs);
     for (const lane of this.#lanes) lane.seen = Atomics.load(this.#arena.u32, (lane.address + VCHAN_SUBMITTED) >>> 2);

@@ -19,7 +19,7 @@ const SIZES = [1518, 9216];
 const BUFFERS = 64;
 const STRIDE = 12_288;
 const UNIT = 'ns/op';
-/** Intel's DSA: 30 GB/s, 4 engines, 128 entries of work queues; latency and cost of a descriptor as round numbers. */
+/** Of the kind of Intel's DSA (Kuper and others, arXiv 2305.02480), in round numbers: for the time that a model itself takes. */
 const MODEL = { bandwidth: 30e9, latencyNs: 600, descriptorNs: 40, units: 4, workQueue: 128 };
 
 interface World {

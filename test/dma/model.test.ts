@@ -73,6 +73,7 @@ test('operations are seen when the time passes, not before', () => {
   submitAll(rig, [100]);
   expect(model.nextNs).toBe(Number.POSITIVE_INFINITY);
   expect([model.advance(1500), model.nextNs, model.advance(1600)]).toEqual([0, 1600, 1]);
+  for (const now of [Number.POSITIVE_INFINITY, Number.NaN]) expect(() => model.advance(now)).toThrow('must be ns');
 });
 
 test('channels take turns, and those of a higher priority come first', () => {
