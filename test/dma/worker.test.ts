@@ -59,6 +59,18 @@ test('an engine with nothing to do sleeps, and a submit wakes it', async () => {
   }
 });
 
+test('a device that is stopped completes what is in flight, and is started again where it was', async () => {
+  const { arena, device, vchan } = await start({ kind: 'worker' });
+  const { source, target } = dataOf(arena);
+  for (let round = 0; round < 20; round++) {
+    for (let i = 0; i < 64; i++) expect(vchan.copy(target, source, 8192)).toBe((round * 64 + i) & 0xffff);
+    vchan.submit();
+    expect(await device.stop()).toBe(0);
+    expect([vchan.copy(target, source, 8), vchan.completed(64), vchan.hasError]).toEqual([-1, 64, false]);
+    await device.start();
+  }
+});
+
 test('channels of one device are served, whatever their priorities', async () => {
   const arena = testArena();
   const { source, target } = dataOf(arena);
