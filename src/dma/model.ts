@@ -1,4 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
+import { RingwayError } from '../util/errors.ts';
 import { Random } from '../util/random.ts';
 import type { DmaKernels } from './kernels.ts';
 import {
@@ -35,8 +36,8 @@ interface Lane {
   inFlight: number;
 }
 
-/** Why a unit does not transfer. */
-const IDLE = Number.POSITIVE_INFINITY;
+/** Never: what is not due. Of a unit that works: it is through with the descriptor. */
+const NEVER = Number.POSITIVE_INFINITY;
 
 /**
  * A DMA engine in virtual time, which stands for hardware. It does what it is told at the times that its parameters say:
@@ -62,6 +63,10 @@ export class DmaModel {
   readonly #left: Float64Array;
   readonly #bytesPerNs: number;
   #transferring = 0;
+  /** As of the last look ahead: bytes that the transfer that ends first has left, when that is, and when the next step is due. */
+  #leastLeft = 0;
+  #transferAt = NEVER;
+  #next = NEVER;
   #now = 0;
   /** Operations accepted so far: the number of the next. */
   #ordinal = 0;
@@ -90,7 +95,7 @@ export class DmaModel {
     this.#random = new Random(faults.seed ?? 1);
     this.#failing = new Set(faults.fail ?? []);
     this.#units = new Array<Accepted | undefined>(units).fill(undefined);
-    this.#setUpAt = new Float64Array(units).fill(IDLE);
+    this.#setUpAt = new Float64Array(units).fill(NEVER);
     this.#left = new Float64Array(units);
     this.#bytesPerNs = bandwidth / 1e9;
     this.#lanes = vchans.map(({ address, priority }): Lane => {
@@ -116,9 +121,8 @@ export class DmaModel {
    * submitted since the last `advance` do not count yet.
    */
   get nextNs(): number {
-    if (this.#vanished) return Number.POSITIVE_INFINITY;
-    const retire = this.#queue.retireNs;
-    return Math.min(retire, this.#nextSetUp(), this.#nextTransfer());
+    this.#lookAhead();
+    return this.#next;
   }
 
   /** The device goes: nothing happens from now on. */
@@ -131,9 +135,11 @@ export class DmaModel {
   /**
    * Lets the time pass up to `nowNs`, which is not before the last. Operations that were submitted since the last call are
    * seen at `nowNs`, as if the doorbell rang then: call it after each submit as well. Returns how many were completed.
+   * @throws RingwayError `BAD_ARGUMENT` when `nowNs` is not finite.
    */
   advance(nowNs: number): number {
     if (this.#vanished) return 0;
+    if (!Number.isFinite(nowNs)) throw new RingwayError('BAD_ARGUMENT', `dma model: advance(${nowNs}), must be ns`);
     this.#runTo(nowNs);
     this.#now = Math.max(this.#now, nowNs);
     for (const lane of this.#lanes) lane.seen = Atomics.load(this.#arena.u32, (lane.address + VCHAN_SUBMITTED) >>> 2);
@@ -153,43 +159,39 @@ export class DmaModel {
   }
 
   #runTo(nowNs: number): void {
-    for (let next = this.nextNs; next <= nowNs; next = this.nextNs) this.#step(next);
+    for (this.#lookAhead(); this.#next <= nowNs; this.#lookAhead()) this.#step(this.#next);
   }
 
-  #nextSetUp(): number {
-    let next = IDLE;
-    for (const at of this.#setUpAt) if (at < next) next = at;
-    return next;
-  }
-
-  /** Bytes that the transfer that ends first has left; Infinity when there is none. */
-  #leastLeft(): number {
+  /** Finds out when the next step is due, and which transfer would end first. */
+  #lookAhead(): void {
+    let setUpAt = NEVER;
     let least = Number.POSITIVE_INFINITY;
-    for (let unit = 0; unit < this.#left.length; unit++) {
-      if (this.#isTransferring(unit) && (this.#left[unit] as number) < least) least = this.#left[unit] as number;
+    for (let unit = 0; unit < this.#units.length; unit++) {
+      if (this.#units[unit] === undefined) continue;
+      const at = this.#setUpAt[unit] as number;
+      if (at === NEVER) least = Math.min(least, this.#left[unit] as number);
+      else setUpAt = Math.min(setUpAt, at);
     }
-    return least;
+    this.#leastLeft = least;
+    this.#transferAt =
+      least === Number.POSITIVE_INFINITY ? NEVER : this.#now + (least * this.#transferring) / this.#bytesPerNs;
+    this.#next = this.#vanished ? NEVER : Math.min(this.#queue.retireNs, setUpAt, this.#transferAt);
   }
 
   #isTransferring(unit: number): boolean {
-    return this.#units[unit] !== undefined && this.#setUpAt[unit] === IDLE;
-  }
-
-  #nextTransfer(): number {
-    if (this.#transferring === 0) return Number.POSITIVE_INFINITY;
-    return this.#now + (this.#leastLeft() * this.#transferring) / this.#bytesPerNs;
+    return this.#units[unit] !== undefined && this.#setUpAt[unit] === NEVER;
   }
 
   /** Goes to `next`, the time of the next step, and does what is due then. */
   #step(next: number): void {
-    const ends = this.#nextTransfer() === next;
+    const ends = this.#transferAt === next;
     // That which ends gets exactly what it has left, so that rounding never leaves a rest behind.
-    const bytes = ends ? this.#leastLeft() : ((next - this.#now) * this.#bytesPerNs) / this.#transferring;
+    const bytes = ends ? this.#leastLeft : ((next - this.#now) * this.#bytesPerNs) / this.#transferring;
     if (this.#transferring > 0) this.#transfer(bytes, ends, next);
     this.#now = Math.max(this.#now, next);
     for (let unit = 0; unit < this.#units.length; unit++) {
       if ((this.#setUpAt[unit] as number) > next) continue;
-      this.#setUpAt[unit] = IDLE;
+      this.#setUpAt[unit] = NEVER;
       this.#transferring++;
     }
     while (this.#queue.retireNs <= next && !this.#vanished) this.#retire();
@@ -234,13 +236,15 @@ export class DmaModel {
   #pick(): Lane | undefined {
     const count = this.#lanes.length;
     let best: Lane | undefined;
+    let next = this.#turn;
     for (let i = 0; i < count; i++) {
       const lane = this.#lanes[(this.#turn + i) % count] as Lane;
       if (lane.accepted === lane.seen || (best !== undefined && best.priority <= lane.priority)) continue;
       if (lane.inFlight > 0 && this.#hasFence(lane)) continue;
       best = lane;
+      next = (this.#turn + i + 1) % count;
     }
-    this.#turn = (this.#turn + 1) % count;
+    this.#turn = next;
     return best;
   }
 
