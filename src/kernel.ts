@@ -126,6 +126,21 @@ import { detach as virtioDriverDetach, reset as virtioReset } from './virtio/sta
 import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
+import { copyBegin as xenCopyBegin, copyEnd as xenCopyEnd, copyMove as xenCopyMove } from './xen/copy.kernel.ts';
+import {
+  mask as xenEventMask,
+  send as xenEventSend,
+  setPending as xenEventSetPending,
+  takePending as xenEventTakePending,
+  unmask as xenEventUnmask,
+} from './xen/event.kernel.ts';
+import { endAccess as xenEndAccess, grantAccess as xenGrantAccess } from './xen/grant.kernel.ts';
+import {
+  mapBegin as xenMapBegin,
+  mapUndo as xenMapUndo,
+  unmapBegin as xenUnmapBegin,
+  unmapEnd as xenUnmapEnd,
+} from './xen/map.kernel.ts';
 
 export {
   bpfAdjustHead,
@@ -258,4 +273,18 @@ export {
   virtioTranslate,
   xdpPrepare,
   xdpSort,
+  xenCopyBegin,
+  xenCopyEnd,
+  xenCopyMove,
+  xenEndAccess,
+  xenEventMask,
+  xenEventSend,
+  xenEventSetPending,
+  xenEventTakePending,
+  xenEventUnmask,
+  xenGrantAccess,
+  xenMapBegin,
+  xenMapUndo,
+  xenUnmapBegin,
+  xenUnmapEnd,
 };
