@@ -141,6 +141,16 @@ import {
   unmapBegin as xenUnmapBegin,
   unmapEnd as xenUnmapEnd,
 } from './xen/map.kernel.ts';
+import {
+  finalCheck as xenRingFinalCheck,
+  needsNotify as xenRingNeedsNotify,
+  pushRequests as xenRingPushRequests,
+  pushResponses as xenRingPushResponses,
+  takeRequests as xenRingTakeRequests,
+  takeResponses as xenRingTakeResponses,
+} from './xen/ring.kernel.ts';
+import { rxGather as xenRxGather } from './xen/rx-gather.kernel.ts';
+import { txGather as xenTxGather } from './xen/tx-gather.kernel.ts';
 
 export {
   bpfAdjustHead,
@@ -285,6 +295,14 @@ export {
   xenGrantAccess,
   xenMapBegin,
   xenMapUndo,
+  xenRingFinalCheck,
+  xenRingNeedsNotify,
+  xenRingPushRequests,
+  xenRingPushResponses,
+  xenRingTakeRequests,
+  xenRingTakeResponses,
+  xenRxGather,
+  xenTxGather,
   xenUnmapBegin,
   xenUnmapEnd,
 };

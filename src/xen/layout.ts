@@ -192,3 +192,201 @@ export const SEND_DONE: u32 = 0;
 export const SEND_UPCALL: u32 = 1;
 /** There is no such port (EINVAL). */
 export const SEND_BAD_PORT: u32 = 2;
+
+// ---------------------------------------------------------------- rings
+
+/** The shared ring (io/ring.h). All four start so that the first request and response are notified: 0, 1, 0, 1. */
+export const SRING_REQ_PROD: u32 = 0;
+/** The backend asks to be notified when request number req_event, counted from 1, is published. */
+export const SRING_REQ_EVENT: u32 = 4;
+export const SRING_RSP_PROD: u32 = 8;
+export const SRING_RSP_EVENT: u32 = 12;
+/** The first slot. A ring of several pages has one header and all slots behind it. */
+export const SRING_SLOTS: u32 = 64;
+/** Pages of a ring at most, as a power of two: what Xen's block devices allow (max-ring-page-order 4). */
+export const SRING_ORDER_MAX: u32 = 4;
+
+/** One side of a ring. `give` is the next place that it writes, `take` the next that it reads; both run free. */
+export const NETRING_SRING: u32 = 0;
+/** Slots, a power of two. */
+export const NETRING_SIZE: u32 = 4;
+/** Bytes of a slot, and of what either side puts there. */
+export const NETRING_SLOT: u32 = 8;
+export const NETRING_REQUEST: u32 = 12;
+export const NETRING_RESPONSE: u32 = 16;
+/** 1 on the frontend's side. */
+export const NETRING_FRONT: u32 = 20;
+/** NETRING_BROKEN_…; 0 while the peer behaves. Nothing of the ring is read or written after that. */
+export const NETRING_BROKEN: u32 = 24;
+export const NETRING_GIVE: u32 = 32;
+export const NETRING_TAKE: u32 = 36;
+/** Given since it was last asked whether to notify. */
+export const NETRING_GIVEN: u32 = 40;
+export const NETRING_BYTES: u32 = 128;
+
+/** The peer's index moved by more than the ring holds, or back. */
+export const NETRING_BROKEN_INDEX: u32 = 1;
+/** More slots were announced than are there. */
+export const NETRING_BROKEN_SHORT: u32 = 2;
+/** A packet of 20 slots or more. */
+export const NETRING_BROKEN_SLOTS: u32 = 3;
+/** Bytes outside the page. */
+export const NETRING_BROKEN_PAGE: u32 = 4;
+/** Extra information of no known type. */
+export const NETRING_BROKEN_EXTRA: u32 = 5;
+/** Segments of 0 bytes, or of no known protocol. */
+export const NETRING_BROKEN_GSO: u32 = 6;
+/** A response to what was not asked, or was answered already. */
+export const NETRING_BROKEN_ID: u32 = 7;
+
+// ---------------------------------------------------------------- netif slots (io/netif.h)
+
+/** struct netif_tx_request, with a response in its place later. */
+export const NETTX_GREF: u32 = 0;
+export const NETTX_OFFSET: u32 = 4;
+export const NETTX_FLAGS: u32 = 6;
+export const NETTX_ID: u32 = 8;
+/** Bytes; in the first slot those of the whole packet. */
+export const NETTX_SIZE: u32 = 10;
+export const NETTX_BYTES: u32 = 12;
+/** struct netif_tx_response: id u16, status i16. */
+export const TXRSP_ID: u32 = 0;
+export const TXRSP_STATUS: u32 = 2;
+export const TXRSP_BYTES: u32 = 4;
+
+/** NETTX_FLAGS. */
+export const NETTXF_CSUM_BLANK: u32 = 1;
+export const NETTXF_DATA_VALIDATED: u32 = 2;
+export const NETTXF_MORE_DATA: u32 = 4;
+export const NETTXF_EXTRA_INFO: u32 = 8;
+
+/** struct netif_rx_request: id u16, pad u16, gref u32. */
+export const NETRX_ID: u32 = 0;
+export const NETRX_GREF: u32 = 4;
+export const NETRX_BYTES: u32 = 8;
+/** struct netif_rx_response: id u16, offset u16, flags u16, status i16: the bytes, or an error. */
+export const RXRSP_ID: u32 = 0;
+export const RXRSP_OFFSET: u32 = 2;
+export const RXRSP_FLAGS: u32 = 4;
+export const RXRSP_STATUS: u32 = 6;
+export const RXRSP_BYTES: u32 = 8;
+
+/** RXRSP_FLAGS: the first two are exchanged against those of a request. */
+export const NETRXF_DATA_VALIDATED: u32 = 1;
+export const NETRXF_CSUM_BLANK: u32 = 2;
+export const NETRXF_MORE_DATA: u32 = 4;
+export const NETRXF_EXTRA_INFO: u32 = 8;
+
+/** struct netif_ctrl_request: id u16, type u16, data u32 three times. */
+export const CTRLREQ_ID: u32 = 0;
+export const CTRLREQ_TYPE: u32 = 2;
+export const CTRLREQ_DATA: u32 = 4;
+export const CTRLREQ_BYTES: u32 = 16;
+/** struct netif_ctrl_response: id u16, type u16, status u32, data u32. */
+export const CTRLRSP_ID: u32 = 0;
+export const CTRLRSP_TYPE: u32 = 2;
+export const CTRLRSP_STATUS: u32 = 4;
+export const CTRLRSP_DATA: u32 = 8;
+export const CTRLRSP_BYTES: u32 = 12;
+
+/** Status of a response; errors are these numbers below zero. */
+export const NETIF_RSP_OKAY: u32 = 0;
+/** In the place of extra information. */
+export const NETIF_RSP_NULL: u32 = 1;
+export const NETIF_RSP_ERROR: u32 = 1;
+export const NETIF_RSP_DROPPED: u32 = 2;
+
+/** struct netif_extra_info: type u8, flags u8, then six bytes by type. */
+export const EXTRA_TYPE: u32 = 0;
+export const EXTRA_FLAGS: u32 = 1;
+/** Another one follows. */
+export const EXTRA_F_MORE: u32 = 1;
+export const EXTRA_BYTES: u32 = 8;
+export const EXTRA_TYPE_GSO: u32 = 1;
+export const EXTRA_TYPE_MCAST_ADD: u32 = 2;
+export const EXTRA_TYPE_MCAST_DEL: u32 = 3;
+export const EXTRA_TYPE_HASH: u32 = 4;
+export const EXTRA_TYPE_XDP: u32 = 5;
+/** Types are below. */
+export const EXTRA_TYPE_MAX: u32 = 6;
+/** GSO: size u16, type u8, pad u8, features u16. */
+export const EXTRA_GSO_SIZE: u32 = 2;
+export const EXTRA_GSO_TYPE: u32 = 4;
+export const EXTRA_GSO_TYPE_TCPV4: u32 = 1;
+export const EXTRA_GSO_TYPE_TCPV6: u32 = 2;
+/** Multicast: six bytes of address. */
+export const EXTRA_MAC: u32 = 2;
+/** Hash: type u8, algorithm u8, value of four bytes. */
+export const EXTRA_HASH_TYPE: u32 = 2;
+export const EXTRA_HASH_ALGORITHM: u32 = 3;
+export const EXTRA_HASH_VALUE: u32 = 4;
+/** XDP: headroom u16. */
+export const EXTRA_XDP_HEADROOM: u32 = 2;
+
+/** Slots of a packet that a backend takes (XEN_NETIF_NR_SLOTS_MIN), and those that end the connection (Linux netback's fatal_skb_slots). */
+export const PACKET_SLOTS_MAX: u32 = 18;
+export const PACKET_SLOTS_FATAL: u32 = 20;
+/** Bytes of an Ethernet header: no packet has less. */
+export const PACKET_BYTES_MIN: u32 = 14;
+
+// ---------------------------------------------------------------- packets out of slots
+
+/**
+ * What was taken from a ring, copied and checked: packets, each with its pieces, and how many of either.
+ *
+ *     0 │ packets │ pieces │   64 │ packet 0 │ packet 1 │ …      GATHER_PIECES on │ piece 0 │ piece 1 │ …
+ */
+export const GATHER_PACKETS_USED: u32 = 0;
+export const GATHER_PIECES_USED: u32 = 4;
+/** The first packet. */
+export const GATHER_PACKETS: u32 = 64;
+/** Packets of a gathering at most: a burst. */
+export const GATHER_PACKETS_MAX: u32 = 32;
+/** The first piece: GATHER_PACKETS + GATHER_PACKETS_MAX * 64. */
+export const GATHER_PIECES: u32 = 2112;
+/** Pieces at most: GATHER_PACKETS_MAX * PACKET_SLOTS_FATAL. */
+export const GATHER_PIECES_MAX: u32 = 640;
+/** GATHER_PIECES + GATHER_PIECES_MAX * 16. */
+export const GATHER_BYTES: u32 = 12352;
+
+/** A packet. */
+export const PACKET_SHIFT: u32 = 6;
+/** Its first piece, and how many it has. */
+export const PACKET_PIECE: u32 = 0;
+export const PACKET_PIECES: u32 = 4;
+/** Bytes in all. */
+export const PACKET_SIZE: u32 = 8;
+/** NETTXF_… or NETRXF_… of the first slot, u16. */
+export const PACKET_FLAGS: u32 = 12;
+/** Slots of extra information, u16. */
+export const PACKET_EXTRAS: u32 = 14;
+/** 0, or PACKET_BAD_…: it is to be answered, and its bytes are not to be looked at. */
+export const PACKET_BAD: u32 = 16;
+/** Bit n stands for extra information of type n. What it says follows. */
+export const PACKET_EXTRA_TYPES: u32 = 20;
+export const PACKET_GSO_SIZE: u32 = 24;
+/** EXTRA_GSO_TYPE_…, u16. */
+export const PACKET_GSO_TYPE: u32 = 26;
+/** Type u8, algorithm u8. */
+export const PACKET_HASH_TYPE: u32 = 28;
+export const PACKET_HASH_ALGORITHM: u32 = 29;
+export const PACKET_XDP_HEADROOM: u32 = 30;
+export const PACKET_HASH_VALUE: u32 = 32;
+/** Six bytes of a multicast address to add, and to remove. */
+export const PACKET_MCAST_ADD: u32 = 40;
+export const PACKET_MCAST_DEL: u32 = 48;
+
+/** More slots than a backend takes. */
+export const PACKET_BAD_SLOTS: u32 = 1;
+/** Fragments of more bytes than the packet, or a packet without an Ethernet header. */
+export const PACKET_BAD_SIZE: u32 = 2;
+/** The backend says that it failed. */
+export const PACKET_BAD_STATUS: u32 = 3;
+
+/** A piece of a packet: where it is, and what is to be answered. */
+export const PIECE_SHIFT: u32 = 4;
+/** tx: the reference. rx: the place in the ring that was answered, below its size. */
+export const PIECE_PLACE: u32 = 0;
+export const PIECE_OFFSET: u32 = 4;
+export const PIECE_LENGTH: u32 = 6;
+export const PIECE_ID: u32 = 8;

@@ -148,7 +148,7 @@ function beginUnmap(caller: u32, op: u32): u32 {
   const handle = load<u32>(op, MAP_HANDLE);
   if (handle >= load<u32>(caller, DOMAIN_MAPTRACK_COUNT)) return GNTST_BAD_HANDLE;
   const track = trackOf(caller, handle);
-  const seen = atomic.cmpxchg<u32>(track + MAPTRACK_STATE, MAPTRACK_F_MAPPED, MAPTRACK_F_LEAVING);
+  const seen = atomic.cmpxchg<u32>(track, MAPTRACK_F_MAPPED, MAPTRACK_F_LEAVING, MAPTRACK_STATE);
   if (seen !== MAPTRACK_F_MAPPED) return GNTST_BAD_HANDLE;
   store<u32>(op, load<u32>(track, MAPTRACK_TARGET), MAP_TARGET);
   return GNTST_OKAY;
