@@ -141,6 +141,10 @@ import {
   unmapBegin as xenUnmapBegin,
   unmapEnd as xenUnmapEnd,
 } from './xen/map.kernel.ts';
+import { backRxBegin as xenBackRxBegin, backRxEnd as xenBackRxEnd } from './xen/netback-rx.kernel.ts';
+import { backTxBegin as xenBackTxBegin, backTxEnd as xenBackTxEnd } from './xen/netback-tx.kernel.ts';
+import { frontReceive as xenFrontReceive, frontRefill as xenFrontRefill } from './xen/netfront-rx.kernel.ts';
+import { frontReclaim as xenFrontReclaim, frontSend as xenFrontSend } from './xen/netfront-tx.kernel.ts';
 import {
   finalCheck as xenRingFinalCheck,
   needsNotify as xenRingNeedsNotify,
@@ -283,6 +287,10 @@ export {
   virtioTranslate,
   xdpPrepare,
   xdpSort,
+  xenBackRxBegin,
+  xenBackRxEnd,
+  xenBackTxBegin,
+  xenBackTxEnd,
   xenCopyBegin,
   xenCopyEnd,
   xenCopyMove,
@@ -292,6 +300,10 @@ export {
   xenEventSetPending,
   xenEventTakePending,
   xenEventUnmask,
+  xenFrontReceive,
+  xenFrontReclaim,
+  xenFrontRefill,
+  xenFrontSend,
   xenGrantAccess,
   xenMapBegin,
   xenMapUndo,

@@ -33,6 +33,16 @@ export {
   type Hypervisor,
   type Mapped,
 } from './hypervisor.ts';
+export { Netback } from './netback.ts';
+export { type FrontendMemory, Netfront } from './netfront.ts';
+export {
+  createNetRing,
+  initSharedRing,
+  type NetRing,
+  type NetRingKind,
+  type NetRingOptions,
+  netRingSlots,
+} from './ring.ts';
 export {
   type Access,
   inTransaction,
@@ -44,4 +54,7 @@ export {
 } from './store-client.ts';
 export { StoreError, type StoreErrorName } from './store-path.ts';
 export type { StoreQuotas } from './store-view.ts';
+export type { VifOptions } from './vif-device.ts';
+export type { VifDrops, VifFeatures, VifQueue } from './vif-queue.ts';
 export { type Domain, Xen, type XenOptions } from './xen.ts';
+export { addVif, removeVif, type VifDevice, XenbusState } from './xenbus.ts';

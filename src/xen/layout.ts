@@ -375,6 +375,11 @@ export const PACKET_HASH_VALUE: u32 = 32;
 /** Six bytes of a multicast address to add, and to remove. */
 export const PACKET_MCAST_ADD: u32 = 40;
 export const PACKET_MCAST_DEL: u32 = 48;
+/** Backend, rx: the extra information that is sent, eight bytes. */
+export const PACKET_EXTRA: u32 = 40;
+/** The first of its copies in a batch, and how many it has, u16 each. */
+export const PACKET_COPY: u32 = 56;
+export const PACKET_COPIES: u32 = 58;
 
 /** More slots than a backend takes. */
 export const PACKET_BAD_SLOTS: u32 = 1;
@@ -382,6 +387,12 @@ export const PACKET_BAD_SLOTS: u32 = 1;
 export const PACKET_BAD_SIZE: u32 = 2;
 /** The backend says that it failed. */
 export const PACKET_BAD_STATUS: u32 = 3;
+/** Its bytes could not be copied. */
+export const PACKET_BAD_COPY: u32 = 4;
+/** The buffer pool is exhausted. */
+export const PACKET_BAD_EMPTY: u32 = 5;
+/** A checksum or segments are asked for, and it has no headers that could have them. */
+export const PACKET_BAD_HEADERS: u32 = 6;
 
 /** A piece of a packet: where it is, and what is to be answered. */
 export const PIECE_SHIFT: u32 = 4;
@@ -390,3 +401,49 @@ export const PIECE_PLACE: u32 = 0;
 export const PIECE_OFFSET: u32 = 4;
 export const PIECE_LENGTH: u32 = 6;
 export const PIECE_ID: u32 = 8;
+
+// ---------------------------------------------------------------- queues of a network device
+
+/** One direction of one queue, on either side. */
+export const VIFQ_RING: u32 = 0;
+export const VIFQ_GATHER: u32 = 4;
+/** The lcore's buffer cache. */
+export const VIFQ_CACHE: u32 = 8;
+/** VIFQ_F_…: what the peer takes. */
+export const VIFQ_FEATURES: u32 = 12;
+/** Room for responses or requests of a burst. */
+export const VIFQ_RECORDS: u32 = 16;
+/** Backend: the copies of a burst, how many there are, and whose grants they name. */
+export const VIFQ_COPIES: u32 = 20;
+export const VIFQ_COPIES_USED: u32 = 24;
+export const VIFQ_DOMID: u32 = 28;
+/** Backend: packet slots of a burst that is being copied. */
+export const VIFQ_SLOTS: u32 = 32;
+/** Frontend: its pages, one for each slot of the ring, and the reference of each (u32). */
+export const VIFQ_PAGES: u32 = 36;
+export const VIFQ_GREFS: u32 = 40;
+/** Frontend, tx: ids that are free (u16 each), how many, and by id whether it is out (u8). */
+export const VIFQ_FREE: u32 = 44;
+export const VIFQ_FREE_COUNT: u32 = 48;
+export const VIFQ_OUT: u32 = 52;
+/** A copy of a slot. */
+export const VIFQ_SCRATCH: u32 = 64;
+/** Packets that did not get through, u32 each: refused, too long for the peer, no buffer, not copied or sent by the peer. */
+export const VIFQ_BAD: u32 = 80;
+export const VIFQ_LONG: u32 = 84;
+export const VIFQ_EMPTY: u32 = 88;
+export const VIFQ_FAILED: u32 = 92;
+export const VIFQ_BYTES: u32 = 128;
+
+/** Packets of several slots (feature-sg). */
+export const VIFQ_F_SG: u32 = 1;
+/** Segments over IPv4 and IPv6 (feature-gso-tcpv4, -tcpv6). */
+export const VIFQ_F_GSO_TCPV4: u32 = 2;
+export const VIFQ_F_GSO_TCPV6: u32 = 4;
+
+/** Pieces that a backend gathers at once: each is four copies at most, since a buffer takes 1,792 bytes of a page. */
+export const VIFQ_GATHER_PIECES: u32 = 256;
+/** Copies of one packet to a frontend at most: SEGMENTS_MAX buffers of `memory/layout.ts`, cut at PACKET_SLOTS_MAX pages. */
+export const VIFQ_PACKET_COPIES: u32 = 165;
+/** Records of a burst at most: GATHER_PIECES_MAX and five of extra information for each packet. */
+export const VIFQ_RECORDS_MAX: u32 = 800;
