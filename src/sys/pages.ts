@@ -9,11 +9,6 @@ const MAP_PRIVATE = 0x02;
 const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 
-/** Vectors of one call at most (IOV_MAX, limits.h). */
-export const VECTORS_MAX = 1024;
-/** Bytes of a struct iovec: address u64, bytes u64. */
-export const VECTOR_BYTES = 16;
-
 /**
  * Pages of one memory, moved and copied by system calls without any look at the arguments: who calls them has checked them.
  * Places are offsets in the memory, multiples of the page size.

@@ -2,14 +2,6 @@ import {
   EXTRA_BYTES,
   EXTRA_F_MORE,
   EXTRA_FLAGS,
-  EXTRA_GSO_SIZE,
-  EXTRA_GSO_TYPE,
-  EXTRA_GSO_TYPE_TCPV4,
-  EXTRA_GSO_TYPE_TCPV6,
-  EXTRA_HASH_ALGORITHM,
-  EXTRA_HASH_TYPE,
-  EXTRA_HASH_VALUE,
-  EXTRA_MAC,
   EXTRA_TYPE,
   EXTRA_TYPE_GSO,
   EXTRA_TYPE_HASH,
@@ -17,7 +9,14 @@ import {
   EXTRA_TYPE_MCAST_ADD,
   EXTRA_TYPE_MCAST_DEL,
   EXTRA_TYPE_XDP,
-  EXTRA_XDP_HEADROOM,
+  GSOINFO_SIZE,
+  GSOINFO_TYPE,
+  GSOINFO_TYPE_TCPV4,
+  GSOINFO_TYPE_TCPV6,
+  HASHINFO_ALGORITHM,
+  HASHINFO_TYPE,
+  HASHINFO_VALUE,
+  MCASTINFO_MAC,
   NETRING_BROKEN_EXTRA,
   NETRING_BROKEN_GSO,
   NETRING_BROKEN_SHORT,
@@ -32,6 +31,7 @@ import {
   PACKET_MCAST_ADD,
   PACKET_MCAST_DEL,
   PACKET_XDP_HEADROOM,
+  XDPINFO_HEADROOM,
 } from './layout.ts';
 import { copySlot, slotAt } from './ring.kernel.ts';
 
@@ -41,22 +41,22 @@ function read(packet: u32, extra: u32): u32 {
   if (type === 0 || type >= EXTRA_TYPE_MAX) return NETRING_BROKEN_EXTRA;
   store<u32>(packet, load<u32>(packet, PACKET_EXTRA_TYPES) | (1 << type), PACKET_EXTRA_TYPES);
   if (type === EXTRA_TYPE_GSO) {
-    const size = load<u16>(extra, EXTRA_GSO_SIZE);
-    const gso = <u32>load<u8>(extra, EXTRA_GSO_TYPE);
-    if (size === 0 || (gso !== EXTRA_GSO_TYPE_TCPV4 && gso !== EXTRA_GSO_TYPE_TCPV6)) return NETRING_BROKEN_GSO;
+    const size = load<u16>(extra, GSOINFO_SIZE);
+    const gso = <u32>load<u8>(extra, GSOINFO_TYPE);
+    if (size === 0 || (gso !== GSOINFO_TYPE_TCPV4 && gso !== GSOINFO_TYPE_TCPV6)) return NETRING_BROKEN_GSO;
     store<u16>(packet, size, PACKET_GSO_SIZE);
     store<u16>(packet, <u16>gso, PACKET_GSO_TYPE);
   } else if (type === EXTRA_TYPE_MCAST_ADD || type === EXTRA_TYPE_MCAST_DEL) {
     const to = packet + (type === EXTRA_TYPE_MCAST_ADD ? PACKET_MCAST_ADD : PACKET_MCAST_DEL);
-    store<u16>(to, load<u16>(extra, EXTRA_MAC));
-    store<u32>(to + 2, load<u32>(extra + 2, EXTRA_MAC));
+    store<u16>(to, load<u16>(extra, MCASTINFO_MAC));
+    store<u32>(to + 2, load<u32>(extra + 2, MCASTINFO_MAC));
   } else if (type === EXTRA_TYPE_HASH) {
-    store<u8>(packet, load<u8>(extra, EXTRA_HASH_TYPE), PACKET_HASH_TYPE);
-    store<u8>(packet, load<u8>(extra, EXTRA_HASH_ALGORITHM), PACKET_HASH_ALGORITHM);
-    store<u32>(packet, load<u32>(extra, EXTRA_HASH_VALUE), PACKET_HASH_VALUE);
+    store<u8>(packet, load<u8>(extra, HASHINFO_TYPE), PACKET_HASH_TYPE);
+    store<u8>(packet, load<u8>(extra, HASHINFO_ALGORITHM), PACKET_HASH_ALGORITHM);
+    store<u32>(packet, load<u32>(extra, HASHINFO_VALUE), PACKET_HASH_VALUE);
   } else {
     assert(type === EXTRA_TYPE_XDP);
-    store<u16>(packet, load<u16>(extra, EXTRA_XDP_HEADROOM), PACKET_XDP_HEADROOM);
+    store<u16>(packet, load<u16>(extra, XDPINFO_HEADROOM), PACKET_XDP_HEADROOM);
   }
   return 0;
 }

@@ -277,22 +277,13 @@ export const NETRXF_CSUM_BLANK: u32 = 2;
 export const NETRXF_MORE_DATA: u32 = 4;
 export const NETRXF_EXTRA_INFO: u32 = 8;
 
-/** struct netif_ctrl_request: id u16, type u16, data u32 three times. */
-export const CTRLREQ_ID: u32 = 0;
-export const CTRLREQ_TYPE: u32 = 2;
-export const CTRLREQ_DATA: u32 = 4;
+/** Bytes of struct netif_ctrl_request and struct netif_ctrl_response. */
 export const CTRLREQ_BYTES: u32 = 16;
-/** struct netif_ctrl_response: id u16, type u16, status u32, data u32. */
-export const CTRLRSP_ID: u32 = 0;
-export const CTRLRSP_TYPE: u32 = 2;
-export const CTRLRSP_STATUS: u32 = 4;
-export const CTRLRSP_DATA: u32 = 8;
 export const CTRLRSP_BYTES: u32 = 12;
 
-/** Status of a response; errors are these numbers below zero. */
-export const NETIF_RSP_OKAY: u32 = 0;
-/** In the place of extra information. */
+/** Status of a response: 0 (NETIF_RSP_OKAY), or this in the place of extra information. */
 export const NETIF_RSP_NULL: u32 = 1;
+/** Errors are these numbers below zero. */
 export const NETIF_RSP_ERROR: u32 = 1;
 export const NETIF_RSP_DROPPED: u32 = 2;
 
@@ -310,18 +301,18 @@ export const EXTRA_TYPE_XDP: u32 = 5;
 /** Types are below. */
 export const EXTRA_TYPE_MAX: u32 = 6;
 /** GSO: size u16, type u8, pad u8, features u16. */
-export const EXTRA_GSO_SIZE: u32 = 2;
-export const EXTRA_GSO_TYPE: u32 = 4;
-export const EXTRA_GSO_TYPE_TCPV4: u32 = 1;
-export const EXTRA_GSO_TYPE_TCPV6: u32 = 2;
+export const GSOINFO_SIZE: u32 = 2;
+export const GSOINFO_TYPE: u32 = 4;
+export const GSOINFO_TYPE_TCPV4: u32 = 1;
+export const GSOINFO_TYPE_TCPV6: u32 = 2;
 /** Multicast: six bytes of address. */
-export const EXTRA_MAC: u32 = 2;
+export const MCASTINFO_MAC: u32 = 2;
 /** Hash: type u8, algorithm u8, value of four bytes. */
-export const EXTRA_HASH_TYPE: u32 = 2;
-export const EXTRA_HASH_ALGORITHM: u32 = 3;
-export const EXTRA_HASH_VALUE: u32 = 4;
+export const HASHINFO_TYPE: u32 = 2;
+export const HASHINFO_ALGORITHM: u32 = 3;
+export const HASHINFO_VALUE: u32 = 4;
 /** XDP: headroom u16. */
-export const EXTRA_XDP_HEADROOM: u32 = 2;
+export const XDPINFO_HEADROOM: u32 = 2;
 
 /** Slots of a packet that a backend takes (XEN_NETIF_NR_SLOTS_MIN), and those that end the connection (Linux netback's fatal_skb_slots). */
 export const PACKET_SLOTS_MAX: u32 = 18;
@@ -365,7 +356,7 @@ export const PACKET_BAD: u32 = 16;
 /** Bit n stands for extra information of type n. What it says follows. */
 export const PACKET_EXTRA_TYPES: u32 = 20;
 export const PACKET_GSO_SIZE: u32 = 24;
-/** EXTRA_GSO_TYPE_…, u16. */
+/** GSOINFO_TYPE_…, u16. */
 export const PACKET_GSO_TYPE: u32 = 26;
 /** Type u8, algorithm u8. */
 export const PACKET_HASH_TYPE: u32 = 28;

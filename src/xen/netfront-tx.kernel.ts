@@ -67,7 +67,8 @@ export function frontReclaim(queue: u32): void {
     if (status === <i16>NETIF_RSP_NULL) continue;
     const id = <u32>load<u16>(scratch, TXRSP_ID);
     const out = load<u32>(queue, VIFQ_OUT) + id;
-    if (id >= load<u32>(ring, NETRING_SIZE) || load<u8>(out) === 0) {
+    const isOut = id < load<u32>(ring, NETRING_SIZE) && load<u8>(out) !== 0;
+    if (!isOut) {
       latch(ring, NETRING_BROKEN_ID);
       return;
     }

@@ -1,6 +1,6 @@
 import type { Arena } from '../memory/arena.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
-import type { CopyBatch, Hypervisor } from './hypervisor.ts';
+import type { Hypervisor } from './hypervisor.ts';
 import {
   GATHER_BYTES,
   GATHER_PACKETS_MAX,
@@ -92,11 +92,22 @@ export interface VifQueueOptions {
 /** A stretch of state for each direction, with what both sides have in it. */
 function makeState(arena: Arena, { name, tx, rx, cache, features }: VifQueueOptions) {
   const regions: string[] = [];
-  const allocate = (what: string, bytes: number): number => {
-    const address = arena.allocate(`${name} ${what}`, bytes);
-    regions.push(`${name} ${what}`);
-    return address;
+  const release = (): void => {
+    for (const region of regions.splice(0)) arena.release(region);
   };
+  /** Makes a region by `make`; one that does not fit takes the others with it. */
+  const keep = <T>(region: string, make: (region: string) => T): T => {
+    try {
+      const made = make(region);
+      regions.push(region);
+      return made;
+    } catch (error) {
+      release();
+      throw error;
+    }
+  };
+  const allocate = (what: string, bytes: number): number =>
+    keep(`${name} ${what}`, (region) => arena.allocate(region, bytes));
   const set = (queue: number, offset: number, value: number): void => {
     arena.u32[(queue + offset) >>> 2] = value;
   };
@@ -123,14 +134,13 @@ function makeState(arena: Arena, { name, tx, rx, cache, features }: VifQueueOpti
   return {
     txQueue: make('tx', tx),
     rxQueue: make('rx', rx),
+    keep,
     allocate,
     set,
     get,
     dropsOf,
     fault: () => tx.broken() ?? rx.broken(),
-    release() {
-      for (const region of regions.splice(0)) arena.release(region);
-    },
+    release,
   };
 }
 
@@ -141,8 +151,8 @@ export function createBackQueue(
   options: VifQueueOptions & { readonly frontend: number },
 ): VifQueue {
   const state = makeState(arena, options);
-  const { txQueue, rxQueue, allocate, set, get, dropsOf } = state;
-  const batch: CopyBatch = hypervisor.createBatch(`${options.name} copies`, GRANT_BATCH_MAX);
+  const { txQueue, rxQueue, keep, allocate, set, get, dropsOf } = state;
+  const batch = keep(`${options.name} copies`, (region) => hypervisor.createBatch(region, GRANT_BATCH_MAX));
   const records = allocate('records', VIFQ_RECORDS_MAX * NETRX_BYTES);
   for (const queue of [txQueue, rxQueue]) {
     set(queue, VIFQ_COPIES, batch.address);
@@ -168,10 +178,7 @@ export function createBackQueue(
     },
     drops: () => ({ received: dropsOf(txQueue), sent: dropsOf(rxQueue) }),
     fault: state.fault,
-    release() {
-      arena.release(`${options.name} copies`);
-      state.release();
-    },
+    release: state.release,
   };
 }
 

@@ -35,22 +35,26 @@ export function runHostile(kind: 'tx' | 'rx', side: 'front' | 'back', seed: numb
   const producer = (sring + (side === 'front' ? 8 : 0)) >>> 2;
   const slotBytes = RECORD_BYTES[kind].request;
 
-  /** Writes a slot that looks like one, mostly, or anything anywhere. */
+  // Some peers write anything anywhere; others slots that look like packets, and reach further.
+  const isWild = seed % 3 === 1;
+  const hasExtras = seed % 3 === 0;
+
   const poke = (): void => {
     const slot = sring + 64 + (1 + random.below(255)) * slotBytes;
     const roll = random.below(8);
-    if (roll === 0) u8[sring + random.below(4096)] = random.next();
-    else if (roll === 1) u32[producer] = ((u32[producer] ?? 0) + random.below(512) - 128) >>> 0;
-    else if (roll < 4) u32.fill(random.next(), slot >>> 2, (slot + slotBytes) >>> 2);
-    else if (roll === 4 && seed % 3 === 0) {
+    if (isWild && roll === 0) u8[sring + random.below(4096)] = random.next();
+    else if (isWild && roll === 1) u32[producer] = ((u32[producer] ?? 0) + random.below(512) - 128) >>> 0;
+    else if (isWild && roll < 4) u32.fill(random.next(), slot >>> 2, (slot + slotBytes) >>> 2);
+    else if (hasExtras && roll < 5) {
       // Extra information, and the slot before it says so.
       u8.set([1 + random.below(6), random.below(2), random.below(3), 0, random.below(4)], slot);
       u16[(slot - slotBytes + (kind === 'tx' ? 6 : 4)) >>> 1] = 8;
-    } else if (kind === 'tx') {
-      u16.set([random.below(5000), random.below(16), random.below(300), random.below(9000)], (slot + 4) >>> 1);
     } else {
+      const flags = isWild ? random.below(16) : random.below(2) * 4;
+      const [offset, size] = isWild ? [random.below(5000), random.below(9000)] : [random.below(64), random.below(4000)];
       const place = (slot - sring - 64) / slotBytes;
-      u16.set([place, random.below(3000), random.below(16), random.below(5000) - 100], slot >>> 1);
+      if (kind === 'tx') u16.set([offset, flags, random.below(300), size], (slot + 4) >>> 1);
+      else u16.set([place, offset, flags, size - (isWild ? 100 : 0)], slot >>> 1);
     }
   };
 
