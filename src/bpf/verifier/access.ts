@@ -2,7 +2,7 @@ import { KIND_DEVMAP, KIND_DEVMAP_HASH, MAP_FLAG_RDONLY_PROG, MAP_FLAG_WRONLY_PR
 import type { ProgramType } from '../program.ts';
 import { offsetText, registerText, scalarText } from './describe.ts';
 import { type Operand, Refusal } from './refusal.ts';
-import { Register, scalarRegister } from './register.ts';
+import { Extent, Register, scalarRegister } from './register.ts';
 import { constant, isConstant, type Scalar, unknownOf } from './scalar.ts';
 import type { State } from './state.ts';
 import { tnumAdd, tnumConstant, tnumIsAligned } from './tnum.ts';
@@ -94,7 +94,10 @@ function checkPacket(access: Access): void {
     throw new Refusal('atomic', why, 'Use plain loads and stores there: no other CPU has this packet.', number);
   }
   const fixed = register.offset + access.offset;
-  if (fixed >= 0 && fixed + bytes <= register.knownRange) return;
+  if (fixed >= 0 && fixed + bytes <= register.knownRange) {
+    register.extent?.note(fixed);
+    return;
+  }
   const what = register.type === 'packet' ? 'packet' : 'metadata';
   if (fixed < 0) {
     const why = `${plural(bytes)} of the ${what} are ${verb(access)} at offset ${fixed}, which is before it.`;
@@ -265,7 +268,7 @@ export function checkAccess(access: Access, type: ProgramType): void {
 /** What a load from the context gives: its first three fields are addresses. */
 function contextField(register: Register, offset: number): Register {
   const type = POINTER_FIELDS[register.offset + offset + Number(register.scalar.smin)];
-  return type === undefined ? scalarRegister(unknownOf(FIELD_BYTES)) : new Register({ type });
+  return type === undefined ? scalarRegister(unknownOf(FIELD_BYTES)) : new Register({ type, extent: new Extent() });
 }
 
 /** What is in a map that nobody changes, at a place that is known; else what so many bytes may be. */

@@ -1,4 +1,5 @@
 import { ALU } from '../instruction.ts';
+import { arithmetic } from '../interpret-alu.ts';
 import {
   constant,
   intersect,
@@ -111,13 +112,16 @@ function shift(operation: number, bits: 32 | 64, a: Scalar, by: bigint): Scalar 
  * not known, nothing is known, as in Linux.
  */
 export function scalarArithmetic(operation: number, bits: 32 | 64, a: Scalar, b: Scalar): Scalar {
+  const [x, y] = [knownValue(a), knownValue(b)];
   const linear = LINEAR[operation];
+  if (linear !== undefined && x !== undefined && y !== undefined) {
+    return constant(arithmetic(bits, operation, 0, x, y) ?? 0n);
+  }
   if (linear !== undefined) return bits === 64 ? linear(a, b) : inLowerHalf(linear, a, b);
   if (operation === ALU.NEG) return bits === 64 ? subtract(ZERO, a) : inLowerHalf(subtract, ZERO, a);
   const isShift = operation === ALU.LSH || operation === ALU.RSH || operation === ALU.ARSH;
-  const by = knownValue(b);
-  if (!isShift || by === undefined) return bits === 64 ? UNKNOWN : unknownOf(4);
-  return shift(operation, bits, a, by & BigInt(bits - 1));
+  if (!isShift || y === undefined) return bits === 64 ? UNKNOWN : unknownOf(4);
+  return shift(operation, bits, a, y & BigInt(bits - 1));
 }
 
 /** What MOV gives: with `offset`, of the lowest bits with their sign. */

@@ -123,8 +123,10 @@ function endComparison({ operation: what, bits, a, b }: Comparison): EndComparis
   // Metadata end where the packet begins.
   const ends = (pointer: Register, end: Register): boolean =>
     (pointer.type === 'packet' && end.type === 'packet_end') || (pointer.type === 'packet_meta' && isStart(end));
-  if (ends(one, other)) return { pointer: one, operation: what };
-  return ends(other, one) ? { pointer: other, operation: MIRRORED[what] ?? what } : undefined;
+  const isFirst = ends(one, other);
+  if (!isFirst && !ends(other, one)) return undefined;
+  markAbsolute(isFirst ? other : one);
+  return isFirst ? { pointer: one, operation: what } : { pointer: other, operation: MIRRORED[what] ?? what };
 }
 
 /** Whether the end lies above a pointer, when an earlier comparison said so. */
@@ -157,11 +159,20 @@ function settleEnd(state: State, { pointer, operation: what }: EndComparison): S
   const isPointless =
     pointer.offset < 0 || (pointer.offset === 0 && what === JMP.JLT) || most > BigInt(PACKET_OFFSET_MAX);
   if (isPointless) return state;
-  const range = what === JMP.JLT ? pointer.offset + 1 : pointer.offset;
-  state.replace((register) =>
-    isSame(register, pointer) && register.range < range ? register.with({ range }) : register,
-  );
+  const isOpen = what === JMP.JLT;
+  pointer.extent?.note(isOpen ? pointer.offset - 1 : pointer.offset);
+  const range = isOpen ? pointer.offset + 1 : pointer.offset;
+  state.replace((register) => {
+    if (!isSame(register, pointer) || register.range >= range) return register;
+    // Two that were loaded from the context at different times: that both are its start was of use.
+    if (register.extent !== pointer.extent) markAbsolute(register, pointer);
+    return register.with({ range });
+  });
   return state;
+}
+
+function markAbsolute(...registers: readonly Register[]): void {
+  for (const { extent } of registers) if (extent !== undefined) extent.isAbsolute = true;
 }
 
 const isSame = (register: Register, pointer: Register): boolean =>

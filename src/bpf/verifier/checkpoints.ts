@@ -1,5 +1,5 @@
 import type { Flow } from './flow.ts';
-import type { Register } from './register.ts';
+import type { Extent, Register } from './register.ts';
 import { includes } from './scalar.ts';
 import { SLOT_BYTES, type Slot } from './stack.ts';
 import type { State } from './state.ts';
@@ -36,6 +36,9 @@ export class Checkpoint {
   }
 }
 
+/** A pointer that is nearer than this to its packet's start can be compared with the end whatever is added (half of Linux MAX_PACKET_OFF). */
+const PACKET_NEAR = 0x7fffn;
+
 /** Which ids of one state stand for which of another: one for one. */
 class Pairs {
   readonly #forward = new Map<number, number>();
@@ -66,6 +69,8 @@ function liveIn({ frames, pc }: State, depth: number, flow: Flow): number {
 class StateComparison {
   readonly #how: Comparison;
   readonly #pairs = new Pairs();
+  /** By the extent of packet pointers of the old state: theirs in the other one, and how much further they are there. */
+  readonly #shifts = new Map<Extent | undefined, { readonly extent: Extent | undefined; readonly shift: number }>();
   #alone = -1;
 
   constructor(how: Comparison) {
@@ -92,6 +97,7 @@ class StateComparison {
     if (old.type === 'uninitialised') return this.#how !== 'same' || now.type === 'uninitialised';
     if (old.type !== now.type) return false;
     if (old.type === 'scalar') return this.#scalars(old, now);
+    if (old.isPacket && this.#how !== 'same') return this.#packets(old, now);
     return (
       this.#ranges(old.range, now.range) &&
       old.offset === now.offset &&
@@ -105,8 +111,30 @@ class StateComparison {
     );
   }
 
+  /**
+   * Packet pointers: where they lie matters only as far as their extent says. Else it is what is known to be there from them
+   * on, how they lie to each other, and that nothing is reached too far before or behind them.
+   */
+  #packets(old: Register, now: Register): boolean {
+    const { extent } = old;
+    const shift = now.offset - old.offset;
+    const known = this.#shifts.get(extent);
+    if (known !== undefined && (known.extent !== now.extent || known.shift !== shift)) return false;
+    this.#shifts.set(extent, { extent: now.extent, shift });
+    const isExplored = this.#how === 'explored';
+    if (old.id === 0 && (!isExplored || extent?.isAbsolute === true) && (now.id !== 0 || shift !== 0)) return false;
+    const isBounded = now.scalar.smin >= 0n && now.scalar.umax + BigInt(now.offset) <= PACKET_NEAR;
+    if (!isBounded && (shift !== 0 || !includes(old.scalar, now.scalar))) return false;
+    // All behind an unexplored state may be reached yet.
+    const lowest = isExplored ? (extent?.lowest ?? 0) : 0;
+    if (lowest + shift < 0) return false;
+    return old.range <= 0
+      ? old.range === now.range || (old.range === 0 && now.range > 0)
+      : now.range >= old.range + shift;
+  }
+
   #ranges(old: number, now: number): boolean {
-    return old === now || (this.#how !== 'same' && old >= 0 && old < now);
+    return old === now || (this.#how !== 'same' && (old === 0 || (old > 0 && old < now)));
   }
 
   #ids(old: Register, now: Register): boolean {
@@ -167,7 +195,7 @@ export function inherit(old: State, now: State, flow: Flow): void {
     const live = liveIn(old, depth, flow);
     for (let number = 0; number < frame.registers.length - 1; number++) {
       if ((live & (1 << number)) === 0) continue;
-      if (frame.registers[number]?.origin.isPrecise === true) other.registers[number]?.origin.mark();
+      inheritRegister(frame.registers[number], other.registers[number]);
     }
     for (const [index, slot] of frame.stack.slots.entries()) {
       const same = other.stack.slots[index];
@@ -175,7 +203,15 @@ export function inherit(old: State, now: State, flow: Flow): void {
       same.markRead();
       // Bytes that are zero by what was spilled there must be so in all that led here.
       if (slot.hasZeroes) same.value?.origin.mark();
-      if (slot.value?.origin.isPrecise === true) same.value?.origin.mark();
+      inheritRegister(slot.value, same.value);
     }
   }
+}
+
+function inheritRegister(old: Register | undefined, now: Register | undefined): void {
+  if (old === undefined || now === undefined) return;
+  if (old.origin.isPrecise) now.origin.mark();
+  if (old.extent === undefined || now.extent === undefined) return;
+  now.extent.note(old.extent.lowest + now.offset - old.offset);
+  if (old.extent.isAbsolute) now.extent.isAbsolute = true;
 }

@@ -51,7 +51,7 @@ class HelperCall {
 
   /** Checks the arguments, and does what the call does to the state. */
   run(): void {
-    const { args } = this.#helper;
+    const args = this.#helper.args.slice(0, this.#signature.required);
     for (const [index, kind] of args.entries()) this.#check(kind, this.#operand(index + 1));
     // Only once all of them are known to be right, since it writes to what others may read.
     for (const [index, kind] of args.entries()) if (kind === 'writable') this.#scramble(index + 1);

@@ -2,7 +2,7 @@ import { ALU, CLASS, type Instruction, opcodeClass, operation } from '../instruc
 import { scalarArithmetic } from './arithmetic.ts';
 import { registerText } from './describe.ts';
 import { type Operand, Refusal } from './refusal.ts';
-import { type Register, scalarRegister } from './register.ts';
+import { Extent, type Register, scalarRegister } from './register.ts';
 import { isConstant, S64_MIN, type Scalar, UNKNOWN, unknownOf } from './scalar.ts';
 
 /** As far as an address may be moved (Linux BPF_MAX_VAR_OFF). */
@@ -75,7 +75,7 @@ function move(pointer: Operand, amount: Register, isSubtraction: boolean, newId:
   if (!register.isPacket) return register.with({ scalar: moved });
   // What is known to be there stays known only for a pointer that was moved towards the packet's start.
   const range = isSubtraction && scalar.smin >= 0n ? register.knownRange : 0;
-  return register.with({ scalar: moved, id: newId(), range });
+  return register.with({ scalar: moved, id: newId(), range, extent: new Extent(register.extent) });
 }
 
 /**

@@ -25,6 +25,29 @@ export class Origin {
   }
 }
 
+/**
+ * What of the place of packet pointers matters, whichever way is taken. Pointers that differ by constants only share it. States
+ * in which they lie elsewhere in the packet are alike as far as nothing here says otherwise.
+ */
+export class Extent {
+  /** The lowest offset (`Register.offset` and an instruction's) that is reached or compared; Infinity when there is none. */
+  lowest = Number.POSITIVE_INFINITY;
+  /** It mattered that a pointer is the packet's start itself, which others are too. */
+  isAbsolute = false;
+  /** Of the pointer that this one was made of: offsets are the same there. */
+  readonly #before: Extent | undefined;
+
+  constructor(before?: Extent) {
+    this.#before = before;
+  }
+
+  note(offset: number): void {
+    for (let one: Extent | undefined = this; one !== undefined && offset < one.lowest; one = one.#before) {
+      one.lowest = offset;
+    }
+  }
+}
+
 /** Of constants that nobody compares. */
 const NO_ORIGIN = new Origin();
 NO_ORIGIN.mark();
@@ -68,6 +91,8 @@ interface Fields {
   readonly origin: Origin;
   /** Bytes of the packet that are known to be there, from the pointer without its `offset` on. */
   readonly range: number;
+  /** Of packet pointers. */
+  readonly extent: Extent | undefined;
   /** Of maps and their values. */
   readonly map: MapDefinition | undefined;
   /** Of the stack: the function that it belongs to, 0 for the program. */
@@ -89,6 +114,7 @@ export class Register implements Fields {
   readonly id: number;
   readonly origin: Origin;
   readonly range: number;
+  readonly extent: Extent | undefined;
   readonly map: MapDefinition | undefined;
   readonly frame: number;
   readonly bytes: number;
@@ -103,6 +129,7 @@ export class Register implements Fields {
     this.id = fields.id ?? 0;
     this.origin = fields.origin ?? NO_ORIGIN;
     this.range = fields.range ?? 0;
+    this.extent = fields.extent;
     this.map = fields.map;
     this.frame = fields.frame ?? 0;
     this.bytes = fields.bytes ?? 0;

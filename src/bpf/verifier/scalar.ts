@@ -191,12 +191,57 @@ function isEmpty(s: Draft): boolean {
   return s.umin > s.umax || s.smin > s.smax || s.u32Min > s.u32Max || s.s32Min > s.s32Max;
 }
 
+/** Numbers up to here have the same bounds whatever way they are read, and need no big integers. */
+const SMALL_MAX = 0x7fff_ffffn;
+
+/** `scalarOf` for what is at most SMALL_MAX, which most numbers of most programs are. */
+function smallScalar(bounds: Bounds, bits: Tnum): Scalar | undefined {
+  if (bounds.smax < 0n || bounds.s32Max < 0 || bits.value > SMALL_MAX) return undefined;
+  const signedMin = bounds.smin > SMALL_MAX ? Number.POSITIVE_INFINITY : Number(bounds.smin);
+  let min = Math.max(Number(bounds.umin), signedMin, bounds.u32Min, bounds.s32Min);
+  let max = Math.min(Number(bounds.umax), Number(bounds.smax), bounds.u32Max, bounds.s32Max);
+  let value = Number(bits.value);
+  let mask = Number(bits.mask & SMALL_MAX);
+  for (let round = 0; round < 2; round++) {
+    min = Math.max(min, value);
+    max = Math.min(max, value | mask);
+    if (min > max) return undefined;
+    const differing = min ^ max;
+    const open = differing === 0 ? 0 : 0x7fff_ffff >>> (Math.clz32(differing) - 1);
+    value = (value | (min & ~open)) & ~(mask & open);
+    mask &= open;
+  }
+  const [low, high] = [BigInt(min), BigInt(max)];
+  return {
+    umin: low,
+    umax: high,
+    smin: low,
+    smax: high,
+    u32Min: min,
+    u32Max: max,
+    s32Min: min,
+    s32Max: max,
+    bits: { value: BigInt(value), mask: BigInt(mask) },
+  };
+}
+
 /**
  * A scalar of bounds and bits that all hold: each is narrowed by the others. Undefined when no number is left; then no
  * program ever comes here.
  */
 export function scalarOf(bounds: Bounds, bits: Tnum): Scalar | undefined {
-  const draft: Draft = { ...bounds, bits };
+  if (bounds.umax <= SMALL_MAX || (bits.value | bits.mask) <= SMALL_MAX) return smallScalar(bounds, bits);
+  const draft: Draft = {
+    umin: bounds.umin,
+    umax: bounds.umax,
+    smin: bounds.smin,
+    smax: bounds.smax,
+    u32Min: bounds.u32Min,
+    u32Max: bounds.u32Max,
+    s32Min: bounds.s32Min,
+    s32Max: bounds.s32Max,
+    bits,
+  };
   // Once round for what bits say of bounds, once more for what the bounds then say of each other.
   for (let round = 0; round < 2; round++) {
     narrow32(draft);

@@ -22,6 +22,8 @@ import {
 export interface Signature {
   /** Kinds of maps that it takes (Linux check_map_func_compatibility). */
   readonly kinds?: readonly number[];
+  /** Arguments that it takes in any case; those behind them need not be written. All of them by default. */
+  readonly required?: number;
   /** It takes memory of the packet (Linux bpf_func_proto.pkt_access). */
   readonly takesPacket?: boolean;
   /** Registers of memory whose size may be 0 (Linux ARG_CONST_SIZE_OR_ZERO). */
@@ -56,6 +58,8 @@ export const SIGNATURES: ReadonlyMap<number, Signature> = new Map<number, Signat
       gives: 'element',
     },
   ],
+  // trace_printk: a text says how many numbers follow.
+  [6, { required: 2 }],
   // map_update_elem, map_delete_elem
   [2, WRITTEN],
   [3, WRITTEN],

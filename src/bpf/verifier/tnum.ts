@@ -17,11 +17,15 @@ export const TNUM_UNKNOWN: Tnum = { value: 0n, mask: U64_MAX };
 
 export const tnumConstant = (value: bigint): Tnum => ({ value: wrap(value), mask: 0n });
 
+/** By number: so many low bits. */
+const LOW_BITS: readonly bigint[] = Array.from({ length: 65 }, (_, bits) => (1n << BigInt(bits)) - 1n);
+
 /** Bits that all numbers from `min` to `max` have in common: those above the highest in which the two differ. */
 export function tnumRange(min: bigint, max: bigint): Tnum {
   const differing = min ^ max;
-  const bits = differing === 0n ? 0 : differing.toString(2).length;
-  const mask = (1n << BigInt(bits)) - 1n;
+  const high = Number(differing >> 32n);
+  const bits = high === 0 ? 32 - Math.clz32(Number(differing)) : 64 - Math.clz32(high);
+  const mask = LOW_BITS[bits] ?? U64_MAX;
   return { value: min & ~mask, mask };
 }
 
