@@ -108,8 +108,8 @@ function shift(operation: number, bits: 32 | 64, a: Scalar, by: bigint): Scalar 
 }
 
 /**
- * What `a` becomes by an arithmetic instruction of `bits`, all but MOV and END. Of quotients, remainders and shifts by what is
- * not known, nothing is known, as in Linux.
+ * What `a` becomes by an arithmetic instruction of `bits`, all but MOV and END. Of quotients, of remainders, and of shifts by what is
+ * not known or by more bits than there are, nothing is known, as in Linux.
  */
 export function scalarArithmetic(operation: number, bits: 32 | 64, a: Scalar, b: Scalar): Scalar {
   const [x, y] = [knownValue(a), knownValue(b)];
@@ -120,8 +120,8 @@ export function scalarArithmetic(operation: number, bits: 32 | 64, a: Scalar, b:
   if (linear !== undefined) return bits === 64 ? linear(a, b) : inLowerHalf(linear, a, b);
   if (operation === ALU.NEG) return bits === 64 ? subtract(ZERO, a) : inLowerHalf(subtract, ZERO, a);
   const isShift = operation === ALU.LSH || operation === ALU.RSH || operation === ALU.ARSH;
-  if (!isShift || y === undefined) return bits === 64 ? UNKNOWN : unknownOf(4);
-  return shift(operation, bits, a, y & BigInt(bits - 1));
+  if (!isShift || y === undefined || y >= BigInt(bits)) return bits === 64 ? UNKNOWN : unknownOf(4);
+  return shift(operation, bits, a, y);
 }
 
 /** What MOV gives: with `offset`, of the lowest bits with their sign. */

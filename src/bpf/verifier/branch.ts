@@ -9,6 +9,9 @@ import type { State } from './state.ts';
 /** As far into a packet as is compared (Linux MAX_PACKET_OFF). */
 const PACKET_OFFSET_MAX = 0xffff;
 
+/** Conditions that hold of two numbers that are one. */
+const HOLDS_OF_EQUALS: readonly number[] = [JMP.JEQ, JMP.JGE, JMP.JLE, JMP.JSGE, JMP.JSLE];
+
 /** What a conditional jump compares. */
 interface Comparison {
   readonly operation: number;
@@ -202,6 +205,11 @@ export function branch(state: State, instruction: Instruction): Ways {
   const end = endComparison(comparison);
   if (end !== undefined) return endWays(state, end);
   const isScalar = a.register.type === 'scalar';
+  if (b !== undefined && b.number === a.number && isScalar && comparison.operation !== JMP.JSET) {
+    // Whatever it is, it is equal to itself.
+    const isTaken = HOLDS_OF_EQUALS.includes(comparison.operation);
+    return isTaken ? { taken: state, passed: undefined } : { taken: undefined, passed: state };
+  }
   if (b === undefined) return isScalar ? scalarWays(state, comparison) : nullWays(state, comparison);
   if (isScalar && b.register.type === 'scalar') return scalarWays(state, comparison);
   return { taken: state.clone(), passed: state };

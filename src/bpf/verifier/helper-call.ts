@@ -1,5 +1,5 @@
-import { HELPER_TAIL_CALL, HELPERS, type Helper, type HelperArgument } from '../helpers.ts';
-import { KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS, KIND_XSKMAP } from '../layout.ts';
+import { HELPER_LOOKUP, HELPER_TAIL_CALL, HELPERS, type Helper, type HelperArgument } from '../helpers.ts';
+import { KIND_ARRAY, KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS, KIND_PERCPU_ARRAY, KIND_XSKMAP } from '../layout.ts';
 import { KINDS } from '../maps/shape.ts';
 import type { MapDefinition, ProgramType } from '../program.ts';
 import { checkAccess, stackReach } from './access.ts';
@@ -13,6 +13,9 @@ import type { State } from './state.ts';
 /** Bytes that a helper may be given at once (Linux BPF_MAX_VAR_SIZ). */
 const SIZE_MAX = 1n << 29n;
 const ARGUMENTS = 5;
+/** Kinds of maps that have all of their elements always, and bytes of their keys. */
+const WHOLE_KINDS: readonly number[] = [KIND_ARRAY, KIND_PERCPU_ARRAY];
+const KEY_BYTES = 4;
 
 /** What a call needs to know of the program. */
 export interface CallContext {
@@ -28,6 +31,8 @@ class HelperCall {
   readonly #signature: Signature;
   readonly #context: CallContext;
   #map: MapDefinition | undefined;
+  /** The key is a number that is known and in the map's range, so that there is an element. */
+  #isThere = false;
 
   constructor(state: State, helper: Helper, context: CallContext) {
     this.#state = state;
@@ -87,6 +92,7 @@ class HelperCall {
         break;
       case 'map key':
         this.#checkMemory(operand, this.#map?.keyBytes ?? 0, false, 'a key');
+        this.#isThere = this.#knowsPlace(register);
         break;
       case 'map value':
         this.#checkMemory(operand, this.#map?.valueBytes ?? 0, false, 'a value');
@@ -149,6 +155,21 @@ class HelperCall {
     }
     const { low, high } = stackReach(this.#state, { pointer: { number, register }, offset: 0, bytes, write });
     this.#state.frames[register.frame]?.stack.markRead(low, high - low);
+  }
+
+  /** Whether a key on the stack is the place of an element that an array always has (Linux can_elide_value_nullness). */
+  #knowsPlace({ type, frame, scalar, offset }: Register): boolean {
+    const map = this.#map;
+    if (this.#helper.id !== HELPER_LOOKUP || map === undefined) return false;
+    if (!WHOLE_KINDS.includes(map.kind) || type !== 'stack' || !isConstant(scalar)) return false;
+    const at = offset + Number(scalar.smin);
+    if (at % KEY_BYTES !== 0) return false;
+    const loaded = this.#state.frames[frame]?.stack.load(at, KEY_BYTES);
+    if (loaded === undefined || !('register' in loaded)) return false;
+    const place = knownValue(loaded.register.scalar);
+    if (place === undefined || place >= BigInt(map.maxEntries)) return false;
+    loaded.register.origin.mark();
+    return true;
   }
 
   #checkSized(kind: HelperArgument, operand: Operand): void {
@@ -230,6 +251,7 @@ class HelperCall {
     if (gives !== 'element' || map === undefined) return unknownRegister();
     if (map.kind === KIND_XSKMAP) return new Register({ type: 'socket', mayBeNull: true, id: newId() });
     const isNested = map.kind === KIND_ARRAY_OF_MAPS || map.kind === KIND_HASH_OF_MAPS;
+    if (!isNested && this.#isThere) return new Register({ type: 'map_value', map });
     if (!isNested) return new Register({ type: 'map_value', map, mayBeNull: true, id: newId() });
     return map.inner === undefined
       ? unknownRegister()
