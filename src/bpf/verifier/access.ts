@@ -31,8 +31,11 @@ export interface Access {
   readonly isAtomic?: boolean;
 }
 
-const plural = (count: number | bigint): string => `${count} byte${count === 1 || count === 1n ? '' : 's'}`;
+const plural = (count: number): string => `${count} byte${count === 1 ? '' : 's'}`;
+const be = (count: number): string => (count === 1 ? 'is' : 'are');
 const verb = ({ write }: Access): string => (write ? 'written' : 'read');
+/** `is read`, `are written`. */
+const done = (access: Access): string => `${be(access.bytes)} ${verb(access)}`;
 
 /** Says no to what no memory allows: pointers that may be null, numbers, the end of the packet. */
 function demandPointer(access: Access): void {
@@ -100,7 +103,7 @@ function checkPacket(access: Access): void {
   }
   const what = register.type === 'packet' ? 'packet' : 'metadata';
   if (fixed < 0) {
-    const why = `${plural(bytes)} of the ${what} are ${verb(access)} at offset ${fixed}, which is before it.`;
+    const why = `${plural(bytes)} of the ${what} ${done(access)} at offset ${fixed}, which is before it.`;
     const advice =
       register.type === 'packet'
         ? 'To go before data, use bpf_xdp_adjust_head or data_meta.'
@@ -110,9 +113,9 @@ function checkPacket(access: Access): void {
   const known =
     register.knownRange === 0
       ? 'nothing says that there are any'
-      : `only ${plural(register.knownRange)} are known to be there`;
+      : `only ${plural(register.knownRange)} ${be(register.knownRange)} known to be there`;
   const base = offsetText(register.with({ offset: 0 }));
-  const why = `${plural(bytes)} of the ${what}${base} are ${verb(access)} at offset ${fixed}, and ${known}.`;
+  const why = `${plural(bytes)} of the ${what}${base} ${done(access)} at offset ${fixed}, and ${known}.`;
   const end = register.type === 'packet' ? 'data_end' : 'data';
   const start = base === '' ? (register.type === 'packet' ? 'data' : 'data_meta') : 'pointer';
   const same =
@@ -137,7 +140,7 @@ function checkSized(access: Access, limit: number, what: string, reason: 'map-bo
   );
   if (low >= 0n && high <= BigInt(limit)) return;
   const place = low === high - BigInt(bytes) ? `at offset ${low}` : `at offsets ${low} to ${high - BigInt(bytes)}`;
-  const why = `${plural(bytes)} are ${verb(access)} ${place} of ${what}, which has ${plural(limit)}.`;
+  const why = `${plural(bytes)} ${done(access)} ${place} of ${what}, which has ${plural(limit)}.`;
   const missing = isConstant(register.scalar)
     ? `Stay below ${limit}, or make it larger.`
     : `Bound what is added, so that offset + ${bytes} is at most ${limit}: \`if (offset > ${limit - bytes}) return XDP_DROP;\`.`;
@@ -180,12 +183,15 @@ function checkContext({ pointer, offset, bytes, write }: Access, type: ProgramTy
     );
   if (at < 0 || at + bytes > CONTEXT_BYTES) {
     refuse(
-      `${plural(bytes)} of the context are read at offset ${at}. struct xdp_md has ${CONTEXT_BYTES}.`,
+      `${plural(bytes)} of the context ${be(bytes)} read at offset ${at}. struct xdp_md has ${CONTEXT_BYTES}.`,
       'Use its six fields only.',
     );
   }
   if (bytes !== FIELD_BYTES || at % FIELD_BYTES !== 0) {
-    refuse(`${plural(bytes)} of the context are read at offset ${at}.`, 'Its fields are u32: read each one whole.');
+    refuse(
+      `${plural(bytes)} of the context ${be(bytes)} read at offset ${at}.`,
+      'Its fields are u32: read each one whole.',
+    );
   }
   if (at === EGRESS_IFINDEX && type !== 'xdp/devmap') {
     refuse('egress_ifindex is read.', 'Only programs of section xdp/devmap have it.');
@@ -210,7 +216,7 @@ function checkStack(access: Access): { low: number; high: number } {
   if (low < -BigInt(STACK_BYTES) || high > 0n) {
     const where =
       low === high - BigInt(access.bytes) ? `offset ${low}` : `offsets ${low} to ${high - BigInt(access.bytes)}`;
-    const why = `${plural(access.bytes)} of the stack are ${verb(access)} at ${where}. It lies from -${STACK_BYTES} to -1.`;
+    const why = `${plural(access.bytes)} of the stack ${done(access)} at ${where}. It lies from -${STACK_BYTES} to -1.`;
     const missing = 'Stay within it: use smaller variables, bound indexes, or keep large ones in a PERCPU_ARRAY.';
     throw new Refusal('stack-bounds', why, missing, number);
   }
@@ -297,7 +303,7 @@ export function loadFrom(state: State, access: Access): Register {
   }
   const found = stack.load(low, bytes);
   if ('register' in found) return found.register;
-  const why = `${plural(bytes)} of the stack are read at offset ${low}, and a pointer lies there.`;
+  const why = `${plural(bytes)} of the stack ${be(bytes)} read at offset ${low}, and a pointer lies there.`;
   throw new Refusal('partial-pointer', why, 'Read all 8 bytes of it.', pointer.number);
 }
 
@@ -309,7 +315,7 @@ export function storeTo(state: State, access: Access, value: Operand): void {
   const { low, high } = stackReach(state, access);
   const { isPointer, type } = value.register;
   if (isPointer && bytes !== 8) {
-    const why = `${plural(bytes)} of r${value.number}, which is ${registerText(value.register, state.frames.length - 1)}, are put on the stack.`;
+    const why = `${plural(bytes)} of r${value.number}, which is ${registerText(value.register, state.frames.length - 1)}, ${be(bytes)} put on the stack.`;
     throw new Refusal('partial-pointer', why, 'Store all 8 bytes of a pointer.', value.number);
   }
   if (type === 'stack' && register.frame !== state.frames.length - 1) {

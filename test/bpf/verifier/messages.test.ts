@@ -40,7 +40,8 @@ test('a program with source lines is told by them, and its jumps too', () => {
   expect(reason).toBe('packet-bounds');
   expect(line?.file).toMatch(/vlan\.c$|headers\.h$/);
   expect(jumps.every((jump) => jump.line !== undefined)).toBe(true);
-  expect(text).toMatchSnapshot();
+  // Compilers write down where the source was.
+  expect(text.replaceAll(/\S*\/(?=examples\/)/g, '')).toMatchSnapshot();
 });
 
 test('of several ways to failures the one with the fewest branches is shown', () => {
