@@ -42,6 +42,24 @@ import { tracePrintk as bpfTracePrintk, traceVprintk as bpfTraceVprintk } from '
 import { reach as bpfReach, reachMap as bpfReachMap } from './bpf/reach.kernel.ts';
 import { redirect as bpfRedirect, redirectMap as bpfRedirectMap } from './bpf/redirect.kernel.ts';
 import {
+  burstCapacity as dmaBurstCapacity,
+  copy as dmaCopy,
+  copySg as dmaCopySg,
+  fillWords as dmaFill,
+  rollback as dmaRollback,
+  submit as dmaSubmit,
+} from './dma/channel.kernel.ts';
+import { completed as dmaCompleted, completedStatus as dmaCompletedStatus } from './dma/completed.kernel.ts';
+import {
+  abort as dmaAbort,
+  check as dmaCheck,
+  execute as dmaExecute,
+  fail as dmaFail,
+  finish as dmaFinish,
+  run as dmaRunEngine,
+  running as dmaRunning,
+} from './dma/engine.kernel.ts';
+import {
   dequeueOrdered as eventdevDequeueOrdered,
   enqueueOrdered as eventdevEnqueueOrdered,
 } from './eventdev/answer.kernel.ts';
@@ -193,6 +211,21 @@ export {
   bpfStoreBytes,
   bpfTracePrintk,
   bpfTraceVprintk,
+  dmaAbort,
+  dmaBurstCapacity,
+  dmaCheck,
+  dmaCompleted,
+  dmaCompletedStatus,
+  dmaCopy,
+  dmaCopySg,
+  dmaExecute,
+  dmaFail,
+  dmaFill,
+  dmaFinish,
+  dmaRollback,
+  dmaRunEngine,
+  dmaRunning,
+  dmaSubmit,
   eventdevDequeue,
   eventdevDequeueLevels,
   eventdevDequeueOne,

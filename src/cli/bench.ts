@@ -3,7 +3,7 @@ import { BENCH_NAMES } from '../lab/names.ts';
 import { formatRows } from '../lab/row.ts';
 
 /** Adds `ringway bench [NAME]… [--json] [--peers]`. */
-export function registerBench(program: Command): void {
+export function addBench(program: Command): void {
   program
     .command('bench')
     .description('measure kernels on this machine, one core and two')

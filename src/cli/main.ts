@@ -1,37 +1,32 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
-import { registerBench } from './bench.ts';
-import { addCheck } from './check.ts';
-import { addConformance } from './conformance.ts';
 import { describeError, EXIT_DONE } from './exit.ts';
-import { addMap } from './map.ts';
-import { addPort } from './port.ts';
-import { addRun } from './run.ts';
-import { addSet } from './set.ts';
-import { addStats } from './stats.ts';
-import { addSteer } from './steer.ts';
-import { addTop } from './top.ts';
-import { addTrace } from './trace.ts';
-import { addVhost } from './vhost.ts';
-import { addXdp } from './xdp.ts';
 
-/** The commands, in the order of the help. A command is a file that adds itself to the program. */
-const COMMANDS: readonly ((program: Command) => void)[] = [
-  addRun,
-  addCheck,
-  addStats,
-  addTop,
-  addSet,
-  addPort,
-  addSteer,
-  addXdp,
-  addMap,
-  addTrace,
-  addVhost,
-  registerBench,
-  addConformance,
-];
+type Add = (program: Command) => void;
+
+/** The commands, in the order of the help, and the file of each, which adds it to the program. */
+const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
+  run: async () => (await import('./run.ts')).addRun,
+  check: async () => (await import('./check.ts')).addCheck,
+  stats: async () => (await import('./stats.ts')).addStats,
+  top: async () => (await import('./top.ts')).addTop,
+  set: async () => (await import('./set.ts')).addSet,
+  port: async () => (await import('./port.ts')).addPort,
+  steer: async () => (await import('./steer.ts')).addSteer,
+  xdp: async () => (await import('./xdp.ts')).addXdp,
+  map: async () => (await import('./map.ts')).addMap,
+  trace: async () => (await import('./trace.ts')).addTrace,
+  vhost: async () => (await import('./vhost.ts')).addVhost,
+  bench: async () => (await import('./bench.ts')).addBench,
+  conformance: async () => (await import('./conformance.ts')).addConformance,
+};
+
+/** The file of the command that was asked for: without the others it starts sooner. All, when none was, or none of these. */
+async function load(name = ''): Promise<readonly Add[]> {
+  const one = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  return Promise.all((one === undefined ? Object.values(COMMANDS) : [one]).map((command) => command()));
+}
 
 function version(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
@@ -45,7 +40,7 @@ function configure(command: Command): void {
 }
 
 const program = new Command('ringway').description('a user-space packet dataplane').version(version());
-for (const add of COMMANDS) add(program);
+for (const add of await load(process.argv[2])) add(program);
 configure(program);
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -3,6 +3,7 @@ import { benchAtomic } from './atomic-bench.ts';
 import { benchBalance } from './balance-bench.ts';
 import { takeBenchLock } from './bench-lock.ts';
 import { benchBlock } from './block-bench.ts';
+import { benchDma } from './dma-bench.ts';
 import { benchEventdev } from './eventdev-bench.ts';
 import { benchForward } from './forward-bench.ts';
 import { benchKeyed } from './keyed-bench.ts';
@@ -37,6 +38,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   keyed: benchKeyed,
   atomic: benchAtomic,
   xdp: benchXdp,
+  dma: benchDma,
 };
 
 function isName(name: string): name is (typeof BENCH_NAMES)[number] {

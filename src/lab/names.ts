@@ -16,4 +16,5 @@ export const BENCH_NAMES = [
   'keyed',
   'atomic',
   'xdp',
+  'dma',
 ] as const;

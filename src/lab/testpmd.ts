@@ -6,11 +6,13 @@ import type { VirtqueueLayout } from '../virtio/rings.ts';
 import { type PeerFigure, reasonOf } from './peers.ts';
 
 /** Both start, connect and settle within this, and then print some rates. */
-const RUN_MS = 9000;
+const RUN_MS = 6000;
+/** Between two rates. */
+const STATS_MS = 1000;
 /** Rates that come before the rate is steady. */
-const SKIP = 3;
+const SKIP = 2;
 const MEMORY = ['--no-huge', '-m', '256', '--no-pci', '--no-telemetry'];
-const FORWARD = ['--nb-cores=1', '--stats-period', '1', '--total-num-mbufs=16384'];
+const FORWARD = ['--nb-cores=1', '--stats-period', `${STATS_MS / 1000}`, '--total-num-mbufs=16384'];
 
 /** A testpmd that runs. */
 interface Testpmd {
@@ -22,13 +24,15 @@ interface Testpmd {
 function start(
   cpu: number,
   prefix: string,
-  device: string,
+  devices: readonly string[],
   { mode, frameBytes, commands }: { mode: string; frameBytes: number; commands?: string },
 ): Testpmd {
-  const eal = ['--lcores', `0@${cpu},1@${cpu}`, ...MEMORY, '--file-prefix', prefix, '--vdev', device];
+  const eal = ['--lcores', `0@${cpu},1@${cpu}`, ...MEMORY, '--file-prefix', prefix];
+  for (const device of devices) eal.push('--vdev', device);
   const how = commands === undefined ? ['--auto-start'] : ['--interactive'];
   const args = [...eal, '--', ...FORWARD, ...how, `--forward-mode=${mode}`, `--txpkts=${frameBytes}`];
-  const child = spawn('dpdk-testpmd', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  // Line by line, or what it says of its rates waits for more.
+  const child = spawn('stdbuf', ['-oL', 'dpdk-testpmd', ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -37,7 +41,13 @@ function start(
   }
   // It may be gone by then.
   child.stdin?.on('error', () => {});
-  if (commands !== undefined) child.stdin?.write(commands);
+  if (commands !== undefined) {
+    child.stdin?.write(commands);
+    // One that takes commands does not print its rates by itself.
+    const asking = setInterval(() => child.stdin?.write('show port stats all\n'), STATS_MS);
+    child.once('exit', () => clearInterval(asking));
+    child.once('error', () => clearInterval(asking));
+  }
   return { child, text: () => text };
 }
 
@@ -76,9 +86,9 @@ async function endAll(programs: readonly Testpmd[]): Promise<void> {
   await Promise.all(programs.map(({ child }) => ended(child)));
 }
 
-function virtioUser(socket: string, layout: VirtqueueLayout): string {
-  const packed = layout === 'packed' ? 1 : 0;
-  return `net_virtio_user0,path=${socket},queues=1,queue_size=256,packed_vq=${packed},mrg_rxbuf=1,in_order=1`;
+function virtioUsers(sockets: readonly string[], layout: VirtqueueLayout): string[] {
+  const how = `queues=1,queue_size=256,packed_vq=${layout === 'packed' ? 1 : 0},mrg_rxbuf=1,in_order=1`;
+  return sockets.map((socket, i) => `net_virtio_user${i},path=${socket},${how}`);
 }
 
 /**
@@ -97,10 +107,10 @@ export async function runTestpmd(
   const modes = fromGuest ? ['rxonly', 'txonly'] : ['txonly', 'rxonly'];
   const [hostMode = '', guestMode = ''] = modes;
   try {
-    programs.push(startVhost(hostCpu, socket, { mode: hostMode, frameBytes: 64 }));
+    programs.push(startVhost(hostCpu, [socket], { mode: hostMode, frameBytes: 64 }));
     await new Promise((resolve) => setTimeout(resolve, 1000));
-    const device = virtioUser(socket, layout);
-    programs.push(start(guestCpu, `rwfe${process.pid}`, device, { mode: guestMode, frameBytes: 64 }));
+    const devices = virtioUsers([socket], layout);
+    programs.push(start(guestCpu, `rwfe${process.pid}`, devices, { mode: guestMode, frameBytes: 64 }));
     return await rateOf(programs[fromGuest ? 0 : 1] as Testpmd, programs, 'Rx');
   } catch (error) {
     return { value: null, note: `no peer: ${reasonOf(error)}` };
@@ -110,22 +120,23 @@ export async function runTestpmd(
   }
 }
 
-function startVhost(cpu: number, socket: string, how: { mode: string; frameBytes: number }): Testpmd {
-  return start(cpu, `rwbe${process.pid}`, `net_vhost0,iface=${socket},queues=1`, how);
+function startVhost(cpu: number, sockets: readonly string[], how: { mode: string; frameBytes: number }): Testpmd {
+  const devices = sockets.map((socket, i) => `net_vhost${i},iface=${socket},queues=1`);
+  return start(cpu, `rwbe${process.pid}`, devices, how);
 }
 
 /** What the other side of a virtio-user port does: receives and drops, sends, or sends back. */
 export type BackendMode = 'receive' | 'send' | 'echo';
 
-/** DPDK's vhost port, doing what `mode` says. */
+/** DPDK's vhost ports, doing what `mode` says; two that echo send to each other. */
 export function startVhostBackend(
-  socket: string,
+  sockets: readonly string[],
   mode: BackendMode,
   cpu: number,
   frameBytes: number,
 ): () => Promise<void> {
   const hostMode = { receive: 'rxonly', send: 'txonly', echo: 'io' }[mode];
-  const program = startVhost(cpu, socket, { mode: hostMode, frameBytes });
+  const program = startVhost(cpu, sockets, { mode: hostMode, frameBytes });
   program.child.on('error', () => {});
   return () => endAll([program]);
 }
@@ -134,11 +145,12 @@ export function startVhostBackend(
 const ROUND_BURSTS = 4;
 
 /**
- * DPDK's virtio-user port at `socket`, whose other side does what `mode` says. Million packets a second by its own count: of
- * what it sends, of what it receives, or of what comes back of what it keeps going round.
+ * DPDK's virtio-user ports at `sockets`, whose other sides do what `mode` says. Million packets a second by the count of one
+ * of them: of what it sends, of what it receives, or of what comes back of what it keeps going round. Two keep frames going
+ * round through each other.
  */
 export async function runVirtioUser(
-  socket: string,
+  sockets: readonly string[],
   mode: BackendMode,
   { layout, cpu, frameBytes }: { layout: VirtqueueLayout; cpu: number; frameBytes: number },
 ): Promise<PeerFigure> {
@@ -149,7 +161,7 @@ export async function runVirtioUser(
   }[mode];
   const programs: Testpmd[] = [];
   try {
-    programs.push(start(cpu, `rwfe${process.pid}`, virtioUser(socket, layout), how));
+    programs.push(start(cpu, `rwfe${process.pid}`, virtioUsers(sockets, layout), how));
     return await rateOf(programs[0] as Testpmd, programs, mode === 'receive' ? 'Tx' : 'Rx');
   } catch (error) {
     return { value: null, note: `no frontend: ${reasonOf(error)}` };

@@ -2,6 +2,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { parseConfig } from '../config/index.ts';
+import { startDataplane } from '../dataplane/dataplane.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
 import { NOT_WANTED, type PeerFigure, type Peers, reasonOf } from './peers.ts';
@@ -23,6 +25,8 @@ const MODES: readonly (readonly [BackendMode, string])[] = [
   ['send', 'host to guest'],
   ['echo', 'round trip'],
 ];
+/** Runs of either side for a row; the median counts. */
+const ROUNDS = 3;
 /** DPDK's backend listens after so long. */
 const BACKEND_START_MS = 1500;
 
@@ -30,6 +34,27 @@ interface Case {
   readonly mode: BackendMode;
   readonly layout: VirtqueueLayout;
   readonly frameBytes: number;
+  /** Two frontends, with a switch between them, or with DPDK's backend a wire. */
+  readonly isSwitched?: boolean;
+}
+
+/** Our backend, or the two of a dataplane with a switch between them, at the first of the sockets that it needs. */
+async function startOurs(
+  sockets: readonly [string, ...string[]],
+  one: Case,
+  cpu: number,
+): Promise<() => Promise<void>> {
+  if (sockets.length === 1) {
+    const options = { mode: one.mode, length: one.frameBytes, layout: 'packed', cpu } as const;
+    const side = await startSide(sockets[0], { ...options, type: 'vhost-user' });
+    return () => side.close();
+  }
+  const ports = Object.fromEntries(sockets.map((socket, i) => [`vm${i}`, { type: 'vhost-user', socket }]));
+  const source = { version: 1, lcores: [{ idle: 'spin', cpu }], ports };
+  const dataplane = await startDataplane(parseConfig(JSON.stringify(source), { file: 'bench.yaml' }));
+  return async () => {
+    await dataplane.stop();
+  };
 }
 
 /** The rate of DPDK's virtio-user against our backend, or against DPDK's. */
@@ -39,39 +64,43 @@ async function rateAgainst(
   [hostCpu, guestCpu]: [number, number],
 ): Promise<PeerFigure> {
   const folder = await mkdtemp(join(tmpdir(), 'ringway-vhost-'));
-  const socket = join(folder, 'vhost.sock');
+  const socket = (i: number): string => join(folder, `vhost${i}.sock`);
+  const sockets: [string, ...string[]] = [socket(0), ...(one.isSwitched === true ? [socket(1)] : [])];
   const { mode, frameBytes } = one;
   let close: () => Promise<void>;
   if (whose === 'ours') {
-    const backend = await startSide(socket, {
-      type: 'vhost-user',
-      mode,
-      length: frameBytes,
-      layout: 'packed',
-      cpu: hostCpu,
-    });
-    close = () => backend.close();
+    close = await startOurs(sockets, one, hostCpu);
   } else {
-    close = startVhostBackend(socket, mode, hostCpu, frameBytes);
+    close = startVhostBackend(sockets, mode, hostCpu, frameBytes);
     await setTimeout(BACKEND_START_MS);
   }
   try {
-    return await runVirtioUser(socket, mode, { ...one, cpu: guestCpu });
+    return await runVirtioUser(sockets, mode, { ...one, cpu: guestCpu });
   } finally {
     await close();
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-/** Ours and DPDK's one after the other, with the cores' distance before, between and after. */
+/** The run whose value is the median of those that have one. */
+function middle(runs: readonly PeerFigure[]): PeerFigure {
+  const sorted = runs.filter(({ value }) => value !== null).sort((a, b) => Number(a.value) - Number(b.value));
+  return sorted[sorted.length >> 1] ?? runs[0] ?? { value: null, note: 'no run' };
+}
+
+/** Ours and DPDK's in turn, with the cores' distance before, between and after: it changes by itself. */
 async function compare(arena: Arena, name: string, one: Case, cpus: [number, number]): Promise<Row> {
   const distances = [await coreDistance(arena, cpus)];
-  const ours = await rateAgainst('ours', one, cpus);
-  distances.push(await coreDistance(arena, cpus));
-  const theirs = await rateAgainst('DPDK', one, cpus);
-  distances.push(await coreDistance(arena, cpus));
+  const runs: Record<'ours' | 'DPDK', PeerFigure[]> = { ours: [], DPDK: [] };
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const whose of ['ours', 'DPDK'] as const) {
+      runs[whose].push(await rateAgainst(whose, one, cpus));
+      distances.push(await coreDistance(arena, cpus));
+    }
+  }
+  const ours = middle(runs.ours);
   const figure = { name, ...nothing, value: ours.value, note: ours.note, state: stateOf(distances) };
-  return rowOf(figure, { name: 'DPDK vhost', ...theirs });
+  return rowOf(figure, { name: 'DPDK vhost', ...middle(runs.DPDK) });
 }
 
 /** Two ringways in two processes: frames one way, and one at a time there and back. */
@@ -119,6 +148,21 @@ async function startRows(): Promise<Row[]> {
   }
 }
 
+/** What DPDK's virtio-user is run with, by the name of the row. */
+function cases(): [string, Case][] {
+  const all: [string, Case][] = [];
+  for (const frameBytes of SIZES) {
+    for (const layout of LAYOUTS) {
+      for (const [mode, direction] of MODES) {
+        all.push([`${layout}, ${direction}, ${frameBytes} B`, { mode, layout, frameBytes }]);
+      }
+      const one = { mode: 'echo', layout, frameBytes, isSwitched: true } as const;
+      all.push([`${layout}, two guests through the switch, one way, ${frameBytes} B`, one]);
+    }
+  }
+  return all;
+}
+
 /**
  * vhost-user: DPDK's virtio-user in a program of its own as the frontend, ringway's backend and then DPDK's on the other core.
  * Rates are the frontend's own.
@@ -127,18 +171,10 @@ export async function benchVhost(peers: Peers): Promise<Row[]> {
   const cpus = twoCpus();
   const arena = createArena({ bytes: 1 << 20 });
   const rows: Row[] = [];
-  for (const frameBytes of SIZES) {
-    for (const [mode, direction] of MODES) {
-      for (const layout of LAYOUTS) {
-        const name = `${layout}, ${direction}, ${frameBytes} B`;
-        const missing = typeof cpus === 'string' ? cpus : peers.wanted ? undefined : NOT_WANTED.note;
-        if (typeof cpus !== 'string' && missing === undefined) {
-          rows.push(await compare(arena, name, { mode, layout, frameBytes }, cpus));
-        } else {
-          rows.push(rowOf({ name, ...nothing, value: null, state: 'not measured', note: missing ?? '' }, null));
-        }
-      }
-    }
+  for (const [name, one] of cases()) {
+    const missing = typeof cpus === 'string' ? cpus : peers.wanted ? undefined : NOT_WANTED.note;
+    if (typeof cpus !== 'string' && missing === undefined) rows.push(await compare(arena, name, one, cpus));
+    else rows.push(rowOf({ name, ...nothing, value: null, state: 'not measured', note: missing ?? '' }, null));
   }
   if (typeof cpus !== 'string') rows.push(...(await pairRows(arena, cpus)));
   rows.push(...(await startRows()));

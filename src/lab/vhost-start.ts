@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { readdirSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,13 +22,12 @@ const QUEUE_SIZE = 256;
 const VERSION_1 = 1n << 32n;
 const IDLE_MS = 2000;
 const PATIENCE_MS = 10_000;
-/** Linux counts a process's time in such ticks (sysconf(_SC_CLK_TCK)). */
-const TICK_MS = 10;
 
-/** The time that a process and its threads have had the CPU, in ms. */
+/** The time that the threads of a process have had the CPU, in ms. */
 function cpuMs(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * TICK_MS;
+  const tasks = `/proc/${pid}/task`;
+  const ns = readdirSync(tasks).map((task) => Number(readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')[0]));
+  return ns.reduce((sum, one) => sum + one, 0) / 1e6;
 }
 
 /** Sets up a ring with one frame in it, by hand, over `memory`. Returns what was opened. */

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, expect, test, vi } from 'vitest';
-import { registerBench } from '#dist/cli/bench.js';
+import { addBench } from '#dist/cli/bench.js';
 
 // A lock of its own: these runs may disturb a bench, but need not refuse to start beside one.
 const folder = mkdtempSync(join(tmpdir(), 'ringway-bench-'));
@@ -12,7 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 async function run(...args: string[]): Promise<string> {
   const program = new Command('ringway').exitOverride();
-  registerBench(program);
+  addBench(program);
   const log = vi.spyOn(console, 'log').mockImplementation(() => {});
   await program.parseAsync(['bench', ...args], { from: 'user' });
   const printed = log.mock.calls.map(([text]) => text).join('\n');

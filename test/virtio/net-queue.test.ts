@@ -124,7 +124,8 @@ test.each(shaped)('%s, tables of %i: a frame arrives whole with %s', (layout, in
 
 /** Sends frames that are refused between frames that are not. */
 function refuse(layout: VirtqueueLayout, module?: WebAssembly.Module): void {
-  const side = new DeviceSide({ layout, size: 32, module });
+  // Something else was agreed on: with nothing at all no header is looked at.
+  const side = new DeviceSide({ layout, size: 32, offloads: 1 << 1, module });
   const good = frameOf(60);
   const long = (length: number): readonly Uint8Array[] => cut(message(frameOf(length)), Array(16).fill(4096));
   const bad: readonly (readonly Uint8Array[])[] = [
@@ -154,6 +155,19 @@ function refuse(layout: VirtqueueLayout, module?: WebAssembly.Module): void {
 
 test.each(LAYOUTS)('%s: what is too short, too long, or asks for what was not agreed on is refused', (layout) => {
   refuse(layout);
+});
+
+test.each(LAYOUTS)('%s: when nothing was agreed on, what a header asks for is ignored', (layout) => {
+  const side = new DeviceSide({ layout, size: 32 });
+  const good = frameOf(60);
+  const whole = message(good, offload(1, 1));
+  for (const pieces of [[whole], cut(whole, [5, 7, 60])]) {
+    side.driver.send(pieces);
+    expect(side.receive().map((frame) => [...frame])).toEqual([[...good]]);
+  }
+  expect(side.net.drops()).toEqual(NO_DROPS);
+  side.net.detach();
+  side.finish();
 });
 
 test('what was agreed on is kept, when it lies in the frame', () => {

@@ -471,9 +471,9 @@ export function runHostile(options: HostileOptions, seed: number, steps: number)
 }
 
 /**
- * Runs the kernels of `module` in a small queue with up to 60 peers.
+ * Runs the kernels of `module` in a small queue with up to 300 peers.
  * @throws Error of the first that finds something.
  */
 export function searchFaults(layout: VirtqueueLayout, module: WebAssembly.Module): void {
-  for (let seed = 0; seed < 60; seed++) runHostile({ ...hostileOptions(layout, 4, seed), module }, seed, 500);
+  for (let seed = 0; seed < 300; seed++) runHostile({ ...hostileOptions(layout, 4, seed), module }, seed, 500);
 }
