@@ -146,6 +146,35 @@ import { detach as virtioDriverDetach, reset as virtioReset } from './virtio/sta
 import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
+import { copyBegin as xenCopyBegin, copyEnd as xenCopyEnd, copyMove as xenCopyMove } from './xen/copy.kernel.ts';
+import {
+  mask as xenEventMask,
+  send as xenEventSend,
+  setPending as xenEventSetPending,
+  takePending as xenEventTakePending,
+  unmask as xenEventUnmask,
+} from './xen/event.kernel.ts';
+import { endAccess as xenEndAccess, grantAccess as xenGrantAccess } from './xen/grant.kernel.ts';
+import {
+  mapBegin as xenMapBegin,
+  mapUndo as xenMapUndo,
+  unmapBegin as xenUnmapBegin,
+  unmapEnd as xenUnmapEnd,
+} from './xen/map.kernel.ts';
+import { backRxBegin as xenBackRxBegin, backRxEnd as xenBackRxEnd } from './xen/netback-rx.kernel.ts';
+import { backTxBegin as xenBackTxBegin, backTxEnd as xenBackTxEnd } from './xen/netback-tx.kernel.ts';
+import { frontReceive as xenFrontReceive, frontRefill as xenFrontRefill } from './xen/netfront-rx.kernel.ts';
+import { frontReclaim as xenFrontReclaim, frontSend as xenFrontSend } from './xen/netfront-tx.kernel.ts';
+import {
+  finalCheck as xenRingFinalCheck,
+  needsNotify as xenRingNeedsNotify,
+  pushRequests as xenRingPushRequests,
+  pushResponses as xenRingPushResponses,
+  takeRequests as xenRingTakeRequests,
+  takeResponses as xenRingTakeResponses,
+} from './xen/ring.kernel.ts';
+import { rxGather as xenRxGather } from './xen/rx-gather.kernel.ts';
+import { txGather as xenTxGather } from './xen/tx-gather.kernel.ts';
 
 export {
   asyncDeliver,
@@ -297,4 +326,34 @@ export {
   virtioTranslate,
   xdpPrepare,
   xdpSort,
+  xenBackRxBegin,
+  xenBackRxEnd,
+  xenBackTxBegin,
+  xenBackTxEnd,
+  xenCopyBegin,
+  xenCopyEnd,
+  xenCopyMove,
+  xenEndAccess,
+  xenEventMask,
+  xenEventSend,
+  xenEventSetPending,
+  xenEventTakePending,
+  xenEventUnmask,
+  xenFrontReceive,
+  xenFrontReclaim,
+  xenFrontRefill,
+  xenFrontSend,
+  xenGrantAccess,
+  xenMapBegin,
+  xenMapUndo,
+  xenRingFinalCheck,
+  xenRingNeedsNotify,
+  xenRingPushRequests,
+  xenRingPushResponses,
+  xenRingTakeRequests,
+  xenRingTakeResponses,
+  xenRxGather,
+  xenTxGather,
+  xenUnmapBegin,
+  xenUnmapEnd,
 };

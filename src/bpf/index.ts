@@ -56,4 +56,7 @@ export {
   placeOf,
   type SourceLine,
 } from './program.ts';
+export type { RejectionReason } from './verifier/refusal.ts';
+export type { Branch, Rejection } from './verifier/rejection.ts';
+export { type Verdict, type VerifierStatistics, type VerifyOptions, verifyProgram } from './verifier/verify-program.ts';
 export { verifyStructure } from './verify.ts';

@@ -2,12 +2,14 @@ import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { disassemble } from '../bpf/disassemble.ts';
 import { linkProgram } from '../bpf/object/load.ts';
+import { type VerifierStatistics, verifyProgram } from '../bpf/verifier/verify-program.ts';
 import { parseValue } from '../config/index.ts';
 import type { XdpAttachment, XdpReport } from '../control/target.ts';
 import { RingwayError } from '../util/errors.ts';
 import { type CaptureRun, diffCapture, runCapture } from '../xdp/capture.ts';
 import { loadXdp, readObject, type XdpOptions, type XdpProgram } from '../xdp/run.ts';
 import { plainItem, writeEntry } from '../xdp/text.ts';
+import { EXIT_BROKEN } from './exit.ts';
 import { formatCount } from './format.ts';
 import { type RemoteFlags, untilInterrupted, withClient, withName } from './remote.ts';
 import { renderTable } from './table.ts';
@@ -157,6 +159,42 @@ function addDisasm(xdp: Command): void {
     });
 }
 
+/** What `xdp verify` prints of a program that is accepted. */
+export function renderAccepted(name: string, { instructions, states, dead }: VerifierStatistics, ms: number): string {
+  const unused = dead.length === 0 ? '' : `, ${counted(dead.length, 'instruction')} never run`;
+  const work = `${counted(instructions, 'instruction')} visited, ${counted(states, 'state')} kept`;
+  return `${name}: accepted (${work}${unused}, ${ms.toFixed(1)} ms)`;
+}
+
+function addVerify(xdp: Command): void {
+  xdp
+    .command('verify')
+    .description("say whether programs are safe, as the kernel's verifier does, and if not, what is missing")
+    .argument('<object>', 'eBPF object file')
+    .option('--prog <name>', 'which of its programs; all')
+    .option('--log', 'print what is known at each instruction that is visited')
+    .action((file: string, { prog: wanted, log }: { prog?: string; log?: true }) => {
+      const object = readObject(file);
+      const names =
+        wanted === undefined ? object.programs.filter(({ type }) => type !== undefined) : [{ name: wanted }];
+      if (names.length === 0) {
+        throw new RingwayError('NOT_FOUND', `${file}: has no XDP program`);
+      }
+      const options = log === true ? { log: (line: string) => print([line]) } : {};
+      for (const { name } of names) {
+        const program = linkProgram(object, name);
+        const start = performance.now();
+        const verdict = verifyProgram(program, options);
+        const ms = performance.now() - start;
+        if (verdict.accepted) print([renderAccepted(name, verdict.statistics, ms)]);
+        else {
+          print(verdict.rejection.text.split('\n').map(printable));
+          process.exitCode = EXIT_BROKEN;
+        }
+      }
+    });
+}
+
 /** The lines of `xdp list`. */
 export function renderAttachments(list: readonly XdpAttachment[], columns: number, hasColor: boolean): string[] {
   if (list.length === 0) return ['no port runs an XDP program'];
@@ -211,11 +249,14 @@ function addRemote(xdp: Command): void {
     );
 }
 
-/** Adds `ringway xdp run`, `diff`, `disasm`, `attach`, `detach`, `list` and `watch`. */
+/** Adds `ringway xdp run`, `diff`, `disasm`, `verify`, `attach`, `detach`, `list` and `watch`. */
 export function addXdp(program: Command): void {
-  const xdp = program.command('xdp').description('run, compare and read XDP programs; give them to running ports');
+  const xdp = program
+    .command('xdp')
+    .description('run, compare, read and verify XDP programs; give them to running ports');
   addRunXdp(xdp);
   addDiff(xdp);
   addDisasm(xdp);
+  addVerify(xdp);
   addRemote(xdp);
 }

@@ -18,5 +18,6 @@ export {
 } from './bpf.ts';
 export { guardWindow, surviveTruncation, type TruncationSupport } from './bus-error.ts';
 export { type FileShape, requireSys, type Sys, sysAvailable } from './linux.ts';
+export { type Pages, requirePages } from './pages.ts';
 export { type Bell, Poller } from './poller.ts';
 export { type Received, requireSockets, type UnixSockets } from './sockets.ts';

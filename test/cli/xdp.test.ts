@@ -192,3 +192,28 @@ test('xdp disasm of what is not there or is no object is an error, not a stack t
     expect(await refused('disasm', ...args)).toEqual([1, expect.stringMatching(/^ringway: [^\n]*\n$/)]);
   }
 });
+
+test('xdp verify accepts programs, one or all, and says what that took', async () => {
+  const { code, out, err } = await ringway('verify', example('vlan'));
+  expect([code, err]).toEqual([0, '']);
+  expect(out).toMatch(/^xdp_vlan_push: accepted \(\d+ instructions visited, \d+ states? kept, [\d.]+ ms\)$/m);
+  expect(out).toMatch(/^xdp_vlan_pop: accepted/m);
+  expect((await ringway('verify', example('vlan'), '--prog', 'xdp_vlan_pop')).out).not.toContain('xdp_vlan_push');
+});
+
+test('xdp verify says why a program is rejected, and logs what it knows', async () => {
+  const wrong = write('wrong', 'ldxw %r2, [%r1]\nldxb %r0, [%r2]\nexit');
+  const { code, out } = await ringway('verify', wrong, '--log');
+  expect(code).toBe(1);
+  expect(out).toContain(
+    '     1: r0 = *(u8 *)(r2 + 0)    ; r1 = the context; r2 = packet data, no bytes from there on checked\n',
+  );
+  expect(out).toContain('why:     1 byte of the packet is read at offset 0, and nothing says that there are any.\n');
+  expect(out).toContain('missing: Compare with data_end first: `if (data + 1 > data_end) return XDP_DROP;`.\n');
+});
+
+test('xdp verify of what is not there is an error, not a stack trace', async () => {
+  for (const args of [[at('none.o')], ['package.json'], [example('vlan'), '--prog', 'nope']]) {
+    expect(await refused('verify', ...args)).toEqual([1, expect.stringMatching(/^ringway: [^\n]*\n$/)]);
+  }
+});

@@ -1,0 +1,191 @@
+import type { Arena } from '../memory/arena.ts';
+import type { Pages } from '../sys/index.ts';
+import { RingwayError } from '../util/errors.ts';
+import { createCopyBatch, signed } from './batch.ts';
+import type { EventChannels, GrantMap, Hypervisor, Mapped } from './hypervisor.ts';
+import {
+  DOMAIN_COPIES,
+  DOMAIN_COPY_BYTES,
+  DOMAIN_EVENTS,
+  DOMAIN_FAILED,
+  DOMAIN_HYPERCALLS,
+  DOMAIN_MAPS,
+  DOMAIN_TLB_FLUSHES,
+  DOMAIN_UNMAPS,
+  GNTMAP_READONLY,
+  GRANT_BATCH_MAX,
+  MAP_ADDRESS,
+  MAP_DOMID,
+  MAP_FILE,
+  MAP_FLAGS,
+  MAP_FRAME,
+  MAP_HANDLE,
+  MAP_REF,
+  MAP_SHIFT,
+  MAP_STATUS,
+  MAP_TARGET,
+  VECTOR_SHIFT,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import { PageRuns } from './page-runs.ts';
+import type { XenStore } from './store-client.ts';
+
+interface AccessKernels {
+  xenCopyBegin(xen: number, caller: number, ops: number, n: number, vectors: number): number;
+  xenCopyMove(ops: number, n: number): void;
+  xenCopyEnd(xen: number, ops: number, n: number): void;
+  xenMapBegin(xen: number, caller: number, ops: number, n: number): number;
+  xenMapUndo(xen: number, caller: number, op: number): void;
+  xenUnmapBegin(caller: number, ops: number, n: number): number;
+  xenUnmapEnd(xen: number, caller: number, ops: number, n: number): void;
+}
+
+/** What a domain's operations came to so far. */
+export interface HypervisorCosts {
+  /** Entries into the hypervisor: a batch is one. */
+  readonly hypercalls: number;
+  readonly copies: number;
+  readonly copyBytes: number;
+  readonly maps: number;
+  readonly unmaps: number;
+  /** One for each 32 unmaps of a batch. */
+  readonly tlbFlushes: number;
+  readonly events: number;
+  /** Operations with another status than okay. */
+  readonly failed: number;
+}
+
+/** What the domain whose record is at `record` has cost. */
+export function readCosts(arena: Arena, record: number): HypervisorCosts {
+  const get = (offset: number): number => {
+    const at = (record + offset) >>> 2;
+    return (arena.u32[at] ?? 0) + (arena.u32[at + 1] ?? 0) * 2 ** 32;
+  };
+  return {
+    hypercalls: get(DOMAIN_HYPERCALLS),
+    copies: get(DOMAIN_COPIES),
+    copyBytes: get(DOMAIN_COPY_BYTES),
+    maps: get(DOMAIN_MAPS),
+    unmaps: get(DOMAIN_UNMAPS),
+    tlbFlushes: get(DOMAIN_TLB_FLUSHES),
+    events: get(DOMAIN_EVENTS),
+    failed: get(DOMAIN_FAILED),
+  };
+}
+
+/** Where an access works: the in-process Xen, and the domain in it. */
+export interface AccessPlace {
+  readonly arena: Arena;
+  readonly xen: number;
+  readonly record: number;
+  readonly domid: number;
+  readonly name: string;
+  readonly area: number;
+  readonly areaPages: number;
+  /** Undefined where nothing can be mapped: then pages are named where they lie, and copies are copies. */
+  readonly pages: Pages | undefined;
+}
+
+/** What one domain may ask of the in-process Xen. */
+export class DomainAccess implements Hypervisor {
+  readonly domid: number;
+  readonly events: EventChannels;
+  readonly store: XenStore;
+  readonly #place: AccessPlace;
+  readonly #kernels: AccessKernels;
+  readonly #runs: PageRuns;
+  /** Operations of a map or unmap. */
+  readonly #ops: number;
+
+  constructor(place: AccessPlace, ops: number, events: EventChannels, store: XenStore) {
+    this.domid = place.domid;
+    this.events = events;
+    this.store = store;
+    this.#place = place;
+    this.#kernels = place.arena.kernels<AccessKernels>();
+    this.#runs = new PageRuns(place.name, place.area, place.areaPages);
+    this.#ops = ops;
+  }
+
+  createBatch(name: string, size: number) {
+    return createCopyBatch(this.#place.arena, name, size);
+  }
+
+  copy({ address, vectors, size }: { address: number; vectors: number; size: number }, n: number): void {
+    const { xen, record, pages } = this.#place;
+    const { xenCopyBegin, xenCopyMove, xenCopyEnd } = this.#kernels;
+    const ops = Math.min(n, size);
+    const count = xenCopyBegin(xen, record, address, ops, vectors);
+    try {
+      if (pages === undefined) xenCopyMove(address, ops);
+      else if (count > 0) pages.copy(vectors, vectors + (GRANT_BATCH_MAX << VECTOR_SHIFT), count);
+    } finally {
+      xenCopyEnd(xen, address, ops);
+    }
+  }
+
+  takePages(pages: number): number {
+    return this.#runs.take(pages);
+  }
+
+  freePages(address: number): void {
+    this.#runs.free(address);
+  }
+
+  #word(i: number, offset: number): number {
+    return (this.#ops + (i << MAP_SHIFT) + offset) >>> 2;
+  }
+
+  #status(i: number): number {
+    return signed(this.#place.arena.u16[(this.#ops + (i << MAP_SHIFT) + MAP_STATUS) >>> 1] ?? 0);
+  }
+
+  #checkBatch(n: number): void {
+    if (n > GRANT_BATCH_MAX) {
+      throw new RingwayError('BAD_ARGUMENT', `${this.#place.name}: ${n} grants in a batch, at most ${GRANT_BATCH_MAX}`);
+    }
+  }
+
+  map(grants: readonly GrantMap[], target: number): Mapped[] {
+    this.#checkBatch(grants.length);
+    const { arena, xen, record, pages } = this.#place;
+    const { u16, u32 } = arena;
+    for (const [i, { domid, ref, readonly = false }] of grants.entries()) {
+      u32[this.#word(i, MAP_REF)] = ref;
+      u16[(this.#ops + (i << MAP_SHIFT) + MAP_DOMID) >>> 1] = domid;
+      u16[(this.#ops + (i << MAP_SHIFT) + MAP_FLAGS) >>> 1] = readonly ? GNTMAP_READONLY : 0;
+      u32[this.#word(i, MAP_TARGET)] = target + i * XEN_PAGE_BYTES;
+    }
+    this.#kernels.xenMapBegin(xen, record, this.#ops, grants.length);
+    return grants.map(({ readonly = false }, i) => {
+      const word = (offset: number): number => u32[this.#word(i, offset)] ?? 0;
+      const place = word(MAP_TARGET);
+      if (pages !== undefined && this.#status(i) === 0) {
+        const isMapped = pages.map(place, word(MAP_FILE), word(MAP_FRAME) * XEN_PAGE_BYTES, !readonly);
+        if (!isMapped) this.#kernels.xenMapUndo(xen, record, this.#ops + (i << MAP_SHIFT));
+        else u32[this.#word(i, MAP_ADDRESS)] = place;
+      }
+      return { status: this.#status(i), handle: word(MAP_HANDLE), address: word(MAP_ADDRESS) };
+    });
+  }
+
+  unmap(handles: readonly number[]): number[] {
+    this.#checkBatch(handles.length);
+    const { arena, xen, record, pages } = this.#place;
+    for (const [i, handle] of handles.entries()) arena.u32[this.#word(i, MAP_HANDLE)] = handle;
+    this.#kernels.xenUnmapBegin(record, this.#ops, handles.length);
+    const statuses = handles.map((_, i) => this.#status(i));
+    for (const [i, status] of statuses.entries()) {
+      const place = arena.u32[this.#word(i, MAP_TARGET)] ?? 0;
+      // Before the entry is given back: its owner may reuse the page from then on.
+      if (status === 0 && pages !== undefined && !pages.unmap(place)) {
+        throw new RingwayError('SYSTEM', `${this.#place.name}: the page at ${place} cannot be unmapped`);
+      }
+    }
+    this.#kernels.xenUnmapEnd(xen, record, this.#ops, handles.length);
+    return statuses;
+  }
+}
+
+/** Bytes of the operations of a map or unmap. */
+export const MAP_OPS_BYTES = GRANT_BATCH_MAX << MAP_SHIFT;

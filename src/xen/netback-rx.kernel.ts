@@ -1,0 +1,207 @@
+import { frameLength } from '../memory/chain.kernel.ts';
+import {
+  BUFFER_LENGTH,
+  BUFFER_NEXT,
+  BUFFER_OFFSET,
+  SLOT_BUFFER,
+  SLOT_LENGTH,
+  SLOT_OFFSET,
+  SLOT_SHIFT,
+} from '../memory/layout.ts';
+import { free } from '../memory/pool.kernel.ts';
+import {
+  COPY_FLAGS,
+  COPY_LENGTH,
+  COPY_SHIFT,
+  COPY_SOURCE,
+  COPY_STATUS,
+  COPY_TARGET,
+  GATHER_PACKETS,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
+  GNTCOPY_DEST_GREF,
+  GRANT_BATCH_MAX,
+  NETIF_RSP_ERROR,
+  NETRING_TAKE,
+  NETRX_BYTES,
+  NETRX_GREF,
+  NETRX_ID,
+  NETRXF_CSUM_BLANK,
+  NETRXF_DATA_VALIDATED,
+  NETRXF_EXTRA_INFO,
+  NETRXF_MORE_DATA,
+  PACKET_COPIES,
+  PACKET_COPY,
+  PACKET_EXTRA,
+  PACKET_EXTRAS,
+  PACKET_FLAGS,
+  PACKET_PIECE,
+  PACKET_PIECES,
+  PACKET_SHIFT,
+  PIECE_ID,
+  PIECE_LENGTH,
+  PIECE_PLACE,
+  PIECE_SHIFT,
+  RXRSP_BYTES,
+  RXRSP_FLAGS,
+  RXRSP_ID,
+  RXRSP_OFFSET,
+  RXRSP_STATUS,
+  SIDE_DOMID,
+  SIDE_OFFSET,
+  SIDE_PLACE,
+  VIFQ_CACHE,
+  VIFQ_COPIES,
+  VIFQ_COPIES_USED,
+  VIFQ_DOMID,
+  VIFQ_FAILED,
+  VIFQ_GATHER,
+  VIFQ_LONG,
+  VIFQ_PACKET_COPIES,
+  VIFQ_RECORDS,
+  VIFQ_RING,
+  VIFQ_SCRATCH,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import { copySlot, pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
+import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
+
+/** Takes the next request: its reference and its id, copied once. */
+function takeRequest(queue: u32, piece: u32): void {
+  const ring = load<u32>(queue, VIFQ_RING);
+  const from = load<u32>(ring, NETRING_TAKE);
+  copySlot(queue + VIFQ_SCRATCH, slotAt(ring, from), NETRX_BYTES);
+  store<u32>(ring, from + 1, NETRING_TAKE);
+  store<u32>(piece, load<u32>(queue + VIFQ_SCRATCH, NETRX_GREF), PIECE_PLACE);
+  store<u16>(piece, load<u16>(queue + VIFQ_SCRATCH, NETRX_ID), PIECE_ID);
+  store<u16>(piece, 0, PIECE_LENGTH);
+}
+
+/** Plans the copies of the packet at `slot` to the `pages` pages of the pieces at `pieces`, from copy `used` on. Returns how many. */
+function plan(queue: u32, slot: u32, pieces: u32, used: u32): u32 {
+  let copy = load<u32>(queue, VIFQ_COPIES) + (used << COPY_SHIFT);
+  const start = copy;
+  let buffer = load<u32>(slot, SLOT_BUFFER);
+  let source = buffer + load<u16>(slot, SLOT_OFFSET);
+  let have: u32 = load<u16>(slot, SLOT_LENGTH);
+  let left = frameLength(slot);
+  let piece = pieces;
+  let at: u32 = 0;
+  while (left > 0) {
+    while (have === 0) {
+      buffer = load<u32>(buffer, BUFFER_NEXT);
+      source = buffer + load<u16>(buffer, BUFFER_OFFSET);
+      have = load<u16>(buffer, BUFFER_LENGTH);
+    }
+    if (at === XEN_PAGE_BYTES) {
+      piece += 1 << PIECE_SHIFT;
+      at = 0;
+    }
+    const n = min(have, XEN_PAGE_BYTES - at);
+    store<u32>(copy + COPY_SOURCE, source, SIDE_PLACE);
+    store<u32>(copy + COPY_TARGET, load<u32>(piece, PIECE_PLACE), SIDE_PLACE);
+    store<u16>(copy + COPY_TARGET, <u16>load<u32>(queue, VIFQ_DOMID), SIDE_DOMID);
+    store<u16>(copy + COPY_TARGET, <u16>at, SIDE_OFFSET);
+    store<u16>(copy, <u16>n, COPY_LENGTH);
+    store<u16>(copy, <u16>GNTCOPY_DEST_GREF, COPY_FLAGS);
+    copy += 1 << COPY_SHIFT;
+    source += n;
+    have -= n;
+    left -= n;
+    at += n;
+    store<u16>(piece, <u16>at, PIECE_LENGTH);
+  }
+  return (copy - start) >> COPY_SHIFT;
+}
+
+/**
+ * Plans the copies of the first of `count` (up to 32) packets at `slots` to the frontend's pages, as far as it asked for them; one
+ * that it cannot take at all is counted and passed over. Returns how many packets are dealt with; `backRxEnd` follows when the
+ * copies are done.
+ */
+export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
+  const gather = load<u32>(queue, VIFQ_GATHER);
+  let available = unconsumed(load<u32>(queue, VIFQ_RING));
+  let used: u32 = 0;
+  let packets: u32 = 0;
+  let taken: u32 = 0;
+  let done: u32 = 0;
+  for (; done < count; done++) {
+    const slot = slots + (done << SLOT_SHIFT);
+    const pages = pagesFor(queue, slot, frameLength(slot));
+    if (pages === 0) {
+      countVif(queue, VIFQ_LONG);
+      continue;
+    }
+    const extras: u32 = segmentType(slot) === 0 ? 0 : 1;
+    if (available < pages + extras || used + VIFQ_PACKET_COPIES > GRANT_BATCH_MAX) break;
+    const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
+    const pieces = gather + GATHER_PIECES + (taken << PIECE_SHIFT);
+    // The answer to the second request is the extra information. Its page stays empty, and the next request takes its piece.
+    takeRequest(queue, pieces);
+    if (extras !== 0) {
+      takeRequest(queue, pieces + (1 << PIECE_SHIFT));
+      writeSegments(packet + PACKET_EXTRA, slot);
+    }
+    for (let i: u32 = 1; i < pages; i++) takeRequest(queue, pieces + (i << PIECE_SHIFT));
+    const copies = plan(queue, slot, pieces, used);
+    store<u32>(packet, taken, PACKET_PIECE);
+    store<u32>(packet, pages, PACKET_PIECES);
+    store<u16>(packet, needsChecksum(slot) ? <u16>(NETRXF_CSUM_BLANK | NETRXF_DATA_VALIDATED) : 0, PACKET_FLAGS);
+    store<u16>(packet, <u16>extras, PACKET_EXTRAS);
+    store<u16>(packet, <u16>used, PACKET_COPY);
+    store<u16>(packet, <u16>copies, PACKET_COPIES);
+    used += copies;
+    taken += pages;
+    available -= pages + extras;
+    packets++;
+  }
+  store<u32>(gather, packets, GATHER_PACKETS_USED);
+  store<u32>(queue, used, VIFQ_COPIES_USED);
+  return done;
+}
+
+function isCopied(queue: u32, packet: u32): bool {
+  const copies = load<u32>(queue, VIFQ_COPIES) + ((<u32>load<u16>(packet, PACKET_COPY)) << COPY_SHIFT);
+  const n = <u32>load<u16>(packet, PACKET_COPIES);
+  for (let i: u32 = 0; i < n; i++) if (load<i16>(copies + (i << COPY_SHIFT), COPY_STATUS) !== 0) return false;
+  return true;
+}
+
+/** Writes the answers for a packet from record `used` on, in the order of their requests. Returns how many. */
+function answer(queue: u32, packet: u32, used: u32): u32 {
+  const ok = isCopied(queue, packet);
+  if (!ok) countVif(queue, VIFQ_FAILED);
+  const pages = load<u32>(packet, PACKET_PIECES);
+  const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
+  let record = load<u32>(queue, VIFQ_RECORDS) + used * RXRSP_BYTES;
+  const hasExtra = load<u16>(packet, PACKET_EXTRAS) !== 0;
+  for (let i: u32 = 0; i < pages; i++) {
+    const piece = pieces + (i << PIECE_SHIFT);
+    let flags = i + 1 < pages ? NETRXF_MORE_DATA : 0;
+    if (i === 0) flags |= load<u16>(packet, PACKET_FLAGS) | (hasExtra ? NETRXF_EXTRA_INFO : 0);
+    store<u16>(record, load<u16>(piece, PIECE_ID), RXRSP_ID);
+    store<u16>(record, 0, RXRSP_OFFSET);
+    store<u16>(record, <u16>flags, RXRSP_FLAGS);
+    store<i16>(record, ok ? <i16>load<u16>(piece, PIECE_LENGTH) : -(<i16>NETIF_RSP_ERROR), RXRSP_STATUS);
+    record += RXRSP_BYTES;
+    if (i === 0 && hasExtra) {
+      store<u64>(record, load<u64>(packet, PACKET_EXTRA));
+      record += RXRSP_BYTES;
+    }
+  }
+  return pages + <u32>load<u16>(packet, PACKET_EXTRAS);
+}
+
+/** Answers the requests that were used, and frees the `count` packets at `slots` that `backRxBegin` dealt with. */
+export function backRxEnd(queue: u32, slots: u32, count: u32): void {
+  const gather = load<u32>(queue, VIFQ_GATHER);
+  const packets = load<u32>(gather, GATHER_PACKETS_USED);
+  let records: u32 = 0;
+  for (let i: u32 = 0; i < packets; i++) {
+    records += answer(queue, gather + GATHER_PACKETS + (i << PACKET_SHIFT), records);
+  }
+  store<u32>(gather, 0, GATHER_PACKETS_USED);
+  pushResponses(load<u32>(queue, VIFQ_RING), load<u32>(queue, VIFQ_RECORDS), records);
+  free(load<u32>(queue, VIFQ_CACHE), slots, count);
+}

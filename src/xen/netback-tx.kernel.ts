@@ -1,0 +1,204 @@
+import {
+  BUFFER_FRAME_MAX,
+  BUFFER_HEADROOM,
+  BUFFER_LENGTH,
+  BUFFER_NEXT,
+  BUFFER_OFFSET,
+  BUFFER_REFERENCES,
+  BUFFER_TOTAL,
+  SLOT_BUFFER,
+  SLOT_FLAG_CHAINED,
+  SLOT_FLAGS,
+  SLOT_LENGTH,
+  SLOT_SHIFT,
+} from '../memory/layout.ts';
+import { alloc, allocBuffer, free } from '../memory/pool.kernel.ts';
+import {
+  COPY_FLAGS,
+  COPY_LENGTH,
+  COPY_SHIFT,
+  COPY_SOURCE,
+  COPY_STATUS,
+  COPY_TARGET,
+  GATHER_PACKETS,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
+  GNTCOPY_SOURCE_GREF,
+  NETIF_RSP_DROPPED,
+  NETIF_RSP_ERROR,
+  NETIF_RSP_NULL,
+  NETTXF_CSUM_BLANK,
+  PACKET_BAD,
+  PACKET_BAD_COPY,
+  PACKET_BAD_EMPTY,
+  PACKET_BAD_HEADERS,
+  PACKET_COPIES,
+  PACKET_COPY,
+  PACKET_EXTRAS,
+  PACKET_FLAGS,
+  PACKET_PIECE,
+  PACKET_PIECES,
+  PACKET_SHIFT,
+  PACKET_SIZE,
+  PIECE_ID,
+  PIECE_LENGTH,
+  PIECE_OFFSET,
+  PIECE_PLACE,
+  PIECE_SHIFT,
+  SIDE_DOMID,
+  SIDE_OFFSET,
+  SIDE_PLACE,
+  TXRSP_BYTES,
+  TXRSP_ID,
+  TXRSP_STATUS,
+  VIFQ_BAD,
+  VIFQ_CACHE,
+  VIFQ_COPIES,
+  VIFQ_COPIES_USED,
+  VIFQ_DOMID,
+  VIFQ_EMPTY,
+  VIFQ_FAILED,
+  VIFQ_GATHER,
+  VIFQ_GATHER_PIECES,
+  VIFQ_RECORDS,
+  VIFQ_RING,
+  VIFQ_SLOTS,
+} from './layout.ts';
+import { pushResponses } from './ring.kernel.ts';
+import { txGather } from './tx-gather.kernel.ts';
+import { acceptOffload, countVif } from './vif.kernel.ts';
+
+/** Appends an empty buffer to the packet at `slot`, whose last one is `last`. Returns it; 0 when there is none. */
+function grow(cache: u32, slot: u32, last: u32): u32 {
+  const next = allocBuffer(cache);
+  if (next === 0) return 0;
+  store<u32>(next, 1, BUFFER_REFERENCES);
+  store<u32>(next, 0, BUFFER_NEXT);
+  store<u16>(next, <u16>BUFFER_HEADROOM, BUFFER_OFFSET);
+  store<u16>(next, 0, BUFFER_LENGTH);
+  store<u32>(last, next, BUFFER_NEXT);
+  store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_CHAINED, SLOT_FLAGS);
+  return next;
+}
+
+/** Plans the copies of a packet into the empty one at `slot`, from copy `used` on. Returns how many; 0 when buffers run out. */
+function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
+  const cache = load<u32>(queue, VIFQ_CACHE);
+  const first = load<u32>(slot, SLOT_BUFFER);
+  const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
+  const end = pieces + (load<u32>(packet, PACKET_PIECES) << PIECE_SHIFT);
+  let copy = load<u32>(queue, VIFQ_COPIES) + (used << COPY_SHIFT);
+  const start = copy;
+  let last = first;
+  let have: u32 = 0;
+  for (let piece = pieces; piece < end; piece += 1 << PIECE_SHIFT) {
+    let offset = <u32>load<u16>(piece, PIECE_OFFSET);
+    let left = <u32>load<u16>(piece, PIECE_LENGTH);
+    while (left > 0) {
+      if (have === BUFFER_FRAME_MAX) {
+        last = grow(cache, slot, last);
+        if (last === 0) return 0;
+        have = 0;
+      }
+      const n = min(left, BUFFER_FRAME_MAX - have);
+      store<u32>(copy + COPY_SOURCE, load<u32>(piece, PIECE_PLACE), SIDE_PLACE);
+      store<u16>(copy + COPY_SOURCE, <u16>load<u32>(queue, VIFQ_DOMID), SIDE_DOMID);
+      store<u16>(copy + COPY_SOURCE, <u16>offset, SIDE_OFFSET);
+      store<u32>(copy + COPY_TARGET, last + BUFFER_HEADROOM + have, SIDE_PLACE);
+      store<u16>(copy, <u16>n, COPY_LENGTH);
+      store<u16>(copy, <u16>GNTCOPY_SOURCE_GREF, COPY_FLAGS);
+      copy += 1 << COPY_SHIFT;
+      have += n;
+      offset += n;
+      left -= n;
+      if (last === first) store<u16>(slot, <u16>have, SLOT_LENGTH);
+      else store<u16>(last, <u16>have, BUFFER_LENGTH);
+    }
+  }
+  if (last !== first) store<u32>(first, load<u32>(packet, PACKET_SIZE), BUFFER_TOTAL);
+  return (copy - start) >> COPY_SHIFT;
+}
+
+/**
+ * Gathers up to `max` (32 at most) packets that the frontend sends, and plans the copies of their bytes. Returns how many copies
+ * there are; `backTxEnd` follows when they are done.
+ */
+export function backTxBegin(queue: u32, max: u32): u32 {
+  const gather = load<u32>(queue, VIFQ_GATHER);
+  const cache = load<u32>(queue, VIFQ_CACHE);
+  const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES);
+  let used: u32 = 0;
+  for (let i: u32 = 0; i < packets; i++) {
+    const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
+    if (load<u32>(packet, PACKET_BAD) !== 0) continue;
+    const slot = load<u32>(queue, VIFQ_SLOTS) + (i << SLOT_SHIFT);
+    let copies: u32 = 0;
+    if (alloc(cache, slot, 1) !== 0) {
+      copies = plan(queue, packet, slot, used);
+      if (copies === 0) free(cache, slot, 1);
+    }
+    if (copies === 0) {
+      store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
+      countVif(queue, VIFQ_EMPTY);
+      continue;
+    }
+    store<u16>(packet, <u16>used, PACKET_COPY);
+    store<u16>(packet, <u16>copies, PACKET_COPIES);
+    used += copies;
+  }
+  store<u32>(queue, used, VIFQ_COPIES_USED);
+  return used;
+}
+
+/** Looks at what became of a packet's copies, and at its headers. Returns 0 or a PACKET_BAD_…. */
+function judge(queue: u32, packet: u32, slot: u32): u32 {
+  const copies = load<u32>(queue, VIFQ_COPIES) + ((<u32>load<u16>(packet, PACKET_COPY)) << COPY_SHIFT);
+  const n = <u32>load<u16>(packet, PACKET_COPIES);
+  for (let i: u32 = 0; i < n; i++) {
+    if (load<i16>(copies + (i << COPY_SHIFT), COPY_STATUS) !== 0) return PACKET_BAD_COPY;
+  }
+  const csumBlank = (load<u16>(packet, PACKET_FLAGS) & <u16>NETTXF_CSUM_BLANK) !== 0;
+  return acceptOffload(slot, packet, csumBlank) ? 0 : PACKET_BAD_HEADERS;
+}
+
+/** Writes the answers to a packet's slots from record `used` on. Returns how many. */
+function answer(queue: u32, packet: u32, used: u32): u32 {
+  const bad = load<u32>(packet, PACKET_BAD);
+  const status: i16 = bad === 0 ? 0 : bad === PACKET_BAD_EMPTY ? -(<i16>NETIF_RSP_DROPPED) : -(<i16>NETIF_RSP_ERROR);
+  const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
+  const n = load<u32>(packet, PACKET_PIECES);
+  const extras = <u32>load<u16>(packet, PACKET_EXTRAS);
+  for (let i: u32 = 0; i < n + extras; i++) {
+    const record = load<u32>(queue, VIFQ_RECORDS) + (used + i) * TXRSP_BYTES;
+    store<u16>(record, i < n ? load<u16>(pieces + (i << PIECE_SHIFT), PIECE_ID) : 0, TXRSP_ID);
+    store<i16>(record, i < n ? status : <i16>NETIF_RSP_NULL, TXRSP_STATUS);
+  }
+  return n + extras;
+}
+
+/** Hands on at `slots` what was copied whole, and answers all that was gathered. Returns how many packets there are. */
+export function backTxEnd(queue: u32, slots: u32): u32 {
+  const gather = load<u32>(queue, VIFQ_GATHER);
+  const packets = load<u32>(gather, GATHER_PACKETS_USED);
+  let records: u32 = 0;
+  let n: u32 = 0;
+  for (let i: u32 = 0; i < packets; i++) {
+    const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
+    const slot = load<u32>(queue, VIFQ_SLOTS) + (i << SLOT_SHIFT);
+    let bad = load<u32>(packet, PACKET_BAD);
+    if (bad === 0) {
+      bad = judge(queue, packet, slot);
+      store<u32>(packet, bad, PACKET_BAD);
+      if (bad === 0) {
+        v128.store(slots + (n << SLOT_SHIFT), v128.load(slot));
+        n++;
+      } else free(load<u32>(queue, VIFQ_CACHE), slot, 1);
+    }
+    if (bad === PACKET_BAD_COPY) countVif(queue, VIFQ_FAILED);
+    else if (bad !== 0 && bad !== PACKET_BAD_EMPTY) countVif(queue, VIFQ_BAD);
+    records += answer(queue, packet, records);
+  }
+  store<u32>(gather, 0, GATHER_PACKETS_USED);
+  pushResponses(load<u32>(queue, VIFQ_RING), load<u32>(queue, VIFQ_RECORDS), records);
+  return n;
+}

@@ -1,0 +1,118 @@
+import { takeExtras } from './extra.kernel.ts';
+import {
+  GATHER_PACKETS,
+  GATHER_PACKETS_MAX,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
+  GATHER_PIECES_USED,
+  NETRING_BROKEN_ID,
+  NETRING_BROKEN_PAGE,
+  NETRING_BROKEN_SHORT,
+  NETRING_BROKEN_SLOTS,
+  NETRING_SIZE,
+  NETRING_TAKE,
+  NETRXF_EXTRA_INFO,
+  NETRXF_MORE_DATA,
+  PACKET_BAD,
+  PACKET_BAD_SIZE,
+  PACKET_BAD_STATUS,
+  PACKET_BYTES_MIN,
+  PACKET_EXTRAS,
+  PACKET_FLAGS,
+  PACKET_PIECE,
+  PACKET_PIECES,
+  PACKET_SHIFT,
+  PACKET_SIZE,
+  PACKET_SLOTS_FATAL,
+  PIECE_ID,
+  PIECE_LENGTH,
+  PIECE_OFFSET,
+  PIECE_PLACE,
+  PIECE_SHIFT,
+  RXRSP_BYTES,
+  RXRSP_FLAGS,
+  RXRSP_ID,
+  RXRSP_OFFSET,
+  RXRSP_STATUS,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import { copySlot, latch, slotAt, unconsumed } from './ring.kernel.ts';
+
+/**
+ * Takes one response, as 16 bits of flags below its status. A response lies in its request's slot, so its id is that slot's
+ * place, which is what the frontend asks under.
+ */
+function takeResponse(ring: u32, piece: u32, scratch: u32): u32 {
+  const from = load<u32>(ring, NETRING_TAKE);
+  copySlot(scratch, slotAt(ring, from), RXRSP_BYTES);
+  store<u32>(ring, from + 1, NETRING_TAKE);
+  store<u32>(piece, from & (load<u32>(ring, NETRING_SIZE) - 1), PIECE_PLACE);
+  store<u16>(piece, load<u16>(scratch, RXRSP_OFFSET), PIECE_OFFSET);
+  store<u16>(piece, load<u16>(scratch, RXRSP_ID), PIECE_ID);
+  return <u32>load<u16>(scratch, RXRSP_FLAGS) | ((<u32>load<u16>(scratch, RXRSP_STATUS)) << 16);
+}
+
+/** Takes the packet that begins at NETRING_TAKE, of `available` (1 or more) slots. Returns 0 or a NETRING_BROKEN_…. */
+function takePacket(ring: u32, packet: u32, first: u32, available: u32, scratch: u32): u32 {
+  let left = available;
+  let pieces: u32 = 0;
+  let size: u32 = 0;
+  let bad: u32 = 0;
+  let flags: u32 = NETRXF_MORE_DATA;
+  while (flags & NETRXF_MORE_DATA) {
+    if (left === 0) return NETRING_BROKEN_SHORT;
+    if (pieces === PACKET_SLOTS_FATAL - 1) return NETRING_BROKEN_SLOTS;
+    const piece = first + (pieces << PIECE_SHIFT);
+    const word = takeResponse(ring, piece, scratch);
+    const status = <i32>word >> 16;
+    flags = word & 0xffff;
+    left--;
+    if (load<u16>(piece, PIECE_ID) !== <u16>load<u32>(piece, PIECE_PLACE)) return NETRING_BROKEN_ID;
+    if (status > 0 && <u32>load<u16>(piece, PIECE_OFFSET) + <u32>status > XEN_PAGE_BYTES) return NETRING_BROKEN_PAGE;
+    if (status < 0) bad = PACKET_BAD_STATUS;
+    store<u16>(piece, <u16>max(status, 0), PIECE_LENGTH);
+    size += max(status, 0);
+    if (pieces === 0) {
+      store<u16>(packet, <u16>flags, PACKET_FLAGS);
+      if (flags & NETRXF_EXTRA_INFO) {
+        const code = takeExtras(ring, packet, left, scratch);
+        if (code !== 0) return code;
+        left -= load<u16>(packet, PACKET_EXTRAS);
+      }
+    }
+    pieces++;
+  }
+  store<u32>(packet, pieces, PACKET_PIECES);
+  store<u32>(packet, size, PACKET_SIZE);
+  store<u32>(packet, bad === 0 && size < PACKET_BYTES_MIN ? PACKET_BAD_SIZE : bad, PACKET_BAD);
+  return 0;
+}
+
+/**
+ * Takes up to `max` (32 at most) packets of responses from `ring` into `gather`, `pieces` pieces in all at most, as `txGather` does
+ * with requests. A packet's extra information stands in the slots behind its first piece's. Returns how many.
+ */
+export function rxGather(ring: u32, gather: u32, max: u32, pieces: u32): u32 {
+  assert(max <= GATHER_PACKETS_MAX);
+  let available = unconsumed(ring);
+  let packets: u32 = 0;
+  let used: u32 = 0;
+  const scratch = gather + 16;
+  while (available > 0 && packets < max && used + PACKET_SLOTS_FATAL <= pieces) {
+    const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
+    const before = load<u32>(ring, NETRING_TAKE);
+    memory.fill(packet, 0, 1 << PACKET_SHIFT);
+    store<u32>(packet, used, PACKET_PIECE);
+    const code = takePacket(ring, packet, gather + GATHER_PIECES + (used << PIECE_SHIFT), available, scratch);
+    if (code !== 0) {
+      latch(ring, code);
+      break;
+    }
+    available -= load<u32>(ring, NETRING_TAKE) - before;
+    used += load<u32>(packet, PACKET_PIECES);
+    packets++;
+  }
+  store<u32>(gather, packets, GATHER_PACKETS_USED);
+  store<u32>(gather, used, GATHER_PIECES_USED);
+  return packets;
+}

@@ -1,0 +1,123 @@
+import { takeExtras } from './extra.kernel.ts';
+import {
+  GATHER_PACKETS,
+  GATHER_PACKETS_MAX,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
+  GATHER_PIECES_USED,
+  NETRING_BROKEN_PAGE,
+  NETRING_BROKEN_SHORT,
+  NETRING_BROKEN_SLOTS,
+  NETRING_TAKE,
+  NETTX_BYTES,
+  NETTX_FLAGS,
+  NETTX_GREF,
+  NETTX_ID,
+  NETTX_OFFSET,
+  NETTX_SIZE,
+  NETTXF_EXTRA_INFO,
+  NETTXF_MORE_DATA,
+  PACKET_BAD,
+  PACKET_BAD_SIZE,
+  PACKET_BAD_SLOTS,
+  PACKET_BYTES_MIN,
+  PACKET_EXTRAS,
+  PACKET_FLAGS,
+  PACKET_PIECE,
+  PACKET_PIECES,
+  PACKET_SHIFT,
+  PACKET_SIZE,
+  PACKET_SLOTS_FATAL,
+  PACKET_SLOTS_MAX,
+  PIECE_ID,
+  PIECE_LENGTH,
+  PIECE_OFFSET,
+  PIECE_PLACE,
+  PIECE_SHIFT,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import { copySlot, latch, slotAt, unconsumed } from './ring.kernel.ts';
+
+/** Takes one request into the piece at `piece`: copied whole, then taken apart. Returns its flags. */
+function takeRequest(ring: u32, piece: u32, scratch: u32): u32 {
+  const from = load<u32>(ring, NETRING_TAKE);
+  copySlot(scratch, slotAt(ring, from), NETTX_BYTES);
+  store<u32>(ring, from + 1, NETRING_TAKE);
+  store<u32>(piece, load<u32>(scratch, NETTX_GREF), PIECE_PLACE);
+  store<u16>(piece, load<u16>(scratch, NETTX_OFFSET), PIECE_OFFSET);
+  store<u16>(piece, load<u16>(scratch, NETTX_SIZE), PIECE_LENGTH);
+  store<u16>(piece, load<u16>(scratch, NETTX_ID), PIECE_ID);
+  return load<u16>(scratch, NETTX_FLAGS);
+}
+
+function leavesPage(piece: u32): bool {
+  return <u32>load<u16>(piece, PIECE_OFFSET) + <u32>load<u16>(piece, PIECE_LENGTH) > XEN_PAGE_BYTES;
+}
+
+/** Takes the packet that begins at NETRING_TAKE, of `available` (1 or more) slots. Returns 0 or a NETRING_BROKEN_…. */
+function takePacket(ring: u32, packet: u32, first: u32, available: u32, scratch: u32): u32 {
+  let flags = takeRequest(ring, first, scratch);
+  const size = <u32>load<u16>(first, PIECE_LENGTH);
+  let left = available - 1;
+  store<u16>(packet, <u16>flags, PACKET_FLAGS);
+  store<u32>(packet, size, PACKET_SIZE);
+  if (flags & NETTXF_EXTRA_INFO) {
+    const code = takeExtras(ring, packet, left, scratch);
+    if (code !== 0) return code;
+    left -= load<u16>(packet, PACKET_EXTRAS);
+  }
+  let bad: u32 = size < PACKET_BYTES_MIN ? PACKET_BAD_SIZE : 0;
+  let rest = size;
+  let pieces: u32 = 1;
+  while (flags & NETTXF_MORE_DATA) {
+    if (left === 0) return NETRING_BROKEN_SHORT;
+    // Linux netback takes that for an attack, and less for a mistake.
+    if (pieces === PACKET_SLOTS_FATAL - 1) return NETRING_BROKEN_SLOTS;
+    const piece = first + (pieces << PIECE_SHIFT);
+    flags = takeRequest(ring, piece, scratch);
+    left--;
+    pieces++;
+    if (leavesPage(piece)) return NETRING_BROKEN_PAGE;
+    const length = <u32>load<u16>(piece, PIECE_LENGTH);
+    if (length > rest) bad = PACKET_BAD_SIZE;
+    else rest -= length;
+  }
+  if (pieces > PACKET_SLOTS_MAX) bad = PACKET_BAD_SLOTS;
+  if (bad === 0) {
+    store<u16>(first, <u16>rest, PIECE_LENGTH);
+    if (leavesPage(first)) return NETRING_BROKEN_PAGE;
+  }
+  store<u32>(packet, pieces, PACKET_PIECES);
+  store<u32>(packet, bad, PACKET_BAD);
+  return 0;
+}
+
+/**
+ * Takes up to `max` (32 at most) packets of requests from `ring` into `gather`, `pieces` pieces in all at most. A packet that
+ * breaks a rule of the protocol breaks the ring, and is not among them; one that is only wrong is, as PACKET_BAD. Returns how many.
+ */
+export function txGather(ring: u32, gather: u32, max: u32, pieces: u32): u32 {
+  assert(max <= GATHER_PACKETS_MAX);
+  let available = unconsumed(ring);
+  let packets: u32 = 0;
+  let used: u32 = 0;
+  // The copy of a slot lies behind the counts.
+  const scratch = gather + 16;
+  while (available > 0 && packets < max && used + PACKET_SLOTS_FATAL <= pieces) {
+    const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
+    const before = load<u32>(ring, NETRING_TAKE);
+    memory.fill(packet, 0, 1 << PACKET_SHIFT);
+    store<u32>(packet, used, PACKET_PIECE);
+    const code = takePacket(ring, packet, gather + GATHER_PIECES + (used << PIECE_SHIFT), available, scratch);
+    if (code !== 0) {
+      latch(ring, code);
+      break;
+    }
+    available -= load<u32>(ring, NETRING_TAKE) - before;
+    used += load<u32>(packet, PACKET_PIECES);
+    packets++;
+  }
+  store<u32>(gather, packets, GATHER_PACKETS_USED);
+  store<u32>(gather, used, GATHER_PIECES_USED);
+  return packets;
+}

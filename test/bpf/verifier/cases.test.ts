@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest';
+import type { RejectionReason } from '#dist/bpf/verifier/refusal.js';
+import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
+import { CASES } from './cases/index.ts';
+
+test.each(CASES.map((one) => [one.name, one] as const))('%s', (_, { reason, bad, good }) => {
+  const verdict = verifyProgram(bad);
+  expect(verdict.accepted ? 'accepted' : verdict.rejection.reason).toBe(reason);
+  const mended = verifyProgram(good);
+  expect(mended.accepted ? '' : mended.rejection.text).toBe('');
+});
+
+test('there are a hundred and more, each with a name of its own, of every reason', () => {
+  expect(CASES.length).toBeGreaterThanOrEqual(100);
+  expect(new Set(CASES.map(({ name }) => name)).size).toBe(CASES.length);
+  const all: Record<RejectionReason, true> = {
+    'uninitialised-register': true,
+    'not-a-pointer': true,
+    'stale-pointer': true,
+    'null-pointer': true,
+    'packet-bounds': true,
+    'map-bounds': true,
+    'stack-bounds': true,
+    'memory-bounds': true,
+    'unbounded-offset': true,
+    'context-access': true,
+    'access-rights': true,
+    alignment: true,
+    'pointer-arithmetic': true,
+    'partial-pointer': true,
+    'stack-escape': true,
+    'helper-argument': true,
+    'helper-size': true,
+    'map-kind': true,
+    atomic: true,
+    call: true,
+    'stack-depth': true,
+    'reference-leak': true,
+    'infinite-loop': true,
+    unreachable: true,
+    budget: true,
+  };
+  expect([...new Set(CASES.map(({ reason }) => reason))].sort()).toEqual(Object.keys(all).sort());
+});
