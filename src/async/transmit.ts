@@ -6,7 +6,7 @@ import type { AsyncQueue } from './queue.ts';
 import type { WorkRing } from './work-ring.ts';
 
 /**
- * Who notices that packets are copied, and when (docs/async-copy.md):
+ * Who notices that packets are copied, and when:
  *
  * - `defer`: the lcore that sent them, by its work ring.
  * - `v3`: whoever receives from the same port.
