@@ -1,3 +1,5 @@
+import { asyncDeliver, asyncReceive } from './async/receive.kernel.ts';
+import { asyncSend, asyncSettle } from './async/send.kernel.ts';
 import {
   jiffies as bpfJiffies,
   ktime as bpfKtime,
@@ -175,6 +177,10 @@ import { rxGather as xenRxGather } from './xen/rx-gather.kernel.ts';
 import { txGather as xenTxGather } from './xen/tx-gather.kernel.ts';
 
 export {
+  asyncDeliver,
+  asyncReceive,
+  asyncSend,
+  asyncSettle,
   bpfAdjustHead,
   bpfAdjustMeta,
   bpfAdjustTail,

@@ -51,7 +51,8 @@ import { acceptOffload, countNet, writeHeader } from './net-header.kernel.ts';
 import { putBack, returnAny, returnWritten, takeAny } from './side.kernel.ts';
 import { isBroken } from './state.kernel.ts';
 
-function writeRecord(records: u32, i: u32, id: u32, written: u32): void {
+/** Writes record `i`: chain `id`, of whose bytes so many were written. */
+export function writeRecord(records: u32, i: u32, id: u32, written: u32): void {
   store<u64>(records + (i << USED_SHIFT), ((<u64>written) << 32) | id);
 }
 
@@ -98,7 +99,7 @@ function copyAny(netq: u32, chain: u32, slot: u32): u32 {
 }
 
 /** Copies the frame of a chain into the empty packet at `slot`. Returns 1; or 0, with the packet empty again or freed. */
-function receiveFrame(netq: u32, chain: u32, slot: u32): u32 {
+export function receiveFrame(netq: u32, chain: u32, slot: u32): u32 {
   const bytes = load<u32>(chain, CHAIN_READABLE_BYTES);
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   // The longest first: `bytes` may be anything below 2^32.
@@ -174,7 +175,7 @@ export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
 // ---------------------------------------------------------------- what the driver receives
 
 /** Bytes that the chain has room for; 0 when it has readable ones too, which receive chains have not (5.1.6.3). */
-function roomOf(chain: u32): u32 {
+export function roomOf(chain: u32): u32 {
   return load<u32>(chain, CHAIN_READABLE) === 0 ? load<u32>(chain, CHAIN_WRITABLE_BYTES) : 0;
 }
 

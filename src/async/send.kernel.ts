@@ -1,0 +1,245 @@
+// Towards the driver: header and small frames by the CPU, the rest by the channel; used when all before it are copied.
+
+import { frameLength } from '../memory/chain.kernel.ts';
+import { copyBytes } from '../memory/copy.kernel.ts';
+import {
+  BUFFER_LENGTH,
+  BUFFER_NEXT,
+  BUFFER_OFFSET,
+  SLOT_BUFFER,
+  SLOT_FLAG_CHAINED,
+  SLOT_FLAGS,
+  SLOT_LENGTH,
+  SLOT_OFFSET,
+  SLOT_SHIFT,
+} from '../memory/layout.ts';
+import { free } from '../memory/pool.kernel.ts';
+import { chainAt } from '../virtio/chain.kernel.ts';
+import {
+  CHAIN_ID,
+  CHAIN_SEGMENTS,
+  NETQ_CACHE,
+  NETQ_CHAINS,
+  NETQ_F_MRG_RXBUF,
+  NETQ_FEATURES,
+  NETQ_HEADER,
+  NETQ_HEADER_BYTES,
+  NETQ_LIST,
+  NETQ_LONG,
+  NETQ_QUEUE,
+  NETQ_RECORDS,
+  SEGMENT_ADDRESS,
+  SEGMENT_LENGTH,
+  SEGMENT_SHIFT,
+  USED_SHIFT,
+} from '../virtio/layout.ts';
+import { isLogged, logUsed } from '../virtio/log.kernel.ts';
+import { roomOf, writeRecord } from '../virtio/net-device.kernel.ts';
+import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
+import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
+import { isBroken } from '../virtio/state.kernel.ts';
+import { enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import {
+  ASYNC_COPIED,
+  ASYNC_FULL,
+  ASYNC_HEAD,
+  ASYNC_NETQ,
+  ASYNC_OFFLOADED,
+  ASYNC_SLOTS,
+  ASYNC_THRESHOLD,
+  ASYNC_TRACK,
+  FLAG_DONE,
+} from './layout.ts';
+import { collect, giveUp, hold, markLast, offload, release, start } from './track.kernel.ts';
+
+/** The CPU did all of it. */
+const NOTHING: i32 = -1;
+/** The channel had no room: nothing is enqueued. */
+const NO_DESCRIPTOR: i32 = -2;
+
+function count(queue: u32, counter: u32): void {
+  store<u32>(queue + counter, load<u32>(queue + counter) + 1);
+}
+
+/**
+ * Copies header and frame into the segments from `segment` on, which have room for the `left` bytes of both. Returns the
+ * ring index of the channel's last copy, NOTHING or NO_DESCRIPTOR.
+ */
+function place(queue: u32, slot: u32, segment: u32, left: u32): i32 {
+  const netq = load<u32>(queue, ASYNC_NETQ);
+  const track = load<u32>(queue, ASYNC_TRACK);
+  // What the dirty log is told of has been written.
+  const byChannel = track !== 0 && !isLogged(load<u32>(netq, NETQ_QUEUE));
+  const threshold = load<u32>(queue, ASYNC_THRESHOLD);
+  const chained = (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED) !== 0;
+  let buffer: u32 = 0;
+  let source = netq + NETQ_HEADER;
+  let sourceLeft = load<u32>(netq, NETQ_HEADER_BYTES);
+  let target: u32 = 0;
+  let room: u32 = 0;
+  let first = NOTHING;
+  let last = NOTHING;
+  while (left > 0) {
+    while (room === 0) {
+      target = load<u32>(segment, SEGMENT_ADDRESS);
+      room = load<u32>(segment, SEGMENT_LENGTH);
+      segment += 1 << SEGMENT_SHIFT;
+    }
+    while (sourceLeft === 0) {
+      if (buffer === 0) {
+        buffer = load<u32>(slot, SLOT_BUFFER);
+        source = buffer + load<u16>(slot, SLOT_OFFSET);
+        sourceLeft = load<u16>(slot, SLOT_LENGTH);
+      } else {
+        buffer = chained ? load<u32>(buffer, BUFFER_NEXT) : 0;
+        assert(buffer !== 0);
+        source = buffer + load<u16>(buffer, BUFFER_OFFSET);
+        sourceLeft = load<u16>(buffer, BUFFER_LENGTH);
+      }
+    }
+    const n = min(min(sourceLeft, room), left);
+    // The header lies in memory that the next packet's will be in.
+    if (byChannel && buffer !== 0 && n >= threshold) {
+      last = offload(track, target, source, n);
+      if (last < 0) {
+        if (first >= 0) giveUp(track, <u32>first);
+        return NO_DESCRIPTOR;
+      }
+      if (first < 0) first = last;
+      count(queue, ASYNC_OFFLOADED);
+    } else {
+      copyBytes(target, source, n);
+      if (buffer !== 0) count(queue, ASYNC_COPIED);
+    }
+    source += n;
+    target += n;
+    sourceLeft -= n;
+    room -= n;
+    left -= n;
+  }
+  return last;
+}
+
+/**
+ * Writes the records of the chains from `next` on that `bytes` bytes take. Returns how many; 0 when those that were taken
+ * are too few or too small.
+ */
+function spread(netq: u32, next: u32, taken: u32, bytes: u32): u32 {
+  const list = load<u32>(netq, NETQ_LIST);
+  const records = load<u32>(netq, NETQ_RECORDS);
+  const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
+  const header = load<u32>(netq, NETQ_HEADER_BYTES);
+  let left = bytes;
+  let used: u32 = 0;
+  while (next + used < taken) {
+    const chain = chainAt(list, next + used);
+    const room = roomOf(chain);
+    // The header is not cut (5.1.6.3.1: a buffer is at least as long).
+    if (room < header) return 0;
+    const n = min(left, room);
+    writeRecord(records, used++, load<u32>(chain, CHAIN_ID), n);
+    left -= n;
+    if (left === 0) return used;
+    if (!merges) return 0;
+  }
+  return 0;
+}
+
+/** Sends the first of `n` packets at `slots` into the `taken` chains of the list. Returns how many it dealt with. */
+function sendTaken(queue: u32, slots: u32, n: u32, taken: u32): u32 {
+  const netq = load<u32>(queue, ASYNC_NETQ);
+  const vq = load<u32>(netq, NETQ_QUEUE);
+  const list = load<u32>(netq, NETQ_LIST);
+  const records = load<u32>(netq, NETQ_RECORDS);
+  const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
+  let next: u32 = 0;
+  let done: u32 = 0;
+  while (done < n && next < taken) {
+    const slot = slots + (done << SLOT_SHIFT);
+    const bytes = load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot);
+    const used = spread(netq, next, taken, bytes);
+    if (used === 0) {
+      // With more chains it may fit; but for that it must be the first.
+      if (merges && (next > 0 || taken < NETQ_CHAINS)) break;
+      countNet(netq, NETQ_LONG);
+      free(load<u32>(netq, NETQ_CACHE), slot, 1);
+      done++;
+      continue;
+    }
+    writeHeader(netq, slot, netq + NETQ_HEADER, used);
+    // The segments of one chain lie behind those of the one before, and receive chains have writable ones alone.
+    const last = place(queue, slot, load<u32>(chainAt(list, next), CHAIN_SEGMENTS), bytes);
+    if (last === NO_DESCRIPTOR) {
+      count(queue, ASYNC_FULL);
+      break;
+    }
+    if (isLogged(vq)) logUsed(vq, list, next, records, used);
+    const flag = flagOf(queue, load<u32>(queue, ASYNC_HEAD));
+    if (last >= 0) markLast(load<u32>(queue, ASYNC_TRACK), <u32>last, flag);
+    else store<u8>(flag, <u8>FLAG_DONE);
+    enter(queue, slot, records, used);
+    next += used;
+    done++;
+  }
+  putBack(vq, list, next, taken);
+  return done;
+}
+
+/**
+ * Sends the first of `n` (1 to 32) packets at `slots` to the driver: their buffers are the queue's until they are copied.
+ * Returns how many; the rest stay the caller's. `asyncSettle` uses the chains.
+ */
+export function asyncSend(queue: u32, slots: u32, n: u32): u32 {
+  const netq = load<u32>(queue, ASYNC_NETQ);
+  const vq = load<u32>(netq, NETQ_QUEUE);
+  const list = load<u32>(netq, NETQ_LIST);
+  const track = load<u32>(queue, ASYNC_TRACK);
+  if (track !== 0) hold(track);
+  let done: u32 = 0;
+  while (done < n && !isBroken(vq)) {
+    const sent = sendTaken(queue, slots + (done << SLOT_SHIFT), n - done, takeAny(vq, list, n - done));
+    done += sent;
+    if (sent > 0) continue;
+    // A long frame may take more chains than there are packets.
+    if ((load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) === 0) break;
+    const one = sendTaken(queue, slots + (done << SLOT_SHIFT), 1, takeAny(vq, list, NETQ_CHAINS));
+    if (one === 0) break;
+    done++;
+  }
+  if (track !== 0) {
+    start(track);
+    release(track);
+  }
+  return done;
+}
+
+/**
+ * Uses the chains of packets that are copied, in order, and frees those. Returns how many. One publication for up to 64
+ * chains.
+ */
+export function asyncSettle(queue: u32): u32 {
+  const netq = load<u32>(queue, ASYNC_NETQ);
+  const track = load<u32>(queue, ASYNC_TRACK);
+  if (track !== 0) {
+    hold(track);
+    collect(track);
+    release(track);
+  }
+  const records = load<u32>(netq, NETQ_RECORDS);
+  const slots = load<u32>(queue, ASYNC_SLOTS);
+  let all: u32 = 0;
+  while (isFirstDone(queue)) {
+    let packets: u32 = 0;
+    let used: u32 = 0;
+    while (isFirstDone(queue) && used + firstRecords(queue) <= NETQ_CHAINS) {
+      const at = records + (used << USED_SHIFT);
+      used += firstRecords(queue);
+      leave(queue, slots + (packets << SLOT_SHIFT), at);
+      packets++;
+    }
+    returnAny(load<u32>(netq, NETQ_QUEUE), records, used);
+    free(load<u32>(netq, NETQ_CACHE), slots, packets);
+    all += packets;
+  }
+  return all;
+}

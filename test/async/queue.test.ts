@@ -1,0 +1,111 @@
+import fc from 'fast-check';
+import type { VirtqueueLayout } from 'ringway/virtio';
+import { expect, test } from 'vitest';
+import { Random } from '#dist/util/random.js';
+import { frameOf, NO_DROPS } from '../virtio/support/net-queue-rig.ts';
+import { type AsyncRigOptions, AsyncSide } from './support/async-rig.ts';
+import { Merger, sameFrames } from './support/merger.ts';
+
+const LAYOUTS: readonly VirtqueueLayout[] = ['split', 'packed'];
+const FORMS: readonly Partial<AsyncRigOptions>[] = [
+  {},
+  { threshold: 0 },
+  { mergeable: true },
+  { mergeable: true, indirect: 4, eventIdx: true, threshold: 1000 },
+  { mergeable: true, inOrder: true, descriptors: 32, threshold: 0 },
+  { inOrder: true, headerBytes: 20 },
+];
+const CASES = LAYOUTS.flatMap((layout) => FORMS.map((form) => [{ layout, size: 64, ...form }] as const));
+/** The engine goes on by so many copies, or fails at one. */
+function engineStep(side: AsyncSide, random: Random): void {
+  if (random.below(8) === 0) side.fail();
+  else side.run(1 + random.below(random.below(4) === 0 ? 32 : 3));
+}
+
+/** Random frames to the driver, with the engine anywhere in between. */
+function sendSome(options: AsyncRigOptions, random: Random, steps: number): number {
+  const side = new AsyncSide(options);
+  const { driver } = side;
+  const merger = new Merger(options);
+  const sent: Uint8Array[] = [];
+  const longest = options.mergeable === true ? 6000 : 1900;
+  const steady = (): void => {
+    for (const { bytes } of driver.receive()) merger.take(bytes);
+  };
+  for (let step = 0; step < steps; step++) {
+    for (let i = random.below(4); i > 0; i--) driver.send([], [2000 + random.below(2000)]);
+    const frames = Array.from({ length: random.below(5) }, () =>
+      frameOf(14 + random.below(longest), random.below(256)),
+    );
+    if (frames.length > 0) sent.push(...frames.slice(0, side.send(...frames)));
+    for (let i = random.below(3); i > 0; i--) engineStep(side, random);
+    side.async.settle();
+    steady();
+    // What has arrived so far is what was sent first.
+    sameFrames(merger.frames, sent.slice(0, merger.frames.length));
+  }
+  for (let i = 0; i < 400 && side.async.inFlight() > 0; i++) {
+    side.run(32);
+    side.async.settle();
+    steady();
+  }
+  steady();
+  expect(side.async.inFlight()).toBe(0);
+  sameFrames(merger.frames, sent);
+  expect(side.broken()).toBe(0);
+  expect(side.net.drops()).toEqual(NO_DROPS);
+  side.finish();
+  return sent.length;
+}
+
+test.each(CASES)('%j: what is sent arrives whole and in order, whenever the engine copies', (options) => {
+  let all = 0;
+  fc.assert(
+    fc.property(fc.integer({ min: 0 }), (seed) => {
+      all += sendSome(options, new Random(seed), 60);
+    }),
+    { numRuns: 6 },
+  );
+  expect(all).toBeGreaterThan(200);
+});
+
+/** Random frames from the driver. */
+function receiveSome(options: AsyncRigOptions, random: Random, steps: number): number {
+  const side = new AsyncSide(options);
+  const { driver } = side;
+  const sent: Uint8Array[] = [];
+  const got: Uint8Array[] = [];
+  const header = new Uint8Array(options.headerBytes ?? 12);
+  for (let step = 0; step < steps; step++) {
+    for (let i = random.below(5); i > 0; i--) {
+      const frame = frameOf(14 + random.below(3900), random.below(256));
+      const whole = Uint8Array.from([...header, ...frame]);
+      const cut = random.below(3) === 0 ? 1 + random.below(40) : whole.length;
+      const pieces = cut === whole.length ? [whole] : [whole.subarray(0, cut), whole.subarray(cut)];
+      if (driver.send(pieces) !== undefined) sent.push(frame);
+    }
+    got.push(...side.receive(1 + random.below(32)));
+    for (let i = random.below(3); i > 0; i--) engineStep(side, random);
+    driver.receive();
+    sameFrames(got, sent.slice(0, got.length));
+  }
+  for (let i = 0; i < 400 && (side.async.inFlight() > 0 || got.length < sent.length); i++) {
+    side.run(32);
+    got.push(...side.receive());
+  }
+  sameFrames(got, sent);
+  expect(side.broken()).toBe(0);
+  side.finish();
+  return sent.length;
+}
+
+test.each(CASES)('%j: what the driver sends comes out whole and in order', (options) => {
+  let all = 0;
+  fc.assert(
+    fc.property(fc.integer({ min: 0 }), (seed) => {
+      all += receiveSome(options, new Random(seed), 60);
+    }),
+    { numRuns: 6 },
+  );
+  expect(all).toBeGreaterThan(200);
+});
