@@ -41,7 +41,14 @@ export interface AsyncCounters {
   readonly full: number;
 }
 
-/** A net queue whose copies a channel does. `detach` waits for those that are under way. */
+/** Copies that are under way at the end are waited for so long. */
+const DETACH_MS = 1000;
+
+/**
+ * A net queue whose copies a channel does. `detach` waits for those that are under way, a second at most, and returns how many
+ * packets still are: then the engine hangs, and is to be terminated before what it may write to is somebody else's. Frames that
+ * were being received are dropped.
+ */
 export interface AsyncQueue extends NetQueue {
   /** Sending: uses the chains of packets that are copied, in order. Returns how many packets. */
   settle(): number;
@@ -101,6 +108,11 @@ export function attachAsyncQueue(arena: Arena, address: number, cache: number): 
     deliver: (slots, max) => kernels.asyncDeliver(address, slots, max),
     settle: () => kernels.asyncSettle(address),
     inFlight,
+    detach() {
+      const end = performance.now() + DETACH_MS;
+      while (inFlight() > 0 && performance.now() < end) kernels.asyncSettle(address);
+      return inFlight();
+    },
     counters: () => ({ offloaded: get(ASYNC_OFFLOADED), copied: get(ASYNC_COPIED), full: get(ASYNC_FULL) }),
   };
 }

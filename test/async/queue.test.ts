@@ -109,3 +109,22 @@ test.each(CASES)('%j: what the driver sends comes out whole and in order', (opti
   );
   expect(all).toBeGreaterThan(200);
 });
+
+test.each(LAYOUTS)('%s: the end waits for copies, and says which an engine that hangs has', (layout) => {
+  const side = new AsyncSide({ layout, size: 64 });
+  for (let i = 0; i < 3; i++) side.driver.send([], [2000]);
+  const frames = [frameOf(500, 1), frameOf(60, 2), frameOf(600, 3)];
+  expect(side.send(...frames)).toBe(3);
+  side.run(1);
+  // The two first are settled; the third's copy is not done.
+  expect(side.net.detach()).toBe(1);
+  expect(side.driver.receive()).toHaveLength(2);
+  // In the place of the engine, which has ended: the CPU copies what was aborted.
+  expect(side.abort()).toBe(1);
+  expect(side.net.detach()).toBe(0);
+  sameFrames(
+    side.driver.receive().map(({ bytes }) => bytes.slice(12)),
+    frames.slice(2),
+  );
+  side.finish();
+});

@@ -46,6 +46,11 @@ export class AsyncSide extends DeviceSide {
     return true;
   }
 
+  /** Ends what it has in flight in its place. Returns how many copies. */
+  abort(): number {
+    return this.arena.kernels<DmaKernels>().dmaAbort(this.vchan);
+  }
+
   /** Position of the descriptor that the engine does next. */
   #position(): number {
     return this.arena.u32[(this.vchan + 384) >>> 2] as number;
