@@ -16,6 +16,11 @@ import {
   FLAG_DONE,
 } from './layout.ts';
 
+/** Counts one more in the counter of the queue. */
+export function count(queue: u32, counter: u32): void {
+  store<u32>(queue + counter, load<u32>(queue + counter) + 1);
+}
+
 function entryAt(queue: u32, position: u32): u32 {
   return load<u32>(queue, ASYNC_ENTRIES) + ((position & load<u32>(queue, ASYNC_MASK)) << ENTRY_SHIFT);
 }

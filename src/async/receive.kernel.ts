@@ -28,7 +28,7 @@ import {
 import { receiveFrame, writeRecord } from '../virtio/net-device.kernel.ts';
 import { acceptOffload, countNet } from '../virtio/net-header.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
-import { enter, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import { count, enter, flagOf, isFirstDone, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -44,10 +44,6 @@ import { collect, hold, markLast, offload, release, start } from './track.kernel
 
 /** The CPU has to copy this one. */
 const BY_CPU: i32 = -3;
-
-function count(queue: u32, counter: u32): void {
-  store<u32>(queue + counter, load<u32>(queue + counter) + 1);
-}
 
 /** Has the channel copy the frame of a chain of one segment into the empty packet at `slot`. Returns its ring index or below 0. */
 function offloadSimple(queue: u32, chain: u32, slot: u32): i32 {

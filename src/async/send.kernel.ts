@@ -38,7 +38,7 @@ import { roomOf, writeRecord } from '../virtio/net-device.kernel.ts';
 import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
 import { isBroken } from '../virtio/state.kernel.ts';
-import { enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import { count, enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -56,10 +56,6 @@ import { collect, giveUp, hold, markLast, offload, release, start } from './trac
 const NOTHING: i32 = -1;
 /** The channel had no room: nothing is enqueued. */
 const NO_DESCRIPTOR: i32 = -2;
-
-function count(queue: u32, counter: u32): void {
-  store<u32>(queue + counter, load<u32>(queue + counter) + 1);
-}
 
 /**
  * Copies header and frame into the segments from `segment` on, which have room for the `left` bytes of both. Returns the

@@ -36,19 +36,7 @@ export interface TransmitCounters {
 
 const NO_RING: TransmitCounters = { ringFull: 0, dropped: 0 };
 
-export function deferTransmit(queue: AsyncQueue, work: WorkRing): Transmit {
-  return {
-    send(slots, n) {
-      const sent = queue.send(slots, n);
-      if (sent > 0) work.defer(queue);
-      return sent;
-    },
-    poll() {},
-    inFlight: () => queue.inFlight(),
-    counters: () => NO_RING,
-  };
-}
-
+/** Whoever receives from the port settles what was sent. */
 export function v3Transmit(queue: AsyncQueue): Transmit {
   return {
     send: (slots, n) => queue.send(slots, n),
@@ -60,17 +48,27 @@ export function v3Transmit(queue: AsyncQueue): Transmit {
   };
 }
 
+/** The sending lcore settles it, by its work ring. */
+export function deferTransmit(queue: AsyncQueue, work: WorkRing): Transmit {
+  return {
+    ...v3Transmit(queue),
+    send(slots, n) {
+      const sent = queue.send(slots, n);
+      if (sent > 0) work.defer(queue);
+      return sent;
+    },
+    poll() {},
+  };
+}
+
+/** Sends settle, too. */
 export function vqTransmit(queue: AsyncQueue): Transmit {
   return {
+    ...v3Transmit(queue),
     send(slots, n) {
       queue.settle();
       return queue.send(slots, n);
     },
-    poll() {
-      queue.settle();
-    },
-    inFlight: () => queue.inFlight(),
-    counters: () => NO_RING,
   };
 }
 

@@ -2,7 +2,7 @@ import { RingwayError } from '../util/errors.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { createNetRing, type NetRing } from './ring.ts';
 import { inTransaction } from './store-client.ts';
-import { allFeatures, FEATURE_KEYS, queuePath, type VifOptions, withEvents } from './vif-device.ts';
+import { allFeatures, FEATURE_KEYS, queuePath, readFeatures, type VifOptions, withEvents } from './vif-device.ts';
 import { createBackQueue, type VifFeatures, type VifQueue } from './vif-queue.ts';
 import { readNumber, vifPaths, Xenbus, XenbusState } from './xenbus.ts';
 
@@ -116,7 +116,7 @@ export class Netback {
       if ((await readNumber(store, `${peerPath}/request-rx-copy`, 1, 0)) === 0) {
         throw new RingwayError('BAD_REQUEST', `${peerPath}: a frontend without request-rx-copy is not served`);
       }
-      const features = await this.#readFeatures();
+      const features = await readFeatures(store, peerPath);
       for (let i = 0; i < queues; i++) made.push(await this.#connectQueue(i, queues, features));
     } catch (error) {
       for (const { undo } of made.reverse()) unwind(undo);
@@ -126,19 +126,6 @@ export class Netback {
     this.#connections = made;
     await onConnect?.(this.queues);
     await this.#bus.switchTo(XenbusState.connected);
-  }
-
-  /** What the frontend takes. */
-  async #readFeatures(): Promise<VifFeatures> {
-    const { store, peerPath } = this.#bus;
-    const has = async (key: string): Promise<boolean> => (await readNumber(store, `${peerPath}/${key}`, 1, 0)) === 1;
-    const sg = await has(FEATURE_KEYS.sg);
-    // Segments do not fit a page.
-    return {
-      sg,
-      gsoTcpv4: sg && (await has(FEATURE_KEYS.gsoTcpv4)),
-      gsoTcpv6: sg && (await has(FEATURE_KEYS.gsoTcpv6)),
-    };
   }
 
   async #connectQueue(i: number, queues: number, features: VifFeatures): Promise<Connection> {

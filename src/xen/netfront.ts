@@ -3,7 +3,7 @@ import type { GrantTable } from './hypervisor.ts';
 import { XEN_PAGE_BYTES } from './layout.ts';
 import { createNetRing, initSharedRing, type NetRing } from './ring.ts';
 import { inTransaction } from './store-client.ts';
-import { allFeatures, FEATURE_KEYS, queuePath, type VifOptions, withEvents } from './vif-device.ts';
+import { allFeatures, FEATURE_KEYS, queuePath, readFeatures, type VifOptions, withEvents } from './vif-device.ts';
 import { createFrontQueue, type FrontPages, type VifFeatures, type VifQueue } from './vif-queue.ts';
 import { readNumber, vifPaths, Xenbus, XenbusState } from './xenbus.ts';
 
@@ -103,12 +103,7 @@ export class Netfront {
       const offered = await readNumber(store, `${peerPath}/multi-queue-max-queues`, 2 ** 32 - 1, 1);
       const queues = Math.max(1, Math.min(caches.length, offered));
       const split = splitEventChannels && (await has('feature-split-event-channels'));
-      const sg = await has(FEATURE_KEYS.sg);
-      const peer: VifFeatures = {
-        sg,
-        gsoTcpv4: sg && (await has(FEATURE_KEYS.gsoTcpv4)),
-        gsoTcpv6: sg && (await has(FEATURE_KEYS.gsoTcpv6)),
-      };
+      const peer = await readFeatures(store, peerPath);
       const made: Made[] = [];
       this.#made = made;
       for (let i = 0; i < queues; i++) made.push(this.#makeQueue(i, split, peer, backend));

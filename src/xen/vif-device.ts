@@ -1,6 +1,8 @@
 import type { Arena } from '../memory/arena.ts';
 import type { EventChannels, Hypervisor } from './hypervisor.ts';
+import type { XenStore } from './store-client.ts';
 import type { VifFeatures, VifQueue } from './vif-queue.ts';
+import { readNumber } from './xenbus.ts';
 
 /** What an end of a network device is made with. */
 export interface VifOptions {
@@ -34,6 +36,17 @@ export const FEATURE_KEYS = {
 /** All features, less those that are switched off. */
 export function allFeatures(features: Partial<VifFeatures> = {}): VifFeatures {
   return { sg: true, gsoTcpv4: true, gsoTcpv6: true, ...features };
+}
+
+/** What the end whose directory is `path` takes. Segments do not fit a page, so that they need scatter-gather. */
+export async function readFeatures(store: XenStore, path: string): Promise<VifFeatures> {
+  const has = async (key: string): Promise<boolean> => (await readNumber(store, `${path}/${key}`, 1, 0)) === 1;
+  const sg = await has(FEATURE_KEYS.sg);
+  return {
+    sg,
+    gsoTcpv4: sg && (await has(FEATURE_KEYS.gsoTcpv4)),
+    gsoTcpv6: sg && (await has(FEATURE_KEYS.gsoTcpv6)),
+  };
 }
 
 /** Directory of a queue: that of the device when there is one alone. */
