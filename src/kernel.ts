@@ -154,6 +154,7 @@ import {
   takePending as xenEventTakePending,
   unmask as xenEventUnmask,
 } from './xen/event.kernel.ts';
+import { rxGather as xenRxGather, txGather as xenTxGather } from './xen/gather.kernel.ts';
 import { endAccess as xenEndAccess, grantAccess as xenGrantAccess } from './xen/grant.kernel.ts';
 import {
   mapBegin as xenMapBegin,
@@ -173,8 +174,6 @@ import {
   takeRequests as xenRingTakeRequests,
   takeResponses as xenRingTakeResponses,
 } from './xen/ring.kernel.ts';
-import { rxGather as xenRxGather } from './xen/rx-gather.kernel.ts';
-import { txGather as xenTxGather } from './xen/tx-gather.kernel.ts';
 
 export {
   asyncDeliver,

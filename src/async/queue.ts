@@ -26,7 +26,7 @@ export interface AsyncQueueOptions {
   readonly name: string;
   /** Address of a device's net queue (`createNetQueue`). */
   readonly netq: number;
-  /** Address of the track of the channel (`createTrack`). */
+  /** Address of the track of the channel (`createTrack`); 0: the CPU copies, for a thread that has no channel. */
   readonly track: number;
   /** Copies of fewer bytes are left to the CPU: 0 to 65,535. */
   readonly threshold: number;

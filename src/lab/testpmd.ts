@@ -61,10 +61,11 @@ const ended = (child: ChildProcess): Promise<void> =>
 async function rateOf(counter: Testpmd, programs: readonly Testpmd[], what: 'Rx' | 'Tx'): Promise<PeerFigure> {
   const failed = Promise.race(
     programs.map(
-      ({ child }) =>
+      ({ child, text }) =>
         new Promise<never>((_, reject) => {
           child.once('error', reject);
-          child.once('exit', () => reject(new Error('testpmd ended')));
+          // Its last line says why, also when there is no such program.
+          child.once('exit', () => reject(new Error(`testpmd ended: ${text().trimEnd().split('\n').at(-1)}`)));
         }),
     ),
   );

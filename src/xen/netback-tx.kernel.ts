@@ -13,6 +13,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { alloc, allocBuffer, free } from '../memory/pool.kernel.ts';
+import { txGather } from './gather.kernel.ts';
 import {
   COPY_FLAGS,
   COPY_LENGTH,
@@ -65,7 +66,6 @@ import {
   VIFQ_SLOTS,
 } from './layout.ts';
 import { pushResponses } from './ring.kernel.ts';
-import { txGather } from './tx-gather.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
 /** Appends an empty buffer to the packet at `slot`, whose last one is `last`. Returns it; 0 when there is none. */

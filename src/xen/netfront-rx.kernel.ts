@@ -1,6 +1,7 @@
 import { append } from '../memory/chain.kernel.ts';
 import { SLOT_BUFFER, SLOT_SHIFT } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
+import { rxGather } from './gather.kernel.ts';
 import {
   GATHER_PACKETS,
   GATHER_PIECES,
@@ -33,7 +34,6 @@ import {
   XEN_PAGE_SHIFT,
 } from './layout.ts';
 import { copySlot, isBroken, publish, room, slotAt } from './ring.kernel.ts';
-import { rxGather } from './rx-gather.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
 /** Asks for packets in all slots that are free. A slot's page and id are those of its place in the ring. */

@@ -14,6 +14,7 @@ const FORMS: readonly Partial<AsyncRigOptions>[] = [
   { mergeable: true, indirect: 4, eventIdx: true, threshold: 1000 },
   { mergeable: true, inOrder: true, descriptors: 32, threshold: 0 },
   { inOrder: true, headerBytes: 20 },
+  { byCpu: true, mergeable: true },
 ];
 const CASES = LAYOUTS.flatMap((layout) => FORMS.map((form) => [{ layout, size: 64, ...form }] as const));
 /** The engine goes on by so many copies, or fails at one. */

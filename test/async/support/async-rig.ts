@@ -7,6 +7,8 @@ import { DeviceSide, type NetQueueRigOptions } from '../../virtio/support/net-qu
 
 export interface AsyncRigOptions extends NetQueueRigOptions {
   readonly threshold?: number;
+  /** Left to the CPU: the queue has no channel. */
+  readonly byCpu?: boolean;
   /** Descriptors of the channel. */
   readonly descriptors?: number;
 }
@@ -17,14 +19,26 @@ export class AsyncSide extends DeviceSide {
   declare vchan: number;
 
   protected override attach(options: AsyncRigOptions, queue: number): NetQueue {
-    const { headerBytes = 12, mergeable = false, offloads = 0, threshold = 128, descriptors = 64 } = options;
+    const {
+      headerBytes = 12,
+      mergeable = false,
+      offloads = 0,
+      threshold = 128,
+      descriptors = 64,
+      byCpu = false,
+    } = options;
     const capabilities = { sg: false, fill: false };
     const setup = { name: 'channel', descriptors, priority: 0, capabilities, cpu: false, silent: false };
     this.vchan = createVchan(this.arena, setup, { min: 32, max: 8192 });
     openVchan(this.arena, this.vchan, 0);
     this.track = createTrack(this.arena, 'channel', this.vchan);
     const netq = createNetQueue(this.arena, { name: 'net', queue, headerBytes, mergeable, offloads });
-    const address = createAsyncQueue(this.arena, { name: 'net', netq, track: this.track.address, threshold });
+    const address = createAsyncQueue(this.arena, {
+      name: 'net',
+      netq,
+      track: byCpu ? 0 : this.track.address,
+      threshold,
+    });
     return attachAsyncQueue(this.arena, address, this.cache);
   }
 

@@ -1,10 +1,5 @@
 import { takeExtras } from './extra.kernel.ts';
 import {
-  GATHER_PACKETS,
-  GATHER_PACKETS_MAX,
-  GATHER_PACKETS_USED,
-  GATHER_PIECES,
-  GATHER_PIECES_USED,
   NETRING_BROKEN_PAGE,
   NETRING_BROKEN_SHORT,
   NETRING_BROKEN_SLOTS,
@@ -23,9 +18,7 @@ import {
   PACKET_BYTES_MIN,
   PACKET_EXTRAS,
   PACKET_FLAGS,
-  PACKET_PIECE,
   PACKET_PIECES,
-  PACKET_SHIFT,
   PACKET_SIZE,
   PACKET_SLOTS_FATAL,
   PACKET_SLOTS_MAX,
@@ -36,7 +29,7 @@ import {
   PIECE_SHIFT,
   XEN_PAGE_BYTES,
 } from './layout.ts';
-import { copySlot, latch, slotAt, unconsumed } from './ring.kernel.ts';
+import { copySlot, slotAt } from './ring.kernel.ts';
 
 /** Takes one request into the piece at `piece`: copied whole, then taken apart. Returns its flags. */
 function takeRequest(ring: u32, piece: u32, scratch: u32): u32 {
@@ -55,7 +48,7 @@ function leavesPage(piece: u32): bool {
 }
 
 /** Takes the packet that begins at NETRING_TAKE, of `available` (1 or more) slots. Returns 0 or a NETRING_BROKEN_…. */
-function takePacket(ring: u32, packet: u32, first: u32, available: u32, scratch: u32): u32 {
+export function takeTxPacket(ring: u32, packet: u32, first: u32, available: u32, scratch: u32): u32 {
   let flags = takeRequest(ring, first, scratch);
   const size = <u32>load<u16>(first, PIECE_LENGTH);
   let left = available - 1;
@@ -90,34 +83,4 @@ function takePacket(ring: u32, packet: u32, first: u32, available: u32, scratch:
   store<u32>(packet, pieces, PACKET_PIECES);
   store<u32>(packet, bad, PACKET_BAD);
   return 0;
-}
-
-/**
- * Takes up to `max` (32 at most) packets of requests from `ring` into `gather`, `pieces` pieces in all at most. A packet that
- * breaks a rule of the protocol breaks the ring, and is not among them; one that is only wrong is, as PACKET_BAD. Returns how many.
- */
-export function txGather(ring: u32, gather: u32, max: u32, pieces: u32): u32 {
-  assert(max <= GATHER_PACKETS_MAX);
-  let available = unconsumed(ring);
-  let packets: u32 = 0;
-  let used: u32 = 0;
-  // The copy of a slot lies behind the counts.
-  const scratch = gather + 16;
-  while (available > 0 && packets < max && used + PACKET_SLOTS_FATAL <= pieces) {
-    const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
-    const before = load<u32>(ring, NETRING_TAKE);
-    memory.fill(packet, 0, 1 << PACKET_SHIFT);
-    store<u32>(packet, used, PACKET_PIECE);
-    const code = takePacket(ring, packet, gather + GATHER_PIECES + (used << PIECE_SHIFT), available, scratch);
-    if (code !== 0) {
-      latch(ring, code);
-      break;
-    }
-    available -= load<u32>(ring, NETRING_TAKE) - before;
-    used += load<u32>(packet, PACKET_PIECES);
-    packets++;
-  }
-  store<u32>(gather, packets, GATHER_PACKETS_USED);
-  store<u32>(gather, used, GATHER_PIECES_USED);
-  return packets;
 }

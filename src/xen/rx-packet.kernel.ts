@@ -1,10 +1,5 @@
 import { takeExtras } from './extra.kernel.ts';
 import {
-  GATHER_PACKETS,
-  GATHER_PACKETS_MAX,
-  GATHER_PACKETS_USED,
-  GATHER_PIECES,
-  GATHER_PIECES_USED,
   NETRING_BROKEN_ID,
   NETRING_BROKEN_PAGE,
   NETRING_BROKEN_SHORT,
@@ -19,9 +14,7 @@ import {
   PACKET_BYTES_MIN,
   PACKET_EXTRAS,
   PACKET_FLAGS,
-  PACKET_PIECE,
   PACKET_PIECES,
-  PACKET_SHIFT,
   PACKET_SIZE,
   PACKET_SLOTS_FATAL,
   PIECE_ID,
@@ -36,7 +29,7 @@ import {
   RXRSP_STATUS,
   XEN_PAGE_BYTES,
 } from './layout.ts';
-import { copySlot, latch, slotAt, unconsumed } from './ring.kernel.ts';
+import { copySlot, slotAt } from './ring.kernel.ts';
 
 /**
  * Takes one response, as 16 bits of flags below its status. A response lies in its request's slot, so its id is that slot's
@@ -53,7 +46,7 @@ function takeResponse(ring: u32, piece: u32, scratch: u32): u32 {
 }
 
 /** Takes the packet that begins at NETRING_TAKE, of `available` (1 or more) slots. Returns 0 or a NETRING_BROKEN_…. */
-function takePacket(ring: u32, packet: u32, first: u32, available: u32, scratch: u32): u32 {
+export function takeRxPacket(ring: u32, packet: u32, first: u32, available: u32, scratch: u32): u32 {
   let left = available;
   let pieces: u32 = 0;
   let size: u32 = 0;
@@ -86,33 +79,4 @@ function takePacket(ring: u32, packet: u32, first: u32, available: u32, scratch:
   store<u32>(packet, size, PACKET_SIZE);
   store<u32>(packet, bad === 0 && size < PACKET_BYTES_MIN ? PACKET_BAD_SIZE : bad, PACKET_BAD);
   return 0;
-}
-
-/**
- * Takes up to `max` (32 at most) packets of responses from `ring` into `gather`, `pieces` pieces in all at most, as `txGather` does
- * with requests. A packet's extra information stands in the slots behind its first piece's. Returns how many.
- */
-export function rxGather(ring: u32, gather: u32, max: u32, pieces: u32): u32 {
-  assert(max <= GATHER_PACKETS_MAX);
-  let available = unconsumed(ring);
-  let packets: u32 = 0;
-  let used: u32 = 0;
-  const scratch = gather + 16;
-  while (available > 0 && packets < max && used + PACKET_SLOTS_FATAL <= pieces) {
-    const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
-    const before = load<u32>(ring, NETRING_TAKE);
-    memory.fill(packet, 0, 1 << PACKET_SHIFT);
-    store<u32>(packet, used, PACKET_PIECE);
-    const code = takePacket(ring, packet, gather + GATHER_PIECES + (used << PIECE_SHIFT), available, scratch);
-    if (code !== 0) {
-      latch(ring, code);
-      break;
-    }
-    available -= load<u32>(ring, NETRING_TAKE) - before;
-    used += load<u32>(packet, PACKET_PIECES);
-    packets++;
-  }
-  store<u32>(gather, packets, GATHER_PACKETS_USED);
-  store<u32>(gather, used, GATHER_PIECES_USED);
-  return packets;
 }

@@ -1,0 +1,62 @@
+// Packets out of a ring's slots: of requests at the backend, of responses at the frontend.
+
+import {
+  GATHER_PACKETS,
+  GATHER_PACKETS_MAX,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
+  GATHER_PIECES_USED,
+  NETRING_TAKE,
+  PACKET_PIECE,
+  PACKET_PIECES,
+  PACKET_SHIFT,
+  PACKET_SLOTS_FATAL,
+  PIECE_SHIFT,
+} from './layout.ts';
+import { latch, unconsumed } from './ring.kernel.ts';
+import { takeRxPacket } from './rx-packet.kernel.ts';
+import { takeTxPacket } from './tx-packet.kernel.ts';
+
+function gatherPackets(ring: u32, gather: u32, max: u32, pieces: u32, ofRequests: bool): u32 {
+  assert(max <= GATHER_PACKETS_MAX);
+  let available = unconsumed(ring);
+  let packets: u32 = 0;
+  let used: u32 = 0;
+  // The copy of a slot lies behind the counts.
+  const scratch = gather + 16;
+  while (available > 0 && packets < max && used + PACKET_SLOTS_FATAL <= pieces) {
+    const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
+    const first = gather + GATHER_PIECES + (used << PIECE_SHIFT);
+    const before = load<u32>(ring, NETRING_TAKE);
+    memory.fill(packet, 0, 1 << PACKET_SHIFT);
+    store<u32>(packet, used, PACKET_PIECE);
+    const code = ofRequests
+      ? takeTxPacket(ring, packet, first, available, scratch)
+      : takeRxPacket(ring, packet, first, available, scratch);
+    if (code !== 0) {
+      latch(ring, code);
+      break;
+    }
+    available -= load<u32>(ring, NETRING_TAKE) - before;
+    used += load<u32>(packet, PACKET_PIECES);
+    packets++;
+  }
+  store<u32>(gather, packets, GATHER_PACKETS_USED);
+  store<u32>(gather, used, GATHER_PIECES_USED);
+  return packets;
+}
+
+/**
+ * Takes up to `max` (32 at most) packets of requests from `ring` into `gather`, `pieces` pieces in all at most. A packet that
+ * breaks a rule of the protocol breaks the ring, and is not among them; one that is only wrong is, as PACKET_BAD. Returns how many.
+ */
+export function txGather(ring: u32, gather: u32, max: u32, pieces: u32): u32 {
+  return gatherPackets(ring, gather, max, pieces, true);
+}
+
+/**
+ * The same with responses. A packet's extra information stands in the slots behind its first piece's. Returns how many.
+ */
+export function rxGather(ring: u32, gather: u32, max: u32, pieces: u32): u32 {
+  return gatherPackets(ring, gather, max, pieces, false);
+}
