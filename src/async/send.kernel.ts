@@ -2,17 +2,7 @@
 
 import { frameLength } from '../memory/chain.kernel.ts';
 import { copyBytes } from '../memory/copy.kernel.ts';
-import {
-  BUFFER_LENGTH,
-  BUFFER_NEXT,
-  BUFFER_OFFSET,
-  SLOT_BUFFER,
-  SLOT_FLAG_CHAINED,
-  SLOT_FLAGS,
-  SLOT_LENGTH,
-  SLOT_OFFSET,
-  SLOT_SHIFT,
-} from '../memory/layout.ts';
+import { SLOT_SHIFT } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
 import { chainAt } from '../virtio/chain.kernel.ts';
 import {
@@ -26,16 +16,17 @@ import {
   NETQ_HEADER_BYTES,
   NETQ_LIST,
   NETQ_LONG,
+  NETQ_PIECE_BUFFER,
+  NETQ_PIECE_SOURCE,
+  NETQ_PIECE_TARGET,
   NETQ_QUEUE,
   NETQ_RECORDS,
-  SEGMENT_ADDRESS,
-  SEGMENT_LENGTH,
-  SEGMENT_SHIFT,
   USED_SHIFT,
 } from '../virtio/layout.ts';
 import { isLogged, logUsed } from '../virtio/log.kernel.ts';
 import { roomOf, writeRecord } from '../virtio/net-device.kernel.ts';
 import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
+import { beginPieces, findPiece, passPiece } from '../virtio/pieces.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
 import { isBroken } from '../virtio/state.kernel.ts';
 import { count, enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
@@ -67,35 +58,16 @@ function place(queue: u32, slot: u32, segment: u32, left: u32): i32 {
   // What the dirty log is told of has been written.
   const byChannel = track !== 0 && !isLogged(load<u32>(netq, NETQ_QUEUE));
   const threshold = load<u32>(queue, ASYNC_THRESHOLD);
-  const chained = (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED) !== 0;
-  let buffer: u32 = 0;
-  let source = netq + NETQ_HEADER;
-  let sourceLeft = load<u32>(netq, NETQ_HEADER_BYTES);
-  let target: u32 = 0;
-  let room: u32 = 0;
   let first = NOTHING;
   let last = NOTHING;
+  beginPieces(netq, slot, segment);
   while (left > 0) {
-    while (room === 0) {
-      target = load<u32>(segment, SEGMENT_ADDRESS);
-      room = load<u32>(segment, SEGMENT_LENGTH);
-      segment += 1 << SEGMENT_SHIFT;
-    }
-    while (sourceLeft === 0) {
-      if (buffer === 0) {
-        buffer = load<u32>(slot, SLOT_BUFFER);
-        source = buffer + load<u16>(slot, SLOT_OFFSET);
-        sourceLeft = load<u16>(slot, SLOT_LENGTH);
-      } else {
-        buffer = chained ? load<u32>(buffer, BUFFER_NEXT) : 0;
-        assert(buffer !== 0);
-        source = buffer + load<u16>(buffer, BUFFER_OFFSET);
-        sourceLeft = load<u16>(buffer, BUFFER_LENGTH);
-      }
-    }
-    const n = min(min(sourceLeft, room), left);
-    // The header lies in memory that the next packet's will be in.
-    if (byChannel && buffer !== 0 && n >= threshold) {
+    const n = findPiece(netq, slot, left);
+    const source = load<u32>(netq, NETQ_PIECE_SOURCE);
+    const target = load<u32>(netq, NETQ_PIECE_TARGET);
+    // The header lies where the next packet's will be.
+    const isFrame = load<u32>(netq, NETQ_PIECE_BUFFER) !== 0;
+    if (byChannel && isFrame && n >= threshold) {
       last = offload(track, target, source, n);
       if (last < 0) {
         if (first >= 0) giveUp(track, <u32>first);
@@ -105,12 +77,9 @@ function place(queue: u32, slot: u32, segment: u32, left: u32): i32 {
       count(queue, ASYNC_OFFLOADED);
     } else {
       copyBytes(target, source, n);
-      if (buffer !== 0) count(queue, ASYNC_COPIED);
+      if (isFrame) count(queue, ASYNC_COPIED);
     }
-    source += n;
-    target += n;
-    sourceLeft -= n;
-    room -= n;
+    passPiece(netq, n);
     left -= n;
   }
   return last;

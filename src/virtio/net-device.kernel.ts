@@ -3,9 +3,6 @@ import { copyBytes } from '../memory/copy.kernel.ts';
 import {
   BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
-  BUFFER_LENGTH,
-  BUFFER_NEXT,
-  BUFFER_OFFSET,
   BURST_MAX,
   SLOT_BUFFER,
   SLOT_FLAG_CHAINED,
@@ -39,6 +36,8 @@ import {
   NETQ_LONG,
   NETQ_NEXT,
   NETQ_PENDING,
+  NETQ_PIECE_SOURCE,
+  NETQ_PIECE_TARGET,
   NETQ_QUEUE,
   NETQ_RECORDS,
   NETQ_TAKEN,
@@ -48,6 +47,7 @@ import {
   USED_SHIFT,
 } from './layout.ts';
 import { acceptOffload, countNet, writeHeader } from './net-header.kernel.ts';
+import { beginPieces, findPiece, passPiece } from './pieces.kernel.ts';
 import { putBack, returnAny, returnWritten, takeAny } from './side.kernel.ts';
 import { isBroken } from './state.kernel.ts';
 
@@ -181,37 +181,11 @@ export function roomOf(chain: u32): u32 {
 
 /** Copies header and frame into the writable segments from `segment` on, which have room for `left` bytes. */
 export function scatter(netq: u32, slot: u32, segment: u32, left: u32): void {
-  const first = load<u32>(slot, SLOT_BUFFER);
-  const chained = (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED) !== 0;
-  let source = netq + NETQ_HEADER;
-  let sourceLeft = load<u32>(netq, NETQ_HEADER_BYTES);
-  let buffer: u32 = 0;
-  let target: u32 = 0;
-  let room: u32 = 0;
+  beginPieces(netq, slot, segment);
   while (left > 0) {
-    while (room === 0) {
-      target = load<u32>(segment, SEGMENT_ADDRESS);
-      room = load<u32>(segment, SEGMENT_LENGTH);
-      segment += 1 << SEGMENT_SHIFT;
-    }
-    while (sourceLeft === 0) {
-      if (buffer === 0) {
-        buffer = first;
-        source = first + load<u16>(slot, SLOT_OFFSET);
-        sourceLeft = load<u16>(slot, SLOT_LENGTH);
-      } else {
-        buffer = chained ? load<u32>(buffer, BUFFER_NEXT) : 0;
-        assert(buffer !== 0);
-        source = buffer + load<u16>(buffer, BUFFER_OFFSET);
-        sourceLeft = load<u16>(buffer, BUFFER_LENGTH);
-      }
-    }
-    const n = min(min(sourceLeft, room), left);
-    memory.copy(target, source, n);
-    source += n;
-    target += n;
-    sourceLeft -= n;
-    room -= n;
+    const n = findPiece(netq, slot, left);
+    memory.copy(load<u32>(netq, NETQ_PIECE_TARGET), load<u32>(netq, NETQ_PIECE_SOURCE), n);
+    passPiece(netq, n);
     left -= n;
   }
 }
