@@ -21,17 +21,27 @@ function add16(sum: u32, value: u32): u32 {
 }
 
 /**
- * Fills `n` empty packets with the UDP frame of `length` (up to 1,792) bytes at `template`, whose UDP header lies at
- * `udpAt`. Packet i gets flow `first` + i modulo `flows`, which is added to the template's source port.
+ * Makes `n` empty packets UDP frames of `length` (up to 1,792) bytes: the first `bytes` of each are those at `template`,
+ * whose UDP header lies at `udpAt`, the rest is what the buffer holds. Packet i gets flow `first` + i modulo `flows`, which
+ * is added to the template's source port.
  */
-export function fillUdp(slots: u32, n: u32, template: u32, length: u32, udpAt: u32, first: u32, flows: u32): void {
+export function fillUdp(
+  slots: u32,
+  n: u32,
+  template: u32,
+  bytes: u32,
+  length: u32,
+  udpAt: u32,
+  first: u32,
+  flows: u32,
+): void {
   const port: u32 = bswap<u16>(load<u16>(template + udpAt));
   const checksum: u32 = bswap<u16>(load<u16>(template + udpAt, 6));
   let flow = first;
   for (let i: u32 = 0; i < n; i++) {
     const slot = slots + (i << SLOT_SHIFT);
     const frame = load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM;
-    copyBytes(frame, template, length);
+    copyBytes(frame, template, bytes);
     store<u16>(frame + udpAt, bswap<u16>(<u16>(port + flow)));
     // RFC 1624, equation 3, for a field that grew by `flow`; 0 would say that there is no checksum (RFC 768).
     const sum = add16(add16(checksum ^ 0xffff, port ^ 0xffff), port + flow) ^ 0xffff;

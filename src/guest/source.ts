@@ -25,6 +25,7 @@ export interface SourceKernels {
     slots: number,
     n: number,
     template: number,
+    bytes: number,
     length: number,
     udpAt: number,
     first: number,
@@ -83,7 +84,8 @@ export class Source {
     if (n === 0) return 0;
     const udpAt = ETHERNET_BYTES + (this.#isV6 ? IPV6_BYTES : IPV4_BYTES);
     const { flows } = this.#settings;
-    this.#kernels.guestFillUdp(slots, n, this.#template, this.#length, udpAt, this.#flow, flows);
+    const length = this.#length;
+    this.#kernels.guestFillUdp(slots, n, this.#template, length, length, udpAt, this.#flow, flows);
     this.#flow = (this.#flow + n) % flows;
     this.sent += n;
     return n;

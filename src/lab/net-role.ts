@@ -56,7 +56,7 @@ export function netTurn(arena: Arena, role: NetRole): () => number {
   return () => {
     if (waiting === 0) {
       waiting = poolAlloc(cache, burst, size);
-      guestFillUdp(burst, waiting, template, length, UDP_AT, 0, 1);
+      guestFillUdp(burst, waiting, template, length, length, UDP_AT, 0, 1);
     }
     const sent = queue.send(burst, waiting);
     if (sent > 0 && sent < waiting) {

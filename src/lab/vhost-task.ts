@@ -30,6 +30,8 @@ export interface VhostTaskData {
   readonly length: number;
 }
 
+/** What is written of each frame, as testpmd does: Ethernet, IPv4 and UDP. The rest is what was in the buffer. */
+const HEADERS_BYTES = 42;
 /** Where UDP begins behind Ethernet and IPv4. */
 const UDP_AT = 34;
 const PING_GAP_MS = 0.5;
@@ -77,7 +79,7 @@ class VhostTask implements LcoreTask {
     const { burst, cache, template, length } = this.#data;
     if (this.#waiting === 0) {
       this.#waiting = this.#kernels.poolAlloc(cache, burst, BURST_MAX);
-      this.#kernels.guestFillUdp(burst, this.#waiting, template, length, UDP_AT, 0, 1);
+      this.#kernels.guestFillUdp(burst, this.#waiting, template, HEADERS_BYTES, length, UDP_AT, 0, 1);
     }
     return this.#flush();
   }
@@ -102,7 +104,7 @@ class VhostTask implements LcoreTask {
     }
     if (now < this.#nextAt) return 0;
     const n = this.#kernels.poolAlloc(cache, burst, 1);
-    this.#kernels.guestFillUdp(burst, n, template, length, UDP_AT, 0, 1);
+    this.#kernels.guestFillUdp(burst, n, template, HEADERS_BYTES, length, UDP_AT, 0, 1);
     this.#sentAt = now;
     return this.#port.txBurst(burst, n);
   }
