@@ -81,6 +81,23 @@ import { wireReceive as labWireReceive } from './lab/wire.kernel.ts';
 import { fill as memoryFill, frameLength as memoryFrameLength, gather as memoryGather } from './memory/chain.kernel.ts';
 import { alloc as poolAlloc, flush as poolFlush, free as poolFree, share as poolShare } from './memory/pool.kernel.ts';
 import {
+  packetReceive as netifPacketReceive,
+  packetSend as netifPacketSend,
+  packetUnsent as netifPacketUnsent,
+} from './netif/packet.kernel.ts';
+import {
+  tapGather as netifTapGather,
+  tapPrepare as netifTapPrepare,
+  tapReceived as netifTapReceived,
+} from './netif/tap.kernel.ts';
+import {
+  xskFill as netifXskFill,
+  xskReceive as netifXskReceive,
+  xskReclaim as netifXskReclaim,
+  xskSend as netifXskSend,
+  xskUnsent as netifXskUnsent,
+} from './netif/xsk.kernel.ts';
+import {
   captureLoad as packetCaptureLoad,
   pcapAppend as packetPcapAppend,
   pcapngAppend as packetPcapngAppend,
@@ -257,6 +274,17 @@ export {
   memoryFill,
   memoryFrameLength,
   memoryGather,
+  netifPacketReceive,
+  netifPacketSend,
+  netifPacketUnsent,
+  netifTapGather,
+  netifTapPrepare,
+  netifTapReceived,
+  netifXskFill,
+  netifXskReceive,
+  netifXskReclaim,
+  netifXskSend,
+  netifXskUnsent,
   packetCaptureLoad,
   packetChecksum,
   packetFinish,

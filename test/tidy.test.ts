@@ -10,7 +10,7 @@ const LAYERS = [
   ['ring', 'packet', 'telemetry'],
   ['lcore', 'sim'],
   ['eventdev', 'virtio', 'dma', 'bpf', 'xen'],
-  ['xdp', 'vhost', 'async', 'guest'],
+  ['xdp', 'vhost', 'async', 'netif', 'guest'],
   ['ports'],
   ['switch'],
   ['config'],
@@ -26,6 +26,7 @@ const ONLY: Record<string, string[]> = {
   vhost: ['virtio'],
   async: ['virtio', 'xen', 'dma'],
   guest: ['virtio'],
+  netif: ['bpf', 'virtio'],
 };
 const SLICES = LAYERS[5] as string[];
 const LINES_MAX = 600;

@@ -5,6 +5,7 @@ import { show } from './problems.ts';
 import { list, mac, mapping, oneOf, prefix, rate, speed, text, whole } from './scalars.ts';
 import { COUNT_MAX, common, file, oneQueue, seed, U32_MAX } from './schema-common.ts';
 import { guest } from './schema-guest.ts';
+import { afPacket, afXdp, tap } from './schema-netif.ts';
 import { vhostUser, virtioUser } from './schema-vhost.ts';
 
 const capture = mapping('a capture port', {
@@ -96,12 +97,23 @@ const module = mapping('a module port', {
     .default({}),
 });
 
-const TYPES = ['capture', 'generator', 'guest', 'null', 'module', 'vhost-user', 'virtio-user'];
+const TYPES = [
+  'af-packet',
+  'af-xdp',
+  'capture',
+  'generator',
+  'guest',
+  'module',
+  'null',
+  'tap',
+  'vhost-user',
+  'virtio-user',
+];
 
 /** A port as it is written, without its name. */
 export const portSchema = z.discriminatedUnion(
   'type',
-  [capture, generator, guest, nothing, module, vhostUser, virtioUser],
+  [capture, generator, guest, nothing, module, vhostUser, virtioUser, afPacket, afXdp, tap],
   {
     error: ({ input }) => {
       if (typeof input !== 'object' || input === null || Array.isArray(input)) {
@@ -111,7 +123,7 @@ export const portSchema = z.discriminatedUnion(
       const near = typeof type === 'string' ? nearest(type, TYPES) : undefined;
       const hint = near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
       const got = type === undefined ? 'is missing' : `${show(type)} is not a type of port`;
-      return `${got}; use capture, generator, guest, null, module, vhost-user or virtio-user${hint}`;
+      return `${got}; use one of ${TYPES.join(', ')}${hint}`;
     },
   },
 );

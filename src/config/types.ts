@@ -1,6 +1,9 @@
+import type { PacketOptions } from '../netif/packet-socket.ts';
+import type { XskOptions } from '../netif/xsk.ts';
 import type { CaptureConfig } from '../ports/capture.ts';
 import type { GeneratorConfig } from '../ports/generator.ts';
 import type { GuestConfig } from '../ports/guest.ts';
+import type { TapConfig } from '../ports/tap-device.ts';
 import type { VhostUserConfig } from '../ports/vhost-user.ts';
 import type { VirtioUserConfig } from '../ports/virtio-user.ts';
 import type { Match } from '../switch/steering.ts';
@@ -141,6 +144,24 @@ export interface VirtioUserPortConfig extends PortCommon, VirtioUserConfig {
   readonly queues: number;
 }
 
+/** A tap of the system. */
+export interface TapPortConfig extends PortCommon, TapConfig {
+  readonly type: 'tap';
+  readonly queues: number;
+}
+
+/** A network interface of the system, by packet sockets. */
+export interface AfPacketPortConfig extends PortCommon, PacketOptions {
+  readonly type: 'af-packet';
+  readonly queues: number;
+}
+
+/** A network interface of the system, by XDP sockets. */
+export interface AfXdpPortConfig extends PortCommon, XskOptions {
+  readonly type: 'af-xdp';
+  readonly queues: number;
+}
+
 /** Any port; `type` tells which. */
 export type PortConfig =
   | CapturePortConfig
@@ -149,7 +170,10 @@ export type PortConfig =
   | NullPortConfig
   | ModulePortConfig
   | VhostUserPortConfig
-  | VirtioUserPortConfig;
+  | VirtioUserPortConfig
+  | TapPortConfig
+  | AfPacketPortConfig
+  | AfXdpPortConfig;
 
 /** A disk of a virtual machine: a file over a vhost-user socket. */
 export interface DiskConfig {

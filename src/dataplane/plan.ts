@@ -60,7 +60,8 @@ function countBuffers(config: Config): number {
   const inOutputs = lcores * (ports + lcores) * OUTPUT_SIZE;
   const inRings = (ports + lcores) * TX_RING_SLOTS;
   const inEvents = config.eventdev === undefined ? 0 : config.eventdev.newEventsLimit + lcores * BURST_MAX;
-  return inCaches + inBursts + inOutputs + inRings + inEvents + (config.buffers ?? 0);
+  const inPorts = config.ports.reduce((sum, port) => sum + (portTypeOf(port.type).buffers?.(port as never) ?? 0), 0);
+  return inCaches + inBursts + inOutputs + inRings + inEvents + inPorts + (config.buffers ?? 0);
 }
 
 /** A port for each lcore; a queue for each stage, and one for each lcore that has ports. */

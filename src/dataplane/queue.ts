@@ -1,5 +1,7 @@
 import { PARK_MS } from '../lcore/idle.ts';
 import type { LcoreContext } from '../lcore/lcore.ts';
+import { afPacketPort } from '../ports/af-packet.ts';
+import { afXdpPort } from '../ports/af-xdp.ts';
 import { capturePort } from '../ports/capture.ts';
 import { countedPort } from '../ports/counted.ts';
 import { faultyPort } from '../ports/fault.ts';
@@ -10,6 +12,7 @@ import { nullPort } from '../ports/null.ts';
 import { offloadPort } from '../ports/offload.ts';
 import type { Port, PortContext, PortType } from '../ports/port.ts';
 import { tappedPort } from '../ports/tap.ts';
+import { tapDevicePort } from '../ports/tap-device.ts';
 import { tracedPort } from '../ports/tracer.ts';
 import { vhostUserPort } from '../ports/vhost-user.ts';
 import { virtioUserPort } from '../ports/virtio-user.ts';
@@ -34,11 +37,14 @@ export interface Queue {
 
 /** The kinds of ports that a configuration may name. */
 export const portTypes: Readonly<Record<string, PortType<never>>> = {
+  'af-packet': afPacketPort,
+  'af-xdp': afXdpPort,
   capture: capturePort,
   generator: generatorPort,
   guest: guestPort,
   module: modulePort,
   null: nullPort,
+  tap: tapDevicePort,
   'vhost-user': vhostUserPort,
   'virtio-user': virtioUserPort,
 };

@@ -86,7 +86,10 @@ export interface Pool {
   audit(): PoolAudit;
 }
 
-const BUFFERS_MAX = 1 << 20;
+/** Buffers of a pool at most. */
+export const POOL_BUFFERS_MAX = 1 << 20;
+/** Sockets of network interfaces share the buffers with the kernel, page by page. */
+const PAGE_BYTES = 4096;
 
 function poolTerms(buffers: number, caches: number): { ring: number; bytes: number } {
   const ring = nextPowerOfTwo(buffers);
@@ -96,18 +99,18 @@ function poolTerms(buffers: number, caches: number): { ring: number; bytes: numb
 
 /** Bytes that a pool takes: the buffers themselves, the recycle ring, the caches. */
 export function poolBytes(buffers: number, caches: number): number {
-  return buffers * BUFFER_BYTES + BUFFER_BYTES + poolTerms(buffers, caches).bytes;
+  return buffers * BUFFER_BYTES + PAGE_BYTES + poolTerms(buffers, caches).bytes;
 }
 
 /**
  * Makes a pool of `buffers` 2 KiB buffers with a cache for each of `caches` lcores.
- * Regions: `NAME.buffers` (aligned to 2 KiB) and `NAME`.
+ * Regions: `NAME.buffers` (aligned to 4 KiB) and `NAME`.
  * @throws RingwayError `BAD_ARGUMENT` when `buffers` is not from 64 to 1,048,576, `ARENA_FULL` when they do not fit.
  */
 export function createPool(arena: Arena, options: { buffers: number; caches: number; name?: string }): Pool {
   const { buffers, caches, name = 'pool' } = options;
-  if (!Number.isInteger(buffers) || buffers < 64 || buffers > BUFFERS_MAX) {
-    throw new RingwayError('BAD_ARGUMENT', `${name}: buffers=${buffers}, must be from 64 to ${BUFFERS_MAX}`);
+  if (!Number.isInteger(buffers) || buffers < 64 || buffers > POOL_BUFFERS_MAX) {
+    throw new RingwayError('BAD_ARGUMENT', `${name}: buffers=${buffers}, must be from 64 to ${POOL_BUFFERS_MAX}`);
   }
   if (!Number.isInteger(caches) || caches < 1 || caches > 256) {
     throw new RingwayError('BAD_ARGUMENT', `${name}: caches=${caches}, must be from 1 to 256, one an lcore`);
@@ -116,7 +119,7 @@ export function createPool(arena: Arena, options: { buffers: number; caches: num
   const address = arena.allocate(name, bytes);
   let base: number;
   try {
-    base = arena.allocate(`${name}.buffers`, buffers * BUFFER_BYTES, BUFFER_BYTES);
+    base = arena.allocate(`${name}.buffers`, buffers * BUFFER_BYTES, PAGE_BYTES);
   } catch (error) {
     arena.release(name);
     throw error;

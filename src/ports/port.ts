@@ -124,6 +124,8 @@ export interface PortSetup {
 export interface PortType<Config = unknown> {
   /** Bytes of the arena that `create` allocates for such a configuration. */
   bytes(config: Config): number;
+  /** Buffers that the other side has of such a port at most; none when missing. */
+  buffers?(config: Config): number;
   /**
    * Opens and checks everything that can fail, so that a run does not start with a broken port.
    * @throws RingwayError with the port's name, the value and what is allowed.

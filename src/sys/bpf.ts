@@ -14,8 +14,14 @@ const PROG_LOAD = 5;
 const PROG_TEST_RUN = 10;
 const BTF_LOAD = 18;
 const MAP_FREEZE = 22;
+const LINK_CREATE = 28;
 
 const PROG_TYPE_XDP = 6;
+/** BPF_XDP, of enum bpf_attach_type. */
+const ATTACH_XDP = 37;
+/** How a program is attached to an interface: XDP_FLAGS_… of include/uapi/linux/if_link.h. */
+export const XDP_FLAGS_SKB_MODE = 1 << 1;
+export const XDP_FLAGS_DRV_MODE = 1 << 2;
 /** A program for packets of several buffers. */
 export const BPF_F_XDP_HAS_FRAGS = 1 << 5;
 const NAME_MAX = 15;
@@ -102,6 +108,11 @@ export interface KernelBpf {
   mapNextKey(map: number, key: Uint8Array | undefined, keyBytes: number): Uint8Array | undefined;
   /** No system call changes the map any more. */
   mapFreeze(map: number): void;
+  /**
+   * Attaches an XDP program to the interface of index `interface`, until the descriptor that is returned is closed.
+   * @param flags XDP_FLAGS_SKB_MODE or XDP_FLAGS_DRV_MODE; 0: the driver's hook where it has one.
+   */
+  linkXdp(program: number, interface_: number, flags?: number): number;
   close(descriptor: number): void;
 }
 
@@ -310,6 +321,11 @@ function bind({ koffi, call, errorName }: Libc, number: number): KernelBpf {
     mapFreeze(map) {
       scratch.begin().u32(0, map);
       check(MAP_FREEZE, `MAP_FREEZE of descriptor ${map}`);
+    },
+
+    linkXdp(program, interface_, flags = 0) {
+      scratch.begin().u32(0, program).u32(4, interface_).u32(8, ATTACH_XDP).u32(12, flags);
+      return check(LINK_CREATE, `LINK_CREATE of XDP on interface ${interface_}`);
     },
 
     close(descriptor) {

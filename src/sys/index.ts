@@ -15,8 +15,11 @@ export {
   requireBpf,
   type TestRunInput,
   type TestRunOutput,
+  XDP_FLAGS_DRV_MODE,
+  XDP_FLAGS_SKB_MODE,
 } from './bpf.ts';
 export { guardWindow, surviveTruncation, type TruncationSupport } from './bus-error.ts';
+export { type Devices, requireDevices } from './devices.ts';
 export { type FileShape, requireSys, type Sys, sysAvailable } from './linux.ts';
 export { type Pages, requirePages } from './pages.ts';
 export { type Bell, Poller } from './poller.ts';

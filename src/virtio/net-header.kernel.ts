@@ -41,10 +41,9 @@ function isAllowed(offloads: u32, words: u64, csumOffset: u32, length: u32): boo
 
 /**
  * Reads the header at `header`, which the peer may be writing, and puts what it asks for into the packet at `slot`, of
- * `length` bytes. Returns 1, or 0 when it asks for something that is not allowed. Not read when no offload was negotiated.
+ * `length` bytes. Returns 1, or 0 when it asks for something that is not among `offloads`. Not read when there are none.
  */
-export function acceptOffload(netq: u32, slot: u32, header: u32, length: u32): u32 {
-  const offloads = load<u32>(netq, NETQ_OFFLOADS);
+export function acceptHeader(offloads: u32, slot: u32, header: u32, length: u32): u32 {
   // Then there is nothing that it could ask for (5.1.6.2.1), and its cache line, a second one for the frame, stays away.
   if (offloads === 0) return 1;
   // Copied once: flags, gso_type, hdr_len, gso_size and csum_start; then csum_offset.
@@ -61,23 +60,31 @@ export function acceptOffload(netq: u32, slot: u32, header: u32, length: u32): u
   return 1;
 }
 
-/** Writes the header of the packet at `slot`, whose frame takes `buffers` chains, to `target`. */
-export function writeHeader(netq: u32, slot: u32, target: u32, buffers: u32): void {
-  const bytes = load<u32>(netq, NETQ_HEADER_BYTES);
+/** As `acceptHeader`, with the offloads that the net queue's sides agreed on. */
+export function acceptOffload(netq: u32, slot: u32, header: u32, length: u32): u32 {
+  return acceptHeader(load<u32>(netq, NETQ_OFFLOADS), slot, header, length);
+}
+
+/** Writes what the packet at `slot` asks for to `target`: the ten bytes that every header begins with. */
+export function writeOffload(slot: u32, target: u32): void {
   let words: u64 = 0;
-  let rest: u32 = 0;
+  let rest: u16 = 0;
   if (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD) {
     const kept = load<u32>(slot, SLOT_BUFFER) + BUFFER_OFFLOAD_FLAGS;
     words = load<u64>(kept);
     rest = load<u16>(kept, NET_HDR_CSUM_OFFSET);
   }
   store<u64>(target, words, NET_HDR_FLAGS);
-  if (bytes === 10) {
-    // Legacy without MRG_RXBUF: num_buffers is not there (5.1.6.1).
-    store<u16>(target, <u16>rest, NET_HDR_CSUM_OFFSET);
-    return;
-  }
-  store<u32>(target, rest | (buffers << ((NET_HDR_NUM_BUFFERS - NET_HDR_CSUM_OFFSET) << 3)), NET_HDR_CSUM_OFFSET);
+  store<u16>(target, rest, NET_HDR_CSUM_OFFSET);
+}
+
+/** Writes the header of the packet at `slot`, whose frame takes `buffers` chains, to `target`. */
+export function writeHeader(netq: u32, slot: u32, target: u32, buffers: u32): void {
+  const bytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  writeOffload(slot, target);
+  // Legacy without MRG_RXBUF: num_buffers is not there (5.1.6.1).
+  if (bytes === 10) return;
+  store<u16>(target, <u16>buffers, NET_HDR_NUM_BUFFERS);
   // hash_value, hash_report and padding (5.1.6.4.3 of 1.2), which `steer` left in the slot.
   if (bytes === 20) {
     store<u64>(target, ((<u64>load<u16>(slot, SLOT_EVENT)) << 32) | load<u32>(slot, SLOT_FLOW), NET_HDR_HASH_VALUE);

@@ -186,7 +186,7 @@ steering:
     action: {port: x, lcore: 3}
 `;
   expect(errorsOf(text, ['ports.in.pth=3', 'prts.in=3', 'ports.inn.path=x'])).toEqual([
-    'dir/t.yaml:4:8 ports.in.type: "captur" is not a type of port; use capture, generator, guest, null, module, vhost-user or virtio-user; did you mean "capture"?',
+    'dir/t.yaml:4:8 ports.in.type: "captur" is not a type of port; use one of af-packet, af-xdp, capture, generator, guest, module, null, tap, vhost-user, virtio-user; did you mean "capture"?',
     expect.stringMatching(/^dir\/t.yaml:7:5 ports.out.speeed: is not a key of a capture port; did you mean "speed"\?$/),
     'dir/t.yaml:8:5 ports.out.speed: "quick" is not a speed; use recorded, full, or a factor such as 2x',
     'dir/t.yaml:11:5 ports.gen.flows: 0 is not a number of flows; use a whole number from 1 to 65536',
@@ -212,7 +212,7 @@ test.each([
   ['an empty text', '', /:1:1: nothing is not the configuration; use a mapping with version,/],
   ['a version', SMALLEST.replace('1', '2'), /version: 2 is not a known version; use 1/],
   ['no ports', 'version: 1\nports: {}', /ports: has 0 ports; use 1 to 255/],
-  ['a port without a type', 'version: 1\nports: {a: {}}', /ports.a.type: is missing; use capture, generator/],
+  ['a port without a type', 'version: 1\nports: {a: {}}', /ports.a.type: is missing; use one of af-packet, af-xdp/],
   ['a port that is nothing', 'version: 1\nports: {a: }', /ports.a: nothing is not a port/],
   ['a bad port name', 'version: 1\nports: {1a: {type: null}}', /ports.1a: "1a" is not a port name; use a letter/],
   ['a capture of nothing', 'version: 1\nports: {a: {type: capture}}', /ports.a: has neither path nor write/],
