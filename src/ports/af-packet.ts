@@ -1,4 +1,3 @@
-import { opening } from '../netif/interface.ts';
 import {
   closePacketSockets,
   openPacketSockets,
@@ -9,20 +8,12 @@ import {
   packetDrops,
 } from '../netif/packet-socket.ts';
 import { netifPort } from './netif.ts';
-import type { PortType } from './port.ts';
 
 /** A network interface of the system through packet sockets: a copy of what arrives there, which the system gets, too. */
-export const afPacketPort: PortType<PacketOptions> = {
+export const afPacketPort = netifPort<PacketOptions, PacketShare>({
   bytes: ({ queues }) => packetBytes(queues),
-  create({ arena, name }, config) {
-    const share = opening(name, () => openPacketSockets(arena, name, config));
-    return { data: share, rxQueues: config.queues, pausable: false, finite: false };
-  },
-  attach(context, data) {
-    const { arena, queue, cache } = context;
-    const share = data as PacketShare;
-    const { address = 0 } = share.queues[queue] ?? {};
-    return netifPort(context, new PacketQueue(arena, share, queue, cache), packetDrops(address));
-  },
-  release: ({ arena, name }, data) => closePacketSockets(arena, name, data as PacketShare),
-};
+  open: ({ arena, name }, config) => openPacketSockets(arena, name, config),
+  serve: ({ arena, queue, cache }, share) => new PacketQueue(arena, share, queue, cache),
+  drops: packetDrops,
+  close: ({ arena, name }, share) => closePacketSockets(arena, name, share),
+});

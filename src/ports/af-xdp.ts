@@ -1,4 +1,3 @@
-import { opening } from '../netif/interface.ts';
 import {
   closeXsks,
   openXsks,
@@ -10,21 +9,13 @@ import {
   xskDrops,
 } from '../netif/xsk.ts';
 import { netifPort } from './netif.ts';
-import type { PortType } from './port.ts';
 
 /** A network interface of the system through XDP sockets: what arrives there comes here, and nowhere else. */
-export const afXdpPort: PortType<XskOptions> = {
+export const afXdpPort = netifPort<XskOptions, XskShare>({
   bytes: ({ queues }) => xskBytes(queues),
   buffers: ({ queues }) => queues * XSK_BUFFERS,
-  create({ arena, name }, config) {
-    const share = opening(name, () => openXsks(arena, name, config));
-    return { data: share, rxQueues: config.queues, pausable: false, finite: false };
-  },
-  attach(context, data) {
-    const { arena, queue, cache } = context;
-    const share = data as XskShare;
-    const { address = 0 } = share.queues[queue] ?? {};
-    return netifPort(context, new XskQueue(arena, share, queue, cache), xskDrops(address));
-  },
-  release: ({ arena, name }, data) => closeXsks(arena, name, data as XskShare),
-};
+  open: ({ arena, name }, config) => openXsks(arena, name, config),
+  serve: ({ arena, queue, cache }, share) => new XskQueue(arena, share, queue, cache),
+  drops: xskDrops,
+  close: ({ arena, name }, share) => closeXsks(arena, name, share),
+});

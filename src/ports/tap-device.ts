@@ -1,7 +1,5 @@
-import { opening } from '../netif/interface.ts';
 import { closeTap, openTap, TapQueue, type TapShare, tapBytes, tapDrops } from '../netif/tap.ts';
 import { netifPort } from './netif.ts';
-import type { PortType } from './port.ts';
 
 /** A tap of the system. */
 export interface TapConfig {
@@ -13,16 +11,10 @@ export interface TapConfig {
 }
 
 /** The far end of a network interface of this system: what the system sends by it is received here. */
-export const tapDevicePort: PortType<TapConfig> = {
+export const tapDevicePort = netifPort<TapConfig, TapShare>({
   bytes: ({ queues }) => tapBytes(queues),
-  create({ arena, name }, { interface: tap, queues, offloads }) {
-    const share = opening(name, () => openTap(arena, name, { name: tap, queues, offloads }));
-    return { data: share, rxQueues: queues, pausable: false, finite: false };
-  },
-  attach(context, data) {
-    const { arena, queue, cache } = context;
-    const share = data as TapShare;
-    return netifPort(context, new TapQueue(arena, share, queue, cache), tapDrops(share.queues[queue]?.address ?? 0));
-  },
-  release: ({ arena, name }, data) => closeTap(arena, name, data as TapShare),
-};
+  open: ({ arena, name }, config) => openTap(arena, name, { ...config, name: config.interface }),
+  serve: ({ arena, queue, cache }, share) => new TapQueue(arena, share, queue, cache),
+  drops: tapDrops,
+  close: ({ arena, name }, share) => closeTap(arena, name, share),
+});

@@ -22,5 +22,5 @@ export { guardWindow, surviveTruncation, type TruncationSupport } from './bus-er
 export { type Devices, requireDevices } from './devices.ts';
 export { type FileShape, requireSys, type Sys, sysAvailable } from './linux.ts';
 export { type Pages, requirePages } from './pages.ts';
-export { type Bell, Poller } from './poller.ts';
+export { type Alarm, alarmArmer, type Bell, Poller } from './poller.ts';
 export { type Received, requireSockets, type UnixSockets } from './sockets.ts';

@@ -22,6 +22,12 @@ export interface Bell {
   readonly parked: number;
 }
 
+/** A descriptor that rings a bell once it is armed; can be posted to the thread that sleeps. */
+export interface Alarm extends Bell {
+  readonly epoll: number;
+  readonly fd: number;
+}
+
 /** What the waiting thread is started with. */
 export interface PollerData {
   readonly epoll: number;
@@ -112,6 +118,17 @@ export class Poller {
     return () => void this.#set(EPOLL_CTL_DEL, fd, 0, 0, 0);
   }
 
+  /**
+   * Has `fd` ring a bell when it has something to read and whoever sleeps has armed it (`armAlarm`). Returns what is to be
+   * armed, and what ends that; call it before `fd` is closed.
+   * @throws RingwayError `SYSTEM` when `fd` is nothing that can be waited for.
+   */
+  alarm(fd: number, { doorbell, parked }: Bell): { readonly alarm: Alarm; end(): void } {
+    this.#add(fd, EPOLLONESHOT, doorbell, parked);
+    const end = (): void => void this.#set(EPOLL_CTL_DEL, fd, 0, 0, 0);
+    return { alarm: { epoll: this.#epoll, fd, doorbell, parked }, end };
+  }
+
   /** Ends the thread. Descriptors stay their owners'. */
   async close(): Promise<void> {
     const ended = new Promise<void>((resolve) => this.#worker.once('exit', () => resolve()));
@@ -123,4 +140,22 @@ export class Poller {
     closeFd(this.#stop);
     closeFd(this.#epoll);
   }
+}
+
+/**
+ * What arms alarms from this thread: the next time that there is something to read, or if there is already, the bell rings, once.
+ */
+export function alarmArmer(): (alarm: Alarm) => void {
+  const { call, koffi } = loadLibc();
+  const control = call('int epoll_ctl(int epoll, int operation, int fd, uintptr_t event)');
+  // Never freed while it is used: an address does not keep its buffer.
+  const event = new Uint8Array(EPOLL_EVENT_BYTES);
+  const view = new DataView(event.buffer);
+  const address = Number(koffi.address(event));
+  return ({ epoll, fd, doorbell, parked }) => {
+    view.setUint32(0, EPOLLIN | EPOLLONESHOT, true);
+    view.setUint32(EPOLL_DATA, doorbell, true);
+    view.setUint32(EPOLL_DATA + 4, parked, true);
+    control(epoll, EPOLL_CTL_MOD, fd, address);
+  };
 }
