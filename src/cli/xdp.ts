@@ -3,56 +3,25 @@ import type { Command } from 'commander';
 import { disassemble } from '../bpf/disassemble.ts';
 import { linkProgram } from '../bpf/object/load.ts';
 import { type VerifierStatistics, verifyProgram } from '../bpf/verifier/verify-program.ts';
-import { parseValue } from '../config/index.ts';
 import type { XdpAttachment, XdpReport } from '../control/target.ts';
 import { RingwayError } from '../util/errors.ts';
 import { type CaptureRun, diffCapture, runCapture } from '../xdp/capture.ts';
-import { loadXdp, readObject, type XdpOptions, type XdpProgram } from '../xdp/run.ts';
-import { plainItem, writeEntry } from '../xdp/text.ts';
+import { loadXdp, readObject, type XdpProgram } from '../xdp/run.ts';
+import { plainItem } from '../xdp/text.ts';
 import { EXIT_BROKEN } from './exit.ts';
 import { formatCount } from './format.ts';
 import { type RemoteFlags, untilInterrupted, withClient, withName } from './remote.ts';
 import { renderTable } from './table.ts';
 import { printable, processTerminal, styleOf } from './terminal.ts';
-
-interface ProgramFlags {
-  readonly prog?: string;
-  readonly trusted?: true;
-  readonly engine?: string;
-}
+import { collect, fillMaps, type ProgramFlags, print, programOptions } from './xdp-common.ts';
+import { addObserve } from './xdp-observe.ts';
+import { addTest } from './xdp-test.ts';
 
 interface RunFlags extends ProgramFlags {
   readonly in: string;
   readonly out?: string;
   readonly map: readonly string[];
   readonly json?: true;
-}
-
-const print = (lines: readonly string[]): void => processTerminal().write(lines.map((line) => `${line}\n`).join(''));
-
-function optionsOf({ prog, trusted, engine = 'jit' }: ProgramFlags): XdpOptions {
-  if (engine !== 'jit' && engine !== 'interpreter') {
-    throw new RingwayError('BAD_ARGUMENT', `--engine: ${JSON.stringify(engine)} is none; use jit or interpreter`);
-  }
-  return { engine, trusted: trusted === true, ...(prog === undefined ? {} : { prog }) };
-}
-
-/** Writes what `--map NAME=KEY:VALUE` says. */
-function fillMaps(program: XdpProgram, settings: readonly string[]): void {
-  for (const setting of settings) {
-    const [, name = '', rest = ''] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
-    const map = Object.hasOwn(program.maps, name) ? program.maps[name] : undefined;
-    if (map === undefined) {
-      const names = Object.keys(program.maps).join(', ') || 'none';
-      throw new RingwayError('BAD_ARGUMENT', `--map ${setting}: no map ${JSON.stringify(name)}; there are: ${names}`);
-    }
-    const entries = parseValue(rest, '--map');
-    if (typeof entries !== 'object' || entries === null || Array.isArray(entries)) {
-      throw new RingwayError('BAD_ARGUMENT', `--map ${setting}: is no mapping; use one such as ${name}={1: 2}`);
-    }
-    for (const [key, value] of Object.entries(entries))
-      writeEntry(map, key, value, { portOf: () => undefined, programOf: program.programFor.bind(program) });
-  }
 }
 
 /** The entries of a program's maps; those without any are left out, and zeroes of arrays too. */
@@ -108,15 +77,10 @@ function addRunXdp(xdp: Command): void {
     .argument('<object>', 'eBPF object file')
     .requiredOption('--in <capture>', 'pcap or pcapng file to read')
     .option('--out <capture>', 'file for what passes, is sent back or redirected')
-    .option(
-      '--map <name=entries>',
-      "fill a map: 'NAME={KEY: VALUE}'; repeatable",
-      (one, all: string[]) => [...all, one],
-      [],
-    )
+    .option('--map <name=entries>', "fill a map: 'NAME={KEY: VALUE}'; repeatable", collect, [])
     .option('--json', 'as JSON')
     .action(async (object: string, flags: RunFlags) => {
-      const program = await loadXdp(object, optionsOf(flags));
+      const program = await loadXdp(object, programOptions(flags));
       fillMaps(program, flags.map);
       const run = runCapture(program, flags.in, flags.out === undefined ? {} : { output: flags.out });
       const maps = mapsOf(program);
@@ -133,7 +97,7 @@ function addDiff(xdp: Command): void {
     .argument('<b>', 'another one')
     .requiredOption('--in <capture>', 'pcap or pcapng file to read')
     .action(async (a: string, b: string, flags: ProgramFlags & { in: string }) => {
-      const options = optionsOf(flags);
+      const options = programOptions(flags);
       const programs = [await loadXdp(a, options), await loadXdp(b, options)] as const;
       let count = 0;
       for (const { frame, a: one, b: other } of diffCapture(...programs, flags.in)) {
@@ -249,12 +213,14 @@ function addRemote(xdp: Command): void {
     );
 }
 
-/** Adds `ringway xdp run`, `diff`, `disasm`, `verify`, `attach`, `detach`, `list` and `watch`. */
+/** Adds `ringway xdp run`, `test`, `diff`, `disasm`, `verify`, `attach`, `detach`, `list` and `watch`. */
 export function addXdp(program: Command): void {
   const xdp = program
     .command('xdp')
-    .description('run, compare, read and verify XDP programs; give them to running ports');
+    .description('run, test, compare, read and verify XDP programs; give them to running ports');
   addRunXdp(xdp);
+  addTest(xdp);
+  addObserve(xdp);
   addDiff(xdp);
   addDisasm(xdp);
   addVerify(xdp);

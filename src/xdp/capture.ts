@@ -21,8 +21,8 @@ export interface CaptureRun {
 
 const LOG_MAX = 1000;
 
-/** The frames that a program can run on, with their times set as its clock; undefined for one that it cannot. */
-function* framesOf(input: string | Uint8Array): Generator<ReturnType<typeof readFrame>> {
+/** The frames of a capture, with their times; undefined for one that no program can run on. */
+export function* framesOf(input: string | Uint8Array): Generator<ReturnType<typeof readFrame>> {
   for (const captured of readCapture(input)) yield readFrame(captured);
 }
 
@@ -41,7 +41,8 @@ function readFrame({
   return linkType === LINK_TYPE_ETHERNET && fits ? { frame, seconds, nanoseconds } : undefined;
 }
 
-const nanosecondsOf = ({ seconds, nanoseconds }: { seconds: number; nanoseconds: number }): bigint =>
+/** A frame's time as programs see it. */
+export const nanosecondsOf = ({ seconds, nanoseconds }: { seconds: number; nanoseconds: number }): bigint =>
   BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
 
 /**

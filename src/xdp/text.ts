@@ -135,7 +135,7 @@ function readPair(map: BpfMap, given: object, what: string, names: Names): unkno
 }
 
 /** A value, as `readKey` reads a key; one CPU's in a map with values by CPU. Programs may be given by name. */
-function readValue(map: BpfMap, given: unknown, names: Names): unknown {
+export function readValue(map: BpfMap, given: unknown, names: Names): unknown {
   const { definition, name, kind } = map;
   const what = `map ${name}: value`;
   if (kind === KIND_PROG_ARRAY && typeof given === 'string' && !/^\d+$/.test(given)) return names.programOf(given, map);
