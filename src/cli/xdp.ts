@@ -5,7 +5,7 @@ import { linkProgram } from '../bpf/object/load.ts';
 import { type VerifierStatistics, verifyProgram } from '../bpf/verifier/verify-program.ts';
 import type { XdpAttachment, XdpReport } from '../control/target.ts';
 import { RingwayError } from '../util/errors.ts';
-import { type CaptureRun, diffCapture, runCapture } from '../xdp/capture.ts';
+import { type CaptureRun, runCapture } from '../xdp/capture.ts';
 import { loadXdp, readObject, type XdpProgram } from '../xdp/run.ts';
 import { plainItem } from '../xdp/text.ts';
 import { EXIT_BROKEN } from './exit.ts';
@@ -14,6 +14,7 @@ import { type RemoteFlags, untilInterrupted, withClient, withName } from './remo
 import { renderTable } from './table.ts';
 import { printable, processTerminal, styleOf } from './terminal.ts';
 import { collect, fillMaps, type ProgramFlags, print, programOptions } from './xdp-common.ts';
+import { addDiff } from './xdp-diff.ts';
 import { addObserve } from './xdp-observe.ts';
 import { addTest } from './xdp-test.ts';
 
@@ -87,26 +88,6 @@ function addRunXdp(xdp: Command): void {
       const { faults, events, ...rest } = run;
       const json = { ...rest, faults: Object.fromEntries(faults), events: Object.fromEntries(events), maps };
       print(flags.json === true ? [JSON.stringify(json)] : renderRun(run, maps));
-    });
-}
-
-function addDiff(xdp: Command): void {
-  withProgram(xdp.command('diff'))
-    .description('print the frames of a capture with which two objects do different things')
-    .argument('<a>', 'eBPF object file')
-    .argument('<b>', 'another one')
-    .requiredOption('--in <capture>', 'pcap or pcapng file to read')
-    .action(async (a: string, b: string, flags: ProgramFlags & { in: string }) => {
-      const options = programOptions(flags);
-      const programs = [await loadXdp(a, options), await loadXdp(b, options)] as const;
-      let count = 0;
-      for (const { frame, a: one, b: other } of diffCapture(...programs, flags.in)) {
-        count++;
-        const what = one.action === other.action ? `${one.action}, other bytes` : `${one.action}, ${other.action}`;
-        print([`frame ${frame}: ${what}`]);
-      }
-      print([count === 0 ? 'no difference' : count === 1 ? '1 frame differs' : `${formatCount(count)} frames differ`]);
-      if (count > 0) process.exitCode = 1;
     });
 }
 

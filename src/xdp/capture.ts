@@ -2,7 +2,7 @@ import { readCapture } from '../packet/capture-reader.ts';
 import { CaptureWriter } from '../packet/capture-writer.ts';
 import { LINK_TYPE_ETHERNET } from '../packet/link-types.ts';
 import { XDP_ACTIONS, type XdpAction } from './actions.ts';
-import { PACKET_MAX, PACKET_MIN, type RunContext, type RunResult, type XdpProgram } from './run.ts';
+import { PACKET_MAX, PACKET_MIN, type RunContext, type XdpProgram } from './run.ts';
 
 /** What came of the frames of a capture. */
 export interface CaptureRun {
@@ -86,31 +86,4 @@ export function runCapture(
     writer?.close();
   }
   return { packets, skipped, actions, faults, log, events };
-}
-
-/** A frame that two programs do different things with. */
-export interface ActionDifference {
-  /** Number of the frame in the capture, from 1 as Wireshark counts. */
-  readonly frame: number;
-  readonly packet: Uint8Array;
-  readonly a: RunResult;
-  readonly b: RunResult;
-}
-
-/** The frames of a capture with which two programs do different things: another action, or another packet. */
-export function* diffCapture(
-  a: XdpProgram,
-  b: XdpProgram,
-  input: string | Uint8Array,
-  context: RunContext = {},
-): Generator<ActionDifference> {
-  let number = 0;
-  for (const captured of framesOf(input)) {
-    number++;
-    if (captured === undefined) continue;
-    for (const program of [a, b]) program.setTime(nanosecondsOf(captured));
-    const [one, other] = [a.run(captured.frame, context), b.run(captured.frame, context)];
-    const isSame = one.action === other.action && Buffer.compare(one.packet, other.packet) === 0;
-    if (!isSame) yield { frame: number, packet: captured.frame, a: one, b: other };
-  }
 }
