@@ -7,7 +7,7 @@ import type { XdpAttachment, XdpReport } from '../control/target.ts';
 import { RingwayError } from '../util/errors.ts';
 import { type CaptureRun, runCapture } from '../xdp/capture.ts';
 import { loadXdp, readObject, type XdpProgram } from '../xdp/run.ts';
-import { plainItem } from '../xdp/text.ts';
+import { filledEntries } from '../xdp/text.ts';
 import { EXIT_BROKEN } from './exit.ts';
 import { formatCount } from './format.ts';
 import { type RemoteFlags, untilInterrupted, withClient, withName } from './remote.ts';
@@ -16,6 +16,7 @@ import { printable, processTerminal, styleOf } from './terminal.ts';
 import { collect, fillMaps, type ProgramFlags, print, programOptions } from './xdp-common.ts';
 import { addDiff } from './xdp-diff.ts';
 import { addObserve } from './xdp-observe.ts';
+import { addStep } from './xdp-step.ts';
 import { addTest } from './xdp-test.ts';
 
 interface RunFlags extends ProgramFlags {
@@ -26,18 +27,9 @@ interface RunFlags extends ProgramFlags {
 }
 
 /** The entries of a program's maps; those without any are left out, and zeroes of arrays too. */
-function mapsOf(program: XdpProgram): Record<string, { key: unknown; value: unknown }[]> {
-  const isZero = (value: unknown): boolean =>
-    /^[^1-9a-f]*$/.test(JSON.stringify(plainItem(value)).replaceAll(/"\w+":/g, ''));
-  return Object.fromEntries(
-    Object.entries(program.maps).flatMap(([name, map]) => {
-      if (map.kindName === 'RINGBUF' || map.kindName === 'PERF_EVENT_ARRAY') return [];
-      const entries = [...map].filter(([, value]) => !map.kindName.endsWith('ARRAY') || !isZero(value));
-      return entries.length === 0
-        ? []
-        : [[name, entries.map(([key, value]) => ({ key: plainItem(key), value: plainItem(value) }))]];
-    }),
-  );
+function mapsOf(program: XdpProgram): Record<string, ReturnType<typeof filledEntries>> {
+  const all = Object.entries(program.maps).map(([name, map]) => [name, filledEntries(map)] as const);
+  return Object.fromEntries(all.filter(([, entries]) => entries.length > 0));
 }
 
 const ENTRIES_SHOWN = 32;
@@ -202,6 +194,7 @@ export function addXdp(program: Command): void {
   addRunXdp(xdp);
   addTest(xdp);
   addObserve(xdp);
+  addStep(xdp);
   addDiff(xdp);
   addDisasm(xdp);
   addVerify(xdp);
