@@ -33,6 +33,7 @@ import { RingwayError } from '../util/errors.ts';
 import { actionName, faultText, type XdpAction } from './actions.ts';
 import { readEvents, readLogs, type XdpEvent } from './events.ts';
 import { LoadedObject, type LoadedProgram, objectBytes } from './object.ts';
+import { saveMemory } from './save.ts';
 import { ProgramThread } from './thread.ts';
 
 /** How an object file is loaded, to run one of its programs alone. */
@@ -233,8 +234,7 @@ export class XdpProgram {
 
   /** Takes a copy of all that runs change: maps, time, random numbers. What is returned puts it back. */
   save(): () => void {
-    const copy = this.#arena.u8.slice();
-    return () => this.#arena.u8.set(copy);
+    return saveMemory(this.#arena.u8);
   }
 
   /** Sets the time that programs see: nanoseconds. */

@@ -20,6 +20,15 @@ beforeAll(() => {
   );
 });
 
+test('the test in docs/xdp-testing.md passes', async () => {
+  const [, text = ''] = /^```yaml\n(object: [\s\S]*?)^```$/m.exec(readFileSync('docs/xdp-testing.md', 'utf8')) ?? [];
+  writeFileSync(at('docs.yaml'), text);
+  expect(await ringway(at('docs.yaml'))).toMatchObject({
+    code: 0,
+    out: expect.stringContaining('1 test, 1 packet: all passed'),
+  });
+});
+
 test('tests that pass, for people', async () => {
   const { code, out, err } = await ringway(good);
   expect([code, err]).toEqual([0, '']);
