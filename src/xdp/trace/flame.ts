@@ -67,6 +67,7 @@ export function flameGraph(roots: readonly CallNode[]): string {
   };
   draw(all, MARGIN, 0);
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="ui-monospace, monospace" font-size="11">
+<title>Instructions by function and line</title>
 <rect width="${WIDTH}" height="${height}" fill="#fff"/>
 ${parts.join('\n')}
 </svg>
