@@ -10,6 +10,11 @@ import {
 import { csumDiff as bpfCsumDiff } from './bpf/checksum.kernel.ts';
 import { fibLookup as bpfFibLookup } from './bpf/fib.kernel.ts';
 import {
+  releaseLock as bpfReleaseLock,
+  spinLock as bpfSpinLock,
+  spinUnlock as bpfSpinUnlock,
+} from './bpf/lock.kernel.ts';
+import {
   count as bpfMapCount,
   erase as bpfMapErase,
   keys as bpfMapKeys,
@@ -223,6 +228,7 @@ export {
   bpfReachMap,
   bpfRedirect,
   bpfRedirectMap,
+  bpfReleaseLock,
   bpfRingbufDiscard,
   bpfRingbufOutput,
   bpfRingbufPeek,
@@ -230,6 +236,8 @@ export {
   bpfRingbufRelease,
   bpfRingbufReserve,
   bpfRingbufSubmit,
+  bpfSpinLock,
+  bpfSpinUnlock,
   bpfStoreBytes,
   bpfTracePrintk,
   bpfTraceVprintk,

@@ -3,7 +3,8 @@
  * 64 bits as i64, all else as i32.
  *
  * `map key`, `map value` belong to the `map` before them; `readable` and `writable` memory has the `size` behind it;
- * `or null` may be 0 (with a size of 0 or not). `record` is memory that ringbuf_reserve gave.
+ * `or null` may be 0 (with a size of 0 or not). `record` is memory that ringbuf_reserve gave, `lock` a spin lock in
+ * a map's value.
  */
 export type HelperArgument =
   | 'context'
@@ -15,6 +16,7 @@ export type HelperArgument =
   | 'writable'
   | 'size'
   | 'record'
+  | 'lock'
   | 'u32'
   | 'u64';
 
@@ -27,6 +29,8 @@ export interface Helper {
   readonly args: readonly HelperArgument[];
   /** `address`: of memory, or 0; an i32. `u32`: an i32, never negative. `i64`: a number, or a negative errno. */
   readonly returns: 'address' | 'u32' | 'i64';
+  /** A result other than 0 ends the program, which can do nothing about it. */
+  readonly mayEnd?: boolean;
   /** It may move the packet: addresses in it are worth nothing afterwards. */
   readonly movesPacket?: boolean;
   /** Name of the kernel that does it; none for tail_call, which engines do themselves. */
@@ -37,6 +41,8 @@ export const HELPER_LOOKUP = 1;
 export const HELPER_TAIL_CALL = 12;
 export const HELPER_REDIRECT = 23;
 export const HELPER_REDIRECT_MAP = 51;
+export const HELPER_SPIN_LOCK = 93;
+export const HELPER_SPIN_UNLOCK = 94;
 
 const LIST: readonly Helper[] = [
   { id: 1, name: 'map_lookup_elem', args: ['map', 'map key'], returns: 'address', kernel: 'bpfMapLookup' },
@@ -101,6 +107,8 @@ const LIST: readonly Helper[] = [
     kernel: 'bpfAdjustTail',
   },
   { id: 69, name: 'fib_lookup', args: ['context', 'writable', 'size', 'u32'], returns: 'i64', kernel: 'bpfFibLookup' },
+  { id: 93, name: 'spin_lock', args: ['lock'], returns: 'i64', mayEnd: true, kernel: 'bpfSpinLock' },
+  { id: 94, name: 'spin_unlock', args: ['lock'], returns: 'i64', mayEnd: true, kernel: 'bpfSpinUnlock' },
   { id: 118, name: 'jiffies64', args: [], returns: 'i64', kernel: 'bpfJiffies' },
   { id: 125, name: 'ktime_get_boot_ns', args: [], returns: 'i64', kernel: 'bpfKtime' },
   {

@@ -32,10 +32,12 @@ import {
   CTX_FAULT,
   CTX_FAULT_ADDRESS,
   CTX_FAULT_PC,
+  CTX_LOCK,
   CTX_STACK,
   CTX_TAIL_CALLS,
   FAULT_FUEL,
   FAULT_HELPER,
+  FAULT_LOCK,
   FAULT_MAP,
   FAULT_STACK,
   FRAME_BYTES,
@@ -98,6 +100,11 @@ interface Frame {
   readonly registers: BigUint64Array;
 }
 
+/** What the interpreter itself calls of the kernels. */
+interface LockKernels {
+  bpfReleaseLock(context: number): void;
+}
+
 const FUEL = 1_000_000;
 const FRAME_POINTER = 10;
 
@@ -154,10 +161,18 @@ class Interpreter {
       }
       steps += 1;
     }
+    this.#releaseLock();
     return { r0: this.#register(0), steps };
   }
 
+  /** A program that ends with a lock held, by a fault or without, keeps nobody else waiting. */
+  #releaseLock(): void {
+    const { arena, context } = this.#execution;
+    if (this.#memory.word(context + CTX_LOCK) !== 0) arena.kernels<LockKernels>().bpfReleaseLock(context);
+  }
+
   #fail({ kind, address }: Fault, pc: number, steps: number): Outcome {
+    this.#releaseLock();
     this.#setWord(CTX_FAULT, kind);
     this.#setWord(CTX_FAULT_PC, pc);
     this.#setWord(CTX_FAULT_ADDRESS, Number(BigInt.asUintN(32, address)));
@@ -327,6 +342,7 @@ class Interpreter {
     if (checked) checkArguments(helper.args, registers, loaded, this.#memory, context);
     if (id !== HELPER_TAIL_CALL) registers[0] = callHelper(helper, registers, arena, context, loaded.program, pc);
     else if (this.#tailCall(checked)) return;
+    if (checked && helper.mayEnd === true && this.#register(0) !== 0n) throw new Fault(FAULT_LOCK, this.#register(1));
     registers.fill(0n, 1, 6);
   }
 

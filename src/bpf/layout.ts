@@ -66,6 +66,8 @@ export const CTX_RANGES: u32 = 128;
 export const CTX_RANGE_COUNT: u32 = 132;
 /** Number of the program in the table of programs, for reports. */
 export const CTX_PROGRAM: u32 = 140;
+/** Address of the spin lock that the program holds, or 0. */
+export const CTX_LOCK: u32 = 144;
 
 export const CTX_STACK: u32 = 256;
 export const FRAME_BYTES: u32 = 512;
@@ -83,6 +85,8 @@ export const FAULT_MAP: u32 = 4;
 export const FAULT_STACK: u32 = 5;
 /** A call of a helper that there is not, by a number in a register. */
 export const FAULT_HELPER: u32 = 6;
+/** A spin lock that is none, is not held, or that nobody gives back. */
+export const FAULT_LOCK: u32 = 7;
 
 /** An entry of CTX_RANGES: where, how long, whether it may be written, and the map that it belongs to. */
 export const RANGE_ADDRESS: u32 = 0;
@@ -125,6 +129,8 @@ export const MAP_CPU_SPAN: u32 = 28;
 export const MAP_CPUS: u32 = 32;
 /** Number of the map, unique in its arena, from 1. */
 export const MAP_ID: u32 = 36;
+/** Where in a value its spin lock is, and 1; 0 when it has none. */
+export const MAP_LOCK: u32 = 40;
 /** The kinds' own words follow: from here to MAP_BYTES. */
 export const MAP_OWN: u32 = 64;
 export const MAP_BYTES: u32 = 512;

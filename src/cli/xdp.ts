@@ -3,23 +3,21 @@ import type { Command } from 'commander';
 import { disassemble } from '../bpf/disassemble.ts';
 import { linkProgram } from '../bpf/object/load.ts';
 import { type VerifierStatistics, verifyProgram } from '../bpf/verifier/verify-program.ts';
-import { parseValue } from '../config/index.ts';
 import type { XdpAttachment, XdpReport } from '../control/target.ts';
 import { RingwayError } from '../util/errors.ts';
-import { type CaptureRun, diffCapture, runCapture } from '../xdp/capture.ts';
-import { loadXdp, readObject, type XdpOptions, type XdpProgram } from '../xdp/run.ts';
-import { plainItem, writeEntry } from '../xdp/text.ts';
+import { type CaptureRun, runCapture } from '../xdp/capture.ts';
+import { loadXdp, readObject, type XdpProgram } from '../xdp/run.ts';
+import { filledEntries } from '../xdp/text.ts';
 import { EXIT_BROKEN } from './exit.ts';
 import { formatCount } from './format.ts';
 import { type RemoteFlags, untilInterrupted, withClient, withName } from './remote.ts';
 import { renderTable } from './table.ts';
 import { printable, processTerminal, styleOf } from './terminal.ts';
-
-interface ProgramFlags {
-  readonly prog?: string;
-  readonly trusted?: true;
-  readonly engine?: string;
-}
+import { collect, fillMaps, type ProgramFlags, print, programOptions } from './xdp-common.ts';
+import { addDiff } from './xdp-diff.ts';
+import { addObserve } from './xdp-observe.ts';
+import { addStep } from './xdp-step.ts';
+import { addTest } from './xdp-test.ts';
 
 interface RunFlags extends ProgramFlags {
   readonly in: string;
@@ -28,46 +26,10 @@ interface RunFlags extends ProgramFlags {
   readonly json?: true;
 }
 
-const print = (lines: readonly string[]): void => processTerminal().write(lines.map((line) => `${line}\n`).join(''));
-
-function optionsOf({ prog, trusted, engine = 'jit' }: ProgramFlags): XdpOptions {
-  if (engine !== 'jit' && engine !== 'interpreter') {
-    throw new RingwayError('BAD_ARGUMENT', `--engine: ${JSON.stringify(engine)} is none; use jit or interpreter`);
-  }
-  return { engine, trusted: trusted === true, ...(prog === undefined ? {} : { prog }) };
-}
-
-/** Writes what `--map NAME=KEY:VALUE` says. */
-function fillMaps(program: XdpProgram, settings: readonly string[]): void {
-  for (const setting of settings) {
-    const [, name = '', rest = ''] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
-    const map = Object.hasOwn(program.maps, name) ? program.maps[name] : undefined;
-    if (map === undefined) {
-      const names = Object.keys(program.maps).join(', ') || 'none';
-      throw new RingwayError('BAD_ARGUMENT', `--map ${setting}: no map ${JSON.stringify(name)}; there are: ${names}`);
-    }
-    const entries = parseValue(rest, '--map');
-    if (typeof entries !== 'object' || entries === null || Array.isArray(entries)) {
-      throw new RingwayError('BAD_ARGUMENT', `--map ${setting}: is no mapping; use one such as ${name}={1: 2}`);
-    }
-    for (const [key, value] of Object.entries(entries))
-      writeEntry(map, key, value, { portOf: () => undefined, programOf: program.programFor.bind(program) });
-  }
-}
-
 /** The entries of a program's maps; those without any are left out, and zeroes of arrays too. */
-function mapsOf(program: XdpProgram): Record<string, { key: unknown; value: unknown }[]> {
-  const isZero = (value: unknown): boolean =>
-    /^[^1-9a-f]*$/.test(JSON.stringify(plainItem(value)).replaceAll(/"\w+":/g, ''));
-  return Object.fromEntries(
-    Object.entries(program.maps).flatMap(([name, map]) => {
-      if (map.kindName === 'RINGBUF' || map.kindName === 'PERF_EVENT_ARRAY') return [];
-      const entries = [...map].filter(([, value]) => !map.kindName.endsWith('ARRAY') || !isZero(value));
-      return entries.length === 0
-        ? []
-        : [[name, entries.map(([key, value]) => ({ key: plainItem(key), value: plainItem(value) }))]];
-    }),
-  );
+function mapsOf(program: XdpProgram): Record<string, ReturnType<typeof filledEntries>> {
+  const all = Object.entries(program.maps).map(([name, map]) => [name, filledEntries(map)] as const);
+  return Object.fromEntries(all.filter(([, entries]) => entries.length > 0));
 }
 
 const ENTRIES_SHOWN = 32;
@@ -108,41 +70,16 @@ function addRunXdp(xdp: Command): void {
     .argument('<object>', 'eBPF object file')
     .requiredOption('--in <capture>', 'pcap or pcapng file to read')
     .option('--out <capture>', 'file for what passes, is sent back or redirected')
-    .option(
-      '--map <name=entries>',
-      "fill a map: 'NAME={KEY: VALUE}'; repeatable",
-      (one, all: string[]) => [...all, one],
-      [],
-    )
+    .option('--map <name=entries>', "fill a map: 'NAME={KEY: VALUE}'; repeatable", collect, [])
     .option('--json', 'as JSON')
     .action(async (object: string, flags: RunFlags) => {
-      const program = await loadXdp(object, optionsOf(flags));
+      const program = await loadXdp(object, programOptions(flags));
       fillMaps(program, flags.map);
       const run = runCapture(program, flags.in, flags.out === undefined ? {} : { output: flags.out });
       const maps = mapsOf(program);
       const { faults, events, ...rest } = run;
       const json = { ...rest, faults: Object.fromEntries(faults), events: Object.fromEntries(events), maps };
       print(flags.json === true ? [JSON.stringify(json)] : renderRun(run, maps));
-    });
-}
-
-function addDiff(xdp: Command): void {
-  withProgram(xdp.command('diff'))
-    .description('print the frames of a capture with which two objects do different things')
-    .argument('<a>', 'eBPF object file')
-    .argument('<b>', 'another one')
-    .requiredOption('--in <capture>', 'pcap or pcapng file to read')
-    .action(async (a: string, b: string, flags: ProgramFlags & { in: string }) => {
-      const options = optionsOf(flags);
-      const programs = [await loadXdp(a, options), await loadXdp(b, options)] as const;
-      let count = 0;
-      for (const { frame, a: one, b: other } of diffCapture(...programs, flags.in)) {
-        count++;
-        const what = one.action === other.action ? `${one.action}, other bytes` : `${one.action}, ${other.action}`;
-        print([`frame ${frame}: ${what}`]);
-      }
-      print([count === 0 ? 'no difference' : count === 1 ? '1 frame differs' : `${formatCount(count)} frames differ`]);
-      if (count > 0) process.exitCode = 1;
     });
 }
 
@@ -249,12 +186,15 @@ function addRemote(xdp: Command): void {
     );
 }
 
-/** Adds `ringway xdp run`, `diff`, `disasm`, `verify`, `attach`, `detach`, `list` and `watch`. */
+/** Adds `ringway xdp run`, `test`, `diff`, `disasm`, `verify`, `attach`, `detach`, `list` and `watch`. */
 export function addXdp(program: Command): void {
   const xdp = program
     .command('xdp')
-    .description('run, compare, read and verify XDP programs; give them to running ports');
+    .description('run, test, compare, read and verify XDP programs; give them to running ports');
   addRunXdp(xdp);
+  addTest(xdp);
+  addObserve(xdp);
+  addStep(xdp);
   addDiff(xdp);
   addDisasm(xdp);
   addVerify(xdp);

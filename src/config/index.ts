@@ -29,3 +29,4 @@ export {
   settablePaths,
 } from './settings.ts';
 export type * from './types.ts';
+export { loadXdpSpec } from './xdp-spec.ts';

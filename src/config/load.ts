@@ -43,7 +43,7 @@ export function parseConfig(text: string, options: ParseOptions): Config {
 }
 
 /** At most one byte more than a configuration may have, so that /dev/zero is refused as well. */
-function readText(path: string): string {
+function readBytes(path: string): Uint8Array {
   const bytes = Buffer.alloc(TEXT_BYTES_MAX + 1);
   let length = 0;
   const descriptor = openSync(path, 'r');
@@ -56,17 +56,16 @@ function readText(path: string): string {
   } finally {
     closeSync(descriptor);
   }
-  return new TextDecoder('utf-8', { fatal: true }).decode(bytes.subarray(0, length));
+  return bytes.subarray(0, length);
 }
 
 /**
- * Reads a configuration file.
- * @throws RingwayError `BAD_CONFIG` with all errors, one a line: `file:line:col path: message`.
+ * The text of a YAML file.
+ * @throws RingwayError `BAD_CONFIG` when it cannot be read, or is no text.
  */
-export function loadConfig(path: string, options: { readonly set?: readonly string[] } = {}): Config {
-  let text: string;
+export function readText(path: string): string {
   try {
-    text = readText(path);
+    return new TextDecoder('utf-8', { fatal: true }).decode(readBytes(path));
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     const why: Record<string, string> = {
@@ -77,7 +76,14 @@ export function loadConfig(path: string, options: { readonly set?: readonly stri
     };
     throw new RingwayError('BAD_CONFIG', `${path}: ${why[code ?? ''] ?? (cause as Error).message}`, { cause });
   }
-  return parseConfig(text, { file: path, ...options });
+}
+
+/**
+ * Reads a configuration file.
+ * @throws RingwayError `BAD_CONFIG` with all errors, one a line: `file:line:col path: message`.
+ */
+export function loadConfig(path: string, options: { readonly set?: readonly string[] } = {}): Config {
+  return parseConfig(readText(path), { file: path, ...options });
 }
 
 /**

@@ -17,6 +17,7 @@ import { benchRing } from './ring-bench.ts';
 import type { Row } from './row.ts';
 import { benchScale } from './scale-bench.ts';
 import { benchTso } from './tso-bench.ts';
+import { benchVerify } from './verify-bench.ts';
 import { benchVhost } from './vhost-bench.ts';
 import { benchVirtqueue } from './virtqueue-bench.ts';
 import { benchXdp } from './xdp-bench.ts';
@@ -38,6 +39,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   keyed: benchKeyed,
   atomic: benchAtomic,
   xdp: benchXdp,
+  verify: benchVerify,
   dma: benchDma,
 };
 

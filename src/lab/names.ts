@@ -16,5 +16,6 @@ export const BENCH_NAMES = [
   'keyed',
   'atomic',
   'xdp',
+  'verify',
   'dma',
 ] as const;

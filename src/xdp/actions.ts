@@ -1,4 +1,12 @@
-import { FAULT_ALIGNMENT, FAULT_FUEL, FAULT_HELPER, FAULT_MAP, FAULT_MEMORY, FAULT_STACK } from '../bpf/layout.ts';
+import {
+  FAULT_ALIGNMENT,
+  FAULT_FUEL,
+  FAULT_HELPER,
+  FAULT_LOCK,
+  FAULT_MAP,
+  FAULT_MEMORY,
+  FAULT_STACK,
+} from '../bpf/layout.ts';
 
 /** What a program says of a packet (Linux enum xdp_action). */
 export type XdpAction = 'ABORTED' | 'DROP' | 'PASS' | 'TX' | 'REDIRECT';
@@ -18,6 +26,7 @@ const FAULTS: Readonly<Record<number, string>> = {
   [FAULT_MAP]: 'uses something as a map that is none of its maps',
   [FAULT_STACK]: 'needs more stack than there is, behind a tail call',
   [FAULT_HELPER]: 'calls a helper that there is not',
+  [FAULT_LOCK]: 'takes or gives back a spin lock that is none or not its own, or that somebody else keeps',
 };
 
 /** What a checked program did that ended it: FAULT_… in words. */

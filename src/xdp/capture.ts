@@ -2,7 +2,7 @@ import { readCapture } from '../packet/capture-reader.ts';
 import { CaptureWriter } from '../packet/capture-writer.ts';
 import { LINK_TYPE_ETHERNET } from '../packet/link-types.ts';
 import { XDP_ACTIONS, type XdpAction } from './actions.ts';
-import { PACKET_MAX, PACKET_MIN, type RunContext, type RunResult, type XdpProgram } from './run.ts';
+import { PACKET_MAX, PACKET_MIN, type RunContext, type XdpProgram } from './run.ts';
 
 /** What came of the frames of a capture. */
 export interface CaptureRun {
@@ -21,8 +21,8 @@ export interface CaptureRun {
 
 const LOG_MAX = 1000;
 
-/** The frames that a program can run on, with their times set as its clock; undefined for one that it cannot. */
-function* framesOf(input: string | Uint8Array): Generator<ReturnType<typeof readFrame>> {
+/** The frames of a capture, with their times; undefined for one that no program can run on. */
+export function* framesOf(input: string | Uint8Array): Generator<ReturnType<typeof readFrame>> {
   for (const captured of readCapture(input)) yield readFrame(captured);
 }
 
@@ -41,7 +41,8 @@ function readFrame({
   return linkType === LINK_TYPE_ETHERNET && fits ? { frame, seconds, nanoseconds } : undefined;
 }
 
-const nanosecondsOf = ({ seconds, nanoseconds }: { seconds: number; nanoseconds: number }): bigint =>
+/** A frame's time as programs see it. */
+export const nanosecondsOf = ({ seconds, nanoseconds }: { seconds: number; nanoseconds: number }): bigint =>
   BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
 
 /**
@@ -85,31 +86,4 @@ export function runCapture(
     writer?.close();
   }
   return { packets, skipped, actions, faults, log, events };
-}
-
-/** A frame that two programs do different things with. */
-export interface ActionDifference {
-  /** Number of the frame in the capture, from 1 as Wireshark counts. */
-  readonly frame: number;
-  readonly packet: Uint8Array;
-  readonly a: RunResult;
-  readonly b: RunResult;
-}
-
-/** The frames of a capture with which two programs do different things: another action, or another packet. */
-export function* diffCapture(
-  a: XdpProgram,
-  b: XdpProgram,
-  input: string | Uint8Array,
-  context: RunContext = {},
-): Generator<ActionDifference> {
-  let number = 0;
-  for (const captured of framesOf(input)) {
-    number++;
-    if (captured === undefined) continue;
-    for (const program of [a, b]) program.setTime(nanosecondsOf(captured));
-    const [one, other] = [a.run(captured.frame, context), b.run(captured.frame, context)];
-    const isSame = one.action === other.action && Buffer.compare(one.packet, other.packet) === 0;
-    if (!isSame) yield { frame: number, packet: captured.frame, a: one, b: other };
-  }
 }

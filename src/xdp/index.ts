@@ -14,7 +14,8 @@
 export { BpfMap } from '../bpf/maps/map.ts';
 export { type ErrorCode, RingwayError } from '../util/errors.ts';
 export { XDP_ACTIONS, type XdpAction } from './actions.ts';
-export { type ActionDifference, type CaptureRun, diffCapture, runCapture } from './capture.ts';
+export { type CaptureRun, runCapture } from './capture.ts';
+export { diffCapture, type MapDifference, type PacketDifference } from './diff.ts';
 export type { XdpEvent } from './events.ts';
 export {
   loadXdp,

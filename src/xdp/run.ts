@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { interpret } from '../bpf/interpreter.ts';
+import { interpret, type Step } from '../bpf/interpreter.ts';
 import {
   CTX_BYTES,
   CTX_CPU,
@@ -27,12 +27,13 @@ import { withVariables } from '../bpf/object/data.ts';
 import { loadObject } from '../bpf/object/load.ts';
 import type { BpfObject } from '../bpf/object/object.ts';
 import type { BtfValue } from '../bpf/object/values.ts';
-import { placeOf } from '../bpf/program.ts';
+import { type Program, placeOf } from '../bpf/program.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
 import { actionName, faultText, type XdpAction } from './actions.ts';
 import { readEvents, readLogs, type XdpEvent } from './events.ts';
 import { LoadedObject, type LoadedProgram, objectBytes } from './object.ts';
+import { saveMemory } from './save.ts';
 import { ProgramThread } from './thread.ts';
 
 /** How an object file is loaded, to run one of its programs alone. */
@@ -55,6 +56,8 @@ export interface XdpOptions {
   readonly replace?: Readonly<Record<string, XdpReplacement>>;
   /** What a checked run may take: about one for an instruction in a loop. 1,000,000 by default. */
   readonly fuel?: number;
+  /** Called before each instruction; of the interpreter only. What it throws ends the run. */
+  readonly onStep?: (step: Step) => void;
 }
 
 /** A program in the place of a function. */
@@ -173,6 +176,9 @@ export class XdpProgram {
   /** For `loadXdp`. */
   constructor(object: BpfObject, options: XdpOptions) {
     const { prog, trusted = false, engine = 'jit', cpus = 1, nowNs = 1_000_000_000, seed = 1, fuel } = options;
+    if (options.onStep !== undefined && engine !== 'interpreter') {
+      throw new RingwayError('BAD_ARGUMENT', `engine ${engine} has no steps to call onStep for; use the interpreter`);
+    }
     const replace = Object.entries(options.replace ?? {}).map(
       ([name, { object: source, prog: program, variables }]) => {
         const replacement = { object: readWith(source, variables), ...(program === undefined ? {} : { program }) };
@@ -209,6 +215,26 @@ export class XdpProgram {
     });
     for (const { wire } of this.#object.programs.values()) this.#thread.add(wire);
     this.setTime(nowNs);
+  }
+
+  /** The program, and all others of the object that can run: those it may go on in. */
+  get programs(): readonly Program[] {
+    return [...this.#object.programs.values()].map(({ program }) => program);
+  }
+
+  /** The memory of packet, stack and maps: what registers hold are addresses in it. It lives as long as the program. */
+  get memory(): Uint8Array {
+    return this.#arena.u8;
+  }
+
+  /** Address of struct xdp_md, and behind it of what a run works on (`bpf/layout.ts`, CTX_…). */
+  get context(): number {
+    return this.#thread.context;
+  }
+
+  /** Takes a copy of all that runs change: maps, time, random numbers. What is returned puts it back. */
+  save(): () => void {
+    return saveMemory(this.#arena.u8);
   }
 
   /** Sets the time that programs see: nanoseconds. */
@@ -277,7 +303,7 @@ export class XdpProgram {
       return Number(BigInt.asUintN(32, instance?.run(context, BigInt(context), 0n) ?? 0n));
     }
     const byNumber = new Map([...this.#object.programs.values()].map((loaded) => [loaded.wire.number, loaded]));
-    const { fuel } = this.#options;
+    const { fuel, onStep } = this.#options;
     const { r0 } = interpret({
       arena: this.#arena,
       context,
@@ -285,6 +311,7 @@ export class XdpProgram {
       maps: maps.map(({ address }) => address),
       checked: wire.checked,
       ...(fuel === undefined ? {} : { fuel }),
+      ...(onStep === undefined ? {} : { onStep }),
       programs: (number) => {
         const loaded = byNumber.get(number);
         return loaded === undefined

@@ -1,4 +1,11 @@
-import { KIND_CPUMAP, KIND_DEVMAP, KIND_DEVMAP_HASH, KIND_PROG_ARRAY } from '../bpf/layout.ts';
+import {
+  KIND_CPUMAP,
+  KIND_DEVMAP,
+  KIND_DEVMAP_HASH,
+  KIND_PERF_EVENT_ARRAY,
+  KIND_PROG_ARRAY,
+  KIND_RINGBUF,
+} from '../bpf/layout.ts';
 import type { BpfMap } from '../bpf/maps/map.ts';
 import type { Btf } from '../bpf/object/btf.ts';
 import type { BtfType } from '../bpf/object/btf-types.ts';
@@ -135,7 +142,7 @@ function readPair(map: BpfMap, given: object, what: string, names: Names): unkno
 }
 
 /** A value, as `readKey` reads a key; one CPU's in a map with values by CPU. Programs may be given by name. */
-function readValue(map: BpfMap, given: unknown, names: Names): unknown {
+export function readValue(map: BpfMap, given: unknown, names: Names): unknown {
   const { definition, name, kind } = map;
   const what = `map ${name}: value`;
   if (kind === KIND_PROG_ARRAY && typeof given === 'string' && !/^\d+$/.test(given)) return names.programOf(given, map);
@@ -171,4 +178,13 @@ export function plainItem(item: unknown): unknown {
     return Object.fromEntries(Object.entries(item).map(([name, part]) => [name, plainItem(part)]));
   }
   return item;
+}
+
+/** The entries of a map as in JSON, those of arrays that are all zeroes left out. None of rings, which have no entries. */
+export function filledEntries(map: BpfMap): { readonly key: unknown; readonly value: unknown }[] {
+  if (map.kind === KIND_RINGBUF || map.kind === KIND_PERF_EVENT_ARRAY) return [];
+  const entries = [...map].map(([key, value]) => ({ key: plainItem(key), value: plainItem(value) }));
+  // What is left of zeroes in text, without the names of members, has no other digit.
+  const isZero = (value: unknown): boolean => /^[^1-9a-f]*$/.test(JSON.stringify(value).replaceAll(/"\w+":/g, ''));
+  return entries.filter(({ value }) => !map.kindName.endsWith('ARRAY') || !isZero(value));
 }

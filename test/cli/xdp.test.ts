@@ -167,11 +167,37 @@ test('xdp diff names the frames, and exits with 1 when there are any', async () 
   expect(await ringway('diff', pass, pass, '--in', capture)).toEqual({ code: 0, out: 'no difference\n', err: '' });
   expect(await ringway('diff', pass, odd, '--in', capture)).toEqual({
     code: 1,
-    out: 'frame 1: PASS, DROP\nframe 2: PASS, DROP\nframe 5: PASS, DROP\n3 frames differ\n',
+    out: 'frame 1: PASS -> DROP\nframe 2: PASS -> DROP\nframe 5: PASS -> DROP\n3 frames differ: 3 in action or target, 0 in bytes, 0 in maps\n',
     err: '',
   });
-  expect((await ringway('diff', pass, touch, '--in', capture)).out).toContain('frame 5: PASS, other bytes\n');
+  const bytes = (await ringway('diff', pass, touch, '--in', capture)).out;
+  expect(bytes).toContain(
+    'frame 5: PASS\n    1 byte differs, the first at offset 0\n    old 60 bytes: 203.0.113.3:1 > 192.0.2.1:2 ',
+  );
+  expect(bytes).toContain('\n    0000  old 02 00 00');
+  expect(bytes).toContain('\n5 frames differ: 0 in action or target, 5 in bytes, 0 in maps\n');
   expect(await ringway('diff', pass, at('none.o'), '--in', capture)).toMatchObject({ code: 1, out: '' });
+});
+
+test('xdp diff says which entries of maps differ since which frame, and which maps cannot', async () => {
+  const list = example('drop-list');
+  const map = ['--map', 'denied={203.0.113.0/24: 0}'];
+  expect(await ringway('diff', list, list, '--in', capture, ...map)).toEqual({
+    code: 0,
+    out: 'no difference\n',
+    err: '',
+  });
+  // What is no IP counts in one of them, and not in the other.
+  const other = at('other.pcap');
+  const writer = new CaptureWriter(other);
+  writer.write(new Uint8Array(60), { seconds: 0, nanoseconds: 0 });
+  writer.close();
+  const { code, out } = await ringway('diff', list, example('rate-limit'), '--in', other);
+  expect(code).toBe(1);
+  expect(out).toMatch(
+    /^map denied is only in .*drop-list\.o\n(map .*\n){3}frame 1: PASS\n {4}packets\[0\]: \[1\] -> \[0\]\n/,
+  );
+  expect(out).toMatch(/\n1 frame differs: 0 in action or target, 0 in bytes, 1 in maps\n$/);
 });
 
 test('xdp disasm prints instructions with their source lines', async () => {

@@ -279,3 +279,17 @@ test('an object that cannot run says so with its place, when it is wanted', asyn
   expect((await loadXdp(fixture('sections'), { prog: 'devmap' })).run(UDP).action).toBe('DROP');
   await expect(loadXdp(fixture('sections'), { prog: 'classify' })).rejects.toThrow(/classify/);
 });
+
+test('the interpreter calls onStep before each instruction; compiled code has none to call it for', async () => {
+  const seen: [number, bigint][] = [];
+  const onStep: NonNullable<XdpOptions['onStep']> = ({ pc, registers }) => seen.push([pc, registers[0] ?? 0n]);
+  const program = await text('mov %r0, 1\nadd %r0, 1\nexit', { engine: 'interpreter', onStep });
+  expect(program.run(packet(60)).action).toBe('PASS');
+  expect(seen).toEqual([
+    [0, 0n],
+    [1, 1n],
+    [2, 2n],
+  ]);
+  expect(program.programs.map(({ name }) => name)).toEqual(['main']);
+  await expect(text('mov %r0, 1\nexit', { onStep })).rejects.toThrow(/engine jit has no steps .*; use the interpreter/);
+});

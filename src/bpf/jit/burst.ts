@@ -119,7 +119,7 @@ export function compileBurst(module: ModuleContext, analysis: Analysis, hasTailC
   if (hasTailCalls) code.get(CONTEXT).i32(0).access(OP.I32_STORE, CTX_TAIL_CALLS);
   if (module.usesFuel) code.i32(module.fuel).set(writer.fuel);
   writer.begin();
-  writeBody(writer, analysis);
+  writeBody(writer, analysis, true);
   writeVerdict(writer, verdict, action);
   code
     .get(verdict)

@@ -11,6 +11,7 @@ import {
   CTX_FAULT,
   CTX_TAIL_CALLS,
   FAULT_HELPER,
+  FAULT_LOCK,
   FAULT_MAP,
   FAULT_MEMORY,
   FRAME_BYTES,
@@ -142,7 +143,7 @@ function writeArgument(
   } else if (argument === 'readable' || argument === 'readable or null' || argument === 'writable') {
     writeMemory(writer, register, argument === 'writable', pc);
   } else if (argument === 'u64') writer.getRegister(register);
-  // The kernel of a helper that takes a record finds the ring that it is in.
+  // The kernel of a helper that takes a record or a lock finds the map that it is in.
   else writer.getLow(register);
 }
 
@@ -158,6 +159,12 @@ function writeHelper(writer: Writer, helper: Helper, pc: number): void {
   code.call(module.kernels.get(helper.kernel ?? '') as number);
   if (helper.returns !== 'i64') code.op(OP.I64_EXTEND_I32_U);
   code.set(writer.register(0));
+  if (helper.mayEnd === true && module.checked) {
+    writer.getRegister(1);
+    code.set(writer.address);
+    code.get(writer.register(0)).op(OP.I64_EQZ);
+    faultUnless(writer, pc, FAULT_LOCK);
+  }
   if (helper.movesPacket) writer.loadPacket();
 }
 

@@ -1,6 +1,6 @@
 import type { Arena } from '../../memory/arena.ts';
 import { RingwayError } from '../../util/errors.ts';
-import { HELPER_TAIL_CALL, HELPERS, type Helper } from '../helpers.ts';
+import { HELPER_SPIN_LOCK, HELPER_TAIL_CALL, HELPERS, type Helper } from '../helpers.ts';
 import { CALL_HELPER, CALL_LOCAL, OP_CALL, OP_CALLX } from '../instruction.ts';
 import {
   CTX_FUEL,
@@ -24,7 +24,7 @@ import { analyse } from './analyse.ts';
 import { compileBurst } from './burst.ts';
 import { Code, moduleBytes, nameBytes, OP, section, unsigned, VALUE, vector } from './encoder.ts';
 import { compileFunction } from './function.ts';
-import type { HashConstants, MapConstants, ModuleContext } from './writer.ts';
+import { type HashConstants, type MapConstants, type ModuleContext, RELEASE_LOCK } from './writer.ts';
 
 /** How a program is compiled. */
 export interface CompileOptions {
@@ -78,6 +78,7 @@ const BURST: Signature = [[I32, I32, I32, I32], []];
 const RUN: Signature = [[I32, I64, I64], [I64]];
 const REACH: Signature = [[I32, I64, I64, I32], [I32]];
 const REACH_MAP: Signature = [[I32, I64], [I32]];
+const RELEASE: Signature = [[I32], []];
 
 function signatureOf({ args, returns }: Helper): Signature {
   return [[I32, ...args.map((argument) => (argument === 'u64' ? I64 : I32))], [returns === 'i64' ? I64 : I32]];
@@ -89,6 +90,7 @@ function kernelsOf(program: Program, checked: boolean): Map<string, Signature> {
   if (checked) kernels.set('bpfReach', REACH).set('bpfReachMap', REACH_MAP);
   const add = (helper: Helper): void => {
     if (helper.kernel !== undefined) kernels.set(helper.kernel, signatureOf(helper));
+    if (helper.id === HELPER_SPIN_LOCK && checked) kernels.set(RELEASE_LOCK, RELEASE);
   };
   for (const [pc, { opcode, src, imm }] of program.code.entries()) {
     if (opcode === OP_CALLX) for (const helper of HELPERS.values()) add(helper);

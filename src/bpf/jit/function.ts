@@ -18,7 +18,7 @@ import type { State } from './kinds.ts';
 import { writeAccess } from './memory.ts';
 import { localPlaces } from './slots.ts';
 import { type Emitter, writeStructured } from './structure.ts';
-import { type ModuleContext, Writer } from './writer.ts';
+import { type ModuleContext, RELEASE_LOCK, Writer } from './writer.ts';
 
 /** Writes what blocks hold, between the structure that `writeStructured` puts around them. */
 class BlockEmitter implements Emitter {
@@ -114,9 +114,12 @@ class BlockEmitter implements Emitter {
 }
 
 /** Writes the code of a function behind `begin` of `writer`, up to the end. r0 holds its result. */
-export function writeBody(writer: Writer, analysis: Analysis): void {
+export function writeBody(writer: Writer, analysis: Analysis, isMain: boolean): void {
   writeStructured(analysis.graph, new BlockEmitter(writer, analysis));
   writer.finish();
+  // A program that ends with a lock held, by a fault or without, keeps nobody else waiting.
+  const release = writer.module.kernels.get(RELEASE_LOCK);
+  if (isMain && release !== undefined) writer.code.get(writer.locals.context).call(release);
 }
 
 /**
@@ -148,7 +151,7 @@ export function compileFunction(module: ModuleContext, analysis: Analysis, index
     writer.end();
   }
   if (module.checked && !isMain) writer.burn(end - start, start, FAULT_FUEL);
-  writeBody(writer, analysis);
+  writeBody(writer, analysis, isMain);
   writer.storeFuel();
   code.get(writer.register(0));
   writer.fillIn();

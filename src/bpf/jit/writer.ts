@@ -13,6 +13,9 @@ import type { Program } from '../program.ts';
 import { Code, OP, VALUE } from './encoder.ts';
 import type { State } from './kinds.ts';
 
+/** Name of the kernel that gives back the spin lock of a program that ends. */
+export const RELEASE_LOCK = 'bpfReleaseLock';
+
 /** A map as compiled code reaches it: its words are constants of the code. */
 export interface MapConstants {
   /** Of the map's words. */

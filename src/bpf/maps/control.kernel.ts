@@ -15,7 +15,7 @@ import {
 } from '../layout.ts';
 import { bucketOf, elementAt, findElement, hashOf, lockBucket, unlockBucket, valueAt } from './hash.kernel.ts';
 import { deleteHash, updateHash } from './hash-update.kernel.ts';
-import { copyWords, fail } from './key.kernel.ts';
+import { copyFresh, copyWords, fail } from './key.kernel.ts';
 import {
   BUCKET_FIRST,
   BUCKET_SHIFT,
@@ -59,7 +59,7 @@ function copyOut(map: u32, value: u32, target: u32): void {
   const bytes = load<u32>(map, MAP_VALUE_BYTES);
   const span = load<u32>(map, MAP_CPU_SPAN);
   if (span === 0) {
-    copyWords(target, value, bytes);
+    copyFresh(map, target, value);
     return;
   }
   const stride = load<u32>(map, MAP_STRIDE);

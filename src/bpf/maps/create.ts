@@ -9,6 +9,7 @@ import {
   MAP_ID,
   MAP_KEY_BYTES,
   MAP_KIND,
+  MAP_LOCK,
   MAP_MAX_ENTRIES,
   MAP_STRIDE,
   MAP_VALUE_BYTES,
@@ -42,6 +43,7 @@ import {
 } from './layout.ts';
 import { BpfMap, forgetMap, knownMap } from './map.ts';
 import { type HashShape, type PerfShape, type Shape, shapeOf, type TrieShape } from './shape.ts';
+import { checkLocks, lockOffset } from './spin-lock.ts';
 
 /** How a map is made. */
 export interface MapOptions<Key = unknown, Value = unknown> {
@@ -130,6 +132,8 @@ function writeWords(
   set(MAP_CPU_SPAN, shape.cpuSpan);
   set(MAP_CPUS, shape.cpus);
   set(MAP_ID, id);
+  const lock = lockOffset(definition);
+  if (lock !== undefined) set(MAP_LOCK, lock + 1);
   set(CONTROL_SCRATCH, address + shape.scratchAt);
   arena.u8.set(new TextEncoder().encode(definition.name).subarray(0, MAP_NAME_MAX - 1), address + MAP_NAME);
   if (shape.hash !== undefined) {
@@ -159,6 +163,7 @@ export function createMap<Key = unknown, Value = unknown>(
 ): BpfMap<Key, Value> {
   const { name = 'bpf map', cpus, seed = Math.floor(Math.random() * 2 ** 32), inner, codec, ringBytes } = options;
   const shape = shapeOf(definition, cpus, ringBytes);
+  checkLocks(definition);
   const initial = definition.initial;
   if (initial !== undefined && initial.length > definition.valueBytes) {
     throw new RingwayError(

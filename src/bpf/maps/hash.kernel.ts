@@ -1,5 +1,5 @@
 import { MAP_CPU_SPAN, MAP_CPUS, MAP_KEY_BYTES, MAP_STRIDE, MAP_VALUE_BYTES, MAP_VALUES } from '../layout.ts';
-import { copyWords, hashKey, isSameKey } from './key.kernel.ts';
+import { copyFresh, copyValue, copyWords, hashKey, isSameKey } from './key.kernel.ts';
 import {
   BUCKET_FIRST,
   BUCKET_SHIFT,
@@ -174,7 +174,7 @@ export function writeElement(map: u32, index: u32, hash: u32, key: u32, value: u
   const element = elementAt(map, index);
   store<u32>(element, 0, ELEMENT_HASH);
   copyWords(element + ELEMENT_KEY, key, load<u32>(map, MAP_KEY_BYTES));
-  if (load<u32>(map, MAP_CPU_SPAN) === 0) copyWords(valueAt(map, index), value, load<u32>(map, MAP_VALUE_BYTES));
+  if (load<u32>(map, MAP_CPU_SPAN) === 0) copyFresh(map, valueAt(map, index), value);
   else writePerCpu(map, valueAt(map, index), value, cpu, true);
   store<u32>(element, hash, ELEMENT_HASH);
 }
@@ -229,7 +229,7 @@ export function replaceElement(map: u32, place: u32, hash: u32, key: u32, value:
   const index = atomic.xchg<u32>(spareOf(map, cpu), NONE);
   if (index === NONE) {
     // Two threads that pass for one CPU.
-    copyWords(valueAt(map, old), value, load<u32>(map, MAP_VALUE_BYTES));
+    copyValue(map, valueAt(map, old), value);
     return NONE;
   }
   writeElement(map, index, hash, key, value, cpu);

@@ -1,3 +1,4 @@
+import { MAP_LOCK, MAP_VALUE_BYTES } from '../layout.ts';
 import { HASH_TAKEN } from './layout.ts';
 
 /**
@@ -83,6 +84,26 @@ export function copyWords(target: u32, source: u32, bytes: u32): void {
     at += 4;
   }
   for (; at < bytes; at++) store<u8>(target + at, load<u8>(source + at));
+}
+
+/** Copies a value over another one that is in use: its spin lock is whoever's who holds it. */
+export function copyValue(map: u32, target: u32, source: u32): void {
+  const bytes = load<u32>(map, MAP_VALUE_BYTES);
+  const lock = load<u32>(map, MAP_LOCK);
+  if (lock === 0) {
+    copyWords(target, source, bytes);
+    return;
+  }
+  const behind = lock + 3;
+  copyWords(target, source, lock - 1);
+  copyWords(target + behind, source + behind, bytes - behind);
+}
+
+/** Copies a value to where nobody looks yet: its spin lock is free there. */
+export function copyFresh(map: u32, target: u32, source: u32): void {
+  copyWords(target, source, load<u32>(map, MAP_VALUE_BYTES));
+  const lock = load<u32>(map, MAP_LOCK);
+  if (lock !== 0) store<u32>(target + lock - 1, 0);
 }
 
 /** Zeroes a value. */

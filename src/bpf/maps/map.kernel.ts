@@ -18,13 +18,12 @@ import {
   MAP_FLAGS,
   MAP_KIND,
   MAP_MAX_ENTRIES,
-  MAP_VALUE_BYTES,
   UPDATE_EXIST,
   UPDATE_NOEXIST,
 } from '../layout.ts';
 import { findElement, valueAt, writePerCpu } from './hash.kernel.ts';
 import { deleteHash, updateHash } from './hash-update.kernel.ts';
-import { copyWords, fail } from './key.kernel.ts';
+import { copyValue, fail } from './key.kernel.ts';
 import { ERRNO_ACCES, ERRNO_E2BIG, ERRNO_EXIST, ERRNO_INVAL, NONE } from './layout.ts';
 import { findPrefix } from './lpm.kernel.ts';
 import { deletePrefix, updatePrefix } from './lpm-update.kernel.ts';
@@ -119,7 +118,7 @@ export function updateArray(map: u32, key: u32, value: u32, flags: u64, cpu: u32
   const target = arrayValue(map, load<u32>(key));
   if (target === 0) return fail(ERRNO_E2BIG);
   if (flags === UPDATE_NOEXIST) return fail(ERRNO_EXIST);
-  if (load<u32>(map, MAP_CPU_SPAN) === 0) copyWords(target, value, load<u32>(map, MAP_VALUE_BYTES));
+  if (load<u32>(map, MAP_CPU_SPAN) === 0) copyValue(map, target, value);
   else writePerCpu(map, target, value, cpu, false);
   return 0;
 }

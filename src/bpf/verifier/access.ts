@@ -4,6 +4,7 @@ import { offsetText, registerText, scalarText } from './describe.ts';
 import { type Operand, Refusal } from './refusal.ts';
 import { Extent, Register, scalarRegister } from './register.ts';
 import { constant, isConstant, type Scalar, unknownOf } from './scalar.ts';
+import { demandNoLock } from './spin-lock.ts';
 import type { State } from './state.ts';
 import { tnumAdd, tnumConstant, tnumIsAligned } from './tnum.ts';
 
@@ -166,6 +167,8 @@ function checkMapValue(access: Access): void {
     throw new Refusal('access-rights', why, 'Make the map without BPF_F_WRONLY_PROG.', number);
   }
   checkSized(access, map.valueBytes, `a value of map ${map.name}`, 'map-bounds');
+  const { low, high } = reachOf(access);
+  demandNoLock(map, low, high, number);
 }
 
 function checkContext({ pointer, offset, bytes, write }: Access, type: ProgramType): void {

@@ -4,6 +4,7 @@ import { decide, INVERSE, MIRRORED, refine } from './compare.ts';
 import { type Operand, Refusal } from './refusal.ts';
 import { AT_END, BEYOND_END, constantRegister, type Register, scalarRegister } from './register.ts';
 import { isConstant, knownValue, type Scalar, ZERO } from './scalar.ts';
+import { hasLock } from './spin-lock.ts';
 import type { State } from './state.ts';
 
 /** As far into a packet as is compared (Linux MAX_PACKET_OFF). */
@@ -93,7 +94,10 @@ function settleNull(state: State, { id, reference }: Register, isNull: boolean):
   if (isNull && reference !== 0) state.references = state.references.filter((each) => each.id !== reference);
   state.replace((register) => {
     if (register.id !== id || !register.mayBeNull) return register;
-    return isNull ? constantRegister(0n) : register.with({ mayBeNull: false, id: 0 });
+    if (isNull) return constantRegister(0n);
+    // Which value a spin lock is in is told by the id of the pointer.
+    const keepsId = register.map !== undefined && register.type === 'map_value' && hasLock(register.map);
+    return register.with({ mayBeNull: false, ...(keepsId ? {} : { id: 0 }) });
   });
   return state;
 }

@@ -89,7 +89,13 @@ class StateComparison {
       }
       if (!this.#stacks(frame.stack.slots, other.stack.slots)) return false;
     }
+    if (!this.#locks(old, now)) return false;
     return old.references.every(({ id }, index) => this.#pairs.match(id, now.references[index]?.id ?? 0));
+  }
+
+  #locks({ lock: old }: State, { lock: now }: State): boolean {
+    if (old === undefined || now === undefined) return old === now;
+    return old.map === now.map && this.#pairs.match(old.id, now.id);
   }
 
   #registers(old: Register, now: Register): boolean {

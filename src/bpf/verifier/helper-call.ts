@@ -1,4 +1,11 @@
-import { HELPER_LOOKUP, HELPER_TAIL_CALL, HELPERS, type Helper, type HelperArgument } from '../helpers.ts';
+import {
+  HELPER_LOOKUP,
+  HELPER_SPIN_UNLOCK,
+  HELPER_TAIL_CALL,
+  HELPERS,
+  type Helper,
+  type HelperArgument,
+} from '../helpers.ts';
 import { KIND_ARRAY, KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS, KIND_PERCPU_ARRAY, KIND_XSKMAP } from '../layout.ts';
 import { KINDS } from '../maps/shape.ts';
 import type { MapDefinition, ProgramType } from '../program.ts';
@@ -8,6 +15,7 @@ import { type Operand, Refusal } from './refusal.ts';
 import { Register, scalarRegister, UNINITIALISED, unknownRegister } from './register.ts';
 import { isConstant, knownValue, UNKNOWN } from './scalar.ts';
 import { SIGNATURES, type Signature } from './signatures.ts';
+import { checkLock, demandUnlocked, hasLock } from './spin-lock.ts';
 import type { State } from './state.ts';
 
 /** Bytes that a helper may be given at once (Linux BPF_MAX_VAR_SIZ). */
@@ -104,6 +112,9 @@ class HelperCall {
         break;
       case 'record':
         this.#checkRecord(operand);
+        break;
+      case 'lock':
+        checkLock(this.#state, this.#helper, operand, this.#context.pc);
         break;
       default:
         if (this.#signature.constant === number) this.#checkConstant(operand);
@@ -251,7 +262,7 @@ class HelperCall {
     if (gives !== 'element' || map === undefined) return unknownRegister();
     if (map.kind === KIND_XSKMAP) return new Register({ type: 'socket', mayBeNull: true, id: newId() });
     const isNested = map.kind === KIND_ARRAY_OF_MAPS || map.kind === KIND_HASH_OF_MAPS;
-    if (!isNested && this.#isThere) return new Register({ type: 'map_value', map });
+    if (!isNested && this.#isThere) return new Register({ type: 'map_value', map, id: hasLock(map) ? newId() : 0 });
     if (!isNested) return new Register({ type: 'map_value', map, mayBeNull: true, id: newId() });
     return map.inner === undefined
       ? unknownRegister()
@@ -288,5 +299,7 @@ export function demandNoReferences({ references }: State, what: string): void {
 /** Checks a call of a helper that there is, and does what it does to the state. @throws Refusal */
 export function callHelper(state: State, id: number, context: CallContext): void {
   const helper = HELPERS.get(id);
-  if (helper !== undefined) new HelperCall(state, helper, context).run();
+  if (helper === undefined) return;
+  if (id !== HELPER_SPIN_UNLOCK) demandUnlocked(state, `bpf_${helper.name} is called`);
+  new HelperCall(state, helper, context).run();
 }

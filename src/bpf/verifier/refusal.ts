@@ -33,6 +33,8 @@ export type RejectionReason =
   | 'call'
   | 'stack-depth'
   | 'reference-leak'
+  /** A spin lock is held where it must not be, or used as something else. */
+  | 'spin-lock'
   | 'infinite-loop'
   | 'unreachable'
   | 'budget';

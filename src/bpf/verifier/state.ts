@@ -1,3 +1,4 @@
+import type { MapDefinition } from '../program.ts';
 import type { Checkpoint } from './checkpoints.ts';
 import { Register, UNINITIALISED } from './register.ts';
 import { Stack } from './stack.ts';
@@ -44,11 +45,20 @@ export interface Reference {
   readonly pc: number;
 }
 
+/** The spin lock that is held: the value that it is in, and where it was taken. */
+export interface HeldLock {
+  readonly map: MapDefinition;
+  /** Of the pointer to the value; 0 for a variable. */
+  readonly id: number;
+  readonly pc: number;
+}
+
 /** All that is known at one instruction, on one way to it. */
 export class State {
   pc: number;
   readonly frames: Frame[];
   references: readonly Reference[];
+  lock: HeldLock | undefined;
   path: PathStep | undefined;
   /** The last checkpoint on the way here. */
   parent: Checkpoint | undefined;
@@ -82,6 +92,7 @@ export class State {
       this.references,
       this.path,
     );
+    copy.lock = this.lock;
     copy.parent = this.parent;
     copy.sinceInstructions = this.sinceInstructions;
     copy.sinceJumps = this.sinceJumps;

@@ -30,6 +30,7 @@ import { pointerArithmetic } from './pointer.ts';
 import { type Operand, Refusal } from './refusal.ts';
 import { constantRegister, Register, scalarRegister, UNINITIALISED } from './register.ts';
 import { isConstant, signExtend, UNKNOWN, unknownOf } from './scalar.ts';
+import { demandUnlocked } from './spin-lock.ts';
 import { createFrame, type StackUsage, State } from './state.ts';
 
 /** What became of a state by one instruction. */
@@ -254,6 +255,7 @@ export class Stepper {
   }
 
   #callLocal(state: State, target: number): void {
+    demandUnlocked(state, 'a function is called');
     const usage = this.usages[this.#functionAt.get(target) ?? 0] ?? { bytes: 0 };
     if (state.frames.length === FRAMES_MAX) {
       const why = `functions lie more than ${FRAMES_MAX} deep in each other.`;
@@ -266,6 +268,7 @@ export class Stepper {
   }
 
   #leave(state: State): Outcome {
+    demandUnlocked(state, state.frames.length === 1 ? 'the program ends' : 'a function returns');
     if (state.frames.length === 1) {
       this.#read(state, 0);
       demandNoReferences(state, 'the program ends');

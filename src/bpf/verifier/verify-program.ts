@@ -64,7 +64,8 @@ function statisticsOf({ code }: Program, exploration: Exploration): VerifierStat
  * Says whether a program is safe on every packet, by following all ways through it as the kernel's verifier does: that each
  * access lies in what it points to, helpers get what they take, nothing that was taken is kept, and it ends.
  *
- * A program that is accepted never faults in checked mode, but for tail calls that lead too deep.
+ * A program that is accepted never faults in checked mode, but for tail calls that lead too deep, and for a spin lock that
+ * another program keeps.
  * @throws RingwayError `BAD_PROGRAM` on what `verifyStructure` refuses.
  */
 export function verifyProgram(program: Program, { log }: VerifyOptions = {}): Verdict {

@@ -146,7 +146,10 @@ function isRegular(instruction: Instruction): boolean {
 const EXIT: Instruction = { opcode: OP_EXIT, dst: 0, src: 0, offset: 0, imm: 0 };
 const isJump = (opcode: number): boolean => opcode === OP_JA || isConditional(opcode);
 
-test.skipIf(kernel === undefined).each(objects)('%s: the kernel takes what is linked', (_, path) => {
+// A kernel takes a spin lock only in a map that was made with BTF, and these are made without.
+const withoutLocks = objects.filter(([, path]) => !path.endsWith('locks.o'));
+
+test.skipIf(kernel === undefined).each(withoutLocks)('%s: the kernel takes what is linked', (_, path) => {
   const object = load(path);
   for (const { name } of object.programs.filter(({ type }) => type !== undefined)) {
     let program: Program;

@@ -74,6 +74,8 @@ export function allForms(): string[] {
     forms.push(...[...atomics, 0xe1, 0xf1].map((imm) => `${hex(size)} imm ${hex(imm).replace('0x0', '0x')}`));
   }
   forms.push(...[0, 5, 6].map((src) => `${hex(OP_LDDW)} src ${src}`));
-  forms.push(...[...HELPERS.keys()].map((id) => `helper ${id}`));
+  // Spin locks need maps of which a kernel knows the BTF: test/bpf/locks.test.ts has them.
+  const helpers = [...HELPERS.values()].filter(({ args }) => !args.includes('lock'));
+  forms.push(...helpers.map(({ id }) => `helper ${id}`));
   return forms;
 }

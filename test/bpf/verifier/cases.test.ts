@@ -2,8 +2,11 @@ import { expect, test } from 'vitest';
 import type { RejectionReason } from '#dist/bpf/verifier/refusal.js';
 import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
 import { CASES } from './cases/index.ts';
+import { LOCK_CASES } from './cases/locks.ts';
 
-test.each(CASES.map((one) => [one.name, one] as const))('%s', (_, { reason, bad, good }) => {
+const ALL = [...CASES, ...LOCK_CASES];
+
+test.each(ALL.map((one) => [one.name, one] as const))('%s', (_, { reason, bad, good }) => {
   const verdict = verifyProgram(bad);
   expect(verdict.accepted ? 'accepted' : verdict.rejection.reason).toBe(reason);
   const mended = verifyProgram(good);
@@ -12,7 +15,7 @@ test.each(CASES.map((one) => [one.name, one] as const))('%s', (_, { reason, bad,
 
 test('there are a hundred and more, each with a name of its own, of every reason', () => {
   expect(CASES.length).toBeGreaterThanOrEqual(100);
-  expect(new Set(CASES.map(({ name }) => name)).size).toBe(CASES.length);
+  expect(new Set(ALL.map(({ name }) => name)).size).toBe(ALL.length);
   const all: Record<RejectionReason, true> = {
     'uninitialised-register': true,
     'not-a-pointer': true,
@@ -36,9 +39,10 @@ test('there are a hundred and more, each with a name of its own, of every reason
     call: true,
     'stack-depth': true,
     'reference-leak': true,
+    'spin-lock': true,
     'infinite-loop': true,
     unreachable: true,
     budget: true,
   };
-  expect([...new Set(CASES.map(({ reason }) => reason))].sort()).toEqual(Object.keys(all).sort());
+  expect([...new Set(ALL.map(({ reason }) => reason))].sort()).toEqual(Object.keys(all).sort());
 });
