@@ -28,7 +28,7 @@ import {
 import { receiveFrame, writeRecord } from '../virtio/net-device.kernel.ts';
 import { acceptOffload, countNet } from '../virtio/net-header.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
-import { count, enter, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import { collectAll, count, enter, flagOf, isFirstDone, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -40,7 +40,7 @@ import {
   ASYNC_TRACK,
   FLAG_DONE,
 } from './layout.ts';
-import { collect, hold, markLast, offload, release, start } from './track.kernel.ts';
+import { hold, isOpen, markLast, offload, release, start } from './track.kernel.ts';
 
 /** The CPU has to copy this one. */
 const BY_CPU: i32 = -3;
@@ -54,7 +54,8 @@ function offloadSimple(queue: u32, chain: u32, slot: u32): i32 {
   const frame = bytes - headerBytes;
   // One readable segment and no writable one, in a single load.
   const simple = load<u64>(chain, CHAIN_READABLE) === 1 && bytes >= headerBytes + NET_FRAME_MIN;
-  if (track === 0 || !simple || frame > BUFFER_FRAME_MAX || frame < load<u32>(queue, ASYNC_THRESHOLD)) return BY_CPU;
+  if (track === 0 || !isOpen(track) || !simple || frame > BUFFER_FRAME_MAX || frame < load<u32>(queue, ASYNC_THRESHOLD))
+    return BY_CPU;
   const header = load<u32>(load<u32>(chain, CHAIN_SEGMENTS), SEGMENT_ADDRESS);
   const index = offload(track, load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, header + headerBytes, frame);
   if (index >= 0) store<u16>(slot, <u16>frame, SLOT_LENGTH);
@@ -112,13 +113,8 @@ function begin(queue: u32, room: u32): void {
  */
 export function asyncDeliver(queue: u32, slots: u32, max: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
-  const track = load<u32>(queue, ASYNC_TRACK);
   const records = load<u32>(netq, NETQ_RECORDS);
-  if (track !== 0) {
-    hold(track);
-    collect(track);
-    release(track);
-  }
+  collectAll(queue);
   let out: u32 = 0;
   let left: u32 = 0;
   // Refused frames have a record, too.

@@ -29,7 +29,7 @@ import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
 import { beginPieces, findPiece, passPiece } from '../virtio/pieces.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
 import { isBroken } from '../virtio/state.kernel.ts';
-import { count, enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import { collectAll, count, enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -41,7 +41,7 @@ import {
   ASYNC_TRACK,
   FLAG_DONE,
 } from './layout.ts';
-import { collect, giveUp, hold, markLast, offload, release, start } from './track.kernel.ts';
+import { giveUp, hold, isOpen, markLast, offload, release, start } from './track.kernel.ts';
 
 /** The CPU did all of it. */
 const NOTHING: i32 = -1;
@@ -56,7 +56,7 @@ function place(queue: u32, slot: u32, segment: u32, left: u32): i32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
   const track = load<u32>(queue, ASYNC_TRACK);
   // What the dirty log is told of has been written.
-  const byChannel = track !== 0 && !isLogged(load<u32>(netq, NETQ_QUEUE));
+  const byChannel = track !== 0 && isOpen(track) && !isLogged(load<u32>(netq, NETQ_QUEUE));
   const threshold = load<u32>(queue, ASYNC_THRESHOLD);
   let first = NOTHING;
   let last = NOTHING;
@@ -184,12 +184,7 @@ export function asyncSend(queue: u32, slots: u32, n: u32): u32 {
  */
 export function asyncSettle(queue: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
-  const track = load<u32>(queue, ASYNC_TRACK);
-  if (track !== 0) {
-    hold(track);
-    collect(track);
-    release(track);
-  }
+  collectAll(queue);
   const records = load<u32>(netq, NETQ_RECORDS);
   const slots = load<u32>(queue, ASYNC_SLOTS);
   let all: u32 = 0;
@@ -199,8 +194,8 @@ export function asyncSettle(queue: u32): u32 {
     while (isFirstDone(queue) && used + firstRecords(queue) <= NETQ_CHAINS) {
       const at = records + (used << USED_SHIFT);
       used += firstRecords(queue);
-      leave(queue, slots + (packets << SLOT_SHIFT), at);
-      packets++;
+      // A frame that was refused has a chain and no buffer.
+      if (leave(queue, slots + (packets << SLOT_SHIFT), at)) packets++;
     }
     returnAny(load<u32>(netq, NETQ_QUEUE), records, used);
     free(load<u32>(netq, NETQ_CACHE), slots, packets);
