@@ -34,16 +34,26 @@ test('engines copy, both ways, while integrations change, and a guest comes and 
     expect(offloaded).toBeGreaterThan(limit / 2);
   }
   expect(run.engines(({ completed }) => completed)).toBe(run.engines(({ submitted }) => submitted));
-  await expect(run.dataplane.set('async.integration', 'v5')).rejects.toThrow(/"v5" is not an integration; use defer, v3/);
+  await expect(run.dataplane.set('async.integration', 'v5')).rejects.toThrow(
+    /"v5" is not an integration; use defer, v3/,
+  );
 });
 
 test('an engine that fails now and then, and one that hangs: the CPU copies what they do not', async () => {
   const run = await echoes({ engine: testEngine('./dma-hang.mjs', { how: 'hang' }), assignment: 'vring' }, 400);
   // A port that goes has copies in the engine.
-  await run.dataplane.addPort('e', { type: 'guest', app: { to: '10.0.0.1' }, ipv4: '10.0.0.9', lcore: 0, idle: 'park' });
+  await run.dataplane.addPort('e', {
+    type: 'guest',
+    app: { to: '10.0.0.1' },
+    ipv4: '10.0.0.9',
+    lcore: 0,
+    idle: 'park',
+  });
   await run.dataplane.deletePort('e');
   await run.finished();
-  expect(run.async.engines.map(({ fault }) => fault)).toEqual([0, 1].map((i) => expect.stringContaining(`engine ${i}`)));
+  expect(run.async.engines.map(({ fault }) => fault)).toEqual(
+    [0, 1].map((i) => expect.stringContaining(`engine ${i}`)),
+  );
   expect(run.engines(({ failed }) => failed)).toBeGreaterThan(0);
 });
 
