@@ -304,8 +304,14 @@ export function copies(options: CopiesOptions): Simulation {
         changes--;
         const lane = lanes[random.below(3)] as Lane;
         const integration = INTEGRATIONS[random.below(4)] as Integration;
-        if (random.below(2) === 0) yield* use(lane, random.below(3));
-        else yield* ask(lane.lcore, () => lane.transmit !== undefined && (lane.transmit.integration = integration));
+        const { lcore, transmit } = lane;
+        if (random.below(2) === 0) {
+          yield* use(lane, random.below(3));
+        } else if (transmit !== undefined) {
+          yield* ask(lcore, () => {
+            transmit.integration = integration;
+          });
+        }
       } else if (random.below(idle < 40 ? 60 : 4) === 0) {
         // One that hangs, or is taken for one that does.
         const ended = engines[random.below(2)] as (typeof engines)[number];
