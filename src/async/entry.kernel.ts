@@ -20,9 +20,9 @@ import {
 } from './layout.ts';
 import { look } from './track.kernel.ts';
 
-/** Counts one more in the counter of the queue. */
-export function count(queue: u32, counter: u32): void {
-  store<u64>(queue + counter, load<u64>(queue + counter) + 1);
+/** Counts `n` more in the counter of the queue. */
+export function count(queue: u32, n: u32, counter: u32): void {
+  store<u64>(queue + counter, load<u64>(queue + counter) + n);
 }
 
 function entryAt(queue: u32, position: u32): u32 {

@@ -7,9 +7,11 @@ import {
   DMA_DESC_LENGTH,
   DMA_DESC_SOURCE,
   DMA_DESC_TARGET,
+  INDEX_MASK,
   VCHAN_CAPACITY,
   VCHAN_HAS_ERROR,
   VCHAN_LAST,
+  VCHAN_RETURNED,
   VCHAN_SIZE,
 } from '../dma/layout.ts';
 import {
@@ -66,6 +68,11 @@ export function offload(track: u32, target: u32, source: u32, length: u32): i32 
 /** The copy with ring index `index` is the last of the packet whose byte is at `flag`. */
 export function markLast(track: u32, index: u32, flag: u32): void {
   store<u32>(flagAt(track, index), flag);
+}
+
+/** True when nothing in the channel is older than the copy with ring index `index`: no room will come of waiting. */
+export function isOldest(track: u32, index: u32): bool {
+  return ((load<u32>(load<u32>(track, TRACK_VCHAN), VCHAN_RETURNED) ^ index) & INDEX_MASK) === 0;
 }
 
 /** Gives up the copies from `index` on, which were not submitted. */

@@ -113,6 +113,38 @@ test.each(CASES)('%j: what the driver sends comes out whole and in order', (opti
   expect(all).toBeGreaterThan(200);
 });
 
+test.each(LAYOUTS)('%s: a frame in more pieces than the channel has descriptors is copied by the CPU', (layout) => {
+  const options: AsyncRigOptions = { layout, size: 64, threshold: 0, descriptors: 32 };
+  const side = new AsyncSide(options);
+  const pieces = 40;
+  const frame = frameOf(pieces * 20 - 12, 1);
+  side.driver.send(
+    [],
+    Array.from({ length: pieces }, () => 20),
+  );
+  expect([side.send(frame), side.async.settle()]).toEqual([1, 1]);
+  sameFrames(
+    side.driver.receive().map(({ bytes }) => bytes.slice(12)),
+    [frame],
+  );
+  const whole = Uint8Array.from([...new Uint8Array(12), ...frame]);
+  side.driver.send(Array.from({ length: pieces }, (_, i) => whole.subarray(i * 20, (i + 1) * 20)));
+  expect(side.receive()).toEqual([]);
+  sameFrames(side.receive(), [frame]);
+  expect(readAsyncCounters(side.arena, side.address)).toMatchObject({ offloaded: 0, full: 0 });
+  side.finish();
+});
+
+test.each(LAYOUTS)('%s: a received frame of several buffers is copied by the channel', (layout) => {
+  const side = new AsyncSide({ layout, size: 64 });
+  const frame = frameOf(3900, 1);
+  side.driver.send([Uint8Array.from([...new Uint8Array(12), ...frame])]);
+  expect(side.receive()).toEqual([]);
+  expect(side.run(32)).toBe(3);
+  sameFrames(side.receive(), [frame]);
+  side.finish();
+});
+
 test.each(LAYOUTS)('%s: what an engine that hangs was given is aborted, and then copied by the CPU', (layout) => {
   const side = new AsyncSide({ layout, size: 64 });
   for (let i = 0; i < 4; i++) side.driver.send([], [2000]);
