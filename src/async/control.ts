@@ -1,12 +1,13 @@
 import type { DmaEngine } from '../dma/engines.ts';
 import type { Arena } from '../memory/arena.ts';
+import type { AsyncSnapshot } from '../telemetry/snapshot.ts';
 import { type Assignment, assign } from './assign.ts';
-import { AsyncEngine, type EngineState } from './engine.ts';
+import { AsyncEngine } from './engine.ts';
 import { WORK_BYTES } from './layout.ts';
 import type { AsyncMessage, AsyncWire } from './lcore.ts';
-import { type AsyncCounters, createAsyncQueue, readAsyncCounters, readInFlight } from './queue.ts';
+import { createAsyncQueue, readAsyncCounters, readInFlight } from './queue.ts';
 import type { Integration, RingFull } from './transmit.ts';
-import { readWorkCounters, type WorkCounters } from './work-ring.ts';
+import { readWorkCounters } from './work-ring.ts';
 
 /** How a dataplane has its copies done. */
 export interface AsyncOptions {
@@ -43,28 +44,6 @@ interface Entry extends AsyncRing {
   readonly regions: readonly string[];
   engine: number;
   isGone: boolean;
-}
-
-/** One queue, as it is now. */
-export interface RingState extends AsyncCounters {
-  readonly port: string;
-  readonly pair: number;
-  readonly sends: boolean;
-  readonly lcore: number;
-  /** Index of the engine that copies for it; -1: the CPU. */
-  readonly engine: number;
-  readonly inFlight: number;
-}
-
-/** All of it, as it is now. */
-export interface AsyncState {
-  readonly integration: Integration;
-  readonly assignment: Assignment;
-  readonly threshold: number;
-  readonly engines: readonly EngineState[];
-  /** Deferred work, by lcore. */
-  readonly lcores: readonly WorkCounters[];
-  readonly rings: readonly RingState[];
 }
 
 /** How often engines are looked at, ms. */
@@ -173,6 +152,11 @@ export class AsyncControl {
     }
   }
 
+  /** As `remove`, for all queues of a port. */
+  removeAll(port: string): void {
+    this.remove([...this.#entries.values()].filter((entry) => entry.port === port));
+  }
+
   /** Gives queues the engines that they are to have now. Lcores know all queues. */
   assign(): Promise<void> {
     this.#assigning = this.#assigning
@@ -212,7 +196,7 @@ export class AsyncControl {
     const [only] = engine.users;
     engine.users.add(lcore);
     if (only === undefined || engine.track.isShared()) return;
-    await this.#tell(only, { kind: 'share', tracks: [engine.track.address] });
+    await this.#tell(only, { kind: 'share', track: engine.track.address });
   }
 
   /** Has all lcores go on by another integration. */
@@ -221,7 +205,7 @@ export class AsyncControl {
     await Promise.all(this.#works.map((_, lcore) => this.#tell(lcore, { kind: 'integrate', integration })));
   }
 
-  state(): AsyncState {
+  state(): AsyncSnapshot {
     const { assignment, threshold } = this.#options;
     return {
       integration: this.#integration,

@@ -1,23 +1,13 @@
 import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
 import type { DmaEngine } from '../dma/engines.ts';
-import type { DmaStats } from '../dma/vchan.ts';
 import type { Arena } from '../memory/arena.ts';
-import { createTrack, type Track, type TrackCounters } from './track.ts';
+import type { EngineSnapshot } from '../telemetry/snapshot.ts';
+import { createTrack, type Track } from './track.ts';
 
 /** Descriptors of an engine's channel, where the engine can have so many. */
 const DESCRIPTORS = 1024;
 /** An engine that completes nothing for so long, and has something to do, hangs. */
 const STALL_MS = 500;
-
-/** How an engine is doing, and what went through it since the start. */
-export interface EngineState extends DmaStats, TrackCounters {
-  /** Operations that it has and did not complete. */
-  readonly inFlight: number;
-  /** Several lcores use it, and take turns. */
-  readonly isShared: boolean;
-  /** Why it works no more; the CPU copies in its place. */
-  readonly fault?: string;
-}
 
 /** One engine with a channel of its own, on the control thread. */
 export class AsyncEngine {
@@ -26,9 +16,9 @@ export class AsyncEngine {
   readonly users = new Set<number>();
   readonly #device: DmaDevice;
   #fault: string | undefined;
-  /** Operations completed when it was last looked at, and when those were others. */
+  /** Operations completed when it was last looked at, and since when it was seen to do nothing with more to do. */
   #completed = 0;
-  #movedAtMs = 0;
+  #stuckSinceMs: number | undefined;
 
   private constructor(arena: Arena, name: string, device: DmaDevice) {
     this.#device = device;
@@ -62,7 +52,7 @@ export class AsyncEngine {
     return this.#device.state === 'started';
   }
 
-  state(): EngineState {
+  state(): EngineSnapshot {
     return {
       ...this.#device.stats(0),
       ...this.track.counters(),
@@ -83,9 +73,12 @@ export class AsyncEngine {
     const { completed } = this.#device.stats(0);
     if (completed !== this.#completed || this.#device.inFlight() === 0) {
       this.#completed = completed;
-      this.#movedAtMs = nowMs;
+      this.#stuckSinceMs = undefined;
+      return false;
     }
-    if (nowMs - this.#movedAtMs < STALL_MS) return false;
+    // From when it was seen: between two looks there may be more time than that.
+    this.#stuckSinceMs ??= nowMs;
+    if (nowMs - this.#stuckSinceMs < STALL_MS) return false;
     this.#fault = `${this.#device.name}: completed nothing for ${STALL_MS} ms, and was ended`;
     await this.#device.terminate();
     this.#device.abort();

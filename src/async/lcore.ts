@@ -23,8 +23,8 @@ export interface AsyncWire {
 /** What the control thread tells an lcore about channels, between polls. */
 export type AsyncMessage =
   | { readonly kind: 'integrate'; readonly integration: Integration }
-  /** The channels with these tracks get users on other lcores. */
-  | { readonly kind: 'share'; readonly tracks: readonly number[] }
+  /** The channel with this track gets users on other lcores. */
+  | { readonly kind: 'share'; readonly track: number }
   /** A queue's copies are done by another channel from now on. */
   | { readonly kind: 'use'; readonly queue: number; readonly track: number };
 
@@ -174,7 +174,7 @@ export class AsyncLcore {
         }
         return true;
       case 'share':
-        for (const track of message.tracks) shareTrack(this.#arena, track);
+        shareTrack(this.#arena, message.track);
         return true;
       case 'use':
         return this.#served.get(message.queue)?.queue.use(message.track);

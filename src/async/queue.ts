@@ -189,11 +189,10 @@ export function attachAsyncQueue(arena: Arena, address: number, cache: number, o
     use(track) {
       const now = get(ASYNC_TRACK);
       if (now === track) return true;
-      if (get(ASYNC_OLD_TRACK) !== 0) return false;
-      if (inFlight() > 0) {
-        set(ASYNC_OLD_TRACK, now);
-        set(ASYNC_MOVED, get(ASYNC_HEAD));
-      }
+      const isIdle = inFlight() === 0;
+      if (get(ASYNC_OLD_TRACK) !== 0 && !isIdle) return false;
+      set(ASYNC_OLD_TRACK, isIdle ? 0 : now);
+      set(ASYNC_MOVED, get(ASYNC_HEAD));
       set(ASYNC_TRACK, track);
       return true;
     },

@@ -62,7 +62,7 @@ export class Transmit implements Deferred {
   send(slots: number, n: number): number {
     const { queue, work } = this.#options;
     if (this.#integration === 'v4') return this.#push(slots, n);
-    if (this.#integration === 'vq') queue.settle();
+    if (this.#integration === 'vq' && queue.inFlight() > 0) queue.settle();
     // Of the time when it was v4.
     const isEmpty = this.#waiting() === 0 || this.#pass();
     const sent = isEmpty ? queue.send(slots, n) : 0;
@@ -77,7 +77,8 @@ export class Transmit implements Deferred {
 
   /** Uses what is copied, and sends what waits in the ring. Returns how many packets were used. */
   settle(): number {
-    const settled = this.#options.queue.settle();
+    const { queue } = this.#options;
+    const settled = queue.inFlight() > 0 ? queue.settle() : 0;
     if (this.#waiting() > 0) this.#pass();
     return settled;
   }

@@ -1,5 +1,6 @@
 import type { Arena } from '../memory/arena.ts';
 import { addCounter, readCounter } from '../telemetry/counters.ts';
+import type { WorkSnapshot } from '../telemetry/snapshot.ts';
 import { WORK_DEFERRED, WORK_DONE, WORK_FULL, WORK_IN_PROGRESS } from './layout.ts';
 
 /** Work that a send left to do: the queue's packets in flight are looked after later. */
@@ -10,23 +11,11 @@ export interface Deferred {
   inFlight(): number;
 }
 
-/** What became of work, since the start. */
-export interface WorkCounters {
-  /** Sends that left work. */
-  readonly deferred: number;
-  /** Items that are dealt with: nothing of the queue was in flight any more. */
-  readonly done: number;
-  /** Looks at an item whose copies were not done. */
-  readonly inProgress: number;
-  /** Sends whose work found no room after all items were looked at; the queue's next send leaves it. */
-  readonly full: number;
-}
-
 /** Items of an lcore, as OVS has them. */
 const ITEMS = 128;
 
 /** What became of the work whose counters (WORK_BYTES) are at `address`. Any thread. */
-export function readWorkCounters(arena: Arena, address: number): WorkCounters {
+export function readWorkCounters(arena: Arena, address: number): WorkSnapshot {
   const counter = (offset: number): number => readCounter(arena, address + offset);
   return {
     deferred: counter(WORK_DEFERRED),

@@ -104,6 +104,7 @@ export class PortTable {
           queues.map((queue) => ({ ...queue, port: name, lcore: () => lcoreOf(queue.sends ? 0 : queue.pair) })),
         ),
       remove: (queues) => async.remove(queues),
+      close: () => async.removeAll(name),
       assign: () => async.assign(),
     };
   }

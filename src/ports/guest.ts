@@ -155,8 +155,7 @@ export const guestPort: PortType<GuestConfig> = {
   },
 
   release({ arena, async }, data) {
-    const { net, regions } = data as GuestShare;
-    async?.remove(queuesOf(net));
-    for (const region of regions) arena.release(region);
+    async?.close();
+    for (const region of (data as GuestShare).regions) arena.release(region);
   },
 };

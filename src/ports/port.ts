@@ -121,7 +121,9 @@ export interface PortAsync {
    */
   add(queues: readonly PortQueue[]): void;
   /** Gives that back; their lcores serve them no more. */
-  remove(queues: readonly Pick<PortQueue, 'netq'>[]): void;
+  remove(queues: readonly PortQueue[]): void;
+  /** Gives back what all that are left needed; no lcore serves the port any more. */
+  close(): void;
   /** Lcores know what was added: gives it engines. */
   assign(): Promise<void>;
 }

@@ -91,11 +91,8 @@ function withEngines({ async }: PortSetup, serve: Serve): Serve {
     async.add(queues.filter((queue) => !has(served, queue)));
     const gone = served.filter((queue) => !has(queues, queue));
     served = queues;
-    try {
-      await serve(pairs);
-    } finally {
-      async.remove(gone);
-    }
+    await serve(pairs);
+    async.remove(gone);
     await async.assign();
   };
 }
@@ -156,9 +153,10 @@ export const vhostUserPort: PortType<VhostUserConfig> = {
 
   attach: (context: PortContext, data) => new VhostQueue(context, data as RingShare),
 
-  release({ arena, name }, data) {
+  release({ arena, name, async }, data) {
     const made = services.get(data as RingShare);
     made?.service.abandon();
+    async?.close();
     made?.net.close();
     arena.release(`${name} steer`);
   },

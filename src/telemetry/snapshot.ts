@@ -60,10 +60,13 @@ export interface EngineSnapshot {
 
 /** Deferred work of an lcore. */
 export interface WorkSnapshot {
-  /** Sends that left work, items that were dealt with, looks at one that was not done, sends that found no room. */
+  /** Sends that left work. */
   readonly deferred: number;
+  /** Items that were dealt with: nothing of their queue was in flight any more. */
   readonly done: number;
+  /** Looks at an item whose copies were not done. */
   readonly inProgress: number;
+  /** Sends whose work found no room after all items were looked at; the queue's next send leaves it. */
   readonly full: number;
 }
 

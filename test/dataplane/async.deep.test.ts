@@ -30,6 +30,7 @@ const CASES = INTEGRATIONS.flatMap((integration, i) =>
       inOrder: (i + j) % 2 === 0,
       // One for both lcores, or one each.
       engines: 1 + ((i + k) % 2),
+      isSpread: j === 3,
       ...(ENGINES[(i + j + k) % 3] as (typeof ENGINES)[number]),
     })),
   ),
@@ -37,9 +38,9 @@ const CASES = INTEGRATIONS.flatMap((integration, i) =>
 
 test.each(CASES)(
   'what goes to guests and comes back is whole and in order: $integration, $assignment, $layout, $engines engines',
-  async ({ integration, assignment, layout, inOrder, engines, engine, fails }) => {
+  async ({ integration, assignment, layout, inOrder, engines, engine, fails, isSpread }) => {
     const async = { integration, assignment, engines, engine };
-    const options: EchoesOptions = { async, guest: { layout, inOrder }, limit: LIMIT };
+    const options: EchoesOptions = { async, guest: { layout, inOrder }, limit: LIMIT, isSpread };
     run = await Echoes.start(options);
     await run.finished();
     const { rings, lcores } = run.async;

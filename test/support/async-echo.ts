@@ -25,6 +25,8 @@ export interface EchoesOptions {
   readonly guest?: object;
   /** Frames each way. */
   readonly limit: number;
+  /** An lcore more, which does what is between the ports. */
+  readonly isSpread?: boolean;
 }
 
 /** Two lcores, each with a guest that sends back all that a port on the other lcore sends. */
@@ -37,7 +39,7 @@ export class Echoes {
     this.#limit = limit;
   }
 
-  static async start({ async, guest = {}, limit }: EchoesOptions): Promise<Echoes> {
+  static async start({ async, guest = {}, limit, isSpread = false }: EchoesOptions): Promise<Echoes> {
     const echo = (lcore: number, access: number) => ({
       type: 'guest',
       app: 'forward',
@@ -50,7 +52,8 @@ export class Echoes {
     const dataplane = await start({
       version: 1,
       name: 'echoes',
-      lcores: [{ idle: 'park' }, { idle: 'yield' }],
+      lcores: [{ idle: 'park' }, { idle: 'yield' }, ...(isSpread ? [{ idle: 'yield' }] : [])],
+      ...(isSpread ? { eventdev: { workers: [2] } } : {}),
       async,
       ports: { a: echo(0, 1), b: echo(1, 2), c: numbered(1, limit, 1), d: numbered(0, limit, 2) },
     });
