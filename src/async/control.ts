@@ -1,6 +1,6 @@
 import type { DmaEngine } from '../dma/engines.ts';
 import type { Arena } from '../memory/arena.ts';
-import type { AsyncSnapshot } from '../telemetry/snapshot.ts';
+import type { AsyncSnapshot, EngineSnapshot } from '../telemetry/snapshot.ts';
 import { type Assignment, assign } from './assign.ts';
 import { AsyncEngine } from './engine.ts';
 import { WORK_BYTES } from './layout.ts';
@@ -75,6 +75,8 @@ export class AsyncControl {
   #isOwed = false;
   #timer: NodeJS.Timeout | undefined;
   #looking: Promise<void> = Promise.resolve();
+  /** What engines had done when they were ended. */
+  #ended: readonly EngineSnapshot[] | undefined;
 
   /** @throws RingwayError `ARENA_FULL`. */
   constructor(arena: Arena, options: AsyncOptions, lcores: number) {
@@ -211,7 +213,7 @@ export class AsyncControl {
       integration: this.#integration,
       assignment,
       threshold,
-      engines: this.#engines.map((engine) => engine.state()),
+      engines: this.#ended ?? this.#engines.map((engine) => engine.state()),
       lcores: this.#works.map((address) => readWorkCounters(this.#arena, address)),
       rings: [...this.#entries.values()].map(({ address, port, pair, sends, lcore, engine }) => ({
         ...readAsyncCounters(this.#arena, address),
@@ -230,6 +232,7 @@ export class AsyncControl {
     clearInterval(this.#timer);
     await this.#looking;
     await this.#assigning;
+    this.#ended ??= this.#engines.map((engine) => engine.state());
     for (const engine of this.#engines.splice(0)) await engine.close();
   }
 }

@@ -37,6 +37,11 @@ test('engines copy, both ways, while integrations change, and a guest comes and 
   await expect(run.dataplane.set('async.integration', 'v5')).rejects.toThrow(
     /"v5" is not an integration; use defer, v3/,
   );
+  const completed = run.engines((engine) => engine.completed);
+  // Of engines that have ended, too.
+  expect((await run.dataplane.stop()).async?.engines.reduce((sum, engine) => sum + engine.completed, 0)).toBe(
+    completed,
+  );
 });
 
 test('an engine that fails now and then, and one that hangs: the CPU copies what they do not', async () => {
