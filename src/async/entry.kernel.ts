@@ -7,18 +7,22 @@ import {
   ASYNC_FLAGS,
   ASYNC_HEAD,
   ASYNC_MASK,
+  ASYNC_MOVED,
+  ASYNC_OLD_TRACK,
   ASYNC_RECORD_HEAD,
   ASYNC_RECORD_TAIL,
   ASYNC_RECORDS,
   ASYNC_TAIL,
+  ASYNC_TRACK,
   ENTRY_RECORDS,
   ENTRY_SHIFT,
   FLAG_DONE,
 } from './layout.ts';
+import { look } from './track.kernel.ts';
 
-/** Counts one more in the counter of the queue. */
-export function count(queue: u32, counter: u32): void {
-  store<u32>(queue + counter, load<u32>(queue + counter) + 1);
+/** Counts `n` more in the counter of the queue. */
+export function count(queue: u32, n: u32, counter: u32): void {
+  store<u64>(queue + counter, load<u64>(queue + counter) + n);
 }
 
 function entryAt(queue: u32, position: u32): u32 {
@@ -32,6 +36,18 @@ export function flagOf(queue: u32, position: u32): u32 {
 
 function recordAt(queue: u32, position: u32): u32 {
   return load<u32>(queue, ASYNC_RECORDS) + ((position & load<u32>(queue, ASYNC_MASK)) << USED_SHIFT);
+}
+
+/** Collects what engines have completed of the queue's copies, and of whatever else is in their channels. */
+export function collectAll(queue: u32): void {
+  const track = load<u32>(queue, ASYNC_TRACK);
+  if (track !== 0) look(track);
+  const old = load<u32>(queue, ASYNC_OLD_TRACK);
+  if (old === 0) return;
+  look(old);
+  // As differences, which positions that wrapped have, too.
+  const left = load<u32>(queue, ASYNC_MOVED) - load<u32>(queue, ASYNC_TAIL);
+  if (<i32>left <= 0) store<u32>(queue, 0, ASYNC_OLD_TRACK);
 }
 
 /** Keeps the packet at `slot`, whose `n` used records are at `records`, until its byte is set. Never fails: chains end first. */

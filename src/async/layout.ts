@@ -19,13 +19,13 @@ export const TRACK_FLAGS: u32 = 4;
 export const TRACK_SHARED: u32 = 8;
 /** 1 while a thread has the channel. */
 export const TRACK_LOCK: u32 = 12;
-/** Times that a thread found the lock taken, and looks at it until it had it; free-running. */
-export const TRACK_CONTENDED: u32 = 16;
-export const TRACK_SPINS: u32 = 20;
-/** Copies that the engine failed at and the CPU did; free-running. */
-export const TRACK_FAILED: u32 = 24;
 /** A byte for a status. */
-export const TRACK_STATUS: u32 = 28;
+export const TRACK_STATUS: u32 = 16;
+/** Times that a thread found the lock taken, and looks at it until it had it; u64. Written by who has the channel. */
+export const TRACK_CONTENDED: u32 = 24;
+export const TRACK_SPINS: u32 = 32;
+/** Copies that the engine failed at and the CPU did; u64. */
+export const TRACK_FAILED: u32 = 40;
 /** Two cache lines: the lock's line is no other's. */
 export const TRACK_BYTES: u32 = 128;
 
@@ -49,12 +49,28 @@ export const ASYNC_RECORD_HEAD: u32 = 36;
 export const ASYNC_RECORD_TAIL: u32 = 40;
 /** Address of NETQ_CHAINS slots to work with. */
 export const ASYNC_SLOTS: u32 = 44;
-/** Copies that the engine was given, and those that the CPU did; free-running. */
+/** Copies that the engine was given, and those that the CPU did; u64. */
 export const ASYNC_OFFLOADED: u32 = 48;
-export const ASYNC_COPIED: u32 = 52;
-/** Times that a packet had to wait, since the channel was full. */
-export const ASYNC_FULL: u32 = 56;
-export const ASYNC_BYTES: u32 = 64;
+export const ASYNC_COPIED: u32 = 56;
+/** Times that a packet had to wait, since the channel was full; u64. */
+export const ASYNC_FULL: u32 = 64;
+/** Of the ring of `v4`: sends that found it full, and packets that were dropped for that; u64. */
+export const ASYNC_RING_FULL: u32 = 72;
+export const ASYNC_DROPPED: u32 = 80;
+/** Address of the track that the queue had before, while packets before ASYNC_MOVED are under way there; else 0. */
+export const ASYNC_OLD_TRACK: u32 = 88;
+export const ASYNC_MOVED: u32 = 92;
+/** Addresses of the ring of `v4`, 0 of a queue that receives, and of a burst of slots for who takes from it. */
+export const ASYNC_RING: u32 = 96;
+export const ASYNC_HELD: u32 = 100;
+export const ASYNC_BYTES: u32 = 128;
+
+/** What became of an lcore's deferred work (`work-ring.ts`); u64 each. Written by that lcore. */
+export const WORK_DEFERRED: u32 = 0;
+export const WORK_DONE: u32 = 8;
+export const WORK_IN_PROGRESS: u32 = 16;
+export const WORK_FULL: u32 = 24;
+export const WORK_BYTES: u32 = 128;
 
 /** An entry: the packet's slot (16 bytes), then how many records it has. */
 export const ENTRY_RECORDS: u32 = 16;

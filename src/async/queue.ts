@@ -1,18 +1,26 @@
 import type { Arena } from '../memory/arena.ts';
-import { SLOT_SHIFT } from '../memory/layout.ts';
-import { NETQ_CHAINS, NETQ_QUEUE, USED_SHIFT, VQ_SIZE } from '../virtio/layout.ts';
+import { BURST_MAX, SLOT_SHIFT } from '../memory/layout.ts';
+import { createMpscRing, mpscRingBytes } from '../ring/ring.ts';
+import { readCounter } from '../telemetry/counters.ts';
+import { NETQ_ASYNC, NETQ_CHAINS, NETQ_QUEUE, USED_SHIFT, VQ_SIZE } from '../virtio/layout.ts';
 import { attachNetQueue, type NetQueue } from '../virtio/net-queue.ts';
 import {
   ASYNC_BYTES,
   ASYNC_COPIED,
+  ASYNC_DROPPED,
   ASYNC_ENTRIES,
   ASYNC_FLAGS,
   ASYNC_FULL,
   ASYNC_HEAD,
+  ASYNC_HELD,
   ASYNC_MASK,
+  ASYNC_MOVED,
   ASYNC_NETQ,
   ASYNC_OFFLOADED,
+  ASYNC_OLD_TRACK,
   ASYNC_RECORDS,
+  ASYNC_RING,
+  ASYNC_RING_FULL,
   ASYNC_SLOTS,
   ASYNC_TAIL,
   ASYNC_THRESHOLD,
@@ -20,43 +28,46 @@ import {
   ENTRY_SHIFT,
 } from './layout.ts';
 
+/** Packets that the ring of `v4` holds. */
+const RING_SLOTS = 128;
+
 /** What a queue whose copies a channel does is made of. */
 export interface AsyncQueueOptions {
   /** Prefix of the names of its regions. */
   readonly name: string;
-  /** Address of a device's net queue (`createNetQueue`). */
+  /** Address of a device's net queue (`createNetQueue`), which is to have its copies done by somebody else. */
   readonly netq: number;
-  /** Address of the track of the channel (`createTrack`); 0: the CPU copies, for a thread that has no channel. */
-  readonly track: number;
   /** Copies of fewer bytes are left to the CPU: 0 to 65,535. */
   readonly threshold: number;
+  /** Packets are sent to the driver, rather than received from it. */
+  readonly sends: boolean;
 }
 
-/** What became of a queue's packets. Numbers count up modulo 2^32. */
+/** What became of a queue's packets, since it was made. */
 export interface AsyncCounters {
   /** Copies that the engine was given, and those that the CPU did. */
   readonly offloaded: number;
   readonly copied: number;
   /** Times that a packet had to wait, since the channel was full. */
   readonly full: number;
+  /** Of the ring of `v4`: sends that found it full, and packets that were dropped for that. */
+  readonly ringFull: number;
+  readonly dropped: number;
 }
 
-/** Copies that are under way at the end are waited for so long. */
-const DETACH_MS = 1000;
-
-/**
- * A net queue whose copies a channel does. `detach` waits for those that are under way, a second at most, and returns how many
- * packets still are: then the engine hangs, and is to be terminated before what it may write to is somebody else's. Frames that
- * were being received are dropped.
- */
+/** A net queue whose copies a channel does. Until `use` gives it one, the CPU does them. */
 export interface AsyncQueue extends NetQueue {
-  /** Sending: uses the chains of packets that are copied, in order. Returns how many packets. */
+  /** Sending: uses the chains of packets that are copied, in order. Receiving: drops those. Returns how many packets. */
   settle(): number;
   /** Receiving: `receive` without taking anything new, so that it ends. */
   deliver(slots: number, max: number): number;
   /** Packets whose copies are under way, or were not settled. */
   inFlight(): number;
-  counters(): AsyncCounters;
+  /**
+   * Copies by the channel whose track is at `track` from now on; 0: by the CPU. False when copies are still under way in
+   * the one before the last: try again later.
+   */
+  use(track: number): boolean;
 }
 
 interface AsyncKernels {
@@ -66,53 +77,124 @@ interface AsyncKernels {
   asyncSettle(queue: number): number;
 }
 
+/** Entries that a queue of `size` descriptors needs: a chain at least each. */
+function entriesOf(size: number): number {
+  return 2 ** Math.ceil(Math.log2(Math.max(size, 2)));
+}
+
+/** Packet buffers that such a queue may have at once, over a virtqueue of `size` descriptors. */
+export function asyncQueueBuffers(size: number): number {
+  return size + RING_SLOTS + BURST_MAX;
+}
+
+/** Where the parts of a queue's region lie, and how long it is. */
+function placesOf(entries: number) {
+  const slots = ASYNC_BYTES;
+  const held = slots + (NETQ_CHAINS << SLOT_SHIFT);
+  const list = held + (BURST_MAX << SLOT_SHIFT);
+  const records = list + (entries << ENTRY_SHIFT);
+  const flags = records + (entries << USED_SHIFT);
+  return { slots, held, list, records, flags, bytes: flags + entries };
+}
+
+/** Bytes of the arena that such a queue takes beside its net queue, over a virtqueue of `size` descriptors. */
+export function asyncQueueBytes(size: number): number {
+  return placesOf(entriesOf(size)).bytes + mpscRingBytes(RING_SLOTS) + 512;
+}
+
 /**
  * Makes what one direction of a network device keeps of copies under way; `attachAsyncQueue` uses it, in any thread.
  * @returns its address.
  * @throws RingwayError `ARENA_FULL` when it does not fit.
  */
 export function createAsyncQueue(arena: Arena, options: AsyncQueueOptions): number {
-  const { name, netq, track, threshold } = options;
+  const { name, netq, threshold, sends } = options;
   const { u32 } = arena;
-  const size = u32[((u32[(netq + NETQ_QUEUE) >>> 2] ?? 0) + VQ_SIZE) >>> 2] ?? 0;
-  const entries = 2 ** Math.ceil(Math.log2(Math.max(size, 2)));
-  const address = arena.allocate(`${name} async`, ASYNC_BYTES);
+  const entries = entriesOf(u32[((u32[(netq + NETQ_QUEUE) >>> 2] ?? 0) + VQ_SIZE) >>> 2] ?? 0);
+  const { slots, held, list, records, flags, bytes } = placesOf(entries);
+  const address = arena.allocate(`${name} async`, bytes);
   const set = (offset: number, value: number): void => {
     u32[(address + offset) >>> 2] = value;
   };
   set(ASYNC_NETQ, netq);
-  set(ASYNC_TRACK, track);
   set(ASYNC_THRESHOLD, threshold);
   set(ASYNC_MASK, entries - 1);
-  set(ASYNC_ENTRIES, arena.allocate(`${name} async entries`, entries << ENTRY_SHIFT));
-  set(ASYNC_FLAGS, arena.allocate(`${name} async flags`, entries));
-  set(ASYNC_RECORDS, arena.allocate(`${name} async used`, entries << USED_SHIFT));
-  set(ASYNC_SLOTS, arena.allocate(`${name} async slots`, NETQ_CHAINS << SLOT_SHIFT));
+  set(ASYNC_ENTRIES, address + list);
+  set(ASYNC_FLAGS, address + flags);
+  set(ASYNC_RECORDS, address + records);
+  set(ASYNC_SLOTS, address + slots);
+  set(ASYNC_HELD, address + held);
+  if (sends) set(ASYNC_RING, createMpscRing(arena, { name: `${name} async ring`, slots: RING_SLOTS }).address);
+  u32[(netq + NETQ_ASYNC) >>> 2] = address;
   return address;
+}
+
+/** What became of the packets of the queue at `address`. Any thread. */
+export function readAsyncCounters(arena: Arena, address: number): AsyncCounters {
+  const counter = (offset: number): number => readCounter(arena, address + offset);
+  return {
+    offloaded: counter(ASYNC_OFFLOADED),
+    copied: counter(ASYNC_COPIED),
+    full: counter(ASYNC_FULL),
+    ringFull: counter(ASYNC_RING_FULL),
+    dropped: counter(ASYNC_DROPPED),
+  };
+}
+
+/** Packets of the queue at `address` whose copies are under way, or were not settled; a moment old. Any thread. */
+export function readInFlight(arena: Arena, address: number): number {
+  const { u32 } = arena;
+  // This order: what was settled was entered before.
+  const tail = Atomics.load(u32, (address + ASYNC_TAIL) >>> 2);
+  return (Atomics.load(u32, (address + ASYNC_HEAD) >>> 2) - tail) >>> 0;
 }
 
 /**
  * Serves the queue at `address` from this thread, with buffers of `cache`.
+ * @param onUsed is called after chains were used: the driver may want to be notified.
  * @throws RingwayError `BAD_ARGUMENT` when its net queue is none.
  */
-export function attachAsyncQueue(arena: Arena, address: number, cache: number): AsyncQueue {
+export function attachAsyncQueue(arena: Arena, address: number, cache: number, onUsed = (): void => {}): AsyncQueue {
   const { u32 } = arena;
   const kernels = arena.kernels<AsyncKernels>();
+  const [headAt, tailAt] = [(address + ASYNC_HEAD) >>> 2, (address + ASYNC_TAIL) >>> 2];
   const get = (offset: number): number => u32[(address + offset) >>> 2] ?? 0;
+  const set = (offset: number, value: number): void => {
+    u32[(address + offset) >>> 2] = value;
+  };
   const net = attachNetQueue(arena, get(ASYNC_NETQ), cache);
-  const inFlight = (): number => (get(ASYNC_HEAD) - get(ASYNC_TAIL)) >>> 0;
+  const inFlight = (): number => ((u32[headAt] as number) - (u32[tailAt] as number)) >>> 0;
   return {
     ...net,
-    receive: (slots, max) => kernels.asyncReceive(address, slots, max),
-    send: (slots, count) => kernels.asyncSend(address, slots, count),
-    deliver: (slots, max) => kernels.asyncDeliver(address, slots, max),
-    settle: () => kernels.asyncSettle(address),
-    inFlight,
-    detach() {
-      const end = performance.now() + DETACH_MS;
-      while (inFlight() > 0 && performance.now() < end) kernels.asyncSettle(address);
-      return inFlight();
+    receive(slots, max) {
+      const tail = u32[tailAt];
+      const n = kernels.asyncReceive(address, slots, max);
+      if (u32[tailAt] !== tail) onUsed();
+      return n;
     },
-    counters: () => ({ offloaded: get(ASYNC_OFFLOADED), copied: get(ASYNC_COPIED), full: get(ASYNC_FULL) }),
+    send: (slots, count) => kernels.asyncSend(address, slots, count),
+    deliver(slots, max) {
+      const tail = u32[tailAt];
+      const n = kernels.asyncDeliver(address, slots, max);
+      if (u32[tailAt] !== tail) onUsed();
+      return n;
+    },
+    settle() {
+      const tail = u32[tailAt];
+      const n = kernels.asyncSettle(address);
+      if (u32[tailAt] !== tail) onUsed();
+      return n;
+    },
+    inFlight,
+    use(track) {
+      const now = get(ASYNC_TRACK);
+      if (now === track) return true;
+      const isIdle = inFlight() === 0;
+      if (get(ASYNC_OLD_TRACK) !== 0 && !isIdle) return false;
+      set(ASYNC_OLD_TRACK, isIdle ? 0 : now);
+      set(ASYNC_MOVED, get(ASYNC_HEAD));
+      set(ASYNC_TRACK, track);
+      return true;
+    },
   };
 }

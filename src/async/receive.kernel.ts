@@ -1,8 +1,11 @@
 // From the driver: chains are taken, copied by the channel into fresh buffers, and come out as packets in order.
 
+import { layOut } from '../memory/chain.kernel.ts';
+import { copyBytes } from '../memory/copy.kernel.ts';
 import {
-  BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
+  BUFFER_LENGTH,
+  BUFFER_NEXT,
   BURST_MAX,
   SLOT_BUFFER,
   SLOT_LENGTH,
@@ -12,23 +15,27 @@ import { alloc, free } from '../memory/pool.kernel.ts';
 import { chainAt } from '../virtio/chain.kernel.ts';
 import {
   CHAIN_ID,
-  CHAIN_READABLE,
   CHAIN_READABLE_BYTES,
   CHAIN_SEGMENTS,
+  NET_FRAME_MAX,
   NET_FRAME_MIN,
   NETQ_BAD,
   NETQ_CACHE,
+  NETQ_EMPTY,
+  NETQ_HEADER,
   NETQ_HEADER_BYTES,
   NETQ_LIST,
   NETQ_QUEUE,
   NETQ_RECORDS,
   SEGMENT_ADDRESS,
+  SEGMENT_LENGTH,
+  SEGMENT_SHIFT,
   USED_SHIFT,
 } from '../virtio/layout.ts';
 import { receiveFrame, writeRecord } from '../virtio/net-device.kernel.ts';
 import { acceptOffload, countNet } from '../virtio/net-header.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
-import { count, enter, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import { collectAll, count, enter, flagOf, isFirstDone, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -40,25 +47,104 @@ import {
   ASYNC_TRACK,
   FLAG_DONE,
 } from './layout.ts';
-import { collect, hold, markLast, offload, release, start } from './track.kernel.ts';
+import { giveUp, hold, isOldest, isOpen, markLast, offload, release, start } from './track.kernel.ts';
 
-/** The CPU has to copy this one. */
-const BY_CPU: i32 = -3;
+/** The CPU has copied all of it. */
+const NOTHING: i32 = -1;
+/** The channel had no room: nothing is enqueued. */
+const NO_DESCRIPTOR: i32 = -2;
+/** The frame is not taken: it is counted. */
+const REFUSED: i32 = -3;
 
-/** Has the channel copy the frame of a chain of one segment into the empty packet at `slot`. Returns its ring index or below 0. */
-function offloadSimple(queue: u32, chain: u32, slot: u32): i32 {
+/**
+ * Copies the frame of a chain, behind the header, into the packet at `slot`, which was laid out for it. Returns the ring index
+ * of the channel's last copy, NOTHING, NO_DESCRIPTOR or REFUSED.
+ * @param byChannel what is long enough.
+ */
+function gather(queue: u32, chain: u32, slot: u32, byChannel: bool): i32 {
+  const netq = load<u32>(queue, ASYNC_NETQ);
+  const track = load<u32>(queue, ASYNC_TRACK);
+  const threshold = load<u32>(queue, ASYNC_THRESHOLD);
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  const frame = load<u32>(chain, CHAIN_READABLE_BYTES) - headerBytes;
+  let segment = load<u32>(chain, CHAIN_SEGMENTS);
+  let source = load<u32>(segment, SEGMENT_ADDRESS);
+  let sourceLeft = load<u32>(segment, SEGMENT_LENGTH);
+  let buffer = load<u32>(slot, SLOT_BUFFER);
+  let target = netq + NETQ_HEADER;
+  let room = headerBytes;
+  let first = NOTHING;
+  let last = NOTHING;
+  let offloaded: u32 = 0;
+  let copied: u32 = 0;
+  let isFrame = false;
+  let left = headerBytes + frame;
+  while (true) {
+    if (room === 0) {
+      if (!isFrame) {
+        if (acceptOffload(netq, slot, netq + NETQ_HEADER, frame) === 0) {
+          countNet(netq, NETQ_BAD);
+          return REFUSED;
+        }
+        isFrame = true;
+        room = load<u16>(slot, SLOT_LENGTH);
+      } else {
+        buffer = load<u32>(buffer, BUFFER_NEXT);
+        room = load<u16>(buffer, BUFFER_LENGTH);
+      }
+      target = buffer + BUFFER_HEADROOM;
+    }
+    // Bytes are left, so that there is a segment with some.
+    while (sourceLeft === 0) {
+      segment += 1 << SEGMENT_SHIFT;
+      source = load<u32>(segment, SEGMENT_ADDRESS);
+      sourceLeft = load<u32>(segment, SEGMENT_LENGTH);
+    }
+    const n = min(sourceLeft, room);
+    if (byChannel && isFrame && n >= threshold) {
+      const index = offload(track, target, source, n);
+      if (index < 0) {
+        if (first < 0) return NO_DESCRIPTOR;
+        giveUp(track, <u32>first);
+        // In more pieces than there are descriptors.
+        return isOldest(track, <u32>first) ? gather(queue, chain, slot, false) : NO_DESCRIPTOR;
+      }
+      last = index;
+      if (first < 0) first = index;
+      offloaded++;
+    } else {
+      copyBytes(target, source, n);
+      if (isFrame) copied++;
+    }
+    source += n;
+    sourceLeft -= n;
+    target += n;
+    room -= n;
+    left -= n;
+    if (left === 0) break;
+  }
+  count(queue, offloaded, ASYNC_OFFLOADED);
+  count(queue, copied, ASYNC_COPIED);
+  return last;
+}
+
+/** Begins to copy the frame of a chain into the empty packet at `slot`. Returns as `gather`. */
+function beginFrame(queue: u32, chain: u32, slot: u32): i32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
   const track = load<u32>(queue, ASYNC_TRACK);
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const bytes = load<u32>(chain, CHAIN_READABLE_BYTES);
-  const frame = bytes - headerBytes;
-  // One readable segment and no writable one, in a single load.
-  const simple = load<u64>(chain, CHAIN_READABLE) === 1 && bytes >= headerBytes + NET_FRAME_MIN;
-  if (track === 0 || !simple || frame > BUFFER_FRAME_MAX || frame < load<u32>(queue, ASYNC_THRESHOLD)) return BY_CPU;
-  const header = load<u32>(load<u32>(chain, CHAIN_SEGMENTS), SEGMENT_ADDRESS);
-  const index = offload(track, load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, header + headerBytes, frame);
-  if (index >= 0) store<u16>(slot, <u16>frame, SLOT_LENGTH);
-  return index;
+  const least = headerBytes + max(NET_FRAME_MIN, load<u32>(queue, ASYNC_THRESHOLD));
+  if (track === 0 || !isOpen(track) || bytes < least || bytes > headerBytes + NET_FRAME_MAX) {
+    const isTaken = receiveFrame(netq, chain, slot);
+    count(queue, isTaken, ASYNC_COPIED);
+    return isTaken !== 0 ? NOTHING : REFUSED;
+  }
+  if (layOut(load<u32>(netq, NETQ_CACHE), slot, bytes - headerBytes) === 0) {
+    countNet(netq, NETQ_EMPTY);
+    return REFUSED;
+  }
+  return gather(queue, chain, slot, true);
 }
 
 /** Takes chains and begins to copy them, into as many of the `room` packets that may be under way beside those that are. */
@@ -77,28 +163,17 @@ function begin(queue: u32, room: u32): void {
     const chain = chainAt(list, i);
     const slot = slots + (i << SLOT_SHIFT);
     const flag = flagOf(queue, load<u32>(queue, ASYNC_HEAD));
-    const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
-    const index = offloadSimple(queue, chain, slot);
-    if (index >= 0) {
-      const header = load<u32>(load<u32>(chain, CHAIN_SEGMENTS), SEGMENT_ADDRESS);
-      // What is under way is dropped when it arrives: the channel may be writing into its buffer.
-      if (acceptOffload(netq, slot, header, load<u32>(chain, CHAIN_READABLE_BYTES) - headerBytes) === 0) {
-        countNet(netq, NETQ_BAD);
-        store<u16>(slot, 0, SLOT_LENGTH);
-      }
-      markLast(load<u32>(queue, ASYNC_TRACK), <u32>index, flag);
-      count(queue, ASYNC_OFFLOADED);
-    } else if (index !== BY_CPU) {
-      count(queue, ASYNC_FULL);
+    const last = beginFrame(queue, chain, slot);
+    if (last === NO_DESCRIPTOR) {
+      count(queue, 1, ASYNC_FULL);
       break;
-    } else {
-      if (receiveFrame(netq, chain, slot) === 0) {
-        free(cache, slot, 1);
-        store<u32>(slot, 0, SLOT_BUFFER);
-      }
-      store<u8>(flag, <u8>FLAG_DONE);
-      count(queue, ASYNC_COPIED);
     }
+    if (last === REFUSED) {
+      free(cache, slot, 1);
+      store<u32>(slot, 0, SLOT_BUFFER);
+    }
+    if (last >= 0) markLast(load<u32>(queue, ASYNC_TRACK), <u32>last, flag);
+    else store<u8>(flag, <u8>FLAG_DONE);
     writeRecord(records, 0, load<u32>(chain, CHAIN_ID), 0);
     enter(queue, slot, records, 1);
   }
@@ -112,22 +187,14 @@ function begin(queue: u32, room: u32): void {
  */
 export function asyncDeliver(queue: u32, slots: u32, max: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
-  const track = load<u32>(queue, ASYNC_TRACK);
   const records = load<u32>(netq, NETQ_RECORDS);
-  if (track !== 0) {
-    hold(track);
-    collect(track);
-    release(track);
-  }
+  collectAll(queue);
   let out: u32 = 0;
   let left: u32 = 0;
   // Refused frames have a record, too.
   while (out < max && left < BURST_MAX && isFirstDone(queue)) {
     const slot = slots + (out << SLOT_SHIFT);
-    if (leave(queue, slot, records + (left << USED_SHIFT))) {
-      if (load<u16>(slot, SLOT_LENGTH) !== 0) out++;
-      else free(load<u32>(netq, NETQ_CACHE), slot, 1);
-    }
+    if (leave(queue, slot, records + (left << USED_SHIFT))) out++;
     left++;
   }
   returnAny(load<u32>(netq, NETQ_QUEUE), records, left);

@@ -29,7 +29,7 @@ import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
 import { beginPieces, findPiece, passPiece } from '../virtio/pieces.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
 import { isBroken } from '../virtio/state.kernel.ts';
-import { count, enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import { collectAll, count, enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -41,7 +41,7 @@ import {
   ASYNC_TRACK,
   FLAG_DONE,
 } from './layout.ts';
-import { collect, giveUp, hold, markLast, offload, release, start } from './track.kernel.ts';
+import { giveUp, hold, isOldest, isOpen, markLast, offload, release, start } from './track.kernel.ts';
 
 /** The CPU did all of it. */
 const NOTHING: i32 = -1;
@@ -49,17 +49,19 @@ const NOTHING: i32 = -1;
 const NO_DESCRIPTOR: i32 = -2;
 
 /**
- * Copies header and frame into the segments from `segment` on, which have room for the `left` bytes of both. Returns the
+ * Copies header and frame into the segments from `segment` on, which have room for the `bytes` bytes of both. Returns the
  * ring index of the channel's last copy, NOTHING or NO_DESCRIPTOR.
+ * @param byChannel what is long enough.
  */
-function place(queue: u32, slot: u32, segment: u32, left: u32): i32 {
+function place(queue: u32, slot: u32, segment: u32, bytes: u32, byChannel: bool): i32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
   const track = load<u32>(queue, ASYNC_TRACK);
-  // What the dirty log is told of has been written.
-  const byChannel = track !== 0 && !isLogged(load<u32>(netq, NETQ_QUEUE));
   const threshold = load<u32>(queue, ASYNC_THRESHOLD);
   let first = NOTHING;
   let last = NOTHING;
+  let offloaded: u32 = 0;
+  let copied: u32 = 0;
+  let left = bytes;
   beginPieces(netq, slot, segment);
   while (left > 0) {
     const n = findPiece(netq, slot, left);
@@ -68,20 +70,25 @@ function place(queue: u32, slot: u32, segment: u32, left: u32): i32 {
     // The header lies where the next packet's will be.
     const isFrame = load<u32>(netq, NETQ_PIECE_BUFFER) !== 0;
     if (byChannel && isFrame && n >= threshold) {
-      last = offload(track, target, source, n);
-      if (last < 0) {
-        if (first >= 0) giveUp(track, <u32>first);
-        return NO_DESCRIPTOR;
+      const index = offload(track, target, source, n);
+      if (index < 0) {
+        if (first < 0) return NO_DESCRIPTOR;
+        giveUp(track, <u32>first);
+        // In more pieces than there are descriptors.
+        return isOldest(track, <u32>first) ? place(queue, slot, segment, bytes, false) : NO_DESCRIPTOR;
       }
-      if (first < 0) first = last;
-      count(queue, ASYNC_OFFLOADED);
+      last = index;
+      if (first < 0) first = index;
+      offloaded++;
     } else {
       copyBytes(target, source, n);
-      if (isFrame) count(queue, ASYNC_COPIED);
+      if (isFrame) copied++;
     }
     passPiece(netq, n);
     left -= n;
   }
+  count(queue, offloaded, ASYNC_OFFLOADED);
+  count(queue, copied, ASYNC_COPIED);
   return last;
 }
 
@@ -117,6 +124,9 @@ function sendTaken(queue: u32, slots: u32, n: u32, taken: u32): u32 {
   const list = load<u32>(netq, NETQ_LIST);
   const records = load<u32>(netq, NETQ_RECORDS);
   const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
+  const track = load<u32>(queue, ASYNC_TRACK);
+  // What the dirty log is told of has been written.
+  const byChannel = track !== 0 && isOpen(track) && !isLogged(vq);
   let next: u32 = 0;
   let done: u32 = 0;
   while (done < n && next < taken) {
@@ -133,14 +143,14 @@ function sendTaken(queue: u32, slots: u32, n: u32, taken: u32): u32 {
     }
     writeHeader(netq, slot, netq + NETQ_HEADER, used);
     // The segments of one chain lie behind those of the one before, and receive chains have writable ones alone.
-    const last = place(queue, slot, load<u32>(chainAt(list, next), CHAIN_SEGMENTS), bytes);
+    const last = place(queue, slot, load<u32>(chainAt(list, next), CHAIN_SEGMENTS), bytes, byChannel);
     if (last === NO_DESCRIPTOR) {
-      count(queue, ASYNC_FULL);
+      count(queue, 1, ASYNC_FULL);
       break;
     }
     if (isLogged(vq)) logUsed(vq, list, next, records, used);
     const flag = flagOf(queue, load<u32>(queue, ASYNC_HEAD));
-    if (last >= 0) markLast(load<u32>(queue, ASYNC_TRACK), <u32>last, flag);
+    if (last >= 0) markLast(track, <u32>last, flag);
     else store<u8>(flag, <u8>FLAG_DONE);
     enter(queue, slot, records, used);
     next += used;
@@ -184,12 +194,7 @@ export function asyncSend(queue: u32, slots: u32, n: u32): u32 {
  */
 export function asyncSettle(queue: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
-  const track = load<u32>(queue, ASYNC_TRACK);
-  if (track !== 0) {
-    hold(track);
-    collect(track);
-    release(track);
-  }
+  collectAll(queue);
   const records = load<u32>(netq, NETQ_RECORDS);
   const slots = load<u32>(queue, ASYNC_SLOTS);
   let all: u32 = 0;
@@ -199,8 +204,8 @@ export function asyncSettle(queue: u32): u32 {
     while (isFirstDone(queue) && used + firstRecords(queue) <= NETQ_CHAINS) {
       const at = records + (used << USED_SHIFT);
       used += firstRecords(queue);
-      leave(queue, slots + (packets << SLOT_SHIFT), at);
-      packets++;
+      // A frame that was refused has a chain and no buffer.
+      if (leave(queue, slots + (packets << SLOT_SHIFT), at)) packets++;
     }
     returnAny(load<u32>(netq, NETQ_QUEUE), records, used);
     free(load<u32>(netq, NETQ_CACHE), slots, packets);

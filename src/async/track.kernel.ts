@@ -7,8 +7,11 @@ import {
   DMA_DESC_LENGTH,
   DMA_DESC_SOURCE,
   DMA_DESC_TARGET,
+  INDEX_MASK,
+  VCHAN_CAPACITY,
   VCHAN_HAS_ERROR,
   VCHAN_LAST,
+  VCHAN_RETURNED,
   VCHAN_SIZE,
 } from '../dma/layout.ts';
 import {
@@ -35,13 +38,18 @@ export function hold(track: u32): void {
     // Only looked at while it is taken: whoever has it keeps the line.
     while (atomic.load<u32>(track, TRACK_LOCK) !== 0) spins++;
   } while (atomic.cmpxchg<u32>(track, 0, 1, TRACK_LOCK) !== 0);
-  store<u32>(track, load<u32>(track, TRACK_CONTENDED) + 1, TRACK_CONTENDED);
-  store<u32>(track, load<u32>(track, TRACK_SPINS) + spins, TRACK_SPINS);
+  store<u64>(track, load<u64>(track, TRACK_CONTENDED) + 1, TRACK_CONTENDED);
+  store<u64>(track, load<u64>(track, TRACK_SPINS) + spins, TRACK_SPINS);
 }
 
 /** Gives the channel up. */
 export function release(track: u32): void {
   if (load<u32>(track, TRACK_SHARED) !== 0) atomic.store<u32>(track, 0, TRACK_LOCK);
+}
+
+/** True when the channel takes copies: its engine works. */
+export function isOpen(track: u32): bool {
+  return load<u32>(load<u32>(track, TRACK_VCHAN), VCHAN_CAPACITY) !== 0;
 }
 
 /** Address of the word that says whose the descriptor with ring index `index` is. */
@@ -60,6 +68,11 @@ export function offload(track: u32, target: u32, source: u32, length: u32): i32 
 /** The copy with ring index `index` is the last of the packet whose byte is at `flag`. */
 export function markLast(track: u32, index: u32, flag: u32): void {
   store<u32>(flagAt(track, index), flag);
+}
+
+/** True when nothing in the channel is older than the copy with ring index `index`: no room will come of waiting. */
+export function isOldest(track: u32, index: u32): bool {
+  return ((load<u32>(load<u32>(track, TRACK_VCHAN), VCHAN_RETURNED) ^ index) & INDEX_MASK) === 0;
 }
 
 /** Gives up the copies from `index` on, which were not submitted. */
@@ -89,11 +102,11 @@ function redo(track: u32, vchan: u32, index: u32): void {
     load<u32>(descriptor, DMA_DESC_SOURCE),
     load<u32>(descriptor, DMA_DESC_LENGTH),
   );
-  store<u32>(track, load<u32>(track, TRACK_FAILED) + 1, TRACK_FAILED);
+  store<u64>(track, load<u64>(track, TRACK_FAILED) + 1, TRACK_FAILED);
 }
 
 /** Collects what the engine has completed: sets the bytes of packets of whatever queues. The channel is held. */
-export function collect(track: u32): void {
+function collect(track: u32): void {
   const vchan = load<u32>(track, TRACK_VCHAN);
   while (true) {
     const n = completed(vchan, COLLECT_BURST);
@@ -109,4 +122,11 @@ export function collect(track: u32): void {
       return;
     }
   }
+}
+
+/** Takes the channel, collects, and gives it up. */
+export function look(track: u32): void {
+  hold(track);
+  collect(track);
+  release(track);
 }

@@ -1,5 +1,6 @@
 import { VCHAN_SIZE } from '../dma/layout.ts';
 import type { Arena } from '../memory/arena.ts';
+import { readCounter } from '../telemetry/counters.ts';
 import {
   TRACK_BYTES,
   TRACK_CONTENDED,
@@ -10,7 +11,7 @@ import {
   TRACK_VCHAN,
 } from './layout.ts';
 
-/** What a channel did for queues. Numbers count up modulo 2^32. */
+/** What a channel did for queues, since its track was made. */
 export interface TrackCounters {
   /** Copies that the engine failed at; the CPU did them. */
   readonly failed: number;
@@ -21,11 +22,11 @@ export interface TrackCounters {
 
 /** A channel that copies for queues, and whose copies are under way in it. */
 export interface Track {
-  /** What `createAsyncQueue` takes. */
+  /** What `AsyncQueue.use` takes. */
   readonly address: number;
   counters(): TrackCounters;
-  /** Several threads use the channel from now on: they take turns. Called while none of them is in a call. */
-  share(): void;
+  /** Several threads may use the channel. */
+  isShared(): boolean;
 }
 
 /**
@@ -37,12 +38,22 @@ export function createTrack(arena: Arena, name: string, vchan: number): Track {
   const address = arena.allocate(`${name} track`, TRACK_BYTES);
   u32[(address + TRACK_VCHAN) >>> 2] = vchan;
   u32[(address + TRACK_FLAGS) >>> 2] = arena.allocate(`${name} flags`, (u32[(vchan + VCHAN_SIZE) >>> 2] ?? 0) * 4);
-  const get = (offset: number): number => Atomics.load(u32, (address + offset) >>> 2);
+  const counter = (offset: number): number => readCounter(arena, address + offset);
   return {
     address,
-    counters: () => ({ failed: get(TRACK_FAILED), contended: get(TRACK_CONTENDED), spins: get(TRACK_SPINS) }),
-    share() {
-      Atomics.store(u32, (address + TRACK_SHARED) >>> 2, 1);
-    },
+    counters: () => ({
+      failed: counter(TRACK_FAILED),
+      contended: counter(TRACK_CONTENDED),
+      spins: counter(TRACK_SPINS),
+    }),
+    isShared: () => Atomics.load(u32, (address + TRACK_SHARED) >>> 2) !== 0,
   };
+}
+
+/**
+ * Several threads use the channel of the track at `address` from now on: they take turns. For the one thread that uses it
+ * so far, between two calls; the others begin when it has answered. Stays so.
+ */
+export function shareTrack(arena: Arena, address: number): void {
+  Atomics.store(arena.u32, (address + TRACK_SHARED) >>> 2, 1);
 }

@@ -1,9 +1,10 @@
 import type { Arena } from '../memory/arena.ts';
-import { SLOT_SHIFT } from '../memory/layout.ts';
-import type { PoolKernels } from '../memory/pool.ts';
-import type { Ring } from '../ring/ring.ts';
+import { BURST_MAX, SLOT_SHIFT } from '../memory/layout.ts';
+import { attachMpscRing, type Ring } from '../ring/ring.ts';
+import { addCounter } from '../telemetry/counters.ts';
+import { ASYNC_DROPPED, ASYNC_HELD, ASYNC_RING, ASYNC_RING_FULL } from './layout.ts';
 import type { AsyncQueue } from './queue.ts';
-import type { WorkRing } from './work-ring.ts';
+import type { Deferred, WorkRing } from './work-ring.ts';
 
 /**
  * Who notices that packets are copied, and when:
@@ -11,106 +12,126 @@ import type { WorkRing } from './work-ring.ts';
  * - `defer`: the lcore that sent them, by its work ring.
  * - `v3`: whoever receives from the same port.
  * - `v4`: the same, who also takes them from a ring that lcores send to: it alone touches queue and channel.
- * - `vq`: the queue itself, whose channel nobody else uses, at the next send or receive.
+ * - `vq`: the queue itself, at its next send, or when the same port is received from.
  */
 export type Integration = 'defer' | 'v3' | 'v4' | 'vq';
 
-/** The way from an lcore's output into a queue. */
-export interface Transmit {
-  /** Takes the first of `n` (1 to 32) packets at `slots`. Returns how many; the rest stay the caller's. */
-  send(slots: number, n: number): number;
-  /** The same port is about to be received from. */
-  poll(): void;
-  /** Packets that were taken and did not arrive yet. */
-  inFlight(): number;
-  counters(): TransmitCounters;
-}
+/** What becomes of packets that the ring of `v4` has no room for: their sender keeps them, or they are dropped. */
+export type RingFull = 'wait' | 'drop';
 
-/** What the ring of `v4` did. Numbers count from the start. */
-export interface TransmitCounters {
-  /** Sends that found the ring full. */
-  readonly ringFull: number;
-  /** Packets that were dropped for that. */
-  readonly dropped: number;
-}
-
-const NO_RING: TransmitCounters = { ringFull: 0, dropped: 0 };
-
-/** Whoever receives from the port settles what was sent. */
-export function v3Transmit(queue: AsyncQueue): Transmit {
-  return {
-    send: (slots, n) => queue.send(slots, n),
-    poll() {
-      queue.settle();
-    },
-    inFlight: () => queue.inFlight(),
-    counters: () => NO_RING,
-  };
-}
-
-/** The sending lcore settles it, by its work ring. */
-export function deferTransmit(queue: AsyncQueue, work: WorkRing): Transmit {
-  return {
-    ...v3Transmit(queue),
-    send(slots, n) {
-      const sent = queue.send(slots, n);
-      if (sent > 0) work.defer(queue);
-      return sent;
-    },
-    poll() {},
-  };
-}
-
-/** Sends settle, too. */
-export function vqTransmit(queue: AsyncQueue): Transmit {
-  return {
-    ...v3Transmit(queue),
-    send(slots, n) {
-      queue.settle();
-      return queue.send(slots, n);
-    },
-  };
-}
-
-/** What `v4` works with. */
-export interface V4Options {
+/** What a way into a queue is made of. */
+export interface TransmitOptions {
+  /** Address of what the queue keeps (`createAsyncQueue`, which sends). */
+  readonly address: number;
   readonly queue: AsyncQueue;
-  /** Lcores send here; `poll` takes from it. */
-  readonly ring: Ring;
-  /** What happens to packets that the ring has no room for: their sender keeps them, or they are dropped. */
-  readonly ringFull: 'wait' | 'drop';
-  /** Address of 32 slots, which are `poll`'s, and the cache that dropped packets go to. */
-  readonly slots: number;
-  readonly cache: number;
+  readonly integration: Integration;
+  readonly ringFull: RingFull;
+  /** Deferred work of the lcore that sends. */
+  readonly work: WorkRing;
+  /** Frees and counts packets that `ringFull` drops. */
+  readonly drop: (slots: number, n: number) => void;
 }
 
-const BURST = 32;
+/** The way from an lcore's output into a queue. */
+export class Transmit implements Deferred {
+  readonly #arena: Arena;
+  readonly #options: TransmitOptions;
+  readonly #ring: Ring;
+  /** Address of slots with packets of the ring that the queue has not taken yet, and how many. */
+  readonly #held: number;
+  #heldCount = 0;
+  #integration: Integration;
 
-export function v4Transmit(arena: Arena, { queue, ring, ringFull, slots: own, cache }: V4Options): Transmit {
-  const { poolFree } = arena.kernels<PoolKernels>();
-  /** Packets at `own` that the queue has not taken yet. */
-  let held = 0;
-  let full = 0;
-  let dropped = 0;
-  return {
-    send(slots, n) {
-      const sent = ring.push(slots, n);
-      if (sent === n) return n;
-      full++;
-      if (ringFull === 'wait') return sent;
-      poolFree(cache, slots + (sent << SLOT_SHIFT), n - sent);
-      dropped += n - sent;
-      return n;
-    },
-    poll() {
-      queue.settle();
-      if (held === 0) held = ring.pop(own, BURST);
-      if (held === 0) return;
-      const sent = queue.send(own, held);
-      if (sent > 0 && sent < held) arena.u8.copyWithin(own, own + (sent << SLOT_SHIFT), own + (held << SLOT_SHIFT));
-      held -= sent;
-    },
-    inFlight: () => ring.fill() + held + queue.inFlight(),
-    counters: () => ({ ringFull: full, dropped }),
-  };
+  constructor(arena: Arena, options: TransmitOptions) {
+    const { address, integration } = options;
+    const word = (offset: number): number => arena.u32[(address + offset) >>> 2] ?? 0;
+    this.#arena = arena;
+    this.#options = options;
+    this.#ring = attachMpscRing(arena, word(ASYNC_RING));
+    this.#held = word(ASYNC_HELD);
+    this.#integration = integration;
+  }
+
+  /** Goes on by another integration. What the ring holds goes first. */
+  set integration(integration: Integration) {
+    this.#integration = integration;
+    if (integration === 'defer' && this.inFlight() > 0) this.#options.work.defer(this);
+  }
+
+  /** Takes the first of `n` (1 to 32) packets at `slots`. Returns how many; the rest stay the caller's. */
+  send(slots: number, n: number): number {
+    const { queue, work } = this.#options;
+    if (this.#integration === 'v4') return this.#push(slots, n);
+    if (this.#integration === 'vq' && queue.inFlight() > 0) queue.settle();
+    // Of the time when it was v4.
+    const isEmpty = this.#waiting() === 0 || this.#pass();
+    const sent = isEmpty ? queue.send(slots, n) : 0;
+    if (this.#integration === 'defer' && (sent > 0 || !isEmpty)) work.defer(this);
+    return sent;
+  }
+
+  /** The same port is about to be received from. */
+  poll(): void {
+    if (this.#integration !== 'defer') this.settle();
+  }
+
+  /** Uses what is copied, and sends what waits in the ring. Returns how many packets were used. */
+  settle(): number {
+    const { queue } = this.#options;
+    const settled = queue.inFlight() > 0 ? queue.settle() : 0;
+    if (this.#waiting() > 0) this.#pass();
+    return settled;
+  }
+
+  /** Packets that were taken and did not arrive yet. */
+  inFlight(): number {
+    return this.#waiting() + this.#options.queue.inFlight();
+  }
+
+  /**
+   * Gives up the packets in the ring that the queue does not take.
+   * @param free gives their buffers back.
+   */
+  abandon(free: (slots: number, n: number) => void): number {
+    let n = 0;
+    while (!(this.#waiting() === 0 || this.#pass())) {
+      free(this.#held, this.#heldCount);
+      n += this.#heldCount;
+      this.#heldCount = 0;
+    }
+    return n;
+  }
+
+  /** Packets that the queue has not taken from the ring. */
+  #waiting(): number {
+    return this.#heldCount + this.#ring.fill();
+  }
+
+  #push(slots: number, n: number): number {
+    const { address, ringFull, drop } = this.#options;
+    const sent = this.#ring.push(slots, n);
+    if (sent === n) return n;
+    addCounter(this.#arena, address + ASYNC_RING_FULL, 1);
+    if (ringFull === 'wait') return sent;
+    addCounter(this.#arena, address + ASYNC_DROPPED, n - sent);
+    drop(slots + (sent << SLOT_SHIFT), n - sent);
+    return n;
+  }
+
+  /** Has the queue take from the ring, as much as it can. True when nothing is left there. */
+  #pass(): boolean {
+    const { queue } = this.#options;
+    for (;;) {
+      if (this.#heldCount === 0) this.#heldCount = this.#ring.pop(this.#held, BURST_MAX);
+      if (this.#heldCount === 0) return true;
+      const sent = queue.send(this.#held, this.#heldCount);
+      const left = this.#heldCount - sent;
+      if (sent > 0 && left > 0) {
+        const from = this.#held + (sent << SLOT_SHIFT);
+        this.#arena.u8.copyWithin(this.#held, from, from + (left << SLOT_SHIFT));
+      }
+      this.#heldCount = left;
+      if (left > 0) return false;
+    }
+  }
 }

@@ -1,3 +1,8 @@
+import type { Arena } from '../memory/arena.ts';
+import { addCounter, readCounter } from '../telemetry/counters.ts';
+import type { WorkSnapshot } from '../telemetry/snapshot.ts';
+import { WORK_DEFERRED, WORK_DONE, WORK_FULL, WORK_IN_PROGRESS } from './layout.ts';
+
 /** Work that a send left to do: the queue's packets in flight are looked after later. */
 export interface Deferred {
   /** Uses what is copied. Returns how many packets. */
@@ -6,20 +11,19 @@ export interface Deferred {
   inFlight(): number;
 }
 
-/** What became of work. Numbers count from the start. */
-export interface WorkCounters {
-  /** Sends that left work. */
-  readonly deferred: number;
-  /** Items that are dealt with: nothing of the queue was in flight any more. */
-  readonly done: number;
-  /** Looks at an item whose copies were not done. */
-  readonly inProgress: number;
-  /** Sends whose work found no room after all items were looked at; the queue's next send leaves it. */
-  readonly full: number;
-}
-
 /** Items of an lcore, as OVS has them. */
 const ITEMS = 128;
+
+/** What became of the work whose counters (WORK_BYTES) are at `address`. Any thread. */
+export function readWorkCounters(arena: Arena, address: number): WorkSnapshot {
+  const counter = (offset: number): number => readCounter(arena, address + offset);
+  return {
+    deferred: counter(WORK_DEFERRED),
+    done: counter(WORK_DONE),
+    inProgress: counter(WORK_IN_PROGRESS),
+    full: counter(WORK_FULL),
+  };
+}
 
 /**
  * The deferred work of one lcore, by the design `defer`: a send leaves an item, and the lcore goes through all of them after
@@ -27,32 +31,41 @@ const ITEMS = 128;
  * flight, so a queue has one at most.
  */
 export class WorkRing {
+  readonly #arena: Arena;
+  readonly #counters: number;
+  readonly #attempts: number;
   readonly #items: (Deferred | undefined)[] = new Array<Deferred | undefined>(ITEMS).fill(undefined);
   readonly #waiting = new Set<Deferred>();
   #head = 0;
   #tail = 0;
-  #deferred = 0;
-  #done = 0;
-  #inProgress = 0;
-  #full = 0;
+
+  /**
+   * @param counters address of WORK_BYTES.
+   * @param attempts looks at an item in one run, while its copies are not done: 1 or more.
+   */
+  constructor(arena: Arena, counters: number, attempts = 1) {
+    this.#arena = arena;
+    this.#counters = counters;
+    this.#attempts = attempts;
+  }
 
   /** Items that are not dealt with. */
   get waiting(): number {
     return this.#head - this.#tail;
   }
 
-  counters(): WorkCounters {
-    return { deferred: this.#deferred, done: this.#done, inProgress: this.#inProgress, full: this.#full };
+  #count(counter: number): void {
+    addCounter(this.#arena, this.#counters + counter, 1);
   }
 
   /** Leaves the queue's packets in flight for later. */
   defer(queue: Deferred): void {
-    this.#deferred++;
+    this.#count(WORK_DEFERRED);
     if (this.#waiting.has(queue)) return;
     if (this.waiting === ITEMS) this.run();
     if (this.waiting === ITEMS) {
       // All engines stand still; nobody waits for them.
-      this.#full++;
+      this.#count(WORK_FULL);
       return;
     }
     this.#waiting.add(queue);
@@ -64,19 +77,24 @@ export class WorkRing {
     this.#head++;
   }
 
-  /** Looks at every item once; those whose copies are not done stay. Returns packets that were settled. */
+  /** Looks at every item; those whose copies are not done stay. Returns packets that were settled. */
   run(): number {
     let settled = 0;
     for (let n = this.waiting; n > 0; n--) {
       const queue = this.#items[this.#tail % ITEMS] as Deferred;
       this.#items[this.#tail % ITEMS] = undefined;
       this.#tail++;
-      settled += queue.settle();
+      let left = this.#attempts;
+      do {
+        settled += queue.settle();
+        left--;
+        if (queue.inFlight() === 0) break;
+        this.#count(WORK_IN_PROGRESS);
+      } while (left > 0);
       if (queue.inFlight() > 0) {
-        this.#inProgress++;
         this.#put(queue);
       } else {
-        this.#done++;
+        this.#count(WORK_DONE);
         this.#waiting.delete(queue);
       }
     }

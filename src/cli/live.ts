@@ -1,5 +1,6 @@
 import type { PortSnapshot, Snapshot } from '../telemetry/snapshot.ts';
 import { formatBitRate, formatCount, formatDrops, formatPacketRate, formatPercent, formatSeconds } from './format.ts';
+import { renderAsync } from './live-async.ts';
 import { type EventsView, renderEvents } from './live-events.ts';
 import { renderXdp } from './live-xdp.ts';
 import { type Column, clip, renderBar, renderTable } from './table.ts';
@@ -144,6 +145,22 @@ function xdpLines(view: LiveView): string[] {
   });
 }
 
+/** Copies that engines do, when there are engines. */
+function asyncLines(view: LiveView): string[] {
+  const { now, columns, style } = view;
+  if (now.async === undefined) return [];
+  return renderAsync({
+    async: now.async,
+    columns,
+    style,
+    rateOf: (read, { port, pair, sends }) =>
+      rateOf(view, ({ async }) => {
+        const same = async?.rings.find((ring) => ring.port === port && ring.pair === pair && ring.sends === sends);
+        return same === undefined ? 0 : read(same);
+      }),
+  });
+}
+
 /** A line for each disk of a virtual machine. */
 function diskLines({ now, style }: LiveView): string[] {
   return (now.disks ?? []).map(({ name, connected, fault }) => {
@@ -152,7 +169,7 @@ function diskLines({ now, style }: LiveView): string[] {
   });
 }
 
-/** The lines of the live table: ports, XDP programs, lcores, the event device, drops by reason, disks, the pool, and how far the input was read. */
+/** The lines of the live table: ports, XDP programs, lcores, the event device, copies, drops by reason, disks, the pool, and how far the input was read. */
 export function renderLive(view: LiveView): string[] {
   const { now, columns, style } = view;
   const { pool } = now;
@@ -172,6 +189,7 @@ export function renderLive(view: LiveView): string[] {
     ...renderTable(LCORE_COLUMNS, lcoreRows(view), columns, style),
     '',
     ...eventLines(view),
+    ...asyncLines(view),
     `drops   ${drops === '' ? 'none' : style.yellow(drops)}`,
     ...diskLines(view),
     `pool    ${renderBar(used, 20)} ${formatPercent(used)} of ${formatCount(pool.buffers)} buffers in flight`,

@@ -3,9 +3,10 @@ import { pathToFileURL } from 'node:url';
 import { normaliseEventdev } from './eventdev.ts';
 import { type Path, type Problems, show } from './problems.ts';
 import type { ParsedConfig } from './schema.ts';
+import type { ParsedAsync } from './schema-async.ts';
 import type { ParsedPort } from './schema-port.ts';
 import { locate, type Tree } from './source.ts';
-import type { CapturePortConfig, Config, DiskConfig, PortConfig } from './types.ts';
+import type { AsyncConfig, CapturePortConfig, Config, DiskConfig, PortConfig } from './types.ts';
 
 /** The name of a dataplane whose configuration gives none: the file's, without what a name cannot have. */
 function nameOf(file: string): string {
@@ -70,6 +71,15 @@ function checkFiles(ports: readonly PortConfig[], tree: Tree, problems: Problems
   }
 }
 
+function normaliseAsync(given: ParsedAsync, lcores: number, engineUrl: (module: string) => string): AsyncConfig {
+  const { engine, engines = lcores, ...rest } = given;
+  const kind: AsyncConfig['engine'] =
+    typeof engine === 'string'
+      ? { kind: engine }
+      : { kind: 'module', url: engineUrl(engine.module), options: engine.options };
+  return { ...rest, engine: kind, engines };
+}
+
 /** A configuration that the schema accepted, in the form that the dataplane takes. */
 export function normaliseConfig(parsed: ParsedConfig, file: string, tree: Tree, problems: Problems): Config {
   const ports = Object.entries(parsed.ports).map(([name, port]) =>
@@ -81,8 +91,16 @@ export function normaliseConfig(parsed: ParsedConfig, file: string, tree: Tree, 
       resolve(locate(tree.origin, ['disks', name, key]).directory, disk[key]);
     return { name, ...disk, socket: absolute('socket'), file: absolute('file'), server: mode === 'server' };
   });
-  const { eventdev: given, ...rest } = parsed;
-  const config = { ...rest, name: parsed.name ?? nameOf(file), ports, disks };
+  const { eventdev: given, async: asyncGiven, ...rest } = parsed;
+  const engineUrl = (module: string): string =>
+    moduleUrl(module, locate(tree.origin, ['async', 'engine', 'module']).directory);
+  const config = {
+    ...rest,
+    name: parsed.name ?? nameOf(file),
+    ports,
+    disks,
+    ...(asyncGiven === undefined ? {} : { async: normaliseAsync(asyncGiven, parsed.lcores.length, engineUrl) }),
+  };
   if (given === undefined) return config;
   const stageUrl = (stage: number, module: string): string =>
     moduleUrl(module, locate(tree.origin, ['eventdev', 'stages', stage, 'module']).directory);

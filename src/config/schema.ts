@@ -14,6 +14,7 @@ import {
   text,
   whole,
 } from './scalars.ts';
+import { asyncSchema } from './schema-async.ts';
 import { seed } from './schema-common.ts';
 import { disk } from './schema-disk.ts';
 import { eventdevSchema } from './schema-eventdev.ts';
@@ -162,6 +163,7 @@ export const configSchema = mapping('the configuration', {
   eventdev: z.exactOptional(
     eventdevSchema.meta({ description: 'An event device that spreads packets over lcores, flow by flow.' }),
   ),
+  async: z.exactOptional(asyncSchema.meta({ description: 'Engines that copy into and out of the memory of guests.' })),
   disks: disks.default({}),
   metrics: z.exactOptional(metrics.meta({ description: 'Counters over HTTP, for Prometheus.' })),
 });

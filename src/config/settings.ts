@@ -3,7 +3,8 @@ import { nearest } from '../util/nearest.ts';
 import { show } from './problems.ts';
 import { duration, NAME, oneOf, probability, rate, speed, truth } from './scalars.ts';
 import { ageing, reserved } from './schema.ts';
-import type { FaultConfig } from './types.ts';
+import { integration } from './schema-async.ts';
+import type { AsyncConfig, FaultConfig } from './types.ts';
 
 /** What of a fault can change while it runs. */
 export type FaultSetting = Partial<Omit<FaultConfig, 'seed'>>;
@@ -15,6 +16,7 @@ export type Setting =
   | { readonly key: 'learn'; readonly port: string; readonly value: boolean }
   | { readonly key: 'link'; readonly port: string; readonly value: 'up' | 'down' }
   | { readonly key: 'fault'; readonly port: string; readonly value: FaultSetting }
+  | { readonly key: 'integration'; readonly value: AsyncConfig['integration'] }
   | { readonly key: 'ageing'; readonly value: number }
   | { readonly key: 'reserved'; readonly value: 'drop' | 'forward' };
 
@@ -99,6 +101,11 @@ const ENTRIES: readonly Entry[] = [
   faultEntry('reorder', 'part of the packets that come after their successor'),
   faultEntry('corrupt', 'part of the packets with a bit flipped'),
   faultEntry('delay', 'how long each packet is held, such as 10ms'),
+  {
+    pattern: 'async.integration',
+    description: 'who notices that copies of engines are done: defer, v3, v4 or vq',
+    read: (text, path) => ({ key: 'integration', value: read(integration, path, text) }),
+  },
   {
     pattern: 'switch.ageing',
     description: 'when a MAC address that was not seen is forgotten, such as 300s',

@@ -1,3 +1,4 @@
+import type { AsyncOptions } from '../async/control.ts';
 import type { PacketOptions } from '../netif/packet-socket.ts';
 import type { XskOptions } from '../netif/xsk.ts';
 import type { CaptureConfig } from '../ports/capture.ts';
@@ -42,6 +43,8 @@ export interface Config {
   readonly steering: readonly SteeringRule[];
   /** Spreads packets over lcores; without it the lcore that serves a port does all. */
   readonly eventdev?: EventdevConfig;
+  /** Engines copy into and out of the memory of guests; without it lcores do. */
+  readonly async?: AsyncConfig;
   readonly disks: readonly DiskConfig[];
   readonly metrics?: MetricsConfig;
 }
@@ -258,6 +261,9 @@ export interface ModuleStage {
   /** Bytes of the arena that the stage has on all workers together, zeroed at the start. */
   readonly memory: number;
 }
+
+/** How engines copy for guests. A module's path has become a `file:` URL. */
+export type AsyncConfig = AsyncOptions;
 
 /** Where the metrics are served over HTTP. */
 export interface MetricsConfig {

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
+import type { Integration } from '../async/transmit.ts';
 import { parsePort, parseSetting, parseSteeringRule, parseXdp, type Setting } from '../config/index.ts';
 import type { Config, DiskConfig, IdleStrategy } from '../config/types.ts';
 import type { MapSummary, SteeringEntry, XdpAttachment, XdpReport } from '../control/target.ts';
@@ -104,11 +105,13 @@ class Dataplane implements RunningDataplane {
       }
       applySwitchConfig(this.#machine, this.#config, this.#ports);
       this.#rules.replaceAll(this.#config.steering);
+      await this.#machine.async?.start(async (lcore, message) => this.#lcores[lcore]?.call({ kind: 'async', message }));
       for (const index of this.#config.lcores.keys()) this.#lcores.push(await this.#startLcore(index));
       for (const port of this.#ports.all()) {
         await this.#tellAll({ kind: 'add', port: port.wire });
         await this.#startThread(port);
       }
+      await this.#machine.async?.assign();
       for (const { name, xdp } of this.#config.ports) if (xdp !== undefined) await this.#xdp.attach(name, xdp);
       await this.#tellAll({ kind: 'resume' });
       for (const { share } of this.#ports.all()) share.service?.start();
@@ -260,6 +263,7 @@ class Dataplane implements RunningDataplane {
   async #endThreads(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     await Promise.all([...this.#lcores, ...this.#threads.values(), ...this.#disks].map((each) => each.terminate()));
+    await this.#machine.async?.close();
   }
 
   /** Gives back what the ports opened; no thread uses it any more. */
@@ -303,6 +307,7 @@ class Dataplane implements RunningDataplane {
     const table = this.#machine.switch;
     if (setting.key === 'ageing') return table.setAgeing(setting.value);
     if (setting.key === 'reserved') return table.setForwardReserved(setting.value === 'forward');
+    if (setting.key === 'integration') return await this.#integrate(setting.value);
     const { wire, config, share } = this.#ports.get(setting.port);
     if (setting.key === 'learn') return table.setLearn(wire.index, setting.value);
     if (setting.key === 'storm') return table.setStorm(wire.index, setting.value);
@@ -315,6 +320,17 @@ class Dataplane implements RunningDataplane {
     }
     if (setting.key === 'link') await share.set?.(setting.key, setting.value);
     else await this.#tellAll({ kind: 'set', index: wire.index, name: setting.key, value: setting.value });
+  }
+
+  async #integrate(integration: Integration): Promise<void> {
+    const { async } = this.#machine;
+    if (async === undefined) {
+      throw new RingwayError(
+        'BAD_ARGUMENT',
+        `async.integration: ${this.name} has no engines that copy; start it with \`async: {}\` in its configuration`,
+      );
+    }
+    await async.integrate(integration);
   }
 
   addPort(name: string, source: unknown): Promise<void> {
@@ -336,6 +352,7 @@ class Dataplane implements RunningDataplane {
       // Last: what a guest sends first is for a switch that knows its port, and for its program.
       try {
         if (config.xdp !== undefined) await this.#xdp.attach(name, config.xdp);
+        await this.#machine.async?.assign();
         await this.#startThread(port);
         port.share.service?.start();
       } catch (error) {
@@ -376,6 +393,7 @@ class Dataplane implements RunningDataplane {
       this.#ports.release(name);
       this.#tracers.delete(index);
     }
+    await this.#machine.async?.assign();
   }
 
   addSteering(source: unknown): Promise<number> {
@@ -488,6 +506,7 @@ class Dataplane implements RunningDataplane {
     for (const lcore of this.#lcores) queues.push(...((await lcore.stop()) as QueueInfo[]));
     this.#queues = queues;
     for (const port of this.#threads.keys()) await this.#stopThread(port);
+    await this.#machine.async?.close();
   }
 
   /** Waits until nothing is in flight, a while at most. */

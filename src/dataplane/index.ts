@@ -15,6 +15,9 @@ export type * from '../config/types.ts';
 export type { PortModule } from '../ports/module.ts';
 export type { Port, PortContext, PortInfo } from '../ports/port.ts';
 export type {
+  AsyncRingSnapshot,
+  AsyncSnapshot,
+  EngineSnapshot,
   EventdevSnapshot,
   EventPortSnapshot,
   EventQueueSnapshot,
@@ -24,6 +27,7 @@ export type {
   RingSnapshot,
   Snapshot,
   SwitchSnapshot,
+  WorkSnapshot,
 } from '../telemetry/snapshot.ts';
 export { type ErrorCode, RingwayError } from '../util/errors.ts';
 export { startDataplane } from './dataplane.ts';

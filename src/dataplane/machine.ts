@@ -1,3 +1,4 @@
+import { AsyncControl } from '../async/control.ts';
 import { CTX_BYTES } from '../bpf/layout.ts';
 import { createLog } from '../bpf/maps/log.ts';
 import type { Config, EventdevConfig } from '../config/types.ts';
@@ -33,6 +34,8 @@ export interface Machine {
   readonly inputs: readonly Ring[];
   /** Spreads the packets over lcores: started. */
   readonly events?: EventDevice;
+  /** Copies into and out of guests that engines do; not started. */
+  readonly async?: AsyncControl;
   /** Per lcore: what its XDP programs say with trace_printk. */
   readonly logs: readonly number[];
   /** What each lcore's pipeline is started with. */
@@ -145,6 +148,7 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
   const steering = new Steering(arena, table.address, table.paths);
   const events = createEvents(arena, config, plan);
   const logs = lcores.map((_, index) => createLog(arena, `lcore ${index} xdp log`));
+  const async = config.async === undefined ? undefined : new AsyncControl(arena, config.async, count);
   const wires =
     config.eventdev === undefined || events === undefined ? [] : eventWires(arena, config.eventdev, events, lcores);
   const pipelines = lcores.map(
@@ -159,6 +163,7 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
       inputRings: inputs.map(({ address }) => address),
       lcores,
       ...(wires[index] === undefined ? {} : { events: wires[index] }),
+      ...(async === undefined ? {} : { async: async.wire(index) }),
       xdp: {
         context: arena.allocate(`lcore ${index} xdp`, CTX_BYTES),
         hook: arena.allocate(`lcore ${index} xdp hook`, HOOK_BYTES),
@@ -169,8 +174,8 @@ export function createMachine(config: Config, plan: Plan, options: MachineOption
       },
     }),
   );
-  const device = events === undefined ? {} : { events };
-  return { arena, pool, switch: table, steering, lcores, counters, inputs, ...device, logs, pipelines };
+  const optional = { ...(events === undefined ? {} : { events }), ...(async === undefined ? {} : { async }) };
+  return { arena, pool, switch: table, steering, lcores, counters, inputs, ...optional, logs, pipelines };
 }
 
 /**

@@ -1,3 +1,4 @@
+import { AsyncLcore } from '../async/lcore.ts';
 import { PARK_MS } from '../lcore/idle.ts';
 import type { LcoreContext, LcoreTask } from '../lcore/lcore.ts';
 import type { Arena } from '../memory/arena.ts';
@@ -36,6 +37,7 @@ export class Pipeline implements LcoreTask {
   readonly #edge: EventEdge | undefined;
   readonly #worker: EventWorker | undefined;
   readonly #xdp: XdpLcore;
+  readonly #async: AsyncLcore | undefined;
   #queues: Queue[] = [];
   #sources: Source[] = [];
   #eager = false;
@@ -50,9 +52,10 @@ export class Pipeline implements LcoreTask {
     this.#arena = context.arena;
     this.#data = context.data as PipelineData;
     this.#kernels = context.arena.kernels<SwitchKernels & PoolKernels>();
-    const { inputRings, ports, lcores, events } = this.#data;
+    const { inputRings, ports, lcores, events, cache, async } = this.#data;
     this.#outputs = new Outputs(context.arena, this.#data);
     this.#xdp = new XdpLcore(context, this.#data);
+    this.#async = async === undefined ? undefined : new AsyncLcore(context.arena, cache, async);
     this.#input = attachMpscRing(context.arena, inputRings[context.index] ?? 0);
     if (events?.isWorker === true) {
       this.#worker = new EventWorker(this.#arena, this.#data, events, this.#outputs, stages);
@@ -70,7 +73,11 @@ export class Pipeline implements LcoreTask {
   poll(): number {
     if (this.#abandoned) return 0;
     if (this.#worker !== undefined) return this.#worker.poll();
-    if (this.#edge !== undefined) return this.#edge.poll(this.#sources) + this.#takeKept();
+    if (this.#edge !== undefined) {
+      const moved = this.#edge.poll(this.#sources);
+      this.#async?.run();
+      return moved + this.#takeKept();
+    }
     const { switchForward } = this.#kernels;
     const { path, burst } = this.#data;
     let work = 0;
@@ -88,7 +95,9 @@ export class Pipeline implements LcoreTask {
       switchForward(path, burst, this.#xdp.receive(burst, steered), 0);
       work += steered;
     }
-    return work + this.#outputs.flush() + this.#takeKept();
+    work += this.#outputs.flush();
+    this.#async?.run();
+    return work + this.#takeKept();
   }
 
   /** Packets that XDP programs kept from the switch: an lcore that drops all it receives is not idle. */
@@ -104,10 +113,12 @@ export class Pipeline implements LcoreTask {
   }
 
   rest(): number {
+    const asyncMs = this.#async?.rest() ?? REST_MS;
+    if (asyncMs === 0) return 0;
     // The event device has its own way to wake a worker; a millisecond is soon enough for what waits in between.
     if (this.#worker !== undefined || this.#edge !== undefined || this.#outputs.waiting() > 0) return PARK_MS;
     if (this.#input.fill() > 0 || this.#outputs.hasIncoming()) return 0;
-    let ms = REST_MS;
+    let ms = Math.min(REST_MS, asyncMs);
     for (const queue of this.#queues) {
       ms = Math.min(ms, queue.rest());
       if (ms === 0) break;
@@ -132,6 +143,8 @@ export class Pipeline implements LcoreTask {
         return;
       case 'info':
         return this.#info();
+      case 'async':
+        return this.#async?.handle(request.message);
       case 'load':
         this.#xdp.load(request.program);
         return;
@@ -166,9 +179,10 @@ export class Pipeline implements LcoreTask {
     this.#wires.set(wire.index, wire);
     const { index: lcore } = this.#context;
     const attached: Queue[] = [];
+    const around = { isQuiet: () => this.#quiet, xdp: this.#xdp, async: this.#async };
     for (const [queue, server] of wire.queueLcores.entries()) {
       if (server !== lcore) continue;
-      attached.push(await attachQueue(this.#context, this.#data, wire, queue, () => this.#quiet, this.#xdp));
+      attached.push(await attachQueue(this.#context, this.#data, wire, queue, around));
     }
     this.#queues.push(...attached);
     const sender = attached.find(({ queue }) => queue === 0);

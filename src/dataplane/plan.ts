@@ -1,3 +1,5 @@
+import { asyncBytes } from '../async/control.ts';
+import { asyncQueueBuffers, asyncQueueBytes } from '../async/queue.ts';
 import { CTX_BYTES } from '../bpf/layout.ts';
 import { LOG_BYTES } from '../bpf/maps/log.ts';
 import type { Config, PortConfig } from '../config/types.ts';
@@ -44,6 +46,16 @@ export interface Plan {
   readonly budget: Budget;
 }
 
+/** What queues of guests take when engines copy for them, by what one of so many descriptors does. */
+function sumAsync({ async, ports }: Config, read: (size: number) => number): number {
+  if (async === undefined) return 0;
+  return ports.reduce(
+    (sum, port) =>
+      port.type === 'guest' || port.type === 'vhost-user' ? sum + 2 * port.queues * read(port.queueSize) : sum,
+    0,
+  );
+}
+
 /** Arena bytes of a port beside its ring: what its type needs, and a tap. */
 function portBytes(port: PortConfig): number {
   const hooks = (port.queues ?? 1) * HOOK_BYTES + 256;
@@ -61,7 +73,8 @@ function countBuffers(config: Config): number {
   const inRings = (ports + lcores) * TX_RING_SLOTS;
   const inEvents = config.eventdev === undefined ? 0 : config.eventdev.newEventsLimit + lcores * BURST_MAX;
   const inPorts = config.ports.reduce((sum, port) => sum + (portTypeOf(port.type).buffers?.(port as never) ?? 0), 0);
-  return inCaches + inBursts + inOutputs + inRings + inEvents + inPorts + (config.buffers ?? 0);
+  const inCopies = sumAsync(config, asyncQueueBuffers);
+  return inCaches + inBursts + inOutputs + inRings + inEvents + inPorts + inCopies + (config.buffers ?? 0);
 }
 
 /** A port for each lcore; a queue for each stage, and one for each lcore that has ports. */
@@ -115,6 +128,10 @@ export function planDataplane(config: Config): Plan {
   }
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
   for (const disk of config.disks) budget.add(`disk ${disk.name}`, diskBytes(disk), disk.file);
+  if (config.async !== undefined) {
+    const bytes = asyncBytes(config.async, lcores) + sumAsync(config, asyncQueueBytes);
+    budget.add('async', bytes, `${config.async.engines} engines, copies under way`);
+  }
   budget.add('xdp', xdpBytes(config), 'maps of XDP programs');
   budget.add('spare', SPARE_BYTES, 'ports added while it runs');
   const total = budget.bytes + DIRECTORY_BYTES;

@@ -1,7 +1,8 @@
+import type { AsyncControl } from '../async/control.ts';
 import type { Config, PortConfig } from '../config/types.ts';
 import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import { type CaptureFileShare, createCaptureFile, releaseCaptureFile } from '../ports/capture-file.ts';
-import type { PortSetup, PortShare } from '../ports/port.ts';
+import type { PortAsync, PortSetup, PortShare } from '../ports/port.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
 import { Poller } from '../sys/index.ts';
 import { type PortCounters, readPortCounters } from '../telemetry/counters.ts';
@@ -76,7 +77,7 @@ export class PortTable {
   }
 
   #setup(name: string): PortSetup {
-    const { arena } = this.#machine;
+    const { arena, async } = this.#machine;
     return {
       arena,
       name: `port ${name}`,
@@ -85,11 +86,26 @@ export class PortTable {
         const { index } = this.get(name).wire;
         await this.#tellAll({ kind: 'set', index, name: key, value });
       },
+      ...(async === undefined ? {} : { async: this.#asyncOf(async, name) }),
       poller: () => this.poller(`port ${name}`),
       bell: (queue) => {
         const lcore = this.#machine.lcores[this.get(name).wire.queueLcores[queue] ?? 0] ?? 0;
         return { doorbell: (lcore + LCORE_DOORBELL) >>> 2, parked: (lcore + LCORE_PARKED) >>> 2 };
       },
+    };
+  }
+
+  #asyncOf(async: AsyncControl, name: string): PortAsync {
+    // One lcore sends for all queue pairs of a port.
+    const lcoreOf = (queue: number): number => this.get(name).wire.queueLcores[queue] ?? 0;
+    return {
+      add: (queues) =>
+        async.add(
+          queues.map((queue) => ({ ...queue, port: name, lcore: () => lcoreOf(queue.sends ? 0 : queue.pair) })),
+        ),
+      remove: (queues) => async.remove(queues),
+      close: () => async.removeAll(name),
+      assign: () => async.assign(),
     };
   }
 

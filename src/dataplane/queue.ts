@@ -1,3 +1,4 @@
+import type { AsyncLcore } from '../async/lcore.ts';
 import { PARK_MS } from '../lcore/idle.ts';
 import type { LcoreContext } from '../lcore/lcore.ts';
 import { afPacketPort } from '../ports/af-packet.ts';
@@ -69,6 +70,14 @@ function gatedPort(port: Port, isQuiet: () => boolean): Port {
   };
 }
 
+/** What all queues of an lcore have. */
+export interface QueueSurroundings {
+  /** Nothing is to be received. */
+  readonly isQuiet: () => boolean;
+  readonly xdp: XdpLcore;
+  readonly async: AsyncLcore | undefined;
+}
+
 /**
  * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, a gate, injected faults,
  * its XDP program, the tap, what finishes offloads, the tracer: so the counters count what came over the wire, a program sees it first, a tap records what the
@@ -79,8 +88,7 @@ export async function attachQueue(
   data: PipelineData,
   wire: PortWire,
   queue: number,
-  isQuiet: () => boolean,
-  xdp: XdpLcore,
+  { isQuiet, xdp, async }: QueueSurroundings,
 ): Promise<Queue> {
   const { arena, address: lcore, notify } = context;
   const counters = portCounters(data.counters, wire.index);
@@ -90,6 +98,7 @@ export async function attachQueue(
     queue,
     lcore,
     cache: data.cache,
+    ...(async === undefined ? {} : { async }),
     refuse(reason, n) {
       addCounter(arena, counters + COUNTER_RX_PACKETS, n);
       addCounter(arena, counters + COUNTER_DROPS + reason * 8, n);

@@ -107,6 +107,7 @@ export function takeSnapshot(
     pool: { ...machine.pool.stats(), ...machine.pool.audit() },
     switch: { ...machine.switch.stats(), flooded },
     ...(observed.disks.length === 0 ? {} : { disks: observed.disks }),
+    ...(machine.async === undefined ? {} : { async: machine.async.state() }),
     ...(observed.events === undefined ? {} : { eventdev: observed.events.snapshot(atMs) }),
   };
 }

@@ -1,3 +1,4 @@
+import type { AsyncMessage, AsyncWire } from '../async/lcore.ts';
 import type { CaptureFileShare } from '../ports/capture-file.ts';
 import type { FaultSettings } from '../ports/fault.ts';
 import type { PortInfo } from '../ports/port.ts';
@@ -77,6 +78,8 @@ export interface PipelineData {
   /** When an event device spreads the packets over lcores. */
   readonly events?: EventWire;
   readonly xdp: XdpWire;
+  /** When engines copy for guests. */
+  readonly async?: AsyncWire;
 }
 
 /** What an lcore's XDP programs run over. */
@@ -103,6 +106,8 @@ export type PipelineMessage =
   | { readonly kind: 'set'; readonly index: number; readonly name: string; readonly value: unknown }
   | { readonly kind: 'trace'; readonly index: number; readonly on: boolean }
   | { readonly kind: 'info' }
+  /** Who copies for guests, and who looks after that. */
+  | { readonly kind: 'async'; readonly message: AsyncMessage }
   /** Make a program ready to run; forget it, when nothing leads to it any more. */
   | { readonly kind: 'load'; readonly program: ProgramWire }
   | { readonly kind: 'unload'; readonly program: number }

@@ -32,6 +32,46 @@ export function frameLength(slot: u32): u32 {
   return load<u16>(slot, SLOT_LENGTH);
 }
 
+/** Links an empty buffer behind `buffer`, the last one of the packet at `slot`. Returns it; 0 when the pool is exhausted. */
+function extend(cache: u32, slot: u32, buffer: u32): u32 {
+  const next = allocBuffer(cache);
+  if (next === 0) return 0;
+  store<u32>(next, 1, BUFFER_REFERENCES);
+  store<u32>(next, 0, BUFFER_NEXT);
+  store<u16>(next, <u16>BUFFER_HEADROOM, BUFFER_OFFSET);
+  store<u16>(next, 0, BUFFER_LENGTH);
+  store<u32>(buffer, next, BUFFER_NEXT);
+  if (buffer === load<u32>(slot, SLOT_BUFFER)) {
+    store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_CHAINED, SLOT_FLAGS);
+    const chains = cache + CACHE_ALLOC_SLOW_HIGH_ORDER;
+    store<u64>(chains, load<u64>(chains) + 1);
+  }
+  return next;
+}
+
+/**
+ * Makes the empty packet at `slot` one of `length` bytes (1 or more), which are to be written yet, with as many buffers as they
+ * need. Returns 1; or 0 when the pool is exhausted or `length` is over SEGMENTS_MAX buffers: what it has so far is the
+ * caller's to free.
+ */
+export function layOut(cache: u32, slot: u32, length: u32): u32 {
+  if (length > SEGMENTS_MAX * BUFFER_FRAME_MAX) return 0;
+  const first = load<u32>(slot, SLOT_BUFFER);
+  let buffer = first;
+  let left = length;
+  while (true) {
+    const n = min(left, BUFFER_FRAME_MAX);
+    if (buffer === first) store<u16>(slot, <u16>n, SLOT_LENGTH);
+    else store<u16>(buffer, <u16>n, BUFFER_LENGTH);
+    left -= n;
+    if (left === 0) break;
+    buffer = extend(cache, slot, buffer);
+    if (buffer === 0) return 0;
+  }
+  if (buffer !== first) store<u32>(first, length, BUFFER_TOTAL);
+  return 1;
+}
+
 /**
  * Appends `length` bytes at `source` to the packet at `slot`, whose last buffer is `last`, with as many buffers more as
  * they need; all of its buffers start at the headroom. Returns the last buffer then; 0 when the pool is exhausted or the
@@ -51,19 +91,8 @@ export function append(cache: u32, slot: u32, last: u32, source: u32, length: u3
     else store<u16>(buffer, <u16>(have + n), BUFFER_LENGTH);
     done += n;
     if (done === length) break;
-    const next = allocBuffer(cache);
-    if (next === 0) return 0;
-    store<u32>(next, 1, BUFFER_REFERENCES);
-    store<u32>(next, 0, BUFFER_NEXT);
-    store<u16>(next, <u16>BUFFER_HEADROOM, BUFFER_OFFSET);
-    store<u16>(next, 0, BUFFER_LENGTH);
-    store<u32>(buffer, next, BUFFER_NEXT);
-    if (buffer === first) {
-      store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_CHAINED, SLOT_FLAGS);
-      const chains = cache + CACHE_ALLOC_SLOW_HIGH_ORDER;
-      store<u64>(chains, load<u64>(chains) + 1);
-    }
-    buffer = next;
+    buffer = extend(cache, slot, buffer);
+    if (buffer === 0) return 0;
   }
   if (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED) store<u32>(first, before + length, BUFFER_TOTAL);
   return buffer;

@@ -6,9 +6,10 @@ import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import { parseIpv4, parseIpv6, parseMac } from '../util/addresses.ts';
 import { featureMask, VIRTIO_F } from '../virtio/features.ts';
 import { NET_OFFLOAD_FEATURES, VIRTIO_NET_F } from '../virtio/net-features.ts';
+import { attachNetQueue } from '../virtio/net-queue.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
-import { type NetDeviceShare, netDevicePort, shareNetDevice } from './net-device.ts';
-import type { PortType } from './port.ts';
+import { type AttachNetQueue, type NetDeviceShare, netDevicePort, shareNetDevice } from './net-device.ts';
+import type { PortQueue, PortType } from './port.ts';
 
 /** A guest in this process. */
 export interface GuestConfig {
@@ -40,6 +41,14 @@ interface GuestShare {
   readonly lcore: number;
   /** Names of the regions that it takes. */
   readonly regions: readonly string[];
+}
+
+/** Net queues of a guest's pairs that have a queue, as they are used here. */
+function queuesOf({ pairs }: Pick<NetDeviceShare, 'pairs'>): PortQueue[] {
+  return pairs.flatMap(({ receive, send }, pair) => [
+    ...(receive === undefined ? [] : [{ netq: receive, pair, sends: false }]),
+    ...(send === undefined ? [] : [{ netq: send, pair, sends: true }]),
+  ]);
 }
 
 /** 48 bits of a name: locally administered, of a station (IEEE 802, 8.4.2). FNV-1a spreads the names. */
@@ -87,6 +96,7 @@ export const guestPort: PortType<GuestConfig> = {
 
   create(setup, config) {
     const { arena, name, seed } = setup;
+    const { async } = setup;
     const before = new Set(arena.regions().map((region) => region.name));
     const added = (): string[] => arena.regions().flatMap((region) => (before.has(region.name) ? [] : [region.name]));
     try {
@@ -94,6 +104,7 @@ export const guestPort: PortType<GuestConfig> = {
       const { cpu, idle } = config;
       const net = shareNetDevice(arena, name, guest.pairs, guest.net.control.address);
       const data: GuestShare = { net, lcore: guest.lcore, regions: added() };
+      async?.add(queuesOf(guest));
       const thread = {
         arena: guest.arena,
         address: guest.lcore,
@@ -122,21 +133,29 @@ export const guestPort: PortType<GuestConfig> = {
 
   attach(context, data) {
     const { net, lcore } = data as GuestShare;
-    const { i32 } = context.arena;
+    const { arena, cache, async } = context;
+    const { i32 } = arena;
     const doorbell = (lcore + LCORE_DOORBELL) >>> 2;
     const parked = (lcore + LCORE_PARKED) >>> 2;
+    const wake = (): void => ringDoorbell(i32, doorbell, parked);
+    if (async !== undefined) {
+      const serve: AttachNetQueue = (address, drop) =>
+        async.serve(address, { used: wake, drop }) ?? attachNetQueue(arena, address, cache);
+      return netDevicePort(context, net, serve);
+    }
     const port = netDevicePort(context, net);
     return {
       ...port,
       txBurst(slots, count) {
         const n = port.txBurst(slots, count);
-        if (n > 0) ringDoorbell(i32, doorbell, parked);
+        if (n > 0) wake();
         return n;
       },
     };
   },
 
-  release({ arena }, data) {
+  release({ arena, async }, data) {
+    async?.close();
     for (const region of (data as GuestShare).regions) arena.release(region);
   },
 };

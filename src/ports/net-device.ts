@@ -1,3 +1,4 @@
+import type { ServedQueue, ServeHooks } from '../async/lcore.ts';
 import type { Arena } from '../memory/arena.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
@@ -61,15 +62,18 @@ function describeFault(isDriver: boolean, receives: boolean, index: number, queu
   return `the ${isDriver ? 'device broke' : 'driver broke its'} ${name}, which stands still: ${fault}`;
 }
 
-/** Serves the net queue at an address from this thread. */
-export type AttachNetQueue = (address: number) => NetQueue;
+/**
+ * Serves the net queue at an address from this thread.
+ * @param drop frees and counts packets that it took and that do not fit.
+ */
+export type AttachNetQueue = (address: number, drop: ServeHooks['drop']) => ServedQueue;
 
 /** Sends to all queues that the other side receives from, since one lcore sends for a port. */
 class Sender {
   readonly #context: PortContext;
   readonly #share: NetDeviceShare;
   readonly #kernels: NetDeviceKernels;
-  readonly #queues: readonly NetQueue[];
+  readonly #queues: readonly ServedQueue[];
   readonly #reports: readonly (() => void)[];
   /** One queue, and no hash to report: nothing to find out about a packet. */
   readonly #isPlain: boolean;
@@ -82,7 +86,7 @@ class Sender {
     this.#share = share;
     this.#link = (share.control + NET_CONTROL_LINK) >>> 2;
     this.#kernels = arena.kernels<NetDeviceKernels>();
-    this.#queues = addresses.map(attach);
+    this.#queues = addresses.map((address) => attach(address, (slots, n) => this.#drop(slots, n, DROP_TX_FULL)));
     this.#reports = this.#queues.map((queue) => dropReporter(queue, context.lost));
     const headerBytes = arena.u32[((addresses[0] ?? 0) + NETQ_HEADER_BYTES) >>> 2];
     this.#isPlain = addresses.length === 1 && headerBytes !== 20;
@@ -123,6 +127,11 @@ class Sender {
     this.#context.lost(reason, n, bytes);
   }
 
+  /** The port is about to be received from. */
+  poll(): void {
+    for (const queue of this.#queues) queue.poll?.();
+  }
+
   report(): void {
     for (const report of this.#reports) report();
   }
@@ -145,9 +154,9 @@ class Sender {
  */
 export function netDevicePort(context: PortContext, share: NetDeviceShare, attach?: AttachNetQueue): Port {
   const { arena, cache, queue } = context;
-  const attachQueue = attach ?? ((address: number): NetQueue => attachNetQueue(arena, address, cache));
+  const attachQueue = attach ?? ((address: number): ServedQueue => attachNetQueue(arena, address, cache));
   const pair = share.pairs[queue];
-  const receive = pair?.receive === undefined ? undefined : attachQueue(pair.receive);
+  const receive = pair?.receive === undefined ? undefined : attachQueue(pair.receive, () => {});
   const link = (share.control + NET_CONTROL_LINK) >>> 2;
   const reportReceived = receive === undefined ? () => {} : dropReporter(receive, context.refuse);
   const sender = queue === 0 ? new Sender(context, share, attachQueue) : undefined;
@@ -158,7 +167,14 @@ export function netDevicePort(context: PortContext, share: NetDeviceShare, attac
   return {
     // Bit by bit what the net queue lets a sender leave to do.
     offloads: pair?.send === undefined ? 0 : (arena.u32[(pair.send + NETQ_OFFLOADS) >>> 2] ?? 0),
-    rxBurst: (slots, max) => (receive === undefined || arena.u32[link] === 0 ? 0 : receive.receive(slots, max)),
+    rxBurst(slots, max) {
+      sender?.poll();
+      if (receive === undefined) return 0;
+      if (arena.u32[link] !== 0) return receive.receive(slots, max);
+      const n = receive.discard?.() ?? 0;
+      if (n > 0) context.refuse(DROP_LINK_DOWN, n);
+      return 0;
+    },
     txBurst: (slots, count) => sender?.send(slots, count) ?? 0,
     info() {
       report();
@@ -168,7 +184,9 @@ export function netDevicePort(context: PortContext, share: NetDeviceShare, attac
     },
     close() {
       report();
-      receive?.detach();
+      const left = receive?.detach() ?? 0;
+      // Frames that were on their way in. A driver's are buffers.
+      if (left > 0 && !share.isDriver) context.refuse(DROP_LINK_DOWN, left);
       sender?.close();
     },
   };

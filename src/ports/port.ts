@@ -1,3 +1,5 @@
+import type { AsyncRing } from '../async/control.ts';
+import type { AsyncLcore } from '../async/lcore.ts';
 import type { IdleStrategy } from '../lcore/idle.ts';
 import type { Arena } from '../memory/arena.ts';
 import type { Bell, Poller } from '../sys/index.ts';
@@ -15,6 +17,8 @@ export interface PortContext {
   readonly cache: number;
   /** Counts `n` packets that arrived and were refused for a reason (`telemetry/layout.ts`, DROP_…). */
   refuse(reason: number, n: number): void;
+  /** Serves the queues of guests whose copies engines do, when there are such. */
+  readonly async?: AsyncLcore;
   /**
    * Counts `n` packets, of `bytes` in all when that is known, that `txBurst` took and that could not be sent after all:
    * dropped, no longer sent.
@@ -106,6 +110,24 @@ export interface PortShare {
   readonly set?: (name: string, value: unknown) => void | Promise<void>;
 }
 
+/** A queue of a port whose copies are to be done by engines. */
+export type PortQueue = Pick<AsyncRing, 'netq' | 'pair' | 'sends'>;
+
+/** Has the copies of a port's queues done by engines. */
+export interface PortAsync {
+  /**
+   * Makes what queues need, before an lcore is told of them.
+   * @throws RingwayError `ARENA_FULL`; nothing is made then.
+   */
+  add(queues: readonly PortQueue[]): void;
+  /** Gives that back; their lcores serve them no more. */
+  remove(queues: readonly PortQueue[]): void;
+  /** Gives back what all that are left needed; no lcore serves the port any more. */
+  close(): void;
+  /** Lcores know what was added: gives it engines. */
+  assign(): Promise<void>;
+}
+
 /** What the control thread offers to a port that is being made. */
 export interface PortSetup {
   readonly arena: Arena;
@@ -114,6 +136,8 @@ export interface PortSetup {
   readonly seed: number;
   /** Calls `set(name, value)` of each of its queues, on the lcores that serve them. Resolves when all have done it. */
   tell(name: string, value: unknown): Promise<void>;
+  /** When the dataplane has engines for copies into and out of guests. */
+  readonly async?: PortAsync;
   /** Waits for descriptors; the same one for all ports. */
   poller(): Poller;
   /** The words that wake the lcore that serves one of its queues. Not before `PortService.start`. */

@@ -1,3 +1,4 @@
+import type { ServedQueue, ServeHooks } from '../async/lcore.ts';
 import type { PoolKernels } from '../memory/pool.ts';
 import { requireSockets } from '../sys/index.ts';
 import { DROP_LINK_DOWN } from '../telemetry/layout.ts';
@@ -32,6 +33,8 @@ const POLL_MS = 1;
 interface Received {
   readonly side: VirtqueueSide;
   readonly net: NetQueue;
+  /** Engines do its copies. Then it keeps nothing of what was taken, once nothing is under way. */
+  readonly isAsync: boolean;
   /** There is an eventfd by which the other side wakes us. */
   readonly wakes: boolean;
 }
@@ -63,9 +66,9 @@ export class RingPort implements Port {
 
   #rest(): number {
     if (this.#received === undefined) return REST_MS;
-    const { side, net, wakes } = this.#received;
+    const { side, net, isAsync, wakes } = this.#received;
     // The driver may be waiting for what it sent, and nobody looks again before it sends more.
-    if (!this.#share.isDriver) net.detach();
+    if (!this.#share.isDriver && !isAsync) net.detach();
     if (!wakes) return POLL_MS;
     this.#armed = true;
     return side.setNotify(true) ? 0 : REST_MS;
@@ -119,51 +122,59 @@ export class RingPort implements Port {
       receive: use(receive),
       send: use(send?.enabled === true ? send : undefined),
     }));
-    this.#port = netDevicePort(this.context, { ...this.#share, pairs: used }, (address) =>
-      this.#attach(rings.get(address) as NetRing, address === used[queue]?.receive),
+    this.#port = netDevicePort(this.context, { ...this.#share, pairs: used }, (address, drop) =>
+      this.#attach(rings.get(address) as NetRing, address === used[queue]?.receive, drop),
     );
   }
 
   /** Serves a ring, and notifies the other side whenever it wants to be. */
-  #attach({ net, queue, kick, call }: NetRing, isReceived: boolean): NetQueue {
-    const { arena, cache } = this.context;
+  #attach({ net, queue, kick, call }: NetRing, isReceived: boolean, drop: ServeHooks['drop']): ServedQueue {
+    const { arena, cache, async } = this.context;
     const { isDriver } = this.#share;
     const side = isDriver ? attachVirtqueueDriver(arena, queue) : attachVirtqueueDevice(arena, queue);
     side.setNotify(false);
     const [theirs, ours] = isDriver ? [kick, call] : [call, kick];
-    const ring = this.#notifying(attachNetQueue(arena, net, cache), side, theirs);
-    if (isReceived) this.#received = { side, net: ring, wakes: ours !== -1 };
+    const used = this.#notifier(side, theirs);
+    const served = async?.serve(net, { used, drop });
+    const ring = served ?? notifying(attachNetQueue(arena, net, cache), used);
+    if (isReceived) this.#received = { side, net: ring, isAsync: served !== undefined, wakes: ours !== -1 };
     return ring;
   }
 
-  /** A queue that notifies the other side by the eventfd `fd`, if there is one. */
-  #notifying(ring: NetQueue, side: VirtqueueSide, fd: number): NetQueue {
-    if (fd === -1) return ring;
-    const { needsNotify } = side;
+  /** What notifies the other side by the eventfd `fd`, if there is one, and it wants to be. */
+  #notifier({ needsNotify }: VirtqueueSide, fd: number): () => void {
+    if (fd === -1) return () => {};
     const { signal } = this.#sockets;
-    return {
-      ...ring,
-      receive(slots, max) {
-        const n = ring.receive(slots, max);
-        if (needsNotify()) signal(fd);
-        return n;
-      },
-      send(slots, count) {
-        const n = ring.send(slots, count);
-        if (needsNotify()) signal(fd);
-        return n;
-      },
-      detach() {
-        const n = ring.detach();
-        if (needsNotify()) signal(fd);
-        return n;
-      },
+    return () => {
+      if (needsNotify()) signal(fd);
     };
   }
 
   close(): void {
     this.#port.close();
   }
+}
+
+/** A queue that calls `notify` whenever the other side may have something to see. */
+function notifying(ring: NetQueue, notify: () => void): NetQueue {
+  return {
+    ...ring,
+    receive(slots, max) {
+      const n = ring.receive(slots, max);
+      notify();
+      return n;
+    },
+    send(slots, count) {
+      const n = ring.send(slots, count);
+      notify();
+      return n;
+    },
+    detach() {
+      const n = ring.detach();
+      notify();
+      return n;
+    },
+  };
 }
 
 /**

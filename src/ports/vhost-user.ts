@@ -3,13 +3,13 @@ import type { PoolKernels } from '../memory/pool.ts';
 import { buildRarpAnnouncement } from '../packet/rarp.ts';
 import { macBytes, parseMacBytes } from '../util/addresses.ts';
 import { Backend } from '../vhost/backend.ts';
-import { VhostNet } from '../vhost/net.ts';
+import { VhostNet, type VhostNetOptions } from '../vhost/net.ts';
 import { VhostService } from '../vhost/service.ts';
 import { featureMask, VIRTIO_F } from '../virtio/features.ts';
 import { STEER_BYTES } from '../virtio/layout.ts';
 import { NET_OFFLOAD_FEATURES, VIRTIO_NET_F } from '../virtio/net-features.ts';
 import { macOfName } from './guest.ts';
-import type { PortContext, PortSetup, PortType } from './port.ts';
+import type { PortContext, PortQueue, PortSetup, PortType } from './port.ts';
 import { type Notify, RingPort, type RingShare, tellRings } from './ring-port.ts';
 
 /** The network device of a virtual machine, or of any vhost-user frontend. */
@@ -73,8 +73,29 @@ class VhostQueue extends RingPort {
   }
 }
 
+type Serve = VhostNetOptions['serve'];
+
 /** What the control thread keeps of a port. */
 const services = new WeakMap<object, { service: VhostService<Backend>; net: VhostNet }>();
+
+/** Has engines copy for the rings that are served, as long as they are. */
+function withEngines({ async }: PortSetup, serve: Serve): Serve {
+  if (async === undefined) return serve;
+  let served: PortQueue[] = [];
+  return async (pairs) => {
+    const queues = pairs.flatMap(({ receive, send }, pair): PortQueue[] => [
+      ...(receive === undefined ? [] : [{ netq: receive.net, pair, sends: false }]),
+      ...(send === undefined ? [] : [{ netq: send.net, pair, sends: true }]),
+    ]);
+    const has = (list: readonly PortQueue[], queue: PortQueue): boolean => list.some(({ netq }) => netq === queue.netq);
+    async.add(queues.filter((queue) => !has(served, queue)));
+    const gone = served.filter((queue) => !has(queues, queue));
+    served = queues;
+    await serve(pairs);
+    async.remove(gone);
+    await async.assign();
+  };
+}
 
 function makeService(setup: PortSetup, config: VhostUserConfig) {
   const { arena, name } = setup;
@@ -86,7 +107,7 @@ function makeService(setup: PortSetup, config: VhostUserConfig) {
     queueSize,
     mtu,
     mac: (mac === undefined ? undefined : parseMacBytes(mac)) ?? macBytes(macOfName(name)),
-    serve: tellRings(setup, { notify, isDriver: false }),
+    serve: withEngines(setup, tellRings(setup, { notify, isDriver: false })),
     announce: (address) => void setup.tell('announce', address).catch(() => {}),
   });
   const service = new VhostService(setup.poller(), {
@@ -132,9 +153,10 @@ export const vhostUserPort: PortType<VhostUserConfig> = {
 
   attach: (context: PortContext, data) => new VhostQueue(context, data as RingShare),
 
-  release({ arena, name }, data) {
+  release({ arena, name, async }, data) {
     const made = services.get(data as RingShare);
     made?.service.abandon();
+    async?.close();
     made?.net.close();
     arena.release(`${name} steer`);
   },

@@ -202,6 +202,113 @@ function writeEventdev(writer: Writer, { eventdev }: Snapshot): void {
   writer.gauge('eventdev_credits_on_loan', 'Credits that lcores have borrowed.', [[{}, eventdev.creditsOnLoan]]);
 }
 
+function writeAsync(writer: Writer, { async }: Snapshot): void {
+  if (async === undefined) return;
+  const { engines, lcores, rings } = async;
+  const list = <T>(
+    all: readonly T[],
+    labels: (each: T, index: number) => Labels,
+    read: (each: T) => number,
+  ): Sample[] => all.map((each, index) => [labels(each, index), read(each)]);
+  const engine = (read: (each: (typeof engines)[number]) => number): Sample[] =>
+    list(engines, (_, index) => ({ engine: String(index) }), read);
+  const lcore = (read: (each: (typeof lcores)[number]) => number): Sample[] =>
+    list(lcores, (_, index) => ({ lcore: String(index) }), read);
+  const ring = (read: (each: (typeof rings)[number]) => number): Sample[] =>
+    list(rings, ({ port, pair, sends }) => ({ port, pair: String(pair), direction: sends ? 'send' : 'receive' }), read);
+  const count = (name: string, help: string, samples: Sample[]): void => writer.counter(`async_${name}`, help, samples);
+  writer.gauge(
+    'async_engine_up',
+    '0 when the engine works no more.',
+    engine(({ fault }) => (fault === undefined ? 1 : 0)),
+  );
+  writer.gauge(
+    'async_engine_in_flight',
+    'Copies that the engine has.',
+    engine((each) => each.inFlight),
+  );
+  count(
+    'engine_submitted',
+    'Copies that the engine was given.',
+    engine((each) => each.submitted),
+  );
+  count(
+    'engine_completed',
+    'Copies that it was done with, failed ones included.',
+    engine((each) => each.completed),
+  );
+  count(
+    'engine_errors',
+    'Copies that it failed at.',
+    engine((each) => each.errors),
+  );
+  count(
+    'engine_failed',
+    'Failed copies that the CPU did.',
+    engine((each) => each.failed),
+  );
+  count(
+    'engine_contended',
+    'Times that an lcore waited for another to use it.',
+    engine((each) => each.contended),
+  );
+  count(
+    'engine_spins',
+    'Looks at the lock while an lcore waited.',
+    engine((each) => each.spins),
+  );
+  count(
+    'work_deferred',
+    'Sends that left work.',
+    lcore((each) => each.deferred),
+  );
+  count(
+    'work_done',
+    'Items of work that were dealt with.',
+    lcore((each) => each.done),
+  );
+  count(
+    'work_in_progress',
+    'Looks at work that was not done.',
+    lcore((each) => each.inProgress),
+  );
+  count(
+    'work_full',
+    'Sends whose work found no room.',
+    lcore((each) => each.full),
+  );
+  count(
+    'ring_offloaded',
+    'Copies that an engine was given.',
+    ring((each) => each.offloaded),
+  );
+  count(
+    'ring_copied',
+    'Copies that the CPU did.',
+    ring((each) => each.copied),
+  );
+  count(
+    'ring_channel_full',
+    'Times that a packet waited for room in a channel.',
+    ring((each) => each.full),
+  );
+  count(
+    'ring_full',
+    'Sends that found the ring before the queue full.',
+    ring((each) => each.ringFull),
+  );
+  count(
+    'ring_dropped',
+    'Packets that were dropped for that.',
+    ring((each) => each.dropped),
+  );
+  writer.gauge(
+    'async_ring_in_flight',
+    'Packets that are being copied.',
+    ring((each) => each.inFlight),
+  );
+}
+
 /** The media type of `prometheusText`. */
 export const PROMETHEUS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
@@ -229,5 +336,6 @@ export function prometheusText(snapshot: Snapshot): string {
   writePool(writer, snapshot);
   writeSwitch(writer, snapshot);
   writeEventdev(writer, snapshot);
+  writeAsync(writer, snapshot);
   return writer.text();
 }

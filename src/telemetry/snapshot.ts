@@ -22,8 +22,73 @@ export interface Snapshot {
   readonly switch: SwitchSnapshot;
   /** When an event device spreads the packets over lcores. */
   readonly eventdev?: EventdevSnapshot;
+  /** When engines copy for guests. */
+  readonly async?: AsyncSnapshot;
   /** Disks of virtual machines, when there are some. */
   readonly disks?: readonly DiskSnapshot[];
+}
+
+/** How engines copy into and out of the memory of guests. All counts are since the start. */
+export interface AsyncSnapshot {
+  readonly integration: string;
+  readonly assignment: string;
+  /** Copies of fewer bytes are the CPU's. */
+  readonly threshold: number;
+  readonly engines: readonly EngineSnapshot[];
+  /** Work that `defer` left, by lcore. */
+  readonly lcores: readonly WorkSnapshot[];
+  readonly rings: readonly AsyncRingSnapshot[];
+}
+
+/** An engine that copies. */
+export interface EngineSnapshot {
+  /** Copies that it was given, those that it was done with, failed ones included, and those that failed. */
+  readonly submitted: number;
+  readonly completed: number;
+  readonly errors: number;
+  /** Copies that it has now. */
+  readonly inFlight: number;
+  /** Failed copies that the CPU did. */
+  readonly failed: number;
+  /** Several lcores use it; times that one had to wait for another, and how often it looked meanwhile. */
+  readonly isShared: boolean;
+  readonly contended: number;
+  readonly spins: number;
+  /** Why it works no more: the CPU copies in its place. */
+  readonly fault?: string;
+}
+
+/** Deferred work of an lcore. */
+export interface WorkSnapshot {
+  /** Sends that left work. */
+  readonly deferred: number;
+  /** Items that were dealt with: nothing of their queue was in flight any more. */
+  readonly done: number;
+  /** Looks at an item whose copies were not done. */
+  readonly inProgress: number;
+  /** Sends whose work found no room after all items were looked at; the queue's next send leaves it. */
+  readonly full: number;
+}
+
+/** One queue of a guest, for which engines copy. */
+export interface AsyncRingSnapshot {
+  readonly port: string;
+  /** Its queue pair, and whether packets are sent to the guest or received from it. */
+  readonly pair: number;
+  readonly sends: boolean;
+  readonly lcore: number;
+  /** Index of its engine; -1: the CPU copies. */
+  readonly engine: number;
+  /** Copies that an engine was given, and those that the CPU did. */
+  readonly offloaded: number;
+  readonly copied: number;
+  /** Times that a packet had to wait, since the engine's channel was full. */
+  readonly full: number;
+  /** Of the ring of `v4`: sends that found it full, and packets that were dropped for that. */
+  readonly ringFull: number;
+  readonly dropped: number;
+  /** Packets that are being copied. */
+  readonly inFlight: number;
 }
 
 /** A disk of a virtual machine. */

@@ -293,6 +293,8 @@ export const NETQ_NEXT: u32 = 108;
 /** Device, receiving: records that were not returned yet, and polls in a row that found nothing. */
 export const NETQ_PENDING: u32 = 112;
 export const NETQ_EMPTY_POLLS: u32 = 116;
+/** Device: address of what is kept of its copies when somebody else does them (`async/layout.ts`); else 0. */
+export const NETQ_ASYNC: u32 = 120;
 /**
  * Driver: buffers of a merged frame that are still to come, its last buffer so far (with areas, 0 when the rest of the
  * frame is passed over), and its slot (16 bytes).

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import type { VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
+import { readAsyncCounters } from '#dist/async/queue.js';
+import { shutVchan } from '#dist/dma/vchan.js';
 import { Random } from '#dist/util/random.js';
 import { frameOf, NO_DROPS } from '../virtio/support/net-queue-rig.ts';
 import { type AsyncRigOptions, AsyncSide } from './support/async-rig.ts';
@@ -111,21 +113,72 @@ test.each(CASES)('%j: what the driver sends comes out whole and in order', (opti
   expect(all).toBeGreaterThan(200);
 });
 
-test.each(LAYOUTS)('%s: the end waits for copies, and says which an engine that hangs has', (layout) => {
+test.each(LAYOUTS)('%s: a frame in more pieces than the channel has descriptors is copied by the CPU', (layout) => {
+  const options: AsyncRigOptions = { layout, size: 64, threshold: 0, descriptors: 32 };
+  const side = new AsyncSide(options);
+  const pieces = 40;
+  const frame = frameOf(pieces * 20 - 12, 1);
+  side.driver.send(
+    [],
+    Array.from({ length: pieces }, () => 20),
+  );
+  expect([side.send(frame), side.async.settle()]).toEqual([1, 1]);
+  sameFrames(
+    side.driver.receive().map(({ bytes }) => bytes.slice(12)),
+    [frame],
+  );
+  const whole = Uint8Array.from([...new Uint8Array(12), ...frame]);
+  side.driver.send(Array.from({ length: pieces }, (_, i) => whole.subarray(i * 20, (i + 1) * 20)));
+  expect(side.receive()).toEqual([]);
+  sameFrames(side.receive(), [frame]);
+  expect(readAsyncCounters(side.arena, side.address)).toMatchObject({ offloaded: 0, full: 0 });
+  side.finish();
+});
+
+test.each(LAYOUTS)('%s: a received frame of several buffers is copied by the channel', (layout) => {
   const side = new AsyncSide({ layout, size: 64 });
-  for (let i = 0; i < 3; i++) side.driver.send([], [2000]);
-  const frames = [frameOf(500, 1), frameOf(60, 2), frameOf(600, 3)];
-  expect(side.send(...frames)).toBe(3);
+  const frame = frameOf(3900, 1);
+  side.driver.send([Uint8Array.from([...new Uint8Array(12), ...frame])]);
+  expect(side.receive()).toEqual([]);
+  expect(side.run(32)).toBe(3);
+  sameFrames(side.receive(), [frame]);
+  side.finish();
+});
+
+test.each(LAYOUTS)('%s: what an engine that hangs was given is aborted, and then copied by the CPU', (layout) => {
+  const side = new AsyncSide({ layout, size: 64 });
+  for (let i = 0; i < 4; i++) side.driver.send([], [2000]);
+  const frames = [frameOf(500, 1), frameOf(60, 2), frameOf(600, 3), frameOf(700, 4)];
+  expect(side.send(...frames.slice(0, 3))).toBe(3);
   side.run(1);
   // The two first are settled; the third's copy is not done.
-  expect(side.net.detach()).toBe(1);
+  expect([side.async.settle(), side.async.inFlight()]).toEqual([2, 1]);
   expect(side.driver.receive()).toHaveLength(2);
-  // In the place of the engine, which has ended: the CPU copies what was aborted.
+  // Its thread has ended, and nothing more is given to it.
+  shutVchan(side.arena, side.vchan);
   expect(side.abort()).toBe(1);
-  expect(side.net.detach()).toBe(0);
+  expect(side.send(...frames.slice(3))).toBe(1);
+  expect([side.async.settle(), side.async.inFlight()]).toEqual([2, 0]);
   sameFrames(
     side.driver.receive().map(({ bytes }) => bytes.slice(12)),
     frames.slice(2),
   );
+  const { offloaded, copied } = readAsyncCounters(side.arena, side.address);
+  expect([offloaded, copied, side.track.counters().failed]).toEqual([2, 2, 1]);
+  side.finish();
+});
+
+test.each(LAYOUTS)('%s: frames that are being received when a queue ends are dropped, refused ones too', (layout) => {
+  const side = new AsyncSide({ layout, size: 64 });
+  const header = new Uint8Array(12);
+  side.driver.send([Uint8Array.from([...header, ...frameOf(500, 1)])]);
+  side.driver.send([Uint8Array.from([...header, 1, 2, 3])]);
+  side.driver.send([Uint8Array.from([...header, ...frameOf(600, 2)])]);
+  expect(side.receive()).toEqual([]);
+  expect(side.async.inFlight()).toBe(3);
+  side.run(2);
+  expect([side.async.settle(), side.async.inFlight()]).toEqual([2, 0]);
+  expect(side.driver.receive()).toHaveLength(3);
+  expect(side.net.drops().bad).toBe(1);
   side.finish();
 });

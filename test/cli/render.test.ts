@@ -16,7 +16,7 @@ import { clip, renderBar, renderTable, widthOf } from '#dist/cli/table.js';
 import { Screen, styleOf } from '#dist/cli/terminal.js';
 import { renderAttachments, renderRun } from '#dist/cli/xdp.js';
 import type { Snapshot, XdpSnapshot } from '#dist/telemetry/snapshot.js';
-import { testEventdev, testSnapshot, testXdp } from '../support/target.ts';
+import { testAsync, testEventdev, testSnapshot, testXdp } from '../support/target.ts';
 
 const plain = styleOf(false);
 
@@ -83,6 +83,18 @@ test('the live table shows rates between two snapshots, and fits any width', () 
       }
     }),
   );
+});
+
+test('the live table has a line for each queue that engines copy for, each engine, and deferred work', () => {
+  const at = (tick: number) => ({ ...testSnapshot(tick), async: testAsync(tick) });
+  const text = renderLive({ before: at(1), now: at(3), columns: 160, style: plain }).join('\n');
+  expect(text).toMatch(/\nin 0 send +0 +0 +1\.00 kpps +0 pps +3\n/);
+  expect(text).toMatch(/\nin 0 receive +0 +none +1\.00 kpps +0 pps +3 +4 +5 +6\n/);
+  expect(text).toContain('async   defer, assigned by vring, from 128 bytes on');
+  expect(text).toContain('engine  0: 9 copies, shared, 12 waits\n');
+  expect(text).toContain('engine  1: 9 copies, 2 by the CPU in its place, fault: it hangs\n');
+  expect(text).toContain('work    lcore 0: 50 deferred, 40 done, 7 in progress, 0 full\n');
+  expect(text).not.toContain('lcore 1:');
 });
 
 test('the live table has a line for each event port, and the flows that moved last', () => {

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
 import { loadConfig, parseConfig, parsePort, parsePortArguments, parseXdp } from '#dist/config/index.js';
 
@@ -53,6 +54,31 @@ test('the smallest configuration has all defaults', () => {
     switch: { ageing: 300, macs: 8192, reserved: 'drop', static: [], routes: [], mirrors: [] },
     steering: [],
   });
+});
+
+test('engines that copy have defaults, one for each lcore, and a module has a URL', () => {
+  const asyncOf = (text: string) => parseConfig(`${SMALLEST}lcores: 3\nasync: ${text}\n`, { file: 'dir/t.yaml' }).async;
+  expect(asyncOf('{}')).toEqual({
+    integration: 'defer',
+    assignment: 'lcore',
+    engine: { kind: 'worker' },
+    engines: 3,
+    threshold: 128,
+    attempts: 1,
+    delay: 0,
+    ringFull: 'wait',
+  });
+  const url = pathToFileURL(resolve('dir/e.mjs')).href;
+  expect(asyncOf('{ engine: { module: e.mjs, options: { polls: 3 } }, engines: 2 }')).toMatchObject({
+    engine: { kind: 'module', url, options: { polls: 3 } },
+    engines: 2,
+  });
+  expect(errorsOf(`${SMALLEST}async: { integration: v5, engine: gpu, delay: 2000, assignment: lcores }\n`)).toEqual([
+    expect.stringMatching(/async\.integration: "v5" is not an integration; use defer, v3, v4 or vq; did you mean/),
+    expect.stringMatching(/async\.engine: "gpu" is not an engine; use worker, cpu, or \{module: PATH\}$/),
+    expect.stringMatching(/async\.delay: 2000 is not a number of loops; use a whole number from 0 to 1024$/),
+    expect.stringMatching(/async\.assignment: "lcores" is not an assignment; .*; did you mean "lcore"\?$/),
+  ]);
 });
 
 test('the examples are accepted', () => {

@@ -2,7 +2,13 @@ import { RingwayError } from 'ringway/memory';
 import { parsePort, parseSetting, parseSteeringRule, parseXdp, type SteeringRule } from '#dist/config/index.js';
 import type { ControlTarget } from '#dist/control/index.js';
 import type { MapSummary, XdpAttachment, XdpReport } from '#dist/control/target.js';
-import type { EventdevSnapshot, EventPortSnapshot, Snapshot, XdpSnapshot } from '#dist/telemetry/snapshot.js';
+import type {
+  AsyncSnapshot,
+  EventdevSnapshot,
+  EventPortSnapshot,
+  Snapshot,
+  XdpSnapshot,
+} from '#dist/telemetry/snapshot.js';
 
 /** A snapshot with something in every part; counters grow with `tick`. */
 export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
@@ -73,6 +79,37 @@ export function testSnapshot(tick = 1, name = 'edge'): Snapshot {
 export function testXdp(tick = 1): XdpSnapshot {
   const counts = { pass: 500 * tick, drop: 400 * tick, tx: 30 * tick, redirect: 60 * tick, aborted: 10 * tick };
   return { object: 'filter', program: 'main', ...counts };
+}
+
+/** Two engines, of which one was ended, and a queue each way; copies grow with `tick`. */
+export function testAsync(tick = 1): AsyncSnapshot {
+  const work = { deferred: 50, done: 40, inProgress: 7, full: 0 };
+  const engine = {
+    submitted: 9,
+    completed: 9,
+    errors: 0,
+    inFlight: 0,
+    failed: 0,
+    isShared: false,
+    contended: 0,
+    spins: 0,
+  };
+  const ring = { port: 'in', pair: 0, lcore: 0, offloaded: 1000 * tick, copied: 10, inFlight: 3 };
+  const none = { full: 0, ringFull: 0, dropped: 0 };
+  return {
+    integration: 'defer',
+    assignment: 'vring',
+    threshold: 128,
+    engines: [
+      { ...engine, isShared: true, contended: 12, spins: 340 },
+      { ...engine, completed: 9, errors: 2, failed: 2, fault: 'it hangs' },
+    ],
+    lcores: [work, { ...work, deferred: 0 }],
+    rings: [
+      { ...ring, ...none, sends: true, engine: 0 },
+      { ...ring, full: 4, ringFull: 5, dropped: 6, sends: false, engine: -1 },
+    ],
+  };
 }
 
 /** The event device of a dataplane with a stage before the switch: lcore 0 has the ports, 1 and 2 are workers. */

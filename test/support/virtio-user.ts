@@ -25,28 +25,34 @@ export interface LinkedOptions {
   readonly driver?: object;
   readonly device?: object;
   readonly lcores?: readonly object[];
+  /** Engines that copy for the device. */
+  readonly async?: object;
 }
 
 /** A driver's port and a device's, in one dataplane, with a sink behind each. */
 export class Linked {
   readonly dataplane: RunningDataplane;
+  readonly #driver: object;
   readonly #device: object;
   #serial = 0;
 
-  private constructor(dataplane: RunningDataplane, device: object) {
+  private constructor(dataplane: RunningDataplane, driver: object, device: object) {
     this.dataplane = dataplane;
+    this.#driver = driver;
     this.#device = device;
   }
 
   static async start(options: LinkedOptions): Promise<Linked> {
-    const { socket, driver, device, lcores = [{ idle: 'park' }] } = options;
+    const { socket, driver, device, lcores = [{ idle: 'park' }], async } = options;
     const devicePort = { type: 'vhost-user', socket, vlan: { access: DEVICE_VLAN }, ...device };
+    const driverPort = { type: 'virtio-user', socket, vlan: { access: DRIVER_VLAN }, ...driver };
     const dataplane = await start({
       version: 1,
       lcores,
       memory: '512MiB',
+      ...(async === undefined ? {} : { async }),
       ports: {
-        driver: { type: 'virtio-user', socket, vlan: { access: DRIVER_VLAN }, ...driver },
+        driver: driverPort,
         device: device === undefined ? { type: 'null' } : devicePort,
         atDevice: { type: 'null', vlan: { access: DEVICE_VLAN } },
         atDriver: { type: 'null', vlan: { access: DRIVER_VLAN } },
@@ -60,7 +66,7 @@ export class Linked {
         ],
       },
     });
-    return new Linked(dataplane, devicePort);
+    return new Linked(dataplane, driverPort, devicePort);
   }
 
   port(name: string): PortSnapshot {
@@ -101,6 +107,11 @@ export class Linked {
   /** Adds the device again, with other settings where they are given. */
   addDevice(settings: object = {}): Promise<void> {
     return this.dataplane.addPort('device', { ...this.#device, ...settings });
+  }
+
+  /** Adds the driver again. */
+  addDriver(): Promise<void> {
+    return this.dataplane.addPort('driver', this.#driver);
   }
 }
 

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { prometheusText } from '#dist/telemetry/prometheus.js';
-import { testEventdev, testSnapshot, testXdp } from '../support/target.ts';
+import { testAsync, testEventdev, testSnapshot, testXdp } from '../support/target.ts';
 
 test('every sample belongs to a family with HELP and TYPE, and counters end in _total', () => {
   const snapshot = testSnapshot();
   const ports = snapshot.ports.map((port, index) => (index === 0 ? { ...port, xdp: testXdp() } : port));
-  const lines = prometheusText({ ...snapshot, ports, eventdev: testEventdev() }).split('\n');
+  const lines = prometheusText({ ...snapshot, ports, eventdev: testEventdev(), async: testAsync() }).split('\n');
   expect(lines.at(-1)).toBe('');
   const types = new Map<string, string>();
   for (const line of lines.slice(0, -1)) {
@@ -30,6 +30,11 @@ test('every sample belongs to a family with HELP and TYPE, and counters end in _
       (sample) => `ringway_port_xdp_packets_total{dataplane="edge",port="in",action="${sample}`,
     ),
   );
+  expect(lines).toContain('ringway_async_engine_up{dataplane="edge",engine="1"} 0');
+  expect(lines).toContain('ringway_async_work_deferred_total{dataplane="edge",lcore="0"} 50');
+  const queue = 'dataplane="edge",port="in",pair="0",direction=';
+  expect(lines).toContain(`ringway_async_ring_offloaded_total{${queue}"send"} 1000`);
+  expect(lines).toContain(`ringway_async_ring_dropped_total{${queue}"receive"} 6`);
   // Neither what a port does not serve, nor queues that have one owner.
   expect(lines.filter((line) => line.startsWith('ringway_eventdev_flows{'))).toHaveLength(4);
   expect(new Set(types.keys()).size).toBe(lines.filter((line) => line.startsWith('# TYPE')).length);

@@ -37,15 +37,20 @@ test.skipIf(missing.length > 0).each([
   { packed: true, inOrder: true, mrgRxbuf: false },
   { packed: true, inOrder: false, mrgRxbuf: true, server: true },
   { packed: true, inOrder: true, mrgRxbuf: true },
+  { packed: false, inOrder: true, mrgRxbuf: true, async: { integration: 'defer' } },
+  { packed: false, inOrder: false, mrgRxbuf: false, async: { integration: 'v3', assignment: 'vring', threshold: 0 } },
+  { packed: true, inOrder: true, mrgRxbuf: true, async: { integration: 'v4', assignment: 'dynamic-vring' } },
+  { packed: true, inOrder: false, mrgRxbuf: true, async: { integration: 'vq', assignment: 'dynamic-lcore' } },
 ])(
   'testpmd gets every frame and gives it back: %o',
-  async (options) => {
-    const socket = folder.path(`${Object.values(options).map(Number).join('')}.sock`);
+  async ({ async, ...options }) => {
+    const socket = folder.path(`${Object.values(options).map(Number).join('')}${async?.integration ?? ''}.sock`);
     const echoing = options.server ? echo({ socket, ...options }, PACKETS_MS) : undefined;
     const dataplane = await start({
       version: 1,
       name: 'testpmd',
       lcores: [{ idle: 'yield' }],
+      ...(async === undefined ? {} : { async }),
       ports: {
         pmd: { type: 'vhost-user', socket, mode: options.server ? 'client' : 'server', learn: false },
       },
@@ -61,20 +66,27 @@ test.skipIf(missing.length > 0).each([
     const port = (name: string) => dataplane.snapshot().ports.find((each) => each.name === name);
     await expect.poll(() => port('own')?.txPackets, { timeout: PACKETS_MS, interval: 100 }).toBe(PACKETS);
     expect(port('pmd')).toMatchObject({ rxPackets: PACKETS, txPackets: PACKETS, drops: {} });
+    // Each frame is one copy or more, both ways; few are short.
+    for (const { offloaded } of dataplane.snapshot().async?.rings ?? []) expect(offloaded).toBeGreaterThan(PACKETS / 2);
+    expect(dataplane.snapshot().async?.rings ?? []).toHaveLength(async === undefined ? 0 : 2);
     await testpmd.stop();
     expect(problemsOf(await dataplane.stop())).toEqual([]);
   },
   2 * PACKETS_MS,
 );
 
-test.skipIf(missing.length > 0)(
-  'testpmd that is killed again and again leaves nothing behind',
-  async () => {
-    const socket = folder.path('killed.sock');
+test.skipIf(missing.length > 0).each([
+  { what: 'by the CPU', async: undefined },
+  { what: 'by engines', async: { assignment: 'dynamic-vring', engines: 2 } },
+])(
+  'testpmd that is killed again and again leaves nothing behind, with copies $what',
+  async ({ async }) => {
+    const socket = folder.path(`killed${async === undefined ? '' : '-async'}.sock`);
     const { dataplane, machine } = await startWithMachine({
       version: 1,
       name: 'killed',
       lcores: [{ idle: 'park' }],
+      ...(async === undefined ? {} : { async }),
       ports: {
         pmd: { type: 'vhost-user', socket, queues: 2 },
         from: { type: 'generator', rate: '50kpps' },

@@ -17,6 +17,8 @@ export interface AsyncRigOptions extends NetQueueRigOptions {
 export class AsyncSide extends DeviceSide {
   declare track: Track;
   declare vchan: number;
+  /** Address of what the queue keeps. */
+  declare address: number;
 
   protected override attach(options: AsyncRigOptions, queue: number): NetQueue {
     const {
@@ -33,13 +35,10 @@ export class AsyncSide extends DeviceSide {
     openVchan(this.arena, this.vchan, 0);
     this.track = createTrack(this.arena, 'channel', this.vchan);
     const netq = createNetQueue(this.arena, { name: 'net', queue, headerBytes, mergeable, offloads });
-    const address = createAsyncQueue(this.arena, {
-      name: 'net',
-      netq,
-      track: byCpu ? 0 : this.track.address,
-      threshold,
-    });
-    return attachAsyncQueue(this.arena, address, this.cache);
+    this.address = createAsyncQueue(this.arena, { name: 'net', netq, threshold, sends: true });
+    const attached = attachAsyncQueue(this.arena, this.address, this.cache);
+    attached.use(byCpu ? 0 : this.track.address);
+    return attached;
   }
 
   get async(): AsyncQueue {

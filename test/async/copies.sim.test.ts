@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest';
+import { compileTraced } from '../support/kernels.ts';
+import { explorePlanted } from '../support/planted.ts';
+import { copies } from './support/copies.ts';
+import { COPY_FAULTS } from './support/planted.ts';
+
+test.each(['split', 'packed'] as const)(
+  '%s: whatever engines, lcores, guest and control thread do, frames arrive once, whole, in order',
+  (layout) => {
+    expect(copies({ layout }).explore(300)).toBeGreaterThan(300 * 50);
+    expect(copies({ layout, inOrder: true }).explore(100)).toBeGreaterThan(100 * 50);
+  },
+);
+
+test.each(COPY_FAULTS.map(({ what, mutation }) => [what, mutation] as const))(
+  'it is found when %s',
+  async (_, mutation) => {
+    const module = await compileTraced({
+      folders: ['async', 'dma', 'memory', 'ring', 'virtio'],
+      mutations: [mutation],
+    });
+    const { reason, failed } = explorePlanted(copies({ layout: 'packed', module }), 60);
+    expect(reason).toMatch(/not what it was|in the place of|no end|missing|unreachable/);
+    expect(failed).toBeGreaterThan(0);
+  },
+);

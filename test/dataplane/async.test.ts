@@ -1,0 +1,70 @@
+import { afterEach, expect, test } from 'vitest';
+import type { RunningDataplane } from '#dist/dataplane/running.js';
+import { Echoes, testEngine } from '../support/async-echo.ts';
+import { problemsOf, start } from '../support/dataplanes.ts';
+
+let running: RunningDataplane | undefined;
+afterEach(async () => {
+  const last = await running?.stop();
+  running = undefined;
+  if (last !== undefined) expect(problemsOf(last)).toEqual([]);
+});
+
+async function echoes(async: object, limit: number, guest: object = {}): Promise<Echoes> {
+  const made = await Echoes.start({ async, limit, guest });
+  running = made.dataplane;
+  return made;
+}
+
+test('engines copy, both ways, while integrations change, and a guest comes and goes', async () => {
+  const limit = 6000;
+  const run = await echoes({ assignment: 'dynamic-vring', engines: 2 }, limit);
+  let changes = 0;
+  while (run.returned().some((n) => n < limit)) {
+    await run.dataplane.set('async.integration', ['v3', 'v4', 'vq', 'defer'][changes % 4] as string);
+    if (changes % 4 === 0) await run.dataplane.addPort('e', { type: 'guest', queues: 2, lcore: 0, idle: 'park' });
+    if (changes % 4 === 2) await run.dataplane.deletePort('e');
+    changes++;
+  }
+  expect(changes).toBeGreaterThan(3);
+  const { engines, rings } = run.async;
+  expect(engines.map(({ isShared }) => isShared)).toEqual([true, true]);
+  for (const { port, sends, offloaded, copied } of rings.filter((ring) => ring.port !== 'e')) {
+    expect([port, sends, offloaded + copied]).toEqual([port, sends, limit]);
+    expect(offloaded).toBeGreaterThan(limit / 2);
+  }
+  expect(run.engines(({ completed }) => completed)).toBe(run.engines(({ submitted }) => submitted));
+  await expect(run.dataplane.set('async.integration', 'v5')).rejects.toThrow(
+    /"v5" is not an integration; use defer, v3/,
+  );
+  const completed = run.engines((engine) => engine.completed);
+  // Of engines that have ended, too.
+  expect((await run.dataplane.stop()).async?.engines.reduce((sum, engine) => sum + engine.completed, 0)).toBe(
+    completed,
+  );
+});
+
+test('an engine that fails now and then, and one that hangs: the CPU copies what they do not', async () => {
+  const run = await echoes({ engine: testEngine('./dma-hang.mjs', { how: 'hang' }), assignment: 'vring' }, 400);
+  // A port that goes has copies in the engine.
+  await run.dataplane.addPort('e', {
+    type: 'guest',
+    app: { to: '10.0.0.1' },
+    ipv4: '10.0.0.9',
+    lcore: 0,
+    idle: 'park',
+  });
+  await run.dataplane.deletePort('e');
+  await run.finished();
+  expect(run.async.engines.map(({ fault }) => fault)).toEqual(
+    [0, 1].map((i) => expect.stringContaining(`engine ${i}`)),
+  );
+  expect(run.engines(({ failed }) => failed)).toBeGreaterThan(0);
+});
+
+test('without engines there is nothing to change', async () => {
+  running = await start({ version: 1, name: 'plain', ports: { a: { type: 'null' } } });
+  await expect(running.set('async.integration', 'v3')).rejects.toThrow(
+    /async.integration: plain has no engines that copy; start it with `async: {}`/,
+  );
+});
