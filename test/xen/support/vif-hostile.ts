@@ -62,7 +62,7 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
   await netback.close();
   const { maps, unmaps } = driver.costs();
   if (maps !== unmaps) throw new Error(`seed ${seed}: ${maps} maps, ${unmaps} unmaps`);
-  if (guest.grants.inUse !== netfront.lost) throw new Error(`seed ${seed}: ${guest.grants.inUse} grants in use`);
+  if (guest.grants.inUse !== netfront.bus.lost) throw new Error(`seed ${seed}: ${guest.grants.inUse} grants in use`);
   // Nothing of it is pinned: its number is free again at once.
   rig.xen.destroyDomain(1);
   rig.xen.createDomain(1, { pages: 1 });
