@@ -6,6 +6,7 @@ import { list, mac, mapping, oneOf, prefix, rate, speed, text, whole } from './s
 import { COUNT_MAX, common, file, oneQueue, seed, U32_MAX } from './schema-common.ts';
 import { guest } from './schema-guest.ts';
 import { vhostUser, virtioUser } from './schema-vhost.ts';
+import { xenNetback, xenNetfront } from './schema-xen.ts';
 
 const capture = mapping('a capture port', {
   type: z.literal('capture'),
@@ -96,12 +97,22 @@ const module = mapping('a module port', {
     .default({}),
 });
 
-const TYPES = ['capture', 'generator', 'guest', 'null', 'module', 'vhost-user', 'virtio-user'];
+const TYPES = [
+  'capture',
+  'generator',
+  'guest',
+  'null',
+  'module',
+  'vhost-user',
+  'virtio-user',
+  'xen-netback',
+  'xen-netfront',
+];
 
 /** A port as it is written, without its name. */
 export const portSchema = z.discriminatedUnion(
   'type',
-  [capture, generator, guest, nothing, module, vhostUser, virtioUser],
+  [capture, generator, guest, nothing, module, vhostUser, virtioUser, xenNetback, xenNetfront],
   {
     error: ({ input }) => {
       if (typeof input !== 'object' || input === null || Array.isArray(input)) {
@@ -111,7 +122,7 @@ export const portSchema = z.discriminatedUnion(
       const near = typeof type === 'string' ? nearest(type, TYPES) : undefined;
       const hint = near === undefined ? '' : `; did you mean ${JSON.stringify(near)}?`;
       const got = type === undefined ? 'is missing' : `${show(type)} is not a type of port`;
-      return `${got}; use capture, generator, guest, null, module, vhost-user or virtio-user${hint}`;
+      return `${got}; use capture, generator, guest, null, module, vhost-user, virtio-user, xen-netback or xen-netfront${hint}`;
     },
   },
 );

@@ -13,6 +13,8 @@ import { tappedPort } from '../ports/tap.ts';
 import { tracedPort } from '../ports/tracer.ts';
 import { vhostUserPort } from '../ports/vhost-user.ts';
 import { virtioUserPort } from '../ports/virtio-user.ts';
+import { xenNetbackPort } from '../ports/xen-netback.ts';
+import { xenNetfrontPort } from '../ports/xen-netfront.ts';
 import { addCounter, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, COUNTER_RX_PACKETS, COUNTER_TX_BYTES, COUNTER_TX_PACKETS } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
@@ -41,6 +43,8 @@ export const portTypes: Readonly<Record<string, PortType<never>>> = {
   null: nullPort,
   'vhost-user': vhostUserPort,
   'virtio-user': virtioUserPort,
+  'xen-netback': xenNetbackPort,
+  'xen-netfront': xenNetfrontPort,
 };
 
 /** @throws RingwayError `BAD_CONFIG` when there is no such kind of port. */

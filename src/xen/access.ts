@@ -2,6 +2,7 @@ import type { Arena } from '../memory/arena.ts';
 import { type Pages, requirePages } from '../sys/index.ts';
 import { RingwayError } from '../util/errors.ts';
 import { createCopyBatch, signed } from './batch.ts';
+import { MAP_OPS_BYTES } from './domain.ts';
 import type { DataAccess, DataShare, EventChannels, GrantMap, Hypervisor, Mapped } from './hypervisor.ts';
 import {
   DOMAIN_COPIES,
@@ -166,9 +167,6 @@ class Access implements DataAccess {
     return statuses;
   }
 }
-
-/** Bytes of the operations of a map or unmap. */
-export const MAP_OPS_BYTES = GRANT_BATCH_MAX << MAP_SHIFT;
 
 /** Serves a domain of the in-process Xen from this thread, which alone uses `share`. */
 export function attachData(arena: Arena, share: DataShare): DataAccess {

@@ -12,6 +12,14 @@ import { readKey, readNumber } from './xenbus.ts';
 
 const U32_MAX = 2 ** 32 - 1;
 
+/** Bytes of the arena that the state of a queue takes. */
+export const BACK_QUEUE_BYTES = 320 << 10;
+
+/** Pages of others that a queue maps at most, with rings of up to `order`: rings, staging buffers and a page that lists them. */
+export function backQueuePages(order: number): number {
+  return 2 * 2 ** order * (1 + STAGING_PAGE_ENTRIES) + 2 ** order;
+}
+
 /** A queue that is connected. */
 export interface BackConnection {
   readonly queue: VifQueueShare;

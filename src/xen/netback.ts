@@ -59,8 +59,8 @@ export class Netback {
     await this.#bus.start();
   }
 
-  /** Lets the frontend go, and waits for no other. */
-  async close(): Promise<void> {
+  /** Lets the frontend go whatever it does, and waits for no other. */
+  async destroy(): Promise<void> {
     await this.#bus.stop();
     await this.#disconnect();
     await this.#bus.switchTo(XenbusState.closed);

@@ -2,8 +2,8 @@ import type { Arena } from '../memory/arena.ts';
 import { createFrontQueue, type FrontPages } from './front-queue.ts';
 import type { GrantTable, Hypervisor } from './hypervisor.ts';
 import { XEN_PAGE_BYTES } from './layout.ts';
-import { createNetRing, initSharedRing, type NetRing } from './ring.ts';
-import { makeStaging, type StagingBuffers } from './staging.ts';
+import { createNetRing, initSharedRing, type NetRing, netRingSlots } from './ring.ts';
+import { makeStaging, type StagingBuffers, stagingPages } from './staging.ts';
 import type { MadeVifQueue, VifFeatures, VifQueueShare } from './vif-queue.ts';
 
 /** What a frontend needs of its own domain. */
@@ -20,6 +20,23 @@ export type FrontPath =
   /** Bytes of each packet that go to staging buffers, 0 to 65,536 each way: the rest goes by grant. */
   | { readonly kind: 'staging'; readonly tx: number; readonly rx: number };
 
+type Kind = 'tx' | 'rx';
+
+/** Bytes of the arena that the state of a queue takes, beside its pages, with rings of `order`. */
+export function frontQueueBytes(order: number): number {
+  return (160 << 10) + 2 ** order * (16 << 10);
+}
+
+/** Pages that a queue takes of its domain: each is granted. */
+export function frontQueuePages(order: number, path: FrontPath): number {
+  const one = (kind: Kind): number => {
+    const slots = netRingSlots(kind, order);
+    const staging = path.kind === 'staging' && path[kind] > 0 ? stagingPages(path[kind], slots) : 0;
+    return 2 ** order + slots + staging;
+  };
+  return one('tx') + one('rx');
+}
+
 /** What a frontend makes a queue with. */
 export interface FrontMakeOptions {
   readonly arena: Arena;
@@ -34,8 +51,6 @@ export interface FrontMakeOptions {
   readonly ringOrder: number;
   readonly path: FrontPath;
 }
-
-type Kind = 'tx' | 'rx';
 
 /** A queue of the frontend, and what the other end is told of it. Pages, grants and channels are made step by step. */
 export class FrontQueue {

@@ -64,6 +64,17 @@ export function setStaging(
   set(txQueue, VIFQ_LEND_BYTES, bufferBytes(rxStaging.length));
 }
 
+/** Bytes from one buffer to the next: each has lines of its own, since both ends write at the same time. */
+const strideOf = (length: number): number => alignUp(bufferBytes(length), 64);
+
+const buffersPerPage = (length: number): number => Math.floor(XEN_PAGE_BYTES / strideOf(length));
+
+/** Pages that staging buffers of `slots` slots take, beside those of the slots, and the pages that list them. */
+export function stagingPages(length: number, slots: number): number {
+  const own = strideOf(length) === XEN_PAGE_BYTES ? 0 : Math.ceil(slots / buffersPerPage(length));
+  return own + Math.ceil(slots / STAGING_PAGE_ENTRIES);
+}
+
 /** What a frontend makes staging buffers of. */
 export interface StagingMemory {
   /** Pages that follow each other, and go with the queue. */
@@ -92,9 +103,8 @@ export function makeStaging(
   const { length, slots, readonly, firstId, pages } = options;
   const addresses: number[] = [];
   const entries: { ref: number; offset: number }[] = [];
-  // A line of its own for each, since both ends write at the same time.
-  const stride = alignUp(bufferBytes(length), 64);
-  const perPage = Math.floor(XEN_PAGE_BYTES / stride);
+  const stride = strideOf(length);
+  const perPage = buffersPerPage(length);
   const isWhole = stride === XEN_PAGE_BYTES;
   const base = isWhole ? pages.address : memory.alloc(Math.ceil(slots / perPage));
   let ref = 0;

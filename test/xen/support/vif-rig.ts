@@ -103,7 +103,7 @@ export async function makeVif(options: VifRigOptions) {
         return queues;
       },
       start: () => bus.start(),
-      close: () => bus.close(),
+      close: () => ('close' in bus ? bus.close() : bus.destroy()),
     };
   };
   const makeBack = (name = 'back'): VifEnd<Netback> =>
