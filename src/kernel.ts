@@ -157,6 +157,11 @@ import {
 import { rxGather as xenRxGather, txGather as xenTxGather } from './xen/gather.kernel.ts';
 import { endAccess as xenEndAccess, grantAccess as xenGrantAccess } from './xen/grant.kernel.ts';
 import {
+  grefAt as xenGrefAt,
+  grefInsert as xenGrefInsert,
+  grefRemove as xenGrefRemove,
+} from './xen/gref-table.kernel.ts';
+import {
   mapBegin as xenMapBegin,
   mapUndo as xenMapUndo,
   unmapBegin as xenUnmapBegin,
@@ -343,6 +348,9 @@ export {
   xenFrontRefill,
   xenFrontSend,
   xenGrantAccess,
+  xenGrefAt,
+  xenGrefInsert,
+  xenGrefRemove,
   xenMapBegin,
   xenMapUndo,
   xenRingFinalCheck,

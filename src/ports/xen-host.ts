@@ -29,6 +29,8 @@ export interface XenEnd {
 interface Device {
   front?: XenEnd;
   back?: XenEnd;
+  /** Both ends know it. */
+  isThere: boolean;
   work: Promise<void>;
 }
 
@@ -81,7 +83,7 @@ export class XenHost {
   #device(backend: string): Device {
     const found = this.#devices.get(backend);
     if (found !== undefined) return found;
-    const made: Device = { work: Promise.resolve() };
+    const made: Device = { isThere: false, work: Promise.resolve() };
     this.#devices.set(backend, made);
     return made;
   }
@@ -105,7 +107,8 @@ export class XenHost {
     device[end.side] = end;
     return this.#do(device, async () => {
       const { front, back } = device;
-      if (front === undefined || back === undefined) return;
+      if (front === undefined || back === undefined || device.isThere) return;
+      device.isThere = true;
       const place = { frontend: front.domain.domid, backend: back.domain.domid, index: INDEX };
       await addVif(this.#tools.hypervisor.store, { ...place, mac: formatMac(macOfName(backend)) });
       await back.connect(place);
@@ -119,12 +122,14 @@ export class XenHost {
     if (device[end.side] !== end) return Promise.resolve();
     return this.#do(device, async () => {
       const { front, back } = device;
-      await front?.disconnect();
+      // What the backend has mapped of the frontend's it gives back first.
       await back?.disconnect();
+      await front?.disconnect();
       if (front !== undefined && back !== undefined) {
         const place = { frontend: front.domain.domid, backend: back.domain.domid, index: INDEX };
         await removeVif(this.#tools.hypervisor.store, place);
       }
+      device.isThere = false;
       delete device[end.side];
       if (device.front === undefined && device.back === undefined) this.#devices.delete(backend);
     });

@@ -463,7 +463,40 @@ export const VIFQ_LENT: u32 = 124;
 export const VIFQ_RECENT: u32 = 128;
 /** Frontend, tx: the direction rx. */
 export const VIFQ_OTHER: u32 = 132;
+/** Backend: a table of pages that stay mapped; 0 when there is none. */
+export const VIFQ_TABLE: u32 = 136;
+/** Backend: odd while packets of a burst are copied, with pages of the table. */
+export const VIFQ_EPOCH: u32 = 140;
+/** Backend: references that are to be mapped for the next time (WANTED_…); 0 when the frontend does not keep its grants. */
+export const VIFQ_WANTED: u32 = 144;
 export const VIFQ_BYTES: u32 = 192;
+
+/** Mapped pages by reference: buckets of references, then their addresses. A reference of 0 is a free place. */
+export const GREFTABLE_SEED: u32 = 0;
+export const GREFTABLE_COUNT: u32 = 4;
+export const GREFTABLE_FIRST: u32 = 64;
+export const GREFTABLE_BUCKETS: u32 = 256;
+export const GREFTABLE_WAYS: u32 = 16;
+/** A bucket: GREFTABLE_WAYS references u32, then as many addresses u32. */
+export const GREFTABLE_BUCKET_SHIFT: u32 = 7;
+export const GREFTABLE_ADDRESSES: u32 = 64;
+/** Bit of an address: the page is mapped for reading alone. */
+export const GREFTABLE_READONLY: u32 = 1;
+/** Mappings at most: a quarter of the places, so that hardly ever a bucket is full. */
+export const GREFTABLE_MAX: u32 = 1024;
+/** GREFTABLE_FIRST + GREFTABLE_BUCKETS * 128. */
+export const GREFTABLE_BYTES: u32 = 32832;
+
+/** References that were copied by, and are to be mapped: how many, and they. Then what is mapped: how many, room, the first page, and handles. */
+export const WANTED_COUNT: u32 = 0;
+export const WANTED_MAPPED: u32 = 4;
+export const WANTED_MOST: u32 = 8;
+export const WANTED_PAGES: u32 = 12;
+export const WANTED_GREFS: u32 = 64;
+/** References of a burst at most. */
+export const WANTED_MAX: u32 = 32;
+/** The first handle: WANTED_GREFS + WANTED_MAX * 4. */
+export const WANTED_HANDLES: u32 = 192;
 
 /** Received packets whose staging buffer may be sent from: how many, then buffer u32 and place u32 of each. */
 export const RECENT_COUNT: u32 = 0;

@@ -65,8 +65,8 @@ import {
   VIFQ_SCRATCH,
   XEN_PAGE_BYTES,
 } from './layout.ts';
+import { reachAsked, turnEpoch } from './reach.kernel.ts';
 import { copySlot, pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
-import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
 
 /** Takes the next request: its reference and its id, copied once. */
@@ -90,14 +90,6 @@ function writeCopy(queue: u32, copy: u32, piece: u32, offset: u32, source: u32, 
   store<u16>(copy, <u16>GNTCOPY_DEST_GREF, COPY_FLAGS);
 }
 
-/** Finds where a piece is reached without a copy by grant. Returns how many of its `length` bytes, from `position` of the packet on, are. */
-function findReached(queue: u32, piece: u32, position: u32, length: u32): u32 {
-  const id = <u32>load<u16>(piece, PIECE_ID);
-  const bytes = stagedBytes(queue, id, position, length);
-  if (bytes > 0) store<u32>(piece, stagedAt(queue, id), PIECE_REACHED);
-  return bytes;
-}
-
 /**
  * Copies the packet at `slot` to the pieces at `pieces`, as far as they are reached, and plans the copies of the rest, from copy `used`
  * on. Returns how many.
@@ -112,7 +104,7 @@ function plan(queue: u32, slot: u32, pieces: u32, used: u32): u32 {
   let position: u32 = 0;
   for (let piece = pieces; position < total; piece += 1 << PIECE_SHIFT) {
     const length = min(total - position, XEN_PAGE_BYTES);
-    const reached = findReached(queue, piece, position, length);
+    const reached = reachAsked(queue, piece, position, length);
     store<u16>(piece, <u16>length, PIECE_LENGTH);
     let done: u32 = 0;
     while (done < length) {
@@ -150,6 +142,7 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   let packets: u32 = 0;
   let taken: u32 = 0;
   let done: u32 = 0;
+  turnEpoch(queue);
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
     const pages = pagesFor(queue, slot, frameLength(slot));
@@ -180,6 +173,7 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
     available -= pages + extras;
     packets++;
   }
+  turnEpoch(queue);
   store<u32>(gather, packets, GATHER_PACKETS_USED);
   store<u32>(queue, used, VIFQ_COPIES_USED);
   return done;

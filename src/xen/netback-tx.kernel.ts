@@ -30,7 +30,6 @@ import {
   NETIF_RSP_ERROR,
   NETIF_RSP_NULL,
   NETTXF_CSUM_BLANK,
-  NETTXF_STAGING_BUFFER,
   PACKET_BAD,
   PACKET_BAD_COPY,
   PACKET_BAD_EMPTY,
@@ -44,7 +43,6 @@ import {
   PACKET_PIECES,
   PACKET_SHIFT,
   PACKET_SIZE,
-  PIECE_FLAGS,
   PIECE_ID,
   PIECE_LENGTH,
   PIECE_OFFSET,
@@ -70,8 +68,8 @@ import {
   VIFQ_RING,
   VIFQ_SLOTS,
 } from './layout.ts';
+import { reachSent, turnEpoch } from './reach.kernel.ts';
 import { pushResponses } from './ring.kernel.ts';
-import { anyStaged, stagedAt, stagedBytes } from './staging.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
 /** Appends an empty buffer to the packet at `slot`, whose last one is `last`. Returns it; 0 when there is none. */
@@ -97,23 +95,6 @@ function writeCopy(queue: u32, copy: u32, piece: u32, offset: u32, target: u32, 
   store<u16>(copy, <u16>GNTCOPY_SOURCE_GREF, COPY_FLAGS);
 }
 
-/** Finds where a piece is reached without a copy by grant. Returns how many of its bytes, from `position` of the packet on, are. */
-function findReached(queue: u32, piece: u32, position: u32): u32 {
-  const length = <u32>load<u16>(piece, PIECE_LENGTH);
-  if (load<u16>(piece, PIECE_FLAGS) & <u16>NETTXF_STAGING_BUFFER) {
-    store<u32>(
-      piece,
-      anyStaged(queue, load<u32>(piece, PIECE_PLACE), load<u16>(piece, PIECE_OFFSET), length),
-      PIECE_REACHED,
-    );
-    return length;
-  }
-  const id = <u32>load<u16>(piece, PIECE_ID);
-  const bytes = stagedBytes(queue, id, position, length);
-  if (bytes > 0) store<u32>(piece, stagedAt(queue, id), PIECE_REACHED);
-  return bytes;
-}
-
 /**
  * Copies what is reached of a packet into the empty one at `slot`, and plans the copies of the rest, from copy `used` on. Returns how
  * many copies; or, and there are none, 0 and the packet's PACKET_BAD_….
@@ -130,7 +111,7 @@ function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
   let position: u32 = 0;
   for (let piece = pieces; piece < end; piece += 1 << PIECE_SHIFT) {
     const length = <u32>load<u16>(piece, PIECE_LENGTH);
-    const reached = findReached(queue, piece, position);
+    const reached = reachSent(queue, piece, position);
     if (reached > 0 && load<u32>(piece, PIECE_REACHED) === 0) {
       store<u32>(packet, PACKET_BAD_STAGING, PACKET_BAD);
       return 0;
@@ -174,6 +155,7 @@ export function backTxBegin(queue: u32, max: u32): u32 {
   const cache = load<u32>(queue, VIFQ_CACHE);
   const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES);
   let used: u32 = 0;
+  turnEpoch(queue);
   for (let i: u32 = 0; i < packets; i++) {
     const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
     if (load<u32>(packet, PACKET_BAD) !== 0) continue;
@@ -188,6 +170,7 @@ export function backTxBegin(queue: u32, max: u32): u32 {
     store<u16>(packet, <u16>copies, PACKET_COPIES);
     used += copies;
   }
+  turnEpoch(queue);
   store<u32>(queue, used, VIFQ_COPIES_USED);
   return used;
 }

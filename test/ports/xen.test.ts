@@ -1,29 +1,28 @@
-import { parseConfig, type RunningDataplane, type Snapshot } from 'ringway';
+import type { RunningDataplane, Snapshot } from 'ringway';
 import { afterEach, expect, test } from 'vitest';
 import { problemsOf, start, startWithMachine } from '../support/dataplanes.ts';
 
-const guests = {
-  a: {
-    type: 'guest',
-    vlan: { access: 10 },
-    ipv4: '10.0.0.1',
-    idle: 'park',
-    lcore: 0,
-    app: { to: '10.0.0.2', rate: '20kpps', flows: 64, size: 100 },
-  },
-  b: { type: 'guest', vlan: { access: 20 }, ipv4: '10.0.0.2', idle: 'park', lcore: 1 },
-};
+/** Frames of all sizes up to a page and more, at either end of a Xen device. */
+const load = (vlan: number, lcore: number) => ({
+  type: 'generator',
+  vlan: { access: vlan },
+  lcore,
+  rate: '20kpps',
+  flows: 64,
+  size: [60, 300, 1514, 6000].map((size) => ({ size, weight: 1 })),
+  srcMac: `02:00:00:00:00:${vlan}`,
+  dstMac: `02:00:00:00:00:${30 - vlan}`,
+});
 
-/** Guest a, a Xen device, guest b. */
 const source = (back: object = {}, front: object = {}, lcores: unknown = 2) => ({
   version: 1,
   name: 'xen',
   lcores,
   ports: {
-    a: guests.a,
+    a: load(10, 0),
     eth0: { type: 'xen-netfront', backend: 'vif', vlan: { access: 20 }, lcore: 1, ...front },
     vif: { type: 'xen-netback', vlan: { access: 10 }, lcore: 0, ...back },
-    b: guests.b,
+    b: load(20, 1),
   },
 });
 
@@ -52,18 +51,16 @@ test.each([
   ],
   ['a backend without staging', { paths: [] }, { path: 'staging' }],
   ['no offloads', { offloads: false }, { offloads: false }],
-])('two guests talk through a Xen device: %s', async (_, back, front) => {
+])('packets pass a Xen device both ways: %s', async (_, back, front) => {
   dataplane = await start(source(back, front));
-  // Requests pass from the backend to the frontend, answers the other way.
-  await grows(() => received('eth0'), 500);
-  await grows(() => received('vif'), 2);
-  await grows(() => port('b')?.txPackets ?? 0, 500);
+  await grows(() => received('eth0'), 200);
+  await grows(() => received('vif'), 200);
   expect([port('vif')?.fault, port('eth0')?.fault]).toEqual([undefined, undefined]);
 });
 
 test('lcores that sleep are woken by event channels', async () => {
   dataplane = await start(source({}, {}, [{ idle: 'park' }, { idle: 'park' }]));
-  await grows(() => received('eth0'), 500);
+  await grows(() => received('eth0'), 200);
 });
 
 test('either end goes and comes back, and all of it is given back in between', async () => {
@@ -99,11 +96,4 @@ test('a second frontend of one backend is refused', async () => {
     'the backend "vif" has a frontend already; it takes one',
   );
   await grows(() => received('eth0'), 100);
-});
-
-test.each([
-  ['lost', /ports\.eth0\.backend: "lost" is not a port/],
-  ['a', /ports\.eth0\.backend: "a" is no xen-netback port; name one, or make it one/],
-])('a configuration whose frontend names %s is refused', (backend, message) => {
-  expect(() => parseConfig(JSON.stringify(source({}, { backend })), { file: 't.yaml' })).toThrow(message);
 });
