@@ -2,6 +2,7 @@ import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
 import { createBackQueue } from './back-queue.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { keepGrants } from './kept-grants.ts';
 import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, STAGING_PAGE_ENTRIES, XEN_PAGE_BYTES } from './layout.ts';
 import { createNetRing, type NetRing } from './ring.ts';
 import { mapGrants, mapStaging, type StagingBuffers, unwind } from './staging.ts';
@@ -38,6 +39,8 @@ export interface BackConnectOptions {
   readonly path: string;
   readonly features: VifFeatures;
   readonly paths: readonly VifPath[];
+  /** The frontend keeps its grants, and says so. */
+  readonly keeps: boolean;
 }
 
 /** Rings, channels and buffers of one queue, step by step as its keys name them. Each step can be undone. */
@@ -119,7 +122,7 @@ class Connecting {
 
 /** Connects the backend to a queue that the frontend offers. @throws RingwayError `BAD_REQUEST` when what it offers cannot be */
 export async function connectBackQueue(options: BackConnectOptions): Promise<BackConnection> {
-  const { arena, hypervisor, frontend, name, features, paths } = options;
+  const { arena, hypervisor, frontend, name, features, paths, keeps } = options;
   const steps = new Connecting(options);
   const { undo } = steps;
   try {
@@ -139,6 +142,14 @@ export async function connectBackQueue(options: BackConnectOptions): Promise<Bac
       ...(rxStaging === undefined ? {} : { rxStaging }),
     });
     undo.push(() => queue.release());
+    if (keeps) {
+      for (const [address, kind, ring] of [
+        [queue.txQueue, 'tx', tx.ring],
+        [queue.rxQueue, 'rx', rx.ring],
+      ] as const) {
+        undo.push(keepGrants(arena, hypervisor, { queue: address, name: `${name} ${kind}`, slots: ring.slots }));
+      }
+    }
     const data = hypervisor.shareData(`${name} data`);
     undo.push(() => arena.release(data.name));
     const { release: _, ...made } = queue;

@@ -116,9 +116,11 @@ export class Netback {
         throw new RingwayError('BAD_REQUEST', `${peerPath}: a frontend without request-rx-copy is not served`);
       }
       const features = await readFeatures(store, peerPath);
+      const says = (await readNumber(store, `${peerPath}/${PATH_KEYS.persistent}`, 1, 0)) === 1;
+      const keeps = says && paths.includes('persistent');
       for (let i = 0; i < queues; i++) {
         const path = queuePath(peerPath, i, queues);
-        const of = { arena, hypervisor, frontend, name: `${name} queue ${i}`, path, features, paths };
+        const of = { arena, hypervisor, frontend, name: `${name} queue ${i}`, path, features, paths, keeps };
         made.push(await connectBackQueue(of));
       }
     } catch (error) {

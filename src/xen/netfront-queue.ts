@@ -17,6 +17,8 @@ export interface FrontendMemory {
 /** How a frontend's packets get across, once the backend is known to be able to. */
 export type FrontPath =
   | { readonly kind: 'copy' }
+  /** The backend maps the slots' pages and keeps them. */
+  | { readonly kind: 'persistent' }
   /** Bytes of each packet that go to staging buffers, 0 to 65,536 each way: the rest goes by grant. */
   | { readonly kind: 'staging'; readonly tx: number; readonly rx: number };
 

@@ -149,6 +149,7 @@ export class Netfront {
           for (const [key, value] of Object.entries(keys)) await write(`${queuePath(path, i, queues)}/${key}`, value);
         }
         await write(`${path}/request-rx-copy`, 1);
+        if (isPossible && wanted.kind === 'persistent') await write(`${path}/${PATH_KEYS.persistent}`, 1);
         await write(`${path}/feature-rx-notify`, 1);
         for (const [key, value] of Object.entries(own)) await write(`${path}/${key}`, value);
       });

@@ -29,10 +29,13 @@ export interface VifOptions {
 }
 
 /** How a packet's bytes get across, beside copies by grant, which any two ends can. */
-export type VifPath = 'staging';
+export type VifPath = 'staging' | 'persistent';
 
 /** Keys by which a backend says that it can, as 1. */
-export const PATH_KEYS = { staging: 'feature-staging-grants' } as const satisfies Record<VifPath, string>;
+export const PATH_KEYS = {
+  staging: 'feature-staging-grants',
+  persistent: 'feature-persistent',
+} as const satisfies Record<VifPath, string>;
 
 /** Key of the most pages of a ring, as a power of two, that a backend takes; `RING-ring-page-order` says what a frontend has. */
 export const RING_ORDER_KEY = 'max-ring-page-order';

@@ -1,6 +1,7 @@
 import type { Arena } from '../memory/arena.ts';
 import { attachData } from './access.ts';
 import type { CopyBatch, DataShare } from './hypervisor.ts';
+import { wantedMapper } from './kept-grants.ts';
 import {
   GATHER_BYTES,
   VIFQ_BAD,
@@ -177,9 +178,11 @@ export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: num
   const access = attachData(arena, share.data);
   const { notify, shown } = attachDirection(arena, queue, port, cache, (to) => access.send(to));
   const { xenBackTxBegin, xenBackTxEnd, xenFrontReceive } = arena.kernels<VifKernels>();
+  const mapWanted = wantedMapper(arena, access, queue, true);
   const back = (slots: number, max: number): number => {
     const copies = xenBackTxBegin(queue, max);
     if (copies > 0 && txBatch !== undefined) access.copy(txBatch, copies);
+    mapWanted();
     return xenBackTxEnd(queue, slots);
   };
   const take = side === 'back' ? back : (slots: number, max: number) => xenFrontReceive(queue, slots, max);
@@ -202,10 +205,12 @@ export function attachVifSender(arena: Arena, share: VifQueueShare, cache: numbe
   const access = attachData(arena, share.data);
   const { get, notify, shown } = attachDirection(arena, queue, port, cache, (to) => access.send(to));
   const { xenBackRxBegin, xenBackRxEnd, xenFrontSend } = arena.kernels<VifKernels>();
+  const mapWanted = wantedMapper(arena, access, queue, false);
   const back = (slots: number, count: number): number => {
     const done = xenBackRxBegin(queue, slots, count);
     const copies = get(VIFQ_COPIES_USED);
     if (copies > 0 && rxBatch !== undefined) access.copy(rxBatch, copies);
+    mapWanted();
     xenBackRxEnd(queue, slots, done);
     return done;
   };
