@@ -179,6 +179,7 @@ import {
   takeRequests as xenRingTakeRequests,
   takeResponses as xenRingTakeResponses,
 } from './xen/ring.kernel.ts';
+import { vifSteer as xenVifSteer } from './xen/steer.kernel.ts';
 
 export {
   asyncDeliver,
@@ -363,4 +364,5 @@ export {
   xenTxGather,
   xenUnmapBegin,
   xenUnmapEnd,
+  xenVifSteer,
 };

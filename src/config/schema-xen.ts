@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { list, mapping, oneOf, text, truth, whole } from './scalars.ts';
 import { common } from './schema-common.ts';
 
-const PATHS = ['staging', 'persistent'] as const;
+const PATHS = ['staging', 'persistent', 'control'] as const;
 
 /** What both ends have. */
 const both = {

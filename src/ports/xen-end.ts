@@ -21,7 +21,8 @@ export interface XenEndKind<Config> {
   queueBytes(config: Config): number;
   /** Name of the port that is the backend. */
   backend(config: Config): string;
-  make(config: Config, domain: Domain, options: VifOptions): XenBus;
+  /** @param hash how packets are to be spread over queues: VIFHASH_… */
+  make(config: Config, domain: Domain, options: VifOptions, hash: number): XenBus;
 }
 
 /** What the control thread keeps of a port. */
@@ -33,6 +34,7 @@ function makeEnd<Config extends { readonly queues: number }>(
   setup: PortSetup,
   config: Config,
   domain: Domain,
+  hash: number,
 ): XenEnd & { fail(error: unknown): void } {
   const { arena, name } = setup;
   const { hypervisor } = domain;
@@ -47,7 +49,7 @@ function makeEnd<Config extends { readonly queues: number }>(
     domain,
     fail,
     async connect(device) {
-      bus = kind.make(config, domain, {
+      const options = {
         ...device,
         name,
         arena,
@@ -56,7 +58,8 @@ function makeEnd<Config extends { readonly queues: number }>(
         onConnect: tell,
         onDisconnect: () => tell([]),
         onError: fail,
-      });
+      };
+      bus = kind.make(config, domain, options, hash);
       await bus.start();
     },
     async disconnect() {
@@ -77,7 +80,7 @@ export function xenEndType<Config extends { readonly queues: number }>(kind: Xen
       const domain = host.createDomain(kind.domain(config));
       const data = shareXen(setup, kind.side);
       domains.set(data, { host, domain });
-      const end = makeEnd(kind, setup, config, domain);
+      const end = makeEnd(kind, setup, config, domain, data.hash);
       let endEvents = (): void => {};
       return {
         data,

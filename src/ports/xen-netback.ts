@@ -1,5 +1,5 @@
 import { Netback } from '../xen/netback.ts';
-import { BACK_QUEUE_BYTES, backQueuePages } from '../xen/netback-queue.ts';
+import { BACK_CONTROL_BYTES, BACK_QUEUE_BYTES, backQueuePages } from '../xen/netback-queue.ts';
 import type { VifPath } from '../xen/vif-device.ts';
 import { xenEndType } from './xen-end.ts';
 
@@ -25,11 +25,11 @@ export function xenFeatures(offloads: boolean) {
 export const xenNetbackPort = xenEndType<XenNetbackConfig>({
   side: 'back',
   domain({ queues, ringOrder }) {
-    const mapPages = queues * backQueuePages(ringOrder);
-    return { pages: 1, grants: 16, mapPages, maptrack: mapPages, ports: 2 + 2 * queues, wholeArena: true };
+    const mapPages = 1 + queues * backQueuePages(ringOrder);
+    return { pages: 1, grants: 16, mapPages, maptrack: mapPages, ports: 3 + 2 * queues, wholeArena: true };
   },
-  queueBytes: ({ queues }) => queues * BACK_QUEUE_BYTES,
+  queueBytes: ({ queues }) => queues * BACK_QUEUE_BYTES + BACK_CONTROL_BYTES,
   backend: ({ name }) => name,
-  make: ({ paths, ringOrder, offloads }, _domain, options) =>
-    new Netback({ ...options, paths, maxRingOrder: ringOrder, features: xenFeatures(offloads) }),
+  make: ({ paths, ringOrder, offloads }, _domain, options, hash) =>
+    new Netback({ ...options, hash, paths, maxRingOrder: ringOrder, features: xenFeatures(offloads) }),
 });

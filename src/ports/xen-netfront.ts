@@ -26,6 +26,8 @@ function pathOf({ path, txDataLength: tx, rxDataLength: rx }: XenNetfrontConfig)
   return path === 'staging' ? { kind: path, tx, rx } : { kind: path };
 }
 
+/** The control ring, and a page for its lists. */
+const CONTROL_PAGES = 2;
 /** References that no domain gives. */
 const RESERVED = 8;
 
@@ -33,9 +35,9 @@ const RESERVED = 8;
 export const xenNetfrontPort = xenEndType<XenNetfrontConfig>({
   side: 'front',
   domain(config) {
-    const pages = config.queues * frontQueuePages(config.ringOrder, pathOf(config));
+    const pages = CONTROL_PAGES + config.queues * frontQueuePages(config.ringOrder, pathOf(config));
     const grants = nextPowerOfTwo(pages + RESERVED);
-    return { pages, grants, mapPages: 1, maptrack: 1, ports: 2 + 2 * config.queues };
+    return { pages, grants, mapPages: 1, maptrack: 1, ports: 3 + 2 * config.queues };
   },
   queueBytes: ({ queues, ringOrder }) => queues * frontQueueBytes(ringOrder),
   backend: ({ backend }) => backend,

@@ -10,8 +10,8 @@ import {
   DROP_TX_ERROR,
   DROP_TX_FULL,
 } from '../telemetry/layout.ts';
-import { NET_CONTROL_BYTES, NET_CONTROL_PAIRS, STEER_BYTES, STEER_COUNTS, STEER_QUEUES_MAX } from '../virtio/layout.ts';
 import type { Hypervisor } from '../xen/hypervisor.ts';
+import { VIFHASH_BYTES, VIFSTEER_BYTES, VIFSTEER_COUNTS } from '../xen/layout.ts';
 import {
   attachVifQueue,
   attachVifReceiver,
@@ -26,14 +26,14 @@ import type { Port, PortContext, PortInfo, PortSetup } from './port.ts';
 /** What the lcores that serve an end of a Xen device are given when it is made. */
 export interface XenShare {
   readonly side: 'front' | 'back';
-  /** How `virtioNetSteer` spreads flows (NET_CONTROL_…), and what it works with: for the lcore that sends. */
-  readonly control: number;
+  /** How packets are spread over queues (VIFHASH_…), and what that works with: for the lcore that sends. */
+  readonly hash: number;
   readonly work: number;
 }
 
 interface XenPortKernels extends PoolKernels {
   telemetryBurstBytes(slots: number, count: number): number;
-  virtioNetSteer(state: number, slots: number, n: number, queues: number, work: number): void;
+  xenVifSteer(state: number, slots: number, n: number, queues: number, work: number): void;
 }
 
 /** Who wants to be woken is woken by the other end alone; it looks by itself now and then, all the same. */
@@ -41,13 +41,12 @@ const REST_MS = 1000;
 const NO_DROPS: VifDrops = { bad: 0, long: 0, empty: 0, failed: 0 };
 
 /** Bytes of what `shareXen` makes. */
-export const XEN_SHARE_BYTES = NET_CONTROL_BYTES + STEER_BYTES;
+export const XEN_SHARE_BYTES = VIFHASH_BYTES + VIFSTEER_BYTES;
 
 /** Makes what the lcores of a port need, in the region `NAME steer`. */
 export function shareXen({ arena, name }: PortSetup, side: XenShare['side']): XenShare {
-  const control = arena.allocate(`${name} steer`, XEN_SHARE_BYTES);
-  arena.u32[(control + NET_CONTROL_PAIRS) >>> 2] = STEER_QUEUES_MAX;
-  return { side, control, work: control + NET_CONTROL_BYTES };
+  const hash = arena.allocate(`${name} steer`, XEN_SHARE_BYTES);
+  return { side, hash, work: hash + VIFHASH_BYTES };
 }
 
 /** Tells the dataplane of packets that a direction has lost since the last call. */
@@ -117,11 +116,11 @@ export class XenPort implements Port {
   /** Gives each queue its flows. What a full queue does not take is dropped: the other queues go on. */
   #spread(slots: number, count: number): void {
     const { senders } = this.#serving;
-    const { control, work } = this.#share;
-    this.#kernels.virtioNetSteer(control, slots, count, senders.length, work);
+    const { hash, work } = this.#share;
+    this.#kernels.xenVifSteer(hash, slots, count, senders.length, work);
     let at = slots;
     for (const [index, sender] of senders.entries()) {
-      const n = this.#context.arena.u32[((work + STEER_COUNTS) >>> 2) + index] ?? 0;
+      const n = this.#context.arena.u32[((work + VIFSTEER_COUNTS) >>> 2) + index] ?? 0;
       if (n === 0) continue;
       const sent = sender.send(at, n);
       if (sent < n) this.#drop(at + (sent << SLOT_SHIFT), n - sent, DROP_TX_FULL);

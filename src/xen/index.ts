@@ -21,6 +21,7 @@
  * @module
  */
 export type { HypervisorCosts } from './access.ts';
+export type { ControlAnswer, ControlClient, VifHash } from './control-client.ts';
 export type { DomainOptions } from './domain.ts';
 export {
   type CopyBatch,

@@ -1,9 +1,11 @@
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
 import { createBackQueue } from './back-queue.ts';
+import { ControlServer, type ControlServerOptions } from './control-server.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { keepGrants } from './kept-grants.ts';
 import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, STAGING_PAGE_ENTRIES, XEN_PAGE_BYTES } from './layout.ts';
+import { MappedGrants } from './mapped-grants.ts';
 import { createNetRing, type NetRing } from './ring.ts';
 import { mapGrants, mapStaging, type StagingBuffers, unwind } from './staging.ts';
 import type { XenStore } from './store-client.ts';
@@ -14,7 +16,9 @@ import { readKey, readNumber } from './xenbus.ts';
 const U32_MAX = 2 ** 32 - 1;
 
 /** Bytes of the arena that the state of a queue takes. */
-export const BACK_QUEUE_BYTES = 320 << 10;
+export const BACK_QUEUE_BYTES = 400 << 10;
+/** And that of the control ring. */
+export const BACK_CONTROL_BYTES = 48 << 10;
 
 /** Pages of others that a queue maps at most, with rings of up to `order`: rings, staging buffers and a page that lists them. */
 export function backQueuePages(order: number): number {
@@ -24,32 +28,40 @@ export function backQueuePages(order: number): number {
 /** A queue that is connected. */
 export interface BackConnection {
   readonly queue: VifQueueShare;
+  /** Grants that messages keep mapped, when the queue has them. */
+  readonly grants: MappedGrants | undefined;
   /** Gives all of it back: nobody serves the queue any more. */
   undo(): void;
 }
 
-/** What a backend connects a queue with. */
-export interface BackConnectOptions {
+/** Where something is connected. */
+interface ConnectPlace {
   readonly arena: Arena;
   readonly hypervisor: Hypervisor;
   readonly frontend: number;
   /** Names its regions in the arena. */
   readonly name: string;
-  /** The frontend's directory of the queue. */
+  /** The frontend's directory of it. */
   readonly path: string;
+}
+
+/** What a backend connects a queue with. */
+export interface BackConnectOptions extends ConnectPlace {
   readonly features: VifFeatures;
   readonly paths: readonly VifPath[];
   /** The frontend keeps its grants, and says so. */
   readonly keeps: boolean;
+  /** It may say by messages which grants are to be kept mapped. */
+  readonly controls: boolean;
 }
 
 /** Rings, channels and buffers of one queue, step by step as its keys name them. Each step can be undone. */
 class Connecting {
-  readonly #options: BackConnectOptions;
+  readonly #options: ConnectPlace;
   readonly #store: XenStore;
   readonly undo: (() => void)[] = [];
 
-  constructor(options: BackConnectOptions) {
+  constructor(options: ConnectPlace) {
     this.#options = options;
     this.#store = options.hypervisor.store;
   }
@@ -77,6 +89,18 @@ class Connecting {
     const ring = createNetRing(arena, { name: `${name} ${kind} ring`, kind, side: 'back', sring, order });
     this.undo.push(() => arena.release(`${name} ${kind} ring`));
     return { ring, order };
+  }
+
+  /** The control ring of the device, and its event channel. */
+  async control(): Promise<{ readonly ring: NetRing; readonly port: number }> {
+    const { arena, hypervisor, frontend, name } = this.#options;
+    const ref = await this.#number('ctrl-ring-ref');
+    const [sring = 0] = mapGrants(hypervisor, [{ domid: frontend, ref }], this.undo);
+    const ring = createNetRing(arena, { name: `${name} ring`, kind: 'ctrl', side: 'back', sring });
+    this.undo.push(() => arena.release(`${name} ring`));
+    const port = hypervisor.events.bindInterdomain(frontend, await this.#number('event-channel-ctrl'));
+    this.undo.push(() => hypervisor.events.close(port));
+    return { ring, port };
   }
 
   async channels(): Promise<{ readonly txPort: number; readonly rxPort: number }> {
@@ -122,7 +146,7 @@ class Connecting {
 
 /** Connects the backend to a queue that the frontend offers. @throws RingwayError `BAD_REQUEST` when what it offers cannot be */
 export async function connectBackQueue(options: BackConnectOptions): Promise<BackConnection> {
-  const { arena, hypervisor, frontend, name, features, paths, keeps } = options;
+  const { arena, hypervisor, frontend, name, features, paths, keeps, controls } = options;
   const steps = new Connecting(options);
   const { undo } = steps;
   try {
@@ -150,10 +174,34 @@ export async function connectBackQueue(options: BackConnectOptions): Promise<Bac
         undo.push(keepGrants(arena, hypervisor, { queue: address, name: `${name} ${kind}`, slots: ring.slots }));
       }
     }
+    let grants: MappedGrants | undefined;
+    if (controls && !keeps) {
+      const queues = [queue.txQueue, queue.rxQueue];
+      const kept = new MappedGrants(arena, hypervisor, { name, domid: frontend, queues });
+      undo.push(() => kept.release());
+      grants = kept;
+    }
     const data = hypervisor.shareData(`${name} data`);
     undo.push(() => arena.release(data.name));
     const { release: _, ...made } = queue;
-    return { queue: { side: 'back', ...made, txPort, rxPort, data }, undo: () => unwind(undo) };
+    return { queue: { side: 'back', ...made, txPort, rxPort, data }, grants, undo: () => unwind(undo) };
+  } catch (error) {
+    unwind(undo);
+    throw error;
+  }
+}
+
+/** Serves the control ring that a frontend offers in its directory. @throws RingwayError `BAD_REQUEST` when it cannot be */
+export async function connectControl(
+  place: ConnectPlace,
+  { hash, grants }: Pick<ControlServerOptions, 'hash' | 'grants'>,
+): Promise<{ readonly server: ControlServer; undo(): void }> {
+  const steps = new Connecting(place);
+  const { undo } = steps;
+  try {
+    const server = new ControlServer({ ...place, ...(await steps.control()), hash, grants });
+    undo.push(() => server.close());
+    return { server, undo: () => unwind(undo) };
   } catch (error) {
     unwind(undo);
     throw error;

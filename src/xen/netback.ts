@@ -1,6 +1,7 @@
 import { RingwayError } from '../util/errors.ts';
+import { HashSettings } from './hash.ts';
 import { SRING_ORDER_MAX } from './layout.ts';
-import { type BackConnection, connectBackQueue } from './netback-queue.ts';
+import { type BackConnection, connectBackQueue, connectControl } from './netback-queue.ts';
 import { inTransaction } from './store-client.ts';
 import {
   allFeatures,
@@ -13,7 +14,7 @@ import {
   type VifPath,
 } from './vif-device.ts';
 import type { VifQueueShare } from './vif-queue.ts';
-import { readNumber, vifPaths, Xenbus, XenbusState } from './xenbus.ts';
+import { readKey, readNumber, vifPaths, Xenbus, XenbusState } from './xenbus.ts';
 
 const ALL_PATHS = Object.keys(PATH_KEYS) as VifPath[];
 
@@ -21,6 +22,11 @@ const ALL_PATHS = Object.keys(PATH_KEYS) as VifPath[];
 export interface NetbackOptions extends VifOptions {
   /** What it can beside copies by grant: all by default. */
   readonly paths?: readonly VifPath[];
+  /**
+   * Address of VIFHASH_BYTES of `layout.ts`, for the frontend to say how packets are spread over its queues: whoever sends looks there.
+   * Without it nobody is asked to.
+   */
+  readonly hash?: number;
   /** Pages of a ring that it takes, as a power of two: 0 to 4, the default. */
   readonly maxRingOrder?: number;
 }
@@ -30,6 +36,7 @@ export class Netback {
   readonly #options: NetbackOptions;
   readonly #bus: Xenbus;
   #connections: readonly BackConnection[] = [];
+  #control: Awaited<ReturnType<typeof connectControl>> | undefined;
 
   constructor(options: NetbackOptions) {
     const { frontend, backend, index, hypervisor } = options;
@@ -53,6 +60,11 @@ export class Netback {
     return this.#connections.map(({ queue }) => queue);
   }
 
+  /** The rule of its control ring that the frontend broke: it is not answered any more. */
+  get controlFault(): string | undefined {
+    return this.#control?.server.fault();
+  }
+
   /** Says what it can do, and waits for the frontend. */
   async start(): Promise<void> {
     await this.#offer();
@@ -73,6 +85,7 @@ export class Netback {
       splitEventChannels = true,
       paths = ALL_PATHS,
       maxRingOrder = SRING_ORDER_MAX,
+      hash,
     } = this.#options;
     const { path, store } = this.#bus;
     await inTransaction(store, async (transaction) => {
@@ -84,6 +97,7 @@ export class Netback {
         [RING_ORDER_KEY]: maxRingOrder,
       };
       for (const path of ALL_PATHS) keys[PATH_KEYS[path]] = paths.includes(path) ? 1 : 0;
+      if (hash !== undefined) keys[PATH_KEYS.control] = 1;
       for (const [key, value] of Object.entries(keys)) await transaction.write(`${path}/${key}`, String(value));
     });
     await this.#bus.switchTo(XenbusState.initWait);
@@ -106,7 +120,7 @@ export class Netback {
   }
 
   async #connect(): Promise<void> {
-    const { arena, hypervisor, frontend, name, paths = ALL_PATHS, onConnect } = this.#options;
+    const { arena, hypervisor, frontend, name, paths = ALL_PATHS, hash, onConnect } = this.#options;
     const { store, peerPath } = this.#bus;
     const made: BackConnection[] = [];
     try {
@@ -118,10 +132,28 @@ export class Netback {
       const features = await readFeatures(store, peerPath);
       const says = (await readNumber(store, `${peerPath}/${PATH_KEYS.persistent}`, 1, 0)) === 1;
       const keeps = says && paths.includes('persistent');
+      const controls = paths.includes('control');
+      const hasControl = (await readKey(store, `${peerPath}/ctrl-ring-ref`)) !== undefined;
       for (let i = 0; i < queues; i++) {
         const path = queuePath(peerPath, i, queues);
-        const of = { arena, hypervisor, frontend, name: `${name} queue ${i}`, path, features, paths, keeps };
+        const of = {
+          arena,
+          hypervisor,
+          frontend,
+          name: `${name} queue ${i}`,
+          path,
+          features,
+          paths,
+          keeps,
+          controls: controls && hasControl,
+        };
         made.push(await connectBackQueue(of));
+      }
+      const grants = made.map((queue) => queue.grants);
+      if (hasControl && (controls || hash !== undefined)) {
+        const place = { arena, hypervisor, frontend, name: `${name} control`, path: peerPath };
+        const settings = hash === undefined ? undefined : new HashSettings(arena, hash, queues);
+        this.#control = await connectControl(place, { hash: settings, grants });
       }
     } catch (error) {
       for (const { undo } of made.reverse()) undo();
@@ -138,6 +170,8 @@ export class Netback {
     if (old.length === 0) return;
     this.#connections = [];
     await this.#options.onDisconnect?.();
+    this.#control?.undo();
+    this.#control = undefined;
     for (const { undo } of old) undo();
   }
 }

@@ -2,6 +2,7 @@ import type { Arena } from '../memory/arena.ts';
 import { createFrontQueue, type FrontPages } from './front-queue.ts';
 import type { GrantTable, Hypervisor } from './hypervisor.ts';
 import { XEN_PAGE_BYTES } from './layout.ts';
+import type { GrantEntry } from './mapped-grants.ts';
 import { createNetRing, initSharedRing, type NetRing, netRingSlots } from './ring.ts';
 import { makeStaging, type StagingBuffers, stagingPages } from './staging.ts';
 import type { MadeVifQueue, VifFeatures, VifQueueShare } from './vif-queue.ts';
@@ -19,6 +20,8 @@ export type FrontPath =
   | { readonly kind: 'copy' }
   /** The backend maps the slots' pages and keeps them. */
   | { readonly kind: 'persistent' }
+  /** The backend is asked by messages to keep the slots' pages mapped: staging grants as merged. */
+  | { readonly kind: 'control' }
   /** Bytes of each packet that go to staging buffers, 0 to 65,536 each way: the rest goes by grant. */
   | { readonly kind: 'staging'; readonly tx: number; readonly rx: number };
 
@@ -57,6 +60,8 @@ export interface FrontMakeOptions {
 /** A queue of the frontend, and what the other end is told of it. Pages, grants and channels are made step by step. */
 export class FrontQueue {
   readonly keys: Record<string, number> = {};
+  /** Grants of its slots' pages. */
+  readonly grants: GrantEntry[] = [];
   readonly #options: FrontMakeOptions;
   readonly #ports: number[] = [];
   readonly #refs: number[] = [];
@@ -147,6 +152,8 @@ export class FrontQueue {
     );
     const txPages = this.#slotPages(tx.slots, true);
     const rxPages = this.#slotPages(rx.slots, false);
+    for (const ref of txPages.refs) this.grants.push({ ref, readonly: true });
+    for (const ref of rxPages.refs) this.grants.push({ ref, readonly: false });
     const txStaging = this.#staging('tx', tx, txPages, 0);
     const rxStaging = this.#staging('rx', rx, rxPages, txStaging?.addresses.length ?? 0);
     this.#made = createFrontQueue(arena, {

@@ -1,5 +1,8 @@
+import { TOEPLITZ_KEY_BYTES } from '../packet/layout.ts';
 import { RingwayError } from '../util/errors.ts';
-import { SRING_ORDER_MAX, STAGING_LENGTH_MAX } from './layout.ts';
+import type { ControlClient, VifHash } from './control-client.ts';
+import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, VIFHASH_SIZE_MAX } from './layout.ts';
+import { type FrontControl, makeFrontControl } from './netfront-control.ts';
 import { type FrontendMemory, type FrontPath, FrontQueue } from './netfront-queue.ts';
 import { inTransaction } from './store-client.ts';
 import {
@@ -21,9 +24,11 @@ export interface NetfrontOptions extends VifOptions {
   readonly path?: FrontPath;
   /** Pages of each ring, as a power of two: 0 (the default) to 4. One page where the backend takes no more. */
   readonly ringOrder?: number;
+  /** Has the backend spread packets over queues so, where it can. */
+  readonly hash?: VifHash;
 }
 
-function check({ name, queues, path, ringOrder = 0 }: NetfrontOptions): void {
+function check({ name, queues, path, ringOrder = 0, hash }: NetfrontOptions): void {
   const whole = (what: string, value: number, least: number, most: number): void => {
     if (Number.isInteger(value) && value >= least && value <= most) return;
     throw new RingwayError(
@@ -33,6 +38,8 @@ function check({ name, queues, path, ringOrder = 0 }: NetfrontOptions): void {
   };
   whole('queues', queues, 1, 16);
   whole('ring order', ringOrder, 0, SRING_ORDER_MAX);
+  if (hash !== undefined) whole('bytes of the key of its hash,', hash.key.length, 0, TOEPLITZ_KEY_BYTES);
+  if (hash !== undefined) whole('entries of the mapping of its hash,', hash.mapping.length, 0, VIFHASH_SIZE_MAX);
   if (path?.kind !== 'staging') return;
   for (const kind of ['tx', 'rx'] as const) whole(`bytes to stage (${kind})`, path[kind], 0, STAGING_LENGTH_MAX);
 }
@@ -42,6 +49,7 @@ export class Netfront {
   readonly #options: NetfrontOptions;
   readonly #bus: Xenbus;
   #made: readonly FrontQueue[] = [];
+  #control: FrontControl | undefined;
   /** References that the backend did not give back when it was told to: their pages are lost to this domain. */
   #lost = 0;
   #closing = false;
@@ -68,6 +76,11 @@ export class Netfront {
   /** The queues, once it has offered them. */
   get queues(): readonly VifQueueShare[] {
     return this.#made.map(({ share }) => share);
+  }
+
+  /** Its control ring, where the backend has one and it was made for something. */
+  get control(): ControlClient | undefined {
+    return this.#control?.client;
   }
 
   /** Grants that a backend kept in use beyond the end: a page of them is never used again. */
@@ -101,6 +114,8 @@ export class Netfront {
       if (own === XenbusState.initialising && !this.#closing) await this.#connect();
     } else if (state === XenbusState.connected) {
       await this.#options.onConnect?.(this.queues);
+      // Packets pass meanwhile, by copies and flow by flow.
+      if (this.#control !== undefined) void this.#ask(this.#control.client).catch(this.#options.onError ?? (() => {}));
     } else if (state === XenbusState.closing || state === XenbusState.closed || state === XenbusState.unknown) {
       if (own === XenbusState.closed || own === XenbusState.initialising) return;
       await this.#disconnect();
@@ -109,7 +124,7 @@ export class Netfront {
   }
 
   async #connect(): Promise<void> {
-    const { arena, hypervisor, memory, backend, name, features, splitEventChannels = true } = this.#options;
+    const { arena, hypervisor, memory, backend, name, features, splitEventChannels = true, hash } = this.#options;
     const { store, path, peerPath } = this.#bus;
     const read = (key: string, most = 1, otherwise = 0): Promise<number> =>
       readNumber(store, `${peerPath}/${key}`, most, otherwise);
@@ -141,6 +156,9 @@ export class Netfront {
           }),
         );
       }
+      if ((wanted.kind === 'control' || hash !== undefined) && (await read(PATH_KEYS.control)) === 1) {
+        this.#control = makeFrontControl(arena, hypervisor, { name, backend, memory });
+      }
       const own = featureKeys(allFeatures(features));
       await inTransaction(store, async (transaction) => {
         const write = (key: string, value: number): Promise<void> => transaction.write(key, String(value));
@@ -148,6 +166,7 @@ export class Netfront {
         for (const [i, { keys }] of made.entries()) {
           for (const [key, value] of Object.entries(keys)) await write(`${queuePath(path, i, queues)}/${key}`, value);
         }
+        for (const [key, value] of Object.entries(this.#control?.keys ?? {})) await write(`${path}/${key}`, value);
         await write(`${path}/request-rx-copy`, 1);
         if (isPossible && wanted.kind === 'persistent') await write(`${path}/${PATH_KEYS.persistent}`, 1);
         await write(`${path}/feature-rx-notify`, 1);
@@ -161,11 +180,21 @@ export class Netfront {
     }
   }
 
+  /** Tells the backend what only a connected one may be told. One that refuses is left alone. */
+  async #ask(client: ControlClient): Promise<void> {
+    const { path, hash } = this.#options;
+    if (hash !== undefined) await client.setHash(hash);
+    if (path?.kind !== 'control') return;
+    for (const [i, { grants }] of this.#made.entries()) await client.keep(i, grants);
+  }
+
   async #disconnect(): Promise<void> {
     const old = this.#made;
     if (old.length === 0) return;
     this.#made = [];
     await this.#options.onDisconnect?.();
+    this.#lost += this.#control?.release() ?? 0;
+    this.#control = undefined;
     for (const queue of old) this.#lost += queue.release();
   }
 }

@@ -29,12 +29,13 @@ export interface VifOptions {
 }
 
 /** How a packet's bytes get across, beside copies by grant, which any two ends can. */
-export type VifPath = 'staging' | 'persistent';
+export type VifPath = 'staging' | 'persistent' | 'control';
 
 /** Keys by which a backend says that it can, as 1. */
 export const PATH_KEYS = {
   staging: 'feature-staging-grants',
   persistent: 'feature-persistent',
+  control: 'feature-ctrl-ring',
 } as const satisfies Record<VifPath, string>;
 
 /** Key of the most pages of a ring, as a power of two, that a backend takes; `RING-ring-page-order` says what a frontend has. */

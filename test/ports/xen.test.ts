@@ -50,6 +50,7 @@ test.each([
     { queues: 2, ringOrder: 1, txDataLength: 4096, rxDataLength: 65536 },
   ],
   ['pages that stay mapped', {}, { path: 'persistent' }],
+  ['pages that messages name', {}, { path: 'control' }],
   ['a backend without staging', { paths: [] }, { path: 'staging' }],
   ['no offloads', { offloads: false }, { offloads: false }],
 ])('packets pass a Xen device both ways: %s', async (_, back, front) => {

@@ -10,9 +10,11 @@ import {
   type NetRing,
   type VifDrops,
   type VifFeatures,
+  type VifHash,
   type VifQueueShare,
   Xen,
 } from 'ringway/xen';
+import { VIFHASH_BYTES } from '#dist/xen/layout.js';
 
 export interface VifRigOptions {
   readonly mode: 'mapped' | 'plain';
@@ -24,6 +26,9 @@ export interface VifRigOptions {
   readonly path?: NetfrontOptions['path'];
   readonly paths?: NetbackOptions['paths'];
   readonly ringOrder?: number;
+  /** The backend spreads packets as the frontend says. */
+  readonly hash?: boolean;
+  readonly setHash?: VifHash;
 }
 
 /** A queue that this thread serves, both ways. */
@@ -74,6 +79,7 @@ export async function makeVif(options: VifRigOptions) {
   const cache = pool.caches[0] ?? 0;
   const where = { arena, frontend: 1, backend: 0, index: 0 };
   const events: string[] = [];
+  const hashState = arena.allocate('hash', VIFHASH_BYTES);
   /** What both ends are made with, and the queues that this thread serves of one. */
   const makeEnd = <T extends Netback | Netfront>(
     name: string,
@@ -118,6 +124,7 @@ export async function makeVif(options: VifRigOptions) {
           features: back,
           splitEventChannels: split.back,
           ...(paths === undefined ? {} : { paths }),
+          ...(options.hash === true ? { hash: hashState } : {}),
         }),
     );
   const netback = makeBack();
@@ -134,6 +141,7 @@ export async function makeVif(options: VifRigOptions) {
         memory: guest as Domain,
         path,
         ringOrder,
+        ...(options.setHash === undefined ? {} : { hash: options.setHash }),
       }),
   );
   const burst = arena.allocate('burst', 32 * 16);
@@ -149,6 +157,7 @@ export async function makeVif(options: VifRigOptions) {
     netfront,
     makeBack,
     events,
+    hashState,
     burst,
     /** Makes packets of these bytes at the burst. */
     make(frames: readonly Uint8Array[]): void {
