@@ -179,6 +179,11 @@ import {
 import { rxGather as xenRxGather, txGather as xenTxGather } from './xen/gather.kernel.ts';
 import { endAccess as xenEndAccess, grantAccess as xenGrantAccess } from './xen/grant.kernel.ts';
 import {
+  grefAt as xenGrefAt,
+  grefInsert as xenGrefInsert,
+  grefRemove as xenGrefRemove,
+} from './xen/gref-table.kernel.ts';
+import {
   mapBegin as xenMapBegin,
   mapUndo as xenMapUndo,
   unmapBegin as xenUnmapBegin,
@@ -196,6 +201,7 @@ import {
   takeRequests as xenRingTakeRequests,
   takeResponses as xenRingTakeResponses,
 } from './xen/ring.kernel.ts';
+import { vifSteer as xenVifSteer } from './xen/steer.kernel.ts';
 
 export {
   asyncDeliver,
@@ -379,6 +385,9 @@ export {
   xenFrontRefill,
   xenFrontSend,
   xenGrantAccess,
+  xenGrefAt,
+  xenGrefInsert,
+  xenGrefRemove,
   xenMapBegin,
   xenMapUndo,
   xenRingFinalCheck,
@@ -391,4 +400,5 @@ export {
   xenTxGather,
   xenUnmapBegin,
   xenUnmapEnd,
+  xenVifSteer,
 };

@@ -41,6 +41,15 @@ test('the smallest example copies a capture', () => {
   expect(frames(copy)).toEqual(frames('examples/edge.pcap'));
 });
 
+test('two guests talk through a Xen device, both ways', () => {
+  const out = node('dist/cli/main.js', 'run', 'examples/xen.yaml', '--name', 'xen-test', '--json', '--duration', '1s');
+  const { summary } = JSON.parse(out.trim().split('\n').at(-1) ?? '');
+  expect(summary.missing).toBe(0);
+  const of = (port: string): { rxPackets: number } => summary.ports.find(({ name }: { name: string }) => name === port);
+  expect(of('eth0').rxPackets).toBeGreaterThan(1000);
+  expect(of('vif').rxPackets).toBeGreaterThan(0);
+});
+
 test('a stage that polices flows lets the same through on any worker', () => {
   const uplink = join(folder, 'uplink.pcap');
   const set = [

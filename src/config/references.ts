@@ -18,6 +18,22 @@ function countLcores(tree: Tree): number {
   return typeof value === 'number' ? value : 1;
 }
 
+/** A frontend names a port that is a backend, and has no other frontend. */
+function checkBackend(tree: Tree, problems: Problems, name: string, port: (path: Path) => void): void {
+  const path: Path = ['ports', name, 'backend'];
+  const backend = valueAt(tree.value, path);
+  port(path);
+  if (typeof backend !== 'string' || !keysAt(tree, ['ports']).includes(backend)) return;
+  const refuse = (what: string): void => problems.add(locate(tree.origin, path).at, path, `${show(backend)} ${what}`);
+  if (valueAt(tree.value, ['ports', backend, 'type']) !== 'xen-netback') {
+    refuse('is no xen-netback port; name one, or make it one');
+    return;
+  }
+  const first = keysAt(tree, ['ports']).find((other) => valueAt(tree.value, ['ports', other, 'backend']) === backend);
+  if (first !== name)
+    refuse(`is the backend of ${first} already, and takes one frontend; add another xen-netback port`);
+}
+
 /**
  * Checks the names of ports and the indexes of lcores that parts of a configuration give for other parts. Reads the
  * values as they were written, so that these errors are found together with those of the schema.
@@ -36,7 +52,10 @@ export function checkReferences(tree: Tree, problems: Problems): void {
     const allowed = lcores === 1 ? 'there is only lcore 0' : `use 0 to ${lcores - 1}`;
     problems.add(locate(tree.origin, path).at, path, `${index} is not an lcore; ${allowed}, or raise lcores`);
   };
-  for (const name of ports) lcore(['ports', name, 'lcore']);
+  for (const name of ports) {
+    lcore(['ports', name, 'lcore']);
+    if (valueAt(tree.value, ['ports', name, 'type']) === 'xen-netfront') checkBackend(tree, problems, name, port);
+  }
   for (const index of indexesAt(tree, ['switch', 'static'])) port(['switch', 'static', index, 'port']);
   for (const index of indexesAt(tree, ['switch', 'routes'])) port(['switch', 'routes', index, 'port']);
   for (const index of indexesAt(tree, ['switch', 'mirrors'])) {

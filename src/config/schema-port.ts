@@ -7,6 +7,7 @@ import { COUNT_MAX, common, file, oneQueue, seed, U32_MAX } from './schema-commo
 import { guest } from './schema-guest.ts';
 import { afPacket, afXdp, tap } from './schema-netif.ts';
 import { vhostUser, virtioUser } from './schema-vhost.ts';
+import { xenNetback, xenNetfront } from './schema-xen.ts';
 
 const capture = mapping('a capture port', {
   type: z.literal('capture'),
@@ -108,12 +109,14 @@ const TYPES = [
   'tap',
   'vhost-user',
   'virtio-user',
+  'xen-netback',
+  'xen-netfront',
 ];
 
 /** A port as it is written, without its name. */
 export const portSchema = z.discriminatedUnion(
   'type',
-  [capture, generator, guest, nothing, module, vhostUser, virtioUser, afPacket, afXdp, tap],
+  [capture, generator, guest, nothing, module, vhostUser, virtioUser, xenNetback, xenNetfront, afPacket, afXdp, tap],
   {
     error: ({ input }) => {
       if (typeof input !== 'object' || input === null || Array.isArray(input)) {

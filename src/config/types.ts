@@ -7,6 +7,8 @@ import type { GuestConfig } from '../ports/guest.ts';
 import type { TapConfig } from '../ports/tap-device.ts';
 import type { VhostUserConfig } from '../ports/vhost-user.ts';
 import type { VirtioUserConfig } from '../ports/virtio-user.ts';
+import type { XenNetbackConfig } from '../ports/xen-netback.ts';
+import type { XenNetfrontConfig } from '../ports/xen-netfront.ts';
 import type { Match } from '../switch/steering.ts';
 import type { PortVlans } from '../switch/switch.ts';
 
@@ -15,6 +17,8 @@ export type { GeneratorConfig, WeightedSize } from '../ports/generator.ts';
 export type { GuestConfig } from '../ports/guest.ts';
 export type { VhostUserConfig } from '../ports/vhost-user.ts';
 export type { VirtioUserConfig } from '../ports/virtio-user.ts';
+export type { XenNetbackConfig } from '../ports/xen-netback.ts';
+export type { XenNetfrontConfig } from '../ports/xen-netfront.ts';
 export type { FlowType, Match, U32Match } from '../switch/steering.ts';
 export type { PortVlans } from '../switch/switch.ts';
 
@@ -165,6 +169,20 @@ export interface AfXdpPortConfig extends PortCommon, XskOptions {
   readonly queues: number;
 }
 
+/** The backend of a Xen network device in this process. */
+export interface XenNetbackPortConfig extends PortCommon, XenNetbackConfig {
+  readonly type: 'xen-netback';
+  readonly name: string;
+  readonly queues: number;
+}
+
+/** The frontend of a Xen network device in this process. */
+export interface XenNetfrontPortConfig extends PortCommon, XenNetfrontConfig {
+  readonly type: 'xen-netfront';
+  readonly name: string;
+  readonly queues: number;
+}
+
 /** Any port; `type` tells which. */
 export type PortConfig =
   | CapturePortConfig
@@ -176,7 +194,9 @@ export type PortConfig =
   | VirtioUserPortConfig
   | TapPortConfig
   | AfPacketPortConfig
-  | AfXdpPortConfig;
+  | AfXdpPortConfig
+  | XenNetbackPortConfig
+  | XenNetfrontPortConfig;
 
 /** A disk of a virtual machine: a file over a vhost-user socket. */
 export interface DiskConfig {

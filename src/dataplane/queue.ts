@@ -17,6 +17,8 @@ import { tapDevicePort } from '../ports/tap-device.ts';
 import { tracedPort } from '../ports/tracer.ts';
 import { vhostUserPort } from '../ports/vhost-user.ts';
 import { virtioUserPort } from '../ports/virtio-user.ts';
+import { xenNetbackPort } from '../ports/xen-netback.ts';
+import { xenNetfrontPort } from '../ports/xen-netfront.ts';
 import { addCounter, portCounters } from '../telemetry/counters.ts';
 import { COUNTER_DROPS, COUNTER_RX_PACKETS, COUNTER_TX_BYTES, COUNTER_TX_PACKETS } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
@@ -48,6 +50,8 @@ export const portTypes: Readonly<Record<string, PortType<never>>> = {
   tap: tapDevicePort,
   'vhost-user': vhostUserPort,
   'virtio-user': virtioUserPort,
+  'xen-netback': xenNetbackPort,
+  'xen-netfront': xenNetfrontPort,
 };
 
 /** @throws RingwayError `BAD_CONFIG` when there is no such kind of port. */

@@ -1,8 +1,9 @@
 import type { Arena } from '../memory/arena.ts';
-import type { Pages } from '../sys/index.ts';
+import { type Pages, requirePages } from '../sys/index.ts';
 import { RingwayError } from '../util/errors.ts';
 import { createCopyBatch, signed } from './batch.ts';
-import type { EventChannels, GrantMap, Hypervisor, Mapped } from './hypervisor.ts';
+import { MAP_OPS_BYTES } from './domain.ts';
+import type { DataAccess, DataShare, EventChannels, GrantMap, Hypervisor, Mapped } from './hypervisor.ts';
 import {
   DOMAIN_COPIES,
   DOMAIN_COPY_BYTES,
@@ -38,6 +39,7 @@ interface AccessKernels {
   xenMapUndo(xen: number, caller: number, op: number): void;
   xenUnmapBegin(caller: number, ops: number, n: number): number;
   xenUnmapEnd(xen: number, caller: number, ops: number, n: number): void;
+  xenEventSend(xen: number, domain: number, port: number): number;
 }
 
 /** What a domain's operations came to so far. */
@@ -73,42 +75,25 @@ export function readCosts(arena: Arena, record: number): HypervisorCosts {
   };
 }
 
-/** Where an access works: the in-process Xen, and the domain in it. */
-export interface AccessPlace {
+/** Where an access works: the in-process Xen, the domain in it, and operations of maps. */
+interface Place {
   readonly arena: Arena;
+  readonly name: string;
   readonly xen: number;
   readonly record: number;
-  readonly domid: number;
-  readonly name: string;
-  readonly area: number;
-  readonly areaPages: number;
+  readonly ops: number;
   /** Undefined where nothing can be mapped: then pages are named where they lie, and copies are copies. */
   readonly pages: Pages | undefined;
 }
 
-/** What one domain may ask of the in-process Xen. */
-export class DomainAccess implements Hypervisor {
-  readonly domid: number;
-  readonly events: EventChannels;
-  readonly store: XenStore;
-  readonly #place: AccessPlace;
+/** What one thread asks of the in-process Xen for a domain. */
+class Access implements DataAccess {
+  readonly #place: Place;
   readonly #kernels: AccessKernels;
-  readonly #runs: PageRuns;
-  /** Operations of a map or unmap. */
-  readonly #ops: number;
 
-  constructor(place: AccessPlace, ops: number, events: EventChannels, store: XenStore) {
-    this.domid = place.domid;
-    this.events = events;
-    this.store = store;
+  constructor(place: Place) {
     this.#place = place;
     this.#kernels = place.arena.kernels<AccessKernels>();
-    this.#runs = new PageRuns(place.name, place.area, place.areaPages);
-    this.#ops = ops;
-  }
-
-  createBatch(name: string, size: number) {
-    return createCopyBatch(this.#place.arena, name, size);
   }
 
   copy({ address, vectors, size }: { address: number; vectors: number; size: number }, n: number): void {
@@ -124,20 +109,16 @@ export class DomainAccess implements Hypervisor {
     }
   }
 
-  takePages(pages: number): number {
-    return this.#runs.take(pages);
-  }
-
-  freePages(address: number): void {
-    this.#runs.free(address);
+  send(port: number): void {
+    this.#kernels.xenEventSend(this.#place.xen, this.#place.record, port);
   }
 
   #word(i: number, offset: number): number {
-    return (this.#ops + (i << MAP_SHIFT) + offset) >>> 2;
+    return (this.#place.ops + (i << MAP_SHIFT) + offset) >>> 2;
   }
 
   #status(i: number): number {
-    return signed(this.#place.arena.u16[(this.#ops + (i << MAP_SHIFT) + MAP_STATUS) >>> 1] ?? 0);
+    return signed(this.#place.arena.u16[(this.#place.ops + (i << MAP_SHIFT) + MAP_STATUS) >>> 1] ?? 0);
   }
 
   #checkBatch(n: number): void {
@@ -148,21 +129,21 @@ export class DomainAccess implements Hypervisor {
 
   map(grants: readonly GrantMap[], target: number): Mapped[] {
     this.#checkBatch(grants.length);
-    const { arena, xen, record, pages } = this.#place;
+    const { arena, xen, record, ops, pages } = this.#place;
     const { u16, u32 } = arena;
     for (const [i, { domid, ref, readonly = false }] of grants.entries()) {
       u32[this.#word(i, MAP_REF)] = ref;
-      u16[(this.#ops + (i << MAP_SHIFT) + MAP_DOMID) >>> 1] = domid;
-      u16[(this.#ops + (i << MAP_SHIFT) + MAP_FLAGS) >>> 1] = readonly ? GNTMAP_READONLY : 0;
+      u16[(ops + (i << MAP_SHIFT) + MAP_DOMID) >>> 1] = domid;
+      u16[(ops + (i << MAP_SHIFT) + MAP_FLAGS) >>> 1] = readonly ? GNTMAP_READONLY : 0;
       u32[this.#word(i, MAP_TARGET)] = target + i * XEN_PAGE_BYTES;
     }
-    this.#kernels.xenMapBegin(xen, record, this.#ops, grants.length);
+    this.#kernels.xenMapBegin(xen, record, ops, grants.length);
     return grants.map(({ readonly = false }, i) => {
       const word = (offset: number): number => u32[this.#word(i, offset)] ?? 0;
       const place = word(MAP_TARGET);
       if (pages !== undefined && this.#status(i) === 0) {
         const isMapped = pages.map(place, word(MAP_FILE), word(MAP_FRAME) * XEN_PAGE_BYTES, !readonly);
-        if (!isMapped) this.#kernels.xenMapUndo(xen, record, this.#ops + (i << MAP_SHIFT));
+        if (!isMapped) this.#kernels.xenMapUndo(xen, record, ops + (i << MAP_SHIFT));
         else u32[this.#word(i, MAP_ADDRESS)] = place;
       }
       return { status: this.#status(i), handle: word(MAP_HANDLE), address: word(MAP_ADDRESS) };
@@ -171,9 +152,9 @@ export class DomainAccess implements Hypervisor {
 
   unmap(handles: readonly number[]): number[] {
     this.#checkBatch(handles.length);
-    const { arena, xen, record, pages } = this.#place;
+    const { arena, xen, record, ops, pages } = this.#place;
     for (const [i, handle] of handles.entries()) arena.u32[this.#word(i, MAP_HANDLE)] = handle;
-    this.#kernels.xenUnmapBegin(record, this.#ops, handles.length);
+    this.#kernels.xenUnmapBegin(record, ops, handles.length);
     const statuses = handles.map((_, i) => this.#status(i));
     for (const [i, status] of statuses.entries()) {
       const place = arena.u32[this.#word(i, MAP_TARGET)] ?? 0;
@@ -182,10 +163,56 @@ export class DomainAccess implements Hypervisor {
         throw new RingwayError('SYSTEM', `${this.#place.name}: the page at ${place} cannot be unmapped`);
       }
     }
-    this.#kernels.xenUnmapEnd(xen, record, this.#ops, handles.length);
+    this.#kernels.xenUnmapEnd(xen, record, ops, handles.length);
     return statuses;
   }
 }
 
-/** Bytes of the operations of a map or unmap. */
-export const MAP_OPS_BYTES = GRANT_BATCH_MAX << MAP_SHIFT;
+/** Serves a domain of the in-process Xen from this thread, which alone uses `share`. */
+export function attachData(arena: Arena, share: DataShare): DataAccess {
+  const pages = share.mapped ? requirePages(arena.handle.memory, share.name) : undefined;
+  return new Access({ arena, ...share, pages });
+}
+
+/** A domain of the in-process Xen. */
+export interface AccessPlace extends Omit<Place, 'ops'> {
+  readonly domid: number;
+  /** Its map area. */
+  readonly area: number;
+  readonly areaPages: number;
+}
+
+/** What one domain may ask of the in-process Xen. */
+export class DomainAccess extends Access implements Hypervisor {
+  readonly domid: number;
+  readonly events: EventChannels;
+  readonly store: XenStore;
+  readonly #place: AccessPlace;
+  readonly #runs: PageRuns;
+
+  constructor(place: AccessPlace, ops: number, events: EventChannels, store: XenStore) {
+    super({ ...place, ops });
+    this.domid = place.domid;
+    this.events = events;
+    this.store = store;
+    this.#place = place;
+    this.#runs = new PageRuns(place.name, place.area, place.areaPages);
+  }
+
+  createBatch(name: string, size: number) {
+    return createCopyBatch(this.#place.arena, name, size);
+  }
+
+  shareData(name: string): DataShare {
+    const { arena, xen, record, pages } = this.#place;
+    return { name, xen, record, ops: arena.allocate(name, MAP_OPS_BYTES), mapped: pages !== undefined };
+  }
+
+  takePages(pages: number): number {
+    return this.#runs.take(pages);
+  }
+
+  freePages(address: number): void {
+    this.#runs.free(address);
+  }
+}

@@ -25,7 +25,9 @@ import {
   DOMAIN_PENDING,
   DOMAIN_PORT_COUNT,
   DOMAIN_PORTS,
+  GRANT_BATCH_MAX,
   GRANT_SHIFT,
+  MAP_SHIFT,
   MAPTRACK_NEXT,
   MAPTRACK_SHIFT,
   PORT_SHIFT,
@@ -56,6 +58,9 @@ const LIMITS = {
   maptrack: [1, 65536],
   ports: [2, PORTS_MAX],
 } as const;
+
+/** Bytes of the operations of a map or unmap. */
+export const MAP_OPS_BYTES = GRANT_BATCH_MAX << MAP_SHIFT;
 
 /** Where a domain lies in the arena. */
 export interface DomainPlace {
@@ -137,6 +142,14 @@ function partBytes({ grants, mapPages, maptrack, ports }: Checked): number {
     (sum, bytes) => sum + alignUp(bytes, 128),
     0,
   );
+}
+
+/** Bytes of the arena that a domain takes, its operations included. */
+export function domainBytes(options: DomainOptions): number {
+  const checked = check('domain', options);
+  const { pages, mapPages } = checked;
+  // Regions at pages, each with its guards.
+  return ((pages + mapPages + 8) << XEN_PAGE_SHIFT) + partBytes(checked) + DOMAIN_BYTES + MAP_OPS_BYTES;
 }
 
 /**

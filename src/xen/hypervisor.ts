@@ -84,16 +84,38 @@ export interface EventChannels {
   close(port: number): void;
 }
 
+/** What the thread that serves a queue asks of Xen. */
+export interface DataAccess {
+  /** Does the first `n` copies of a batch, each with a status of its own: one hypercall. */
+  copy(batch: Pick<CopyBatch, 'address' | 'vectors' | 'size'>, n: number): void;
+  /** Maps grants at the pages from `target` on: one hypercall. */
+  map(grants: readonly GrantMap[], target: number): Mapped[];
+  /** Takes mappings away; afterwards nobody reaches those pages. Returns a GNTST for each: one hypercall. */
+  unmap(handles: readonly number[]): number[];
+  /** Sends an event to the other end of a port of the domain's own; one that is not bound takes it and does nothing. */
+  send(port: number): void;
+}
+
+/** What another thread is told, so that it can ask for itself (`attachData`): anything that can be posted. */
+export interface DataShare {
+  /** The region that it works with. */
+  readonly name: string;
+  readonly xen: number;
+  readonly record: number;
+  readonly ops: number;
+  readonly mapped: boolean;
+}
+
 /**
  * What a domain asks of Xen: implemented by the in-process Xen, and by whatever reaches a real one through its device files. Memory
  * is the arena throughout.
  */
-export interface Hypervisor {
+export interface Hypervisor extends DataAccess {
   readonly domid: number;
   /** A batch of `size` (1 to 1,024) copies. @throws RingwayError `BAD_ARGUMENT`, `ARENA_FULL` */
   createBatch(name: string, size: number): CopyBatch;
-  /** Does the first `n` copies of a batch, each with a status of its own: one hypercall. */
-  copy(batch: CopyBatch, n: number): void;
+  /** What one other thread needs; `name` is its region in the arena, which whoever asked releases. @throws RingwayError `ARENA_FULL` */
+  shareData(name: string): DataShare;
   /**
    * Takes `pages` pages of the map area that follow each other, for `map`. Returns the address of the first.
    * @throws RingwayError `ARENA_FULL` when there are none.
@@ -101,10 +123,6 @@ export interface Hypervisor {
   takePages(pages: number): number;
   /** Gives them back, with nothing mapped there. */
   freePages(address: number): void;
-  /** Maps grants at the pages from `target` on: one hypercall. */
-  map(grants: readonly GrantMap[], target: number): Mapped[];
-  /** Takes mappings away; afterwards nobody reaches those pages. Returns a GNTST for each: one hypercall. */
-  unmap(handles: readonly number[]): number[];
   readonly events: EventChannels;
   readonly store: XenStore;
 }

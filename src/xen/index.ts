@@ -21,10 +21,13 @@
  * @module
  */
 export type { HypervisorCosts } from './access.ts';
+export type { ControlAnswer, ControlClient, VifHash } from './control-client.ts';
 export type { DomainOptions } from './domain.ts';
 export {
   type CopyBatch,
   type CopySide,
+  type DataAccess,
+  type DataShare,
   type EventChannels,
   GNTST,
   type GrantCopy,
@@ -33,8 +36,9 @@ export {
   type Hypervisor,
   type Mapped,
 } from './hypervisor.ts';
-export { Netback } from './netback.ts';
-export { type FrontendMemory, Netfront } from './netfront.ts';
+export { Netback, type NetbackOptions } from './netback.ts';
+export { Netfront, type NetfrontOptions } from './netfront.ts';
+export type { FrontendMemory, FrontPath } from './netfront-queue.ts';
 export {
   createNetRing,
   initSharedRing,
@@ -54,7 +58,17 @@ export {
 } from './store-client.ts';
 export { StoreError, type StoreErrorName } from './store-path.ts';
 export type { StoreQuotas } from './store-view.ts';
-export type { VifOptions } from './vif-device.ts';
-export type { VifDrops, VifFeatures, VifQueue } from './vif-queue.ts';
+export type { VifOptions, VifPath } from './vif-device.ts';
+export {
+  attachVifQueue,
+  attachVifReceiver,
+  attachVifSender,
+  type VifDrops,
+  type VifFeatures,
+  type VifQueue,
+  type VifQueueShare,
+  type VifReceiver,
+  type VifSender,
+} from './vif-queue.ts';
 export { type Domain, Xen, type XenOptions } from './xen.ts';
 export { addVif, removeVif, type VifDevice, XenbusState } from './xenbus.ts';

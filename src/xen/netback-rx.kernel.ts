@@ -1,4 +1,5 @@
 import { frameLength } from '../memory/chain.kernel.ts';
+import { copyBytes } from '../memory/copy.kernel.ts';
 import {
   BUFFER_LENGTH,
   BUFFER_NEXT,
@@ -41,6 +42,7 @@ import {
   PIECE_ID,
   PIECE_LENGTH,
   PIECE_PLACE,
+  PIECE_REACHED,
   PIECE_SHIFT,
   RXRSP_BYTES,
   RXRSP_FLAGS,
@@ -63,6 +65,7 @@ import {
   VIFQ_SCRATCH,
   XEN_PAGE_BYTES,
 } from './layout.ts';
+import { reachAsked, turnEpoch } from './reach.kernel.ts';
 import { copySlot, pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
 
@@ -77,39 +80,52 @@ function takeRequest(queue: u32, piece: u32): void {
   store<u16>(piece, 0, PIECE_LENGTH);
 }
 
-/** Plans the copies of the packet at `slot` to the `pages` pages of the pieces at `pieces`, from copy `used` on. Returns how many. */
+/** Writes the copy of `length` bytes at `source` to `offset` of the piece's page. */
+function writeCopy(queue: u32, copy: u32, piece: u32, offset: u32, source: u32, length: u32): void {
+  store<u32>(copy + COPY_SOURCE, source, SIDE_PLACE);
+  store<u32>(copy + COPY_TARGET, load<u32>(piece, PIECE_PLACE), SIDE_PLACE);
+  store<u16>(copy + COPY_TARGET, <u16>load<u32>(queue, VIFQ_DOMID), SIDE_DOMID);
+  store<u16>(copy + COPY_TARGET, <u16>offset, SIDE_OFFSET);
+  store<u16>(copy, <u16>length, COPY_LENGTH);
+  store<u16>(copy, <u16>GNTCOPY_DEST_GREF, COPY_FLAGS);
+}
+
+/**
+ * Copies the packet at `slot` to the pieces at `pieces`, as far as they are reached, and plans the copies of the rest, from copy `used`
+ * on. Returns how many.
+ */
 function plan(queue: u32, slot: u32, pieces: u32, used: u32): u32 {
   let copy = load<u32>(queue, VIFQ_COPIES) + (used << COPY_SHIFT);
   const start = copy;
   let buffer = load<u32>(slot, SLOT_BUFFER);
   let source = buffer + load<u16>(slot, SLOT_OFFSET);
   let have: u32 = load<u16>(slot, SLOT_LENGTH);
-  let left = frameLength(slot);
-  let piece = pieces;
-  let at: u32 = 0;
-  while (left > 0) {
-    while (have === 0) {
-      buffer = load<u32>(buffer, BUFFER_NEXT);
-      source = buffer + load<u16>(buffer, BUFFER_OFFSET);
-      have = load<u16>(buffer, BUFFER_LENGTH);
+  const total = frameLength(slot);
+  let position: u32 = 0;
+  for (let piece = pieces; position < total; piece += 1 << PIECE_SHIFT) {
+    const length = min(total - position, XEN_PAGE_BYTES);
+    const reached = reachAsked(queue, piece, position, length);
+    store<u16>(piece, <u16>length, PIECE_LENGTH);
+    let done: u32 = 0;
+    while (done < length) {
+      while (have === 0) {
+        buffer = load<u32>(buffer, BUFFER_NEXT);
+        source = buffer + load<u16>(buffer, BUFFER_OFFSET);
+        have = load<u16>(buffer, BUFFER_LENGTH);
+      }
+      let n = min(have, length - done);
+      if (done < reached) {
+        n = min(n, reached - done);
+        copyBytes(load<u32>(piece, PIECE_REACHED) + done, source, n);
+      } else {
+        writeCopy(queue, copy, piece, done, source, n);
+        copy += 1 << COPY_SHIFT;
+      }
+      source += n;
+      have -= n;
+      done += n;
     }
-    if (at === XEN_PAGE_BYTES) {
-      piece += 1 << PIECE_SHIFT;
-      at = 0;
-    }
-    const n = min(have, XEN_PAGE_BYTES - at);
-    store<u32>(copy + COPY_SOURCE, source, SIDE_PLACE);
-    store<u32>(copy + COPY_TARGET, load<u32>(piece, PIECE_PLACE), SIDE_PLACE);
-    store<u16>(copy + COPY_TARGET, <u16>load<u32>(queue, VIFQ_DOMID), SIDE_DOMID);
-    store<u16>(copy + COPY_TARGET, <u16>at, SIDE_OFFSET);
-    store<u16>(copy, <u16>n, COPY_LENGTH);
-    store<u16>(copy, <u16>GNTCOPY_DEST_GREF, COPY_FLAGS);
-    copy += 1 << COPY_SHIFT;
-    source += n;
-    have -= n;
-    left -= n;
-    at += n;
-    store<u16>(piece, <u16>at, PIECE_LENGTH);
+    position += length;
   }
   return (copy - start) >> COPY_SHIFT;
 }
@@ -126,6 +142,7 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   let packets: u32 = 0;
   let taken: u32 = 0;
   let done: u32 = 0;
+  turnEpoch(queue);
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
     const pages = pagesFor(queue, slot, frameLength(slot));
@@ -156,6 +173,7 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
     available -= pages + extras;
     packets++;
   }
+  turnEpoch(queue);
   store<u32>(gather, packets, GATHER_PACKETS_USED);
   store<u32>(queue, used, VIFQ_COPIES_USED);
   return done;

@@ -1,3 +1,4 @@
+import { copyBytes } from '../memory/copy.kernel.ts';
 import {
   BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
@@ -33,6 +34,7 @@ import {
   PACKET_BAD_COPY,
   PACKET_BAD_EMPTY,
   PACKET_BAD_HEADERS,
+  PACKET_BAD_STAGING,
   PACKET_COPIES,
   PACKET_COPY,
   PACKET_EXTRAS,
@@ -45,6 +47,7 @@ import {
   PIECE_LENGTH,
   PIECE_OFFSET,
   PIECE_PLACE,
+  PIECE_REACHED,
   PIECE_SHIFT,
   SIDE_DOMID,
   SIDE_OFFSET,
@@ -65,6 +68,7 @@ import {
   VIFQ_RING,
   VIFQ_SLOTS,
 } from './layout.ts';
+import { reachSent, turnEpoch } from './reach.kernel.ts';
 import { pushResponses } from './ring.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
@@ -81,7 +85,20 @@ function grow(cache: u32, slot: u32, last: u32): u32 {
   return next;
 }
 
-/** Plans the copies of a packet into the empty one at `slot`, from copy `used` on. Returns how many; 0 when buffers run out. */
+/** Writes the copy of `length` bytes at `offset` of the piece's page to `target`. */
+function writeCopy(queue: u32, copy: u32, piece: u32, offset: u32, target: u32, length: u32): void {
+  store<u32>(copy + COPY_SOURCE, load<u32>(piece, PIECE_PLACE), SIDE_PLACE);
+  store<u16>(copy + COPY_SOURCE, <u16>load<u32>(queue, VIFQ_DOMID), SIDE_DOMID);
+  store<u16>(copy + COPY_SOURCE, <u16>offset, SIDE_OFFSET);
+  store<u32>(copy + COPY_TARGET, target, SIDE_PLACE);
+  store<u16>(copy, <u16>length, COPY_LENGTH);
+  store<u16>(copy, <u16>GNTCOPY_SOURCE_GREF, COPY_FLAGS);
+}
+
+/**
+ * Copies what is reached of a packet into the empty one at `slot`, and plans the copies of the rest, from copy `used` on. Returns how
+ * many copies; or, and there are none, 0 and the packet's PACKET_BAD_….
+ */
 function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
   const cache = load<u32>(queue, VIFQ_CACHE);
   const first = load<u32>(slot, SLOT_BUFFER);
@@ -91,61 +108,69 @@ function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
   const start = copy;
   let last = first;
   let have: u32 = 0;
+  let position: u32 = 0;
   for (let piece = pieces; piece < end; piece += 1 << PIECE_SHIFT) {
-    let offset = <u32>load<u16>(piece, PIECE_OFFSET);
-    let left = <u32>load<u16>(piece, PIECE_LENGTH);
-    while (left > 0) {
+    const length = <u32>load<u16>(piece, PIECE_LENGTH);
+    const reached = reachSent(queue, piece, position);
+    if (reached > 0 && load<u32>(piece, PIECE_REACHED) === 0) {
+      store<u32>(packet, PACKET_BAD_STAGING, PACKET_BAD);
+      return 0;
+    }
+    let done: u32 = 0;
+    while (done < length) {
       if (have === BUFFER_FRAME_MAX) {
         last = grow(cache, slot, last);
-        if (last === 0) return 0;
+        if (last === 0) {
+          store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
+          return 0;
+        }
         have = 0;
       }
-      const n = min(left, BUFFER_FRAME_MAX - have);
-      store<u32>(copy + COPY_SOURCE, load<u32>(piece, PIECE_PLACE), SIDE_PLACE);
-      store<u16>(copy + COPY_SOURCE, <u16>load<u32>(queue, VIFQ_DOMID), SIDE_DOMID);
-      store<u16>(copy + COPY_SOURCE, <u16>offset, SIDE_OFFSET);
-      store<u32>(copy + COPY_TARGET, last + BUFFER_HEADROOM + have, SIDE_PLACE);
-      store<u16>(copy, <u16>n, COPY_LENGTH);
-      store<u16>(copy, <u16>GNTCOPY_SOURCE_GREF, COPY_FLAGS);
-      copy += 1 << COPY_SHIFT;
+      const target = last + BUFFER_HEADROOM + have;
+      let n = min(length - done, BUFFER_FRAME_MAX - have);
+      if (done < reached) {
+        n = min(n, reached - done);
+        copyBytes(target, load<u32>(piece, PIECE_REACHED) + done, n);
+      } else {
+        writeCopy(queue, copy, piece, <u32>load<u16>(piece, PIECE_OFFSET) + done, target, n);
+        copy += 1 << COPY_SHIFT;
+      }
       have += n;
-      offset += n;
-      left -= n;
+      done += n;
       if (last === first) store<u16>(slot, <u16>have, SLOT_LENGTH);
       else store<u16>(last, <u16>have, BUFFER_LENGTH);
     }
+    position += length;
   }
   if (last !== first) store<u32>(first, load<u32>(packet, PACKET_SIZE), BUFFER_TOTAL);
   return (copy - start) >> COPY_SHIFT;
 }
 
 /**
- * Gathers up to `max` (32 at most) packets that the frontend sends, and plans the copies of their bytes. Returns how many copies
- * there are; `backTxEnd` follows when they are done.
+ * Gathers up to `max` (32 at most) packets that the frontend sends, copies what is reached without Xen, and plans the copies of the
+ * rest. Returns how many copies there are; `backTxEnd` follows when they are done.
  */
 export function backTxBegin(queue: u32, max: u32): u32 {
   const gather = load<u32>(queue, VIFQ_GATHER);
   const cache = load<u32>(queue, VIFQ_CACHE);
   const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES);
   let used: u32 = 0;
+  turnEpoch(queue);
   for (let i: u32 = 0; i < packets; i++) {
     const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
     if (load<u32>(packet, PACKET_BAD) !== 0) continue;
     const slot = load<u32>(queue, VIFQ_SLOTS) + (i << SLOT_SHIFT);
-    let copies: u32 = 0;
-    if (alloc(cache, slot, 1) !== 0) {
-      copies = plan(queue, packet, slot, used);
-      if (copies === 0) free(cache, slot, 1);
-    }
-    if (copies === 0) {
+    if (alloc(cache, slot, 1) === 0) {
       store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
-      countVif(queue, VIFQ_EMPTY);
       continue;
     }
+    const copies = plan(queue, packet, slot, used);
+    if (load<u32>(packet, PACKET_BAD) !== 0) free(cache, slot, 1);
     store<u16>(packet, <u16>used, PACKET_COPY);
     store<u16>(packet, <u16>copies, PACKET_COPIES);
     used += copies;
   }
+  turnEpoch(queue);
   store<u32>(queue, used, VIFQ_COPIES_USED);
   return used;
 }
@@ -194,8 +219,8 @@ export function backTxEnd(queue: u32, slots: u32): u32 {
         n++;
       } else free(load<u32>(queue, VIFQ_CACHE), slot, 1);
     }
-    if (bad === PACKET_BAD_COPY) countVif(queue, VIFQ_FAILED);
-    else if (bad !== 0 && bad !== PACKET_BAD_EMPTY) countVif(queue, VIFQ_BAD);
+    if (bad !== 0)
+      countVif(queue, bad === PACKET_BAD_COPY ? VIFQ_FAILED : bad === PACKET_BAD_EMPTY ? VIFQ_EMPTY : VIFQ_BAD);
     records += answer(queue, packet, records);
   }
   store<u32>(gather, 0, GATHER_PACKETS_USED);

@@ -1,48 +1,48 @@
 import { RingwayError } from '../util/errors.ts';
-import type { Hypervisor } from './hypervisor.ts';
-import { createNetRing, type NetRing } from './ring.ts';
+import { HashSettings } from './hash.ts';
+import { SRING_ORDER_MAX } from './layout.ts';
+import { type BackConnection, connectBackQueue, connectControl } from './netback-queue.ts';
 import { inTransaction } from './store-client.ts';
-import { allFeatures, FEATURE_KEYS, queuePath, readFeatures, type VifOptions, withEvents } from './vif-device.ts';
-import { createBackQueue, type VifFeatures, type VifQueue } from './vif-queue.ts';
-import { readNumber, vifPaths, Xenbus, XenbusState } from './xenbus.ts';
+import {
+  allFeatures,
+  featureKeys,
+  PATH_KEYS,
+  queuePath,
+  RING_ORDER_KEY,
+  readFeatures,
+  type VifOptions,
+  type VifPath,
+} from './vif-device.ts';
+import type { VifQueueShare } from './vif-queue.ts';
+import { readKey, readNumber, vifPaths, Xenbus, XenbusState } from './xenbus.ts';
 
-const U32_MAX = 2 ** 32 - 1;
+const ALL_PATHS = Object.keys(PATH_KEYS) as VifPath[];
 
-/** What a connected queue holds. */
-interface Connection {
-  readonly queue: VifQueue;
-  /** Undoes it, last step first. */
-  readonly undo: readonly (() => void)[];
+/** What a backend is made with. */
+export interface NetbackOptions extends VifOptions {
+  /** What it can beside copies by grant: all by default. */
+  readonly paths?: readonly VifPath[];
+  /**
+   * Address of VIFHASH_BYTES of `layout.ts`, for the frontend to say how packets are spread over its queues: whoever sends looks there.
+   * Without it nobody is asked to.
+   */
+  readonly hash?: number;
+  /** Pages of a ring that it takes, as a power of two: 0 to 4, the default. */
+  readonly maxRingOrder?: number;
 }
 
-function unwind(undo: readonly (() => void)[]): void {
-  for (const step of [...undo].reverse()) step();
-}
-
-/** Maps one page of the frontend. @throws RingwayError `BAD_REQUEST` with the status when Xen refuses */
-function mapRing(hypervisor: Hypervisor, domid: number, ref: number, undo: (() => void)[]): number {
-  const page = hypervisor.takePages(1);
-  undo.push(() => hypervisor.freePages(page));
-  const [mapped] = hypervisor.map([{ domid, ref }], page);
-  // A map that failed is never taken for one: its address would be a page of our own.
-  if (mapped === undefined || mapped.status !== 0) {
-    throw new RingwayError('BAD_REQUEST', `grant ${ref} of domain ${domid} cannot be mapped: ${mapped?.status}`);
-  }
-  undo.push(() => void hypervisor.unmap([mapped.handle]));
-  return mapped.address;
-}
-
-/** The backend of one network device: the frontend's packets are received, and packets are sent to it, by grant copy. */
+/** The backend of one network device: the frontend's packets are received, and packets are sent to it. */
 export class Netback {
-  readonly #options: VifOptions;
+  readonly #options: NetbackOptions;
   readonly #bus: Xenbus;
-  #connections: readonly Connection[] = [];
+  #connections: readonly BackConnection[] = [];
+  #control: Awaited<ReturnType<typeof connectControl>> | undefined;
 
-  constructor(options: VifOptions) {
+  constructor(options: NetbackOptions) {
     const { frontend, backend, index, hypervisor } = options;
     const { front, back } = vifPaths(frontend, backend, index);
     this.#options = options;
-    this.#bus = new Xenbus(hypervisor.store, back, front, (state) => this.#onFrontend(state));
+    this.#bus = new Xenbus(hypervisor.store, back, front, (state) => this.#onFrontend(state), options.onError);
   }
 
   /** XenbusState of this end. */
@@ -56,8 +56,13 @@ export class Netback {
   }
 
   /** The queues, while it is connected. */
-  get queues(): readonly VifQueue[] {
+  get queues(): readonly VifQueueShare[] {
     return this.#connections.map(({ queue }) => queue);
+  }
+
+  /** The rule of its control ring that the frontend broke: it is not answered any more. */
+  get controlFault(): string | undefined {
+    return this.#control?.server.fault();
   }
 
   /** Says what it can do, and waits for the frontend. */
@@ -66,25 +71,33 @@ export class Netback {
     await this.#bus.start();
   }
 
-  /** Lets the frontend go, and waits for no other. */
-  async close(): Promise<void> {
+  /** Lets the frontend go whatever it does, and waits for no other. */
+  async destroy(): Promise<void> {
     await this.#bus.stop();
     await this.#disconnect();
     await this.#bus.switchTo(XenbusState.closed);
   }
 
   async #offer(): Promise<void> {
-    const { caches, features, splitEventChannels = true } = this.#options;
+    const {
+      queues,
+      features,
+      splitEventChannels = true,
+      paths = ALL_PATHS,
+      maxRingOrder = SRING_ORDER_MAX,
+      hash,
+    } = this.#options;
     const { path, store } = this.#bus;
-    const own = allFeatures(features);
     await inTransaction(store, async (transaction) => {
       const keys: Record<string, number> = {
         'feature-rx-copy': 1,
-        'feature-ipv6-csum-offload': 1,
+        ...featureKeys(allFeatures(features)),
         'feature-split-event-channels': splitEventChannels ? 1 : 0,
-        'multi-queue-max-queues': caches.length,
+        'multi-queue-max-queues': queues,
+        [RING_ORDER_KEY]: maxRingOrder,
       };
-      for (const [name, key] of Object.entries(FEATURE_KEYS)) keys[key] = own[name as keyof VifFeatures] ? 1 : 0;
+      for (const path of ALL_PATHS) keys[PATH_KEYS[path]] = paths.includes(path) ? 1 : 0;
+      if (hash !== undefined) keys[PATH_KEYS.control] = 1;
       for (const [key, value] of Object.entries(keys)) await transaction.write(`${path}/${key}`, String(value));
     });
     await this.#bus.switchTo(XenbusState.initWait);
@@ -107,19 +120,43 @@ export class Netback {
   }
 
   async #connect(): Promise<void> {
-    const { caches, onConnect } = this.#options;
+    const { arena, hypervisor, frontend, name, paths = ALL_PATHS, hash, onConnect } = this.#options;
     const { store, peerPath } = this.#bus;
-    const made: Connection[] = [];
+    const made: BackConnection[] = [];
     try {
-      const queues = await readNumber(store, `${peerPath}/multi-queue-num-queues`, caches.length, 1);
+      const queues = await readNumber(store, `${peerPath}/multi-queue-num-queues`, this.#options.queues, 1);
       if (queues === 0) throw new RingwayError('BAD_REQUEST', `${peerPath}: 0 queues`);
       if ((await readNumber(store, `${peerPath}/request-rx-copy`, 1, 0)) === 0) {
         throw new RingwayError('BAD_REQUEST', `${peerPath}: a frontend without request-rx-copy is not served`);
       }
       const features = await readFeatures(store, peerPath);
-      for (let i = 0; i < queues; i++) made.push(await this.#connectQueue(i, queues, features));
+      const says = (await readNumber(store, `${peerPath}/${PATH_KEYS.persistent}`, 1, 0)) === 1;
+      const keeps = says && paths.includes('persistent');
+      const controls = paths.includes('control');
+      const hasControl = (await readKey(store, `${peerPath}/ctrl-ring-ref`)) !== undefined;
+      for (let i = 0; i < queues; i++) {
+        const path = queuePath(peerPath, i, queues);
+        const of = {
+          arena,
+          hypervisor,
+          frontend,
+          name: `${name} queue ${i}`,
+          path,
+          features,
+          paths,
+          keeps,
+          controls: controls && hasControl,
+        };
+        made.push(await connectBackQueue(of));
+      }
+      const grants = made.map((queue) => queue.grants);
+      if (hasControl && (controls || hash !== undefined)) {
+        const place = { arena, hypervisor, frontend, name: `${name} control`, path: peerPath };
+        const settings = hash === undefined ? undefined : new HashSettings(arena, hash, queues);
+        this.#control = await connectControl(place, { hash: settings, grants });
+      }
     } catch (error) {
-      for (const { undo } of made.reverse()) unwind(undo);
+      for (const { undo } of made.reverse()) undo();
       await this.#bus.switchTo(XenbusState.closing);
       throw error;
     }
@@ -128,45 +165,13 @@ export class Netback {
     await this.#bus.switchTo(XenbusState.connected);
   }
 
-  async #connectQueue(i: number, queues: number, features: VifFeatures): Promise<Connection> {
-    const { arena, hypervisor, frontend, caches, name } = this.#options;
-    const { store, peerPath } = this.#bus;
-    const path = queuePath(peerPath, i, queues);
-    const undo: (() => void)[] = [];
-    try {
-      const rings: NetRing[] = [];
-      for (const kind of ['tx', 'rx'] as const) {
-        const ref = await readNumber(store, `${path}/${kind}-ring-ref`, U32_MAX);
-        const sring = mapRing(hypervisor, frontend, ref, undo);
-        rings.push(createNetRing(arena, { name: `${name} ${kind} ring ${i}`, kind, side: 'back', sring }));
-        undo.push(() => arena.release(`${name} ${kind} ring ${i}`));
-      }
-      const bind = async (key: string, otherwise?: number): Promise<number> => {
-        const port = await readNumber(store, `${path}/${key}`, U32_MAX, otherwise);
-        if (port === otherwise) return port;
-        const own = hypervisor.events.bindInterdomain(frontend, port);
-        undo.push(() => hypervisor.events.close(own));
-        return own;
-      };
-      const split = await bind('event-channel-tx', 0);
-      const txPort = split === 0 ? await bind('event-channel') : split;
-      const rxPort = split === 0 ? txPort : await bind('event-channel-rx');
-      const [tx, rx] = rings as [NetRing, NetRing];
-      const base = { name: `${name} queue ${i}`, tx, rx, cache: caches[i] ?? 0, features, frontend };
-      const queue = createBackQueue(arena, hypervisor, base);
-      undo.push(() => queue.release());
-      return { queue: withEvents(queue, hypervisor.events, txPort, rxPort), undo };
-    } catch (error) {
-      unwind(undo);
-      throw error;
-    }
-  }
-
   async #disconnect(): Promise<void> {
     const old = this.#connections;
     if (old.length === 0) return;
     this.#connections = [];
     await this.#options.onDisconnect?.();
-    for (const { undo } of old) unwind(undo);
+    this.#control?.undo();
+    this.#control = undefined;
+    for (const { undo } of old) undo();
   }
 }

@@ -6,6 +6,9 @@ import {
   GATHER_PACKETS,
   GATHER_PIECES,
   GATHER_PIECES_MAX,
+  LENDABLE_BUFFER,
+  LENDABLE_PLACE,
+  LENDABLE_SHIFT,
   NETRING_GIVE,
   NETRING_SIZE,
   NETRX_BYTES,
@@ -18,63 +21,102 @@ import {
   PACKET_PIECE,
   PACKET_PIECES,
   PACKET_SHIFT,
+  PACKET_SIZE,
   PIECE_LENGTH,
   PIECE_OFFSET,
   PIECE_PLACE,
   PIECE_SHIFT,
+  RECENT_COUNT,
+  RECENT_FIRST,
   VIFQ_BAD,
   VIFQ_CACHE,
   VIFQ_EMPTY,
   VIFQ_FAILED,
   VIFQ_GATHER,
   VIFQ_GREFS,
+  VIFQ_LENT,
   VIFQ_PAGES,
+  VIFQ_RECENT,
   VIFQ_RING,
   VIFQ_SCRATCH,
   XEN_PAGE_SHIFT,
 } from './layout.ts';
 import { copySlot, isBroken, publish, room, slotAt } from './ring.kernel.ts';
+import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
-/** Asks for packets in all slots that are free. A slot's page and id are those of its place in the ring. */
+/**
+ * Asks for packets in all slots that are free, up to one whose staging buffer is out with a packet that is sent from it. A slot's page
+ * and id are those of its place in the ring.
+ */
 export function frontRefill(queue: u32): void {
   const ring = load<u32>(queue, VIFQ_RING);
+  const recent = load<u32>(queue, VIFQ_RECENT);
+  if (recent !== 0) store<u32>(recent, 0, RECENT_COUNT);
   if (isBroken(ring)) return;
   const scratch = queue + VIFQ_SCRATCH;
   const from = load<u32>(ring, NETRING_GIVE);
   const n = room(ring);
-  for (let i: u32 = 0; i < n; i++) {
-    const place = (from + i) & (load<u32>(ring, NETRING_SIZE) - 1);
+  let given: u32 = 0;
+  for (; given < n; given++) {
+    const place = (from + given) & (load<u32>(ring, NETRING_SIZE) - 1);
+    if (recent !== 0 && load<u8>(load<u32>(queue, VIFQ_LENT) + place) !== 0) break;
     store<u32>(scratch, place, NETRX_ID);
     store<u32>(scratch, load<u32>(load<u32>(queue, VIFQ_GREFS) + (place << 2)), NETRX_GREF);
-    copySlot(slotAt(ring, from + i), scratch, NETRX_BYTES);
+    copySlot(slotAt(ring, from + given), scratch, NETRX_BYTES);
   }
-  publish(ring, n);
+  publish(ring, given);
 }
 
-/** Copies a packet out of its pages into the empty one at `slot`. Returns false when buffers run out. */
+/** Copies a packet out of its staging buffers and pages into the empty one at `slot`. Returns false when buffers run out. */
 function copyOut(queue: u32, packet: u32, slot: u32): bool {
   const cache = load<u32>(queue, VIFQ_CACHE);
   const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
   const end = pieces + (load<u32>(packet, PACKET_PIECES) << PIECE_SHIFT);
   let last = load<u32>(slot, SLOT_BUFFER);
+  let position: u32 = 0;
   for (let piece = pieces; piece < end; piece += 1 << PIECE_SHIFT) {
-    const page = load<u32>(queue, VIFQ_PAGES) + (load<u32>(piece, PIECE_PLACE) << XEN_PAGE_SHIFT);
+    const place = load<u32>(piece, PIECE_PLACE);
     const length = <u32>load<u16>(piece, PIECE_LENGTH);
-    if (length === 0) continue;
-    last = append(cache, slot, last, page + load<u16>(piece, PIECE_OFFSET), length);
-    if (last === 0) return false;
+    const staged = stagedBytes(queue, place, position, length);
+    if (staged > 0) {
+      last = append(cache, slot, last, stagedAt(queue, place), staged);
+      if (last === 0) return false;
+    }
+    if (staged < length) {
+      const page = load<u32>(queue, VIFQ_PAGES) + (place << XEN_PAGE_SHIFT);
+      last = append(cache, slot, last, page + load<u16>(piece, PIECE_OFFSET) + staged, length - staged);
+      if (last === 0) return false;
+    }
+    position += length;
   }
   return true;
 }
 
+/** Remembers that the packet at `slot` lies whole at the start of its staging buffer, which it may be sent from until the next burst. */
+function remember(queue: u32, packet: u32, slot: u32): void {
+  const recent = load<u32>(queue, VIFQ_RECENT);
+  if (recent === 0 || load<u32>(packet, PACKET_PIECES) !== 1) return;
+  const piece = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
+  const place = load<u32>(piece, PIECE_PLACE);
+  const length = load<u32>(packet, PACKET_SIZE);
+  if (stagedBytes(queue, place, 0, length) !== length) return;
+  const count = load<u32>(recent, RECENT_COUNT);
+  const entry = recent + RECENT_FIRST + (count << LENDABLE_SHIFT);
+  store<u32>(entry, load<u32>(slot, SLOT_BUFFER), LENDABLE_BUFFER);
+  store<u32>(entry, place, LENDABLE_PLACE);
+  store<u32>(recent, count + 1, RECENT_COUNT);
+}
+
 /**
- * Takes up to `max` (32 at most) packets that the backend sends, as packets to `slots`, and asks for as many more. The bytes are
+ * Asks for as many packets as fit, then takes up to `max` (32 at most) that the backend sends, as packets to `slots`. The bytes are
  * copied before anybody looks at them. Returns how many.
  */
 export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
   const gather = load<u32>(queue, VIFQ_GATHER);
   const cache = load<u32>(queue, VIFQ_CACHE);
+  // Before and not after: what was received last could be sent from where it lay until now.
+  frontRefill(queue);
   const packets = rxGather(load<u32>(queue, VIFQ_RING), gather, max, GATHER_PIECES_MAX);
   let n: u32 = 0;
   for (let i: u32 = 0; i < packets; i++) {
@@ -92,12 +134,12 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
     const isWhole = copyOut(queue, packet, slot);
     const csumBlank = (load<u16>(packet, PACKET_FLAGS) & <u16>NETRXF_CSUM_BLANK) !== 0;
     if (isWhole && acceptOffload(slot, packet, csumBlank)) {
+      remember(queue, packet, slot);
       n++;
       continue;
     }
     countVif(queue, isWhole ? VIFQ_BAD : VIFQ_EMPTY);
     free(cache, slot, 1);
   }
-  frontRefill(queue);
   return n;
 }

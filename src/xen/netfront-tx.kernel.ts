@@ -5,6 +5,9 @@ import {
   BUFFER_NEXT,
   BUFFER_OFFSET,
   SLOT_BUFFER,
+  SLOT_FLAG_CHAINED,
+  SLOT_FLAG_OFFLOAD,
+  SLOT_FLAGS,
   SLOT_LENGTH,
   SLOT_OFFSET,
   SLOT_SHIFT,
@@ -12,6 +15,9 @@ import {
 import { free } from '../memory/pool.kernel.ts';
 import {
   EXTRA_BYTES,
+  LENDABLE_BUFFER,
+  LENDABLE_PLACE,
+  LENDABLE_SHIFT,
   NETIF_RSP_NULL,
   NETRING_BROKEN_ID,
   NETRING_GIVE,
@@ -27,6 +33,9 @@ import {
   NETTXF_DATA_VALIDATED,
   NETTXF_EXTRA_INFO,
   NETTXF_MORE_DATA,
+  NETTXF_STAGING_BUFFER,
+  RECENT_COUNT,
+  RECENT_FIRST,
   TXRSP_BYTES,
   TXRSP_ID,
   TXRSP_STATUS,
@@ -35,24 +44,41 @@ import {
   VIFQ_FREE,
   VIFQ_FREE_COUNT,
   VIFQ_GREFS,
+  VIFQ_LEND,
+  VIFQ_LEND_BYTES,
+  VIFQ_LENT,
   VIFQ_LONG,
+  VIFQ_OTHER,
   VIFQ_OUT,
+  VIFQ_OUT_FIRST,
+  VIFQ_OUT_MORE,
   VIFQ_PAGES,
+  VIFQ_RECENT,
   VIFQ_RING,
   VIFQ_SCRATCH,
   XEN_PAGE_BYTES,
   XEN_PAGE_SHIFT,
 } from './layout.ts';
 import { copySlot, isBroken, latch, publish, room, slotAt, unconsumed } from './ring.kernel.ts';
+import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
 
-/** Takes a page. Returns its id. */
-function takePage(queue: u32): u32 {
+/** Takes a page for a slot, which is VIFQ_OUT_…. Returns its id. */
+function takePage(queue: u32, kind: u32): u32 {
   const count = load<u32>(queue, VIFQ_FREE_COUNT) - 1;
   const id = <u32>load<u16>(load<u32>(queue, VIFQ_FREE) + (count << 1));
   store<u32>(queue, count, VIFQ_FREE_COUNT);
-  store<u8>(load<u32>(queue, VIFQ_OUT) + id, 1);
+  store<u8>(load<u32>(queue, VIFQ_OUT) + id, <u8>kind);
   return id;
+}
+
+/** The rx staging buffer that went out with `id`, if one did, may be received to again. */
+function takeBack(queue: u32, id: u32): void {
+  const lent = load<u32>(queue, VIFQ_LENT) + (id << 1);
+  const place = <u32>load<u16>(lent);
+  if (place === 0) return;
+  store<u16>(lent, 0);
+  store<u8>(load<u32>(load<u32>(queue, VIFQ_OTHER), VIFQ_LENT) + place - 1, 0);
 }
 
 /** Takes the answers that are there: their pages are free again. A page that is not out breaks the ring. */
@@ -67,29 +93,35 @@ export function frontReclaim(queue: u32): void {
     if (status === <i16>NETIF_RSP_NULL) continue;
     const id = <u32>load<u16>(scratch, TXRSP_ID);
     const out = load<u32>(queue, VIFQ_OUT) + id;
-    const isOut = id < load<u32>(ring, NETRING_SIZE) && load<u8>(out) !== 0;
-    if (!isOut) {
+    const kind = id < load<u32>(ring, NETRING_SIZE) ? <u32>load<u8>(out) : 0;
+    if (kind === 0) {
       latch(ring, NETRING_BROKEN_ID);
       return;
     }
     store<u8>(out, 0);
+    if (load<u32>(queue, VIFQ_RECENT) !== 0) takeBack(queue, id);
     const count = load<u32>(queue, VIFQ_FREE_COUNT);
     store<u16>(load<u32>(queue, VIFQ_FREE) + (count << 1), <u16>id);
     store<u32>(queue, count + 1, VIFQ_FREE_COUNT);
-    if (status < 0) countVif(queue, VIFQ_FAILED);
+    // Each slot of a packet that failed says so; it is one packet.
+    if (status < 0 && kind === VIFQ_OUT_FIRST) countVif(queue, VIFQ_FAILED);
   }
   store<u32>(ring, from + n, NETRING_TAKE);
 }
 
-/** Writes a request for `length` bytes of the page `id` to the slot of `index`. */
-function writeRequest(queue: u32, index: u32, id: u32, length: u32, flags: u32): void {
+/** Writes a request for `length` bytes of what `gref` names to the slot of `index`. */
+function writeRequest(queue: u32, index: u32, gref: u32, id: u32, length: u32, flags: u32): void {
   const scratch = queue + VIFQ_SCRATCH;
-  store<u32>(scratch, load<u32>(load<u32>(queue, VIFQ_GREFS) + (id << 2)), NETTX_GREF);
+  store<u32>(scratch, gref, NETTX_GREF);
   store<u16>(scratch, 0, NETTX_OFFSET);
   store<u16>(scratch, <u16>flags, NETTX_FLAGS);
   store<u16>(scratch, <u16>id, NETTX_ID);
   store<u16>(scratch, <u16>length, NETTX_SIZE);
   copySlot(slotAt(load<u32>(queue, VIFQ_RING), index), scratch, NETTX_BYTES);
+}
+
+function grefOf(queue: u32, id: u32): u32 {
+  return load<u32>(load<u32>(queue, VIFQ_GREFS) + (id << 2));
 }
 
 /** Flags of a packet's first slot. */
@@ -107,9 +139,10 @@ function writePacket(queue: u32, slot: u32, index: u32): u32 {
   let left = total;
   let at = index;
   while (left > 0) {
-    const id = takePage(queue);
+    const id = takePage(queue, at === index ? VIFQ_OUT_FIRST : VIFQ_OUT_MORE);
     const page = load<u32>(queue, VIFQ_PAGES) + (id << XEN_PAGE_SHIFT);
     const length = min(left, XEN_PAGE_BYTES);
+    const staged = stagedBytes(queue, id, total - left, length);
     let done: u32 = 0;
     while (done < length) {
       while (have === 0) {
@@ -117,8 +150,9 @@ function writePacket(queue: u32, slot: u32, index: u32): u32 {
         source = buffer + load<u16>(buffer, BUFFER_OFFSET);
         have = load<u16>(buffer, BUFFER_LENGTH);
       }
-      const n = min(have, length - done);
-      copyBytes(page + done, source, n);
+      const isStaged = done < staged;
+      const n = min(have, (isStaged ? staged : length) - done);
+      copyBytes((isStaged ? stagedAt(queue, id) : page) + done, source, n);
       done += n;
       source += n;
       have -= n;
@@ -126,7 +160,7 @@ function writePacket(queue: u32, slot: u32, index: u32): u32 {
     left -= length;
     const flags = (left > 0 ? NETTXF_MORE_DATA : 0) | (at === index ? firstFlags(slot) : 0);
     // The first slot says how long the packet is, the others how much they add.
-    writeRequest(queue, at, id, at === index ? total : length, flags);
+    writeRequest(queue, at, grefOf(queue, id), id, at === index ? total : length, flags);
     at++;
     if (flags & NETTXF_EXTRA_INFO) {
       writeSegments(queue + VIFQ_SCRATCH, slot);
@@ -135,6 +169,47 @@ function writePacket(queue: u32, slot: u32, index: u32): u32 {
     }
   }
   return at - index;
+}
+
+/** What was received of late in the buffer of the packet at `slot`, as LENDABLE_…; 0 when there is none that it may be sent from. */
+function findRecent(queue: u32, slot: u32): u32 {
+  const recent = load<u32>(queue, VIFQ_RECENT);
+  if (recent === 0 || load<u8>(slot, SLOT_FLAGS) & <u8>(SLOT_FLAG_CHAINED | SLOT_FLAG_OFFLOAD)) return 0;
+  if (load<u16>(slot, SLOT_LENGTH) > <u16>load<u32>(queue, VIFQ_LEND_BYTES)) return 0;
+  const buffer = load<u32>(slot, SLOT_BUFFER);
+  const end = recent + RECENT_FIRST + (load<u32>(recent, RECENT_COUNT) << LENDABLE_SHIFT);
+  for (let entry = recent + RECENT_FIRST; entry < end; entry += 1 << LENDABLE_SHIFT) {
+    if (load<u32>(entry, LENDABLE_BUFFER) === buffer) return entry;
+  }
+  return 0;
+}
+
+/** Makes `n` bytes at `target` those at `source`, and writes only where they differ: the lines stay with whoever has them. */
+function writeChanged(target: u32, source: u32, n: u32): void {
+  if (n < 16) {
+    copyBytes(target, source, n);
+    return;
+  }
+  for (let at: u32 = 0; at < n; at += 16) {
+    const from = min(at, n - 16);
+    const bytes = v128.load(source + from);
+    if (v128.any_true(v128.xor(bytes, v128.load(target + from)))) v128.store(target + from, bytes);
+  }
+}
+
+/** Sends the packet at `slot` out of the rx staging buffer that it was received in, by one request at `index`. */
+function lend(queue: u32, slot: u32, recent: u32, index: u32): void {
+  const place = load<u32>(recent, LENDABLE_PLACE);
+  const length = <u32>load<u16>(slot, SLOT_LENGTH);
+  const source = load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET);
+  writeChanged(load<u32>(load<u32>(queue, VIFQ_LEND) + (place << 2)), source, length);
+  store<u32>(recent, 0, LENDABLE_BUFFER);
+  const id = takePage(queue, VIFQ_OUT_FIRST);
+  store<u16>(load<u32>(queue, VIFQ_LENT) + (id << 1), <u16>(place + 1));
+  store<u8>(load<u32>(load<u32>(queue, VIFQ_OTHER), VIFQ_LENT) + place, 1);
+  // Its id among all staging buffers: tx's come first, one for each slot.
+  const gref = load<u32>(load<u32>(queue, VIFQ_RING), NETRING_SIZE) + place;
+  writeRequest(queue, index, gref, id, length, NETTXF_STAGING_BUFFER);
 }
 
 /**
@@ -158,7 +233,9 @@ export function frontSend(queue: u32, slots: u32, count: u32): u32 {
     }
     const extras: u32 = segmentType(slot) === 0 ? 0 : 1;
     if (written + pages + extras > slotsFree || pages > load<u32>(queue, VIFQ_FREE_COUNT)) break;
-    written += writePacket(queue, slot, from + written);
+    const recent = findRecent(queue, slot);
+    if (recent === 0) written += writePacket(queue, slot, from + written);
+    else lend(queue, slot, recent, from + written++);
   }
   publish(ring, written);
   free(load<u32>(queue, VIFQ_CACHE), slots, done);

@@ -1,44 +1,66 @@
+import { TOEPLITZ_KEY_BYTES } from '../packet/layout.ts';
 import { RingwayError } from '../util/errors.ts';
-import type { GrantTable } from './hypervisor.ts';
-import { XEN_PAGE_BYTES } from './layout.ts';
-import { createNetRing, initSharedRing, type NetRing } from './ring.ts';
+import type { ControlClient, VifHash } from './control-client.ts';
+import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, VIFHASH_SIZE_MAX } from './layout.ts';
+import { type FrontControl, makeFrontControl } from './netfront-control.ts';
+import { type FrontendMemory, type FrontPath, FrontQueue } from './netfront-queue.ts';
 import { inTransaction } from './store-client.ts';
-import { allFeatures, FEATURE_KEYS, queuePath, readFeatures, type VifOptions, withEvents } from './vif-device.ts';
-import { createFrontQueue, type FrontPages, type VifFeatures, type VifQueue } from './vif-queue.ts';
+import {
+  allFeatures,
+  featureKeys,
+  PATH_KEYS,
+  queuePath,
+  RING_ORDER_KEY,
+  readFeatures,
+  type VifOptions,
+} from './vif-device.ts';
+import type { VifQueueShare } from './vif-queue.ts';
 import { readNumber, vifPaths, Xenbus, XenbusState } from './xenbus.ts';
 
-/** What a frontend needs of its own domain. */
-export interface FrontendMemory {
-  readonly grants: GrantTable;
-  /** Zeroed pages that follow each other. */
-  allocPages(pages: number): number;
-  freePages(address: number): void;
+/** What a frontend is made with. */
+export interface NetfrontOptions extends VifOptions {
+  readonly memory: FrontendMemory;
+  /** How packets get across, where the backend can: by grant copy by default, and wherever it cannot. */
+  readonly path?: FrontPath;
+  /** Pages of each ring, as a power of two: 0 (the default) to 4. One page where the backend takes no more. */
+  readonly ringOrder?: number;
+  /** Has the backend spread packets over queues so, where it can. */
+  readonly hash?: VifHash;
 }
 
-/** A queue, and what the other end is told of it. */
-interface Made {
-  readonly queue: VifQueue;
-  readonly keys: Readonly<Record<string, number>>;
-  readonly ports: readonly number[];
-  readonly refs: readonly number[];
-  readonly pages: readonly number[];
-  readonly regions: readonly string[];
+function check({ name, queues, path, ringOrder = 0, hash }: NetfrontOptions): void {
+  const whole = (what: string, value: number, least: number, most: number): void => {
+    if (Number.isInteger(value) && value >= least && value <= most) return;
+    throw new RingwayError(
+      'BAD_ARGUMENT',
+      `${name}: ${what} ${value}, must be a whole number from ${least} to ${most}`,
+    );
+  };
+  whole('queues', queues, 1, 16);
+  whole('ring order', ringOrder, 0, SRING_ORDER_MAX);
+  if (hash !== undefined) whole('bytes of the key of its hash,', hash.key.length, 0, TOEPLITZ_KEY_BYTES);
+  if (hash !== undefined) whole('entries of the mapping of its hash,', hash.mapping.length, 0, VIFHASH_SIZE_MAX);
+  if (path?.kind !== 'staging') return;
+  for (const kind of ['tx', 'rx'] as const) whole(`bytes to stage (${kind})`, path[kind], 0, STAGING_LENGTH_MAX);
 }
 
 /** The frontend of one network device. */
 export class Netfront {
-  readonly #options: VifOptions & { readonly memory: FrontendMemory };
+  readonly #options: NetfrontOptions;
   readonly #bus: Xenbus;
-  #made: readonly Made[] = [];
+  #made: readonly FrontQueue[] = [];
+  #control: FrontControl | undefined;
   /** References that the backend did not give back when it was told to: their pages are lost to this domain. */
   #lost = 0;
   #closing = false;
 
-  constructor(options: VifOptions & { readonly memory: FrontendMemory }) {
+  /** @throws RingwayError `BAD_ARGUMENT` when an option is out of its range. */
+  constructor(options: NetfrontOptions) {
+    check(options);
     const { frontend, backend, index, hypervisor } = options;
     const { front, back } = vifPaths(frontend, backend, index);
     this.#options = options;
-    this.#bus = new Xenbus(hypervisor.store, front, back, (state) => this.#onBackend(state));
+    this.#bus = new Xenbus(hypervisor.store, front, back, (state) => this.#onBackend(state), options.onError);
   }
 
   /** XenbusState of this end. */
@@ -52,8 +74,13 @@ export class Netfront {
   }
 
   /** The queues, once it has offered them. */
-  get queues(): readonly VifQueue[] {
-    return this.#made.map(({ queue }) => queue);
+  get queues(): readonly VifQueueShare[] {
+    return this.#made.map(({ share }) => share);
+  }
+
+  /** Its control ring, where the backend has one and it was made for something. */
+  get control(): ControlClient | undefined {
+    return this.#control?.client;
   }
 
   /** Grants that a backend kept in use beyond the end: a page of them is never used again. */
@@ -87,6 +114,8 @@ export class Netfront {
       if (own === XenbusState.initialising && !this.#closing) await this.#connect();
     } else if (state === XenbusState.connected) {
       await this.#options.onConnect?.(this.queues);
+      // Packets pass meanwhile, by copies and flow by flow.
+      if (this.#control !== undefined) void this.#ask(this.#control.client).catch(this.#options.onError ?? (() => {}));
     } else if (state === XenbusState.closing || state === XenbusState.closed || state === XenbusState.unknown) {
       if (own === XenbusState.closed || own === XenbusState.initialising) return;
       await this.#disconnect();
@@ -95,30 +124,53 @@ export class Netfront {
   }
 
   async #connect(): Promise<void> {
-    const { caches, features, splitEventChannels = true, backend } = this.#options;
+    const { arena, hypervisor, memory, backend, name, features, splitEventChannels = true, hash } = this.#options;
     const { store, path, peerPath } = this.#bus;
-    const has = async (key: string): Promise<boolean> => (await readNumber(store, `${peerPath}/${key}`, 1, 0)) === 1;
+    const read = (key: string, most = 1, otherwise = 0): Promise<number> =>
+      readNumber(store, `${peerPath}/${key}`, most, otherwise);
     try {
-      if (!(await has('feature-rx-copy'))) throw new RingwayError('BAD_REQUEST', `${peerPath}: no feature-rx-copy`);
-      const offered = await readNumber(store, `${peerPath}/multi-queue-max-queues`, 2 ** 32 - 1, 1);
-      const queues = Math.max(1, Math.min(caches.length, offered));
-      const split = splitEventChannels && (await has('feature-split-event-channels'));
+      if ((await read('feature-rx-copy')) === 0) {
+        throw new RingwayError('BAD_REQUEST', `${peerPath}: no feature-rx-copy`);
+      }
+      const offered = await read('multi-queue-max-queues', 2 ** 32 - 1, 1);
+      const queues = Math.max(1, Math.min(this.#options.queues, offered));
+      const split = splitEventChannels && (await read('feature-split-event-channels')) === 1;
+      const order = Math.min(this.#options.ringOrder ?? 0, await read(RING_ORDER_KEY, 2 ** 32 - 1));
+      const wanted = this.#options.path ?? { kind: 'copy' };
+      const isPossible = wanted.kind === 'copy' || (await read(PATH_KEYS[wanted.kind])) === 1;
       const peer = await readFeatures(store, peerPath);
-      const made: Made[] = [];
+      const made: FrontQueue[] = [];
       this.#made = made;
-      for (let i = 0; i < queues; i++) made.push(this.#makeQueue(i, split, peer, backend));
-      const own = allFeatures(features);
+      for (let i = 0; i < queues; i++) {
+        made.push(
+          new FrontQueue({
+            arena,
+            hypervisor,
+            memory,
+            backend,
+            name: `${name} queue ${i}`,
+            features: peer,
+            split,
+            ringOrder: order,
+            path: isPossible ? wanted : { kind: 'copy' },
+          }),
+        );
+      }
+      if ((wanted.kind === 'control' || hash !== undefined) && (await read(PATH_KEYS.control)) === 1) {
+        this.#control = makeFrontControl(arena, hypervisor, { name, backend, memory });
+      }
+      const own = featureKeys(allFeatures(features));
       await inTransaction(store, async (transaction) => {
         const write = (key: string, value: number): Promise<void> => transaction.write(key, String(value));
         if (queues > 1) await write(`${path}/multi-queue-num-queues`, queues);
         for (const [i, { keys }] of made.entries()) {
           for (const [key, value] of Object.entries(keys)) await write(`${queuePath(path, i, queues)}/${key}`, value);
         }
+        for (const [key, value] of Object.entries(this.#control?.keys ?? {})) await write(`${path}/${key}`, value);
         await write(`${path}/request-rx-copy`, 1);
+        if (isPossible && wanted.kind === 'persistent') await write(`${path}/${PATH_KEYS.persistent}`, 1);
         await write(`${path}/feature-rx-notify`, 1);
-        for (const [name, key] of Object.entries(FEATURE_KEYS)) {
-          await write(`${path}/${key}`, own[name as keyof VifFeatures] ? 1 : 0);
-        }
+        for (const [key, value] of Object.entries(own)) await write(`${path}/${key}`, value);
       });
       await this.#bus.switchTo(XenbusState.connected);
     } catch (error) {
@@ -128,77 +180,12 @@ export class Netfront {
     }
   }
 
-  #makeQueue(i: number, split: boolean, features: VifFeatures, backend: number): Made {
-    const { arena, hypervisor, memory, caches, name } = this.#options;
-    const { events } = hypervisor;
-    const [ports, refs, pages, regions]: [number[], number[], number[], string[]] = [[], [], [], []];
-    const alloc = (count: number): number => {
-      const address = memory.allocPages(count);
-      pages.push(address);
-      return address;
-    };
-    const grant = (page: number, readonly: boolean): number => {
-      const ref = memory.grants.grant(backend, page, { readonly });
-      refs.push(ref);
-      return ref;
-    };
-    try {
-      const makeRing = (kind: 'tx' | 'rx'): { ring: NetRing; ref: number } => {
-        const sring = alloc(1);
-        initSharedRing(arena, sring);
-        const ring = createNetRing(arena, { name: `${name} ${kind} ring ${i}`, kind, side: 'front', sring });
-        regions.push(`${name} ${kind} ring ${i}`);
-        return { ring, ref: grant(sring, false) };
-      };
-      const tx = makeRing('tx');
-      const rx = makeRing('rx');
-      const makePages = (slots: number, readonly: boolean): FrontPages => {
-        const address = alloc(slots);
-        return {
-          address,
-          refs: Array.from({ length: slots }, (_, slot) => grant(address + slot * XEN_PAGE_BYTES, readonly)),
-        };
-      };
-      const open = (): number => {
-        const port = events.allocUnbound(backend);
-        ports.push(port);
-        return port;
-      };
-      const txPort = open();
-      const rxPort = split ? open() : txPort;
-      const queue = createFrontQueue(arena, {
-        name: `${name} queue ${i}`,
-        tx: tx.ring,
-        rx: rx.ring,
-        cache: caches[i] ?? 0,
-        features,
-        txPages: makePages(tx.ring.slots, true),
-        rxPages: makePages(rx.ring.slots, false),
-      });
-      const channels = split ? { 'event-channel-tx': txPort, 'event-channel-rx': rxPort } : { 'event-channel': txPort };
-      return {
-        queue: withEvents(queue, events, txPort, rxPort),
-        keys: { 'tx-ring-ref': tx.ref, 'rx-ring-ref': rx.ref, ...channels },
-        ports,
-        refs,
-        pages,
-        regions,
-      };
-    } catch (error) {
-      this.#giveBack({ ports, refs, pages, regions });
-      throw error;
-    }
-  }
-
-  /** Ends grants and gives pages back, but for those that the backend keeps. */
-  #giveBack({ ports, refs, pages, regions }: Omit<Made, 'queue' | 'keys'>): void {
-    const { arena, hypervisor, memory } = this.#options;
-    for (const port of ports) hypervisor.events.close(port);
-    const kept = refs.filter((ref) => !memory.grants.end(ref)).length;
-    this.#lost += kept;
-    for (const region of regions) arena.release(region);
-    // Which run a kept page is of is not looked up: a backend that keeps one is rare, and the pages are its domain's alone.
-    if (kept === 0) for (const page of pages) memory.freePages(page);
+  /** Tells the backend what only a connected one may be told. One that refuses is left alone. */
+  async #ask(client: ControlClient): Promise<void> {
+    const { path, hash } = this.#options;
+    if (hash !== undefined) await client.setHash(hash);
+    if (path?.kind !== 'control') return;
+    for (const [i, { grants }] of this.#made.entries()) await client.keep(i, grants);
   }
 
   async #disconnect(): Promise<void> {
@@ -206,9 +193,8 @@ export class Netfront {
     if (old.length === 0) return;
     this.#made = [];
     await this.#options.onDisconnect?.();
-    for (const made of old) {
-      made.queue.release();
-      this.#giveBack(made);
-    }
+    this.#lost += this.#control?.release() ?? 0;
+    this.#control = undefined;
+    for (const queue of old) this.#lost += queue.release();
   }
 }

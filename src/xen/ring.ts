@@ -115,32 +115,35 @@ export function createNetRing(arena: Arena, options: NetRingOptions): NetRing {
     throw new RingwayError('BAD_ARGUMENT', `${name}: no ${2 ** order} pages of a ring lie at ${sring}`);
   }
   const address = arena.allocate(name, NETRING_BYTES);
-  const { u32 } = arena;
   const set = (offset: number, value: number): void => {
-    u32[(address + offset) >>> 2] = value;
+    arena.u32[(address + offset) >>> 2] = value;
   };
-  const get = (offset: number): number => u32[(address + offset) >>> 2] ?? 0;
-  const slots = netRingSlots(kind, order);
   set(NETRING_SRING, sring);
-  set(NETRING_SIZE, slots);
+  set(NETRING_SIZE, netRingSlots(kind, order));
   set(NETRING_SLOT, BYTES[kind].request);
   set(NETRING_REQUEST, BYTES[kind].request);
   set(NETRING_RESPONSE, BYTES[kind].response);
   set(NETRING_FRONT, side === 'front' ? 1 : 0);
-  const start = side === 'front' ? 0 : Atomics.load(u32, (sring + SRING_RSP_PROD) >>> 2);
+  const start = side === 'front' ? 0 : Atomics.load(arena.u32, (sring + SRING_RSP_PROD) >>> 2);
   set(NETRING_GIVE, start);
   set(NETRING_TAKE, start);
+  return attachNetRing(arena, address);
+}
+
+/** Works on the side of a ring at `address`, from this thread. */
+export function attachNetRing(arena: Arena, address: number): NetRing {
+  const get = (offset: number): number => arena.u32[(address + offset) >>> 2] ?? 0;
+  const isFront = get(NETRING_FRONT) !== 0;
   const { xenRingNeedsNotify, xenRingFinalCheck } = arena.kernels<{
     xenRingNeedsNotify(ring: number): number;
     xenRingFinalCheck(ring: number): number;
   }>();
   return {
     address,
-    slots,
+    slots: get(NETRING_SIZE),
     needsNotify: () => xenRingNeedsNotify(address) !== 0,
     finalCheck: () => xenRingFinalCheck(address) !== 0,
     broken: () => RULES.get(get(NETRING_BROKEN)),
-    outstanding: () =>
-      (side === 'front' ? get(NETRING_GIVE) - get(NETRING_TAKE) : get(NETRING_TAKE) - get(NETRING_GIVE)) >>> 0,
+    outstanding: () => (isFront ? get(NETRING_GIVE) - get(NETRING_TAKE) : get(NETRING_TAKE) - get(NETRING_GIVE)) >>> 0,
   };
 }

@@ -22,6 +22,7 @@ import {
   PACKET_SIZE,
   PACKET_SLOTS_FATAL,
   PACKET_SLOTS_MAX,
+  PIECE_FLAGS,
   PIECE_ID,
   PIECE_LENGTH,
   PIECE_OFFSET,
@@ -40,7 +41,9 @@ function takeRequest(ring: u32, piece: u32, scratch: u32): u32 {
   store<u16>(piece, load<u16>(scratch, NETTX_OFFSET), PIECE_OFFSET);
   store<u16>(piece, load<u16>(scratch, NETTX_SIZE), PIECE_LENGTH);
   store<u16>(piece, load<u16>(scratch, NETTX_ID), PIECE_ID);
-  return load<u16>(scratch, NETTX_FLAGS);
+  const flags = load<u16>(scratch, NETTX_FLAGS);
+  store<u16>(piece, flags, PIECE_FLAGS);
+  return flags;
 }
 
 function leavesPage(piece: u32): bool {

@@ -1,42 +1,34 @@
 import type { Arena } from '../memory/arena.ts';
-import { SLOT_SHIFT } from '../memory/layout.ts';
-import type { Hypervisor } from './hypervisor.ts';
+import { attachData } from './access.ts';
+import type { CopyBatch, DataShare } from './hypervisor.ts';
+import { wantedMapper } from './kept-grants.ts';
 import {
   GATHER_BYTES,
-  GATHER_PACKETS_MAX,
-  GRANT_BATCH_MAX,
-  NETRX_BYTES,
   VIFQ_BAD,
   VIFQ_BYTES,
   VIFQ_CACHE,
-  VIFQ_COPIES,
   VIFQ_COPIES_USED,
-  VIFQ_DOMID,
   VIFQ_EMPTY,
+  VIFQ_F_CSUM,
   VIFQ_F_GSO_TCPV4,
   VIFQ_F_GSO_TCPV6,
   VIFQ_F_SG,
   VIFQ_FAILED,
   VIFQ_FEATURES,
-  VIFQ_FREE,
-  VIFQ_FREE_COUNT,
   VIFQ_GATHER,
-  VIFQ_GREFS,
   VIFQ_LONG,
-  VIFQ_OUT,
-  VIFQ_PAGES,
-  VIFQ_RECORDS,
-  VIFQ_RECORDS_MAX,
+  VIFQ_RECENT,
   VIFQ_RING,
-  VIFQ_SLOTS,
 } from './layout.ts';
-import type { NetRing } from './ring.ts';
+import { attachNetRing, type NetRing } from './ring.ts';
 
 /** What the peer takes, beside packets of one page. */
 export interface VifFeatures {
   readonly sg: boolean;
   readonly gsoTcpv4: boolean;
   readonly gsoTcpv6: boolean;
+  /** Checksums that are left to do. */
+  readonly csum: boolean;
 }
 
 /** Packets that did not get through, since the queue was made. */
@@ -51,20 +43,52 @@ export interface VifDrops {
   readonly failed: number;
 }
 
-/** One side of one queue, on the thread that serves it. */
-export interface VifQueue {
-  readonly tx: NetRing;
-  readonly rx: NetRing;
+/** One side of one queue, for the thread that is to serve it: anything that can be posted. */
+export interface VifQueueShare {
+  readonly side: 'front' | 'back';
+  /** Addresses of the state of each direction. */
+  readonly txQueue: number;
+  readonly rxQueue: number;
+  /** Event channels of this end. */
+  readonly txPort: number;
+  readonly rxPort: number;
+  readonly data: DataShare;
+  /** Backend: copies of each direction. */
+  readonly txBatch?: BatchShare;
+  readonly rxBatch?: BatchShare;
+  /** Frontend: address of what is known of packets that may be sent from where they were received; 0 when none may. */
+  readonly recent: number;
+}
+
+type BatchShare = Pick<CopyBatch, 'address' | 'vectors' | 'size'>;
+
+/** What both directions have. */
+interface VifDirection {
+  readonly ring: NetRing;
+  /** What was lost on the way. */
+  drops(): VifDrops;
+  /** The rule that the peer broke. The ring stands still until the device is connected again. */
+  fault(): string | undefined;
+}
+
+/** The direction that packets come by, on the thread that serves it. */
+export interface VifReceiver extends VifDirection {
   /** Writes up to `max` (1 to 32) packets to the packet slots at `slots`; returns how many. */
   receive(slots: number, max: number): number;
+}
+
+/** The direction that packets leave by, on the thread that serves it. */
+export interface VifSender extends VifDirection {
+  /** What the peer takes. */
+  readonly features: VifFeatures;
   /** Takes the first of `count` (1 to 32) packets at `slots`; returns how many. The rest stay the caller's. */
   send(slots: number, count: number): number;
-  /** What was lost on either way. */
-  drops(): { readonly received: VifDrops; readonly sent: VifDrops };
-  /** The rule that the peer broke. The queue stands still until the device is connected again. */
-  fault(): string | undefined;
-  /** Gives its regions back. */
-  release(): void;
+}
+
+/** Both directions of a queue, on one thread. */
+export interface VifQueue {
+  readonly receiver: VifReceiver;
+  readonly sender: VifSender;
 }
 
 interface VifKernels {
@@ -75,7 +99,6 @@ interface VifKernels {
   xenFrontSend(queue: number, slots: number, count: number): number;
   xenFrontReclaim(queue: number): void;
   xenFrontReceive(queue: number, slots: number, max: number): number;
-  xenFrontRefill(queue: number): void;
 }
 
 /** What both sides of a queue are made of. */
@@ -84,13 +107,17 @@ export interface VifQueueOptions {
   readonly name: string;
   readonly tx: NetRing;
   readonly rx: NetRing;
-  /** The buffer cache of the thread that serves it. */
-  readonly cache: number;
   readonly features: VifFeatures;
 }
 
+/** A queue on the control thread, which made it. */
+export interface MadeVifQueue extends Pick<VifQueueShare, 'txQueue' | 'rxQueue' | 'txBatch' | 'rxBatch' | 'recent'> {
+  /** Gives its regions back: nobody serves it any more. */
+  release(): void;
+}
+
 /** A stretch of state for each direction, with what both sides have in it. */
-function makeState(arena: Arena, { name, tx, rx, cache, features }: VifQueueOptions) {
+export function makeVifState(arena: Arena, { name, tx, rx, features }: VifQueueOptions) {
   const regions: string[] = [];
   const release = (): void => {
     for (const region of regions.splice(0)) arena.release(region);
@@ -111,118 +138,117 @@ function makeState(arena: Arena, { name, tx, rx, cache, features }: VifQueueOpti
   const set = (queue: number, offset: number, value: number): void => {
     arena.u32[(queue + offset) >>> 2] = value;
   };
-  const get = (queue: number, offset: number): number => arena.u32[(queue + offset) >>> 2] ?? 0;
   const bits =
     (features.sg ? VIFQ_F_SG : 0) |
     (features.gsoTcpv4 ? VIFQ_F_GSO_TCPV4 : 0) |
-    (features.gsoTcpv6 ? VIFQ_F_GSO_TCPV6 : 0);
-  const gather = allocate('gather', GATHER_BYTES);
+    (features.gsoTcpv6 ? VIFQ_F_GSO_TCPV6 : 0) |
+    (features.csum ? VIFQ_F_CSUM : 0);
   const make = (what: string, ring: NetRing): number => {
     const queue = allocate(what, VIFQ_BYTES);
     set(queue, VIFQ_RING, ring.address);
-    set(queue, VIFQ_CACHE, cache);
     set(queue, VIFQ_FEATURES, bits);
-    set(queue, VIFQ_GATHER, gather);
+    set(queue, VIFQ_GATHER, allocate(`${what} gather`, GATHER_BYTES));
     return queue;
   };
-  const dropsOf = (queue: number): VifDrops => ({
-    bad: get(queue, VIFQ_BAD),
-    long: get(queue, VIFQ_LONG),
-    empty: get(queue, VIFQ_EMPTY),
-    failed: get(queue, VIFQ_FAILED),
+  return { txQueue: make('tx', tx), rxQueue: make('rx', rx), keep, allocate, set, release };
+}
+
+/** One direction of a queue, from this thread: its words, and what both sides do with it. */
+function attachDirection(arena: Arena, queue: number, port: number, cache: number, send: (port: number) => void) {
+  const get = (offset: number): number => arena.u32[(queue + offset) >>> 2] ?? 0;
+  arena.u32[(queue + VIFQ_CACHE) >>> 2] = cache;
+  const ring = attachNetRing(arena, get(VIFQ_RING));
+  const drops = (): VifDrops => ({
+    bad: get(VIFQ_BAD),
+    long: get(VIFQ_LONG),
+    empty: get(VIFQ_EMPTY),
+    failed: get(VIFQ_FAILED),
   });
+  /** Has the peer told of what it is to see. */
+  const notify = (): void => {
+    if (ring.needsNotify()) send(port);
+  };
+  return { get, notify, shown: { ring, drops, fault: () => ring.broken() } };
+}
+
+/** Receives from this thread, with buffers of `cache`. One thread at a time does. */
+export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: number): VifReceiver {
+  const { side, txQueue, rxQueue, txPort, rxPort, txBatch } = share;
+  const [queue, port] = side === 'back' ? [txQueue, txPort] : [rxQueue, rxPort];
+  const access = attachData(arena, share.data);
+  const { notify, shown } = attachDirection(arena, queue, port, cache, (to) => access.send(to));
+  const { xenBackTxBegin, xenBackTxEnd, xenFrontReceive } = arena.kernels<VifKernels>();
+  const mapWanted = wantedMapper(arena, access, queue, true);
+  const back = (slots: number, max: number): number => {
+    const copies = xenBackTxBegin(queue, max);
+    if (copies > 0 && txBatch !== undefined) access.copy(txBatch, copies);
+    mapWanted();
+    return xenBackTxEnd(queue, slots);
+  };
+  const take = side === 'back' ? back : (slots: number, max: number) => xenFrontReceive(queue, slots, max);
+  // What was asked for when the queue was made.
+  notify();
   return {
-    txQueue: make('tx', tx),
-    rxQueue: make('rx', rx),
-    keep,
-    allocate,
-    set,
-    get,
-    dropsOf,
-    fault: () => tx.broken() ?? rx.broken(),
-    release,
+    ...shown,
+    receive(slots, max) {
+      const n = take(slots, max);
+      notify();
+      return n;
+    },
   };
 }
 
-/** The backend's side: it receives what the frontend sends, and copies by grants. */
-export function createBackQueue(
-  arena: Arena,
-  hypervisor: Hypervisor,
-  options: VifQueueOptions & { readonly frontend: number },
-): VifQueue {
-  const state = makeState(arena, options);
-  const { txQueue, rxQueue, keep, allocate, set, get, dropsOf } = state;
-  const batch = keep(`${options.name} copies`, (region) => hypervisor.createBatch(region, GRANT_BATCH_MAX));
-  const records = allocate('records', VIFQ_RECORDS_MAX * NETRX_BYTES);
-  for (const queue of [txQueue, rxQueue]) {
-    set(queue, VIFQ_COPIES, batch.address);
-    set(queue, VIFQ_DOMID, options.frontend);
-    set(queue, VIFQ_RECORDS, records);
-  }
-  set(txQueue, VIFQ_SLOTS, allocate('slots', GATHER_PACKETS_MAX << SLOT_SHIFT));
-  const { xenBackTxBegin, xenBackTxEnd, xenBackRxBegin, xenBackRxEnd } = arena.kernels<VifKernels>();
+/** Sends from this thread, with buffers of `cache`. One thread at a time does. */
+export function attachVifSender(arena: Arena, share: VifQueueShare, cache: number): VifSender {
+  const { side, txQueue, rxQueue, txPort, rxPort, rxBatch } = share;
+  const [queue, port] = side === 'back' ? [rxQueue, rxPort] : [txQueue, txPort];
+  const access = attachData(arena, share.data);
+  const { get, notify, shown } = attachDirection(arena, queue, port, cache, (to) => access.send(to));
+  const { xenBackRxBegin, xenBackRxEnd, xenFrontSend } = arena.kernels<VifKernels>();
+  const mapWanted = wantedMapper(arena, access, queue, false);
+  const back = (slots: number, count: number): number => {
+    const done = xenBackRxBegin(queue, slots, count);
+    const copies = get(VIFQ_COPIES_USED);
+    if (copies > 0 && rxBatch !== undefined) access.copy(rxBatch, copies);
+    mapWanted();
+    xenBackRxEnd(queue, slots, done);
+    return done;
+  };
+  const give = side === 'back' ? back : (slots: number, count: number) => xenFrontSend(queue, slots, count);
+  const bits = get(VIFQ_FEATURES);
   return {
-    tx: options.tx,
-    rx: options.rx,
-    receive(slots, max) {
-      const copies = xenBackTxBegin(txQueue, max);
-      if (copies > 0) hypervisor.copy(batch, copies);
-      return xenBackTxEnd(txQueue, slots);
+    ...shown,
+    features: {
+      sg: (bits & VIFQ_F_SG) !== 0,
+      gsoTcpv4: (bits & VIFQ_F_GSO_TCPV4) !== 0,
+      gsoTcpv6: (bits & VIFQ_F_GSO_TCPV6) !== 0,
+      csum: (bits & VIFQ_F_CSUM) !== 0,
     },
     send(slots, count) {
-      const done = xenBackRxBegin(rxQueue, slots, count);
-      const copies = get(rxQueue, VIFQ_COPIES_USED);
-      if (copies > 0) hypervisor.copy(batch, copies);
-      xenBackRxEnd(rxQueue, slots, done);
-      return done;
+      const n = give(slots, count);
+      notify();
+      return n;
     },
-    drops: () => ({ received: dropsOf(txQueue), sent: dropsOf(rxQueue) }),
-    fault: state.fault,
-    release: state.release,
   };
 }
 
-/** Pages of one direction of the frontend, one for each slot, and what they are granted by. */
-export interface FrontPages {
-  /** The first of `slots` pages that follow each other. */
-  readonly address: number;
-  readonly refs: readonly number[];
-}
-
-/** The frontend's side: packets are copied to pages and from pages that stay granted as long as it is connected. */
-export function createFrontQueue(
-  arena: Arena,
-  options: VifQueueOptions & { readonly txPages: FrontPages; readonly rxPages: FrontPages },
-): VifQueue {
-  const state = makeState(arena, options);
-  const { txQueue, rxQueue, allocate, set, dropsOf } = state;
-  const { tx, rx, txPages, rxPages } = options;
-  for (const [queue, pages, what] of [
-    [txQueue, txPages, 'tx references'],
-    [rxQueue, rxPages, 'rx references'],
-  ] as const) {
-    const grefs = allocate(what, pages.refs.length * 4);
-    arena.u32.set(pages.refs, grefs >>> 2);
-    set(queue, VIFQ_PAGES, pages.address);
-    set(queue, VIFQ_GREFS, grefs);
-  }
-  const free = allocate('free', tx.slots * 2);
-  for (let id = 0; id < tx.slots; id++) arena.u16[(free >>> 1) + id] = tx.slots - 1 - id;
-  set(txQueue, VIFQ_FREE, free);
-  set(txQueue, VIFQ_FREE_COUNT, tx.slots);
-  set(txQueue, VIFQ_OUT, allocate('out', tx.slots));
-  const { xenFrontSend, xenFrontReclaim, xenFrontReceive, xenFrontRefill } = arena.kernels<VifKernels>();
-  xenFrontRefill(rxQueue);
+/** Serves both directions from this thread: a frontend then sends what it has received from where it lies, when that can be. */
+export function attachVifQueue(arena: Arena, share: VifQueueShare, cache: number): VifQueue {
+  const { side, txQueue, rxQueue, recent } = share;
+  for (const queue of [txQueue, rxQueue]) arena.u32[(queue + VIFQ_RECENT) >>> 2] = recent;
+  const receiver = attachVifReceiver(arena, share, cache);
+  const sender = attachVifSender(arena, share, cache);
+  if (side === 'back') return { receiver, sender };
+  const { xenFrontReclaim } = arena.kernels<VifKernels>();
   return {
-    tx,
-    rx,
-    receive(slots, max) {
-      xenFrontReclaim(txQueue);
-      return xenFrontReceive(rxQueue, slots, max);
+    sender,
+    receiver: {
+      ...receiver,
+      receive(slots, max) {
+        // Buffers that come back are received to again.
+        xenFrontReclaim(txQueue);
+        return receiver.receive(slots, max);
+      },
     },
-    send: (slots, count) => xenFrontSend(txQueue, slots, count),
-    drops: () => ({ received: dropsOf(rxQueue), sent: dropsOf(txQueue) }),
-    fault: state.fault,
-    release: state.release,
   };
 }

@@ -26,6 +26,7 @@ import {
   PACKET_GSO_SIZE,
   PACKET_GSO_TYPE,
   PACKET_SLOTS_MAX,
+  VIFQ_F_CSUM,
   VIFQ_F_GSO_TCPV4,
   VIFQ_F_GSO_TCPV6,
   VIFQ_F_SG,
@@ -90,6 +91,7 @@ export function pagesFor(queue: u32, slot: u32, length: u32): u32 {
   const features = load<u32>(queue, VIFQ_FEATURES);
   const pages = (length + XEN_PAGE_BYTES - 1) >> XEN_PAGE_SHIFT;
   const segments = segmentType(slot);
+  if (!(features & VIFQ_F_CSUM) && needsChecksum(slot)) return 0;
   if (length > 0xffff || pages > PACKET_SLOTS_MAX || (pages > 1 && !(features & VIFQ_F_SG))) return 0;
   if (segments === GSOINFO_TYPE_TCPV4 && !(features & VIFQ_F_GSO_TCPV4)) return 0;
   if (segments === GSOINFO_TYPE_TCPV6 && !(features & VIFQ_F_GSO_TCPV6)) return 0;

@@ -1,8 +1,8 @@
 import type { Arena } from '../memory/arena.ts';
 import { type Pages, requirePages, sysAvailable } from '../sys/index.ts';
 import { RingwayError } from '../util/errors.ts';
-import { DomainAccess, type HypervisorCosts, MAP_OPS_BYTES, readCosts } from './access.ts';
-import { createDomainPlace, type DomainOptions, type DomainPlace } from './domain.ts';
+import { DomainAccess, type HypervisorCosts, readCosts } from './access.ts';
+import { createDomainPlace, type DomainOptions, type DomainPlace, MAP_OPS_BYTES } from './domain.ts';
 import { PortTable } from './events.ts';
 import { attachGrantTable } from './grant-table.ts';
 import type { GrantTable, Hypervisor } from './hypervisor.ts';
@@ -177,6 +177,12 @@ export class Xen {
     this.#dying.set(domid, entry);
     this.#store.release(domid);
     this.#reap();
+  }
+
+  /** Gives its state in the arena back: all domains have been destroyed, and nobody uses a page of theirs. */
+  release(): void {
+    this.#reap();
+    this.#arena.release(`${this.#name} xen`);
   }
 
   /** Gives back the memory of domains that have ended and that nobody uses any more. */

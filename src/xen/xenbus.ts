@@ -108,18 +108,29 @@ export class Xenbus {
   readonly path: string;
   readonly peerPath: string;
   readonly #onPeer: (state: number) => Promise<void>;
+  readonly #onError: (error: unknown) => void;
   #work: Promise<void> = Promise.resolve();
   #unwatch: Unwatch | undefined;
   #state: number = XenbusState.unknown;
   #peer = -1;
   #error: unknown;
 
-  /** @param onPeer is called with each state that the other end is seen in, one after the other. */
-  constructor(store: XenStore, path: string, peerPath: string, onPeer: (state: number) => Promise<void>) {
+  /**
+   * @param onPeer is called with each state that the other end is seen in, one after the other.
+   * @param onError with what it, or other work, throws.
+   */
+  constructor(
+    store: XenStore,
+    path: string,
+    peerPath: string,
+    onPeer: (state: number) => Promise<void>,
+    onError: (error: unknown) => void = () => {},
+  ) {
     this.store = store;
     this.path = path;
     this.peerPath = peerPath;
     this.#onPeer = onPeer;
+    this.#onError = onError;
   }
 
   get state(): number {
@@ -156,6 +167,7 @@ export class Xenbus {
   do(work: () => Promise<void>): Promise<void> {
     this.#work = this.#work.then(work).catch((error: unknown) => {
       this.#error = error;
+      this.#onError(error);
     });
     return this.#work;
   }

@@ -212,7 +212,7 @@ steering:
     action: {port: x, lcore: 3}
 `;
   expect(errorsOf(text, ['ports.in.pth=3', 'prts.in=3', 'ports.inn.path=x'])).toEqual([
-    'dir/t.yaml:4:8 ports.in.type: "captur" is not a type of port; use one of af-packet, af-xdp, capture, generator, guest, module, null, tap, vhost-user, virtio-user; did you mean "capture"?',
+    'dir/t.yaml:4:8 ports.in.type: "captur" is not a type of port; use one of af-packet, af-xdp, capture, generator, guest, module, null, tap, vhost-user, virtio-user, xen-netback, xen-netfront; did you mean "capture"?',
     expect.stringMatching(/^dir\/t.yaml:7:5 ports.out.speeed: is not a key of a capture port; did you mean "speed"\?$/),
     'dir/t.yaml:8:5 ports.out.speed: "quick" is not a speed; use recorded, full, or a factor such as 2x',
     'dir/t.yaml:11:5 ports.gen.flows: 0 is not a number of flows; use a whole number from 1 to 65536',

@@ -1,6 +1,6 @@
 import { XenbusState } from 'ringway/xen';
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { connect, disconnect, exchange } from './support/exchange.ts';
 import { MODES } from './support/rig.ts';
 import { frameOf, makeVif, settle } from './support/vif-rig.ts';
 
@@ -15,51 +15,14 @@ test.each(matrix)(
   '%s, %i queues, split channels %s: packets of all sizes get through whole, both ways',
   async (mode, queues, split) => {
     const rig = await makeVif({ mode, queues: { front: queues, back: queues }, split: { front: split, back: true } });
-    const { netback, netfront, burst, make, free, receive, driver, guest } = rig;
-    await netback.start();
-    await netfront.start();
-    await settle();
-    expect([netback.error, netfront.error]).toEqual([undefined, undefined]);
-    expect([netback.state, netfront.state]).toEqual([XenbusState.connected, XenbusState.connected]);
+    await connect(rig);
     expect(rig.events).toEqual([`back connected ${queues}`, `front connected ${queues}`]);
-    const random = new Random(queues);
-    let serial = 0;
-    for (let round = 0; round < 120; round++) {
-      const q = round % queues;
-      const ends = [netfront.queues[q], netback.queues[q]];
-      if (round % 2 === 1) ends.reverse();
-      const [from, to] = ends;
-      const lengths = Array.from({ length: 1 + random.below(32) }, () =>
-        random.below(8) === 0 ? 14 + random.below(round < 60 ? 8000 : 65521) : 14 + random.below(1500),
-      );
-      const frames = lengths.map((length) => frameOf(serial++, length));
-      // As many as fit the ring and the pool; the rest stay the caller's.
-      make(frames);
-      const sent = from?.send(burst, frames.length) ?? 0;
-      free(sent, frames.length - sent);
-      expect(sent).toBeGreaterThan(0);
-      const got: Uint8Array[] = [];
-      for (let more = receive(to); more.length > 0; more = receive(to)) got.push(...more);
-      expect(got.length).toBe(sent);
-      for (const [i, frame] of got.entries()) expect(Buffer.compare(frame, frames[i] as Uint8Array)).toBe(0);
-    }
-    for (const queue of [...netback.queues, ...netfront.queues]) {
-      expect(queue.fault()).toBeUndefined();
-      for (const drops of Object.values(queue.drops())) expect(drops).toEqual({ bad: 0, long: 0, empty: 0, failed: 0 });
-    }
-    expect(rig.held()).toBe(0);
-    await netfront.close();
-    await settle();
-    expect([netback.state, netfront.state]).toEqual([XenbusState.closed, XenbusState.closed]);
-    expect([guest.grants.inUse, netfront.lost]).toEqual([0, 0]);
-    const { maps, unmaps, failed, copies, hypercalls } = driver.costs();
-    expect([maps, unmaps, failed]).toEqual([2 * queues, 2 * queues, 0]);
+    exchange(rig, queues, 120);
+    const { maps, copies, hypercalls } = rig.driver.costs();
+    expect(maps).toBe(2 * queues);
     // A burst is one hypercall, however many copies it has.
     expect(copies).toBeGreaterThan(hypercalls);
-    await netback.close();
-    await netfront.destroy();
-    expect(rig.arena.regions().filter(({ name }) => /^(front|back) /.test(name))).toEqual([]);
-    expect(rig.arena.damaged()).toEqual([]);
+    await disconnect(rig);
   },
 );
 
@@ -239,7 +202,7 @@ test('a packet whose grant is gone is dropped, and answered; the rest of its bur
   expect(receive(netback.queues[0])).toEqual([frameOf(1, 60), frameOf(3, 60)]);
   expect(netback.queues[0]?.drops().received.failed).toBe(1);
   receive(netfront.queues[0]);
-  expect(netfront.queues[0]?.drops().sent.failed).toBe(2);
+  expect(netfront.queues[0]?.drops().sent.failed).toBe(1);
   expect(rig.held()).toBe(0);
 });
 

@@ -1,5 +1,15 @@
+import type { NetfrontOptions } from 'ringway/xen';
 import { Random } from '#dist/util/random.js';
 import { frameOf, makeVif, settle } from './vif-rig.ts';
+
+/** What bytes get across by, one after the other. */
+export const PATHS: readonly NonNullable<NetfrontOptions['path']>[] = [
+  { kind: 'copy' },
+  { kind: 'staging', tx: 256, rx: 256 },
+  { kind: 'persistent' },
+  { kind: 'staging', tx: 4096, rx: 65_536 },
+  { kind: 'control' },
+];
 
 /**
  * Runs a device whose one end is attacked: somebody writes into the ring pages, the grant entries and the frontend's pages between any
@@ -8,7 +18,9 @@ import { frameOf, makeVif, settle } from './vif-rig.ts';
  */
 export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, steps: number): Promise<string[]> {
   const random = new Random(seed);
-  const rig = await makeVif({ mode });
+  const path = PATHS[seed % PATHS.length] ?? { kind: 'copy' };
+  const rig = await makeVif({ mode, path });
+  const stops = [rig.driver.startEvents(), rig.guest.startEvents()];
   const { netback, netfront, arena, burst, make, free, receive, driver, guest } = rig;
   await netback.start();
   await netfront.start();
@@ -26,21 +38,24 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
     const slot = random.below(256);
     const roll = random.below(attacksRings ? 8 : 2);
     if (roll === 0 && attacksEntries) {
-      const entry = guest.grants.address + (8 + random.below(520)) * 8;
+      const entry = guest.grants.address + (8 + random.below(560)) * 8;
       const what = random.below(3);
       if (what === 0) u16[entry >>> 1] = random.below(32);
       else if (what === 1) u16[(entry + 2) >>> 1] = random.below(4);
       else u32[(entry + 4) >>> 2] = random.next();
-    } else if (roll === 1) u8[guest.memory + 8192 + random.below(512 * 4096)] = random.next();
+    } else if (roll === 1) u8[guest.memory + 8192 + random.below(560 * 4096)] = random.next();
     else if (roll === 2) u32[((random.below(2) === 0 ? tx : rx) + random.below(4) * 4) >>> 2] = random.next();
     else if (roll === 3) u32[((random.below(2) === 0 ? tx : rx) + random.below(4) * 4) >>> 2] = random.below(300);
-    else if (roll < 6) u16[(tx + 64 + slot * 12 + 4 + random.below(4) * 2) >>> 1] = random.below(6000);
+    else if (roll === 4) u32[(tx + 64 + slot * 12) >>> 2] = random.below(600);
+    else if (roll === 5) u16[(tx + 64 + slot * 12 + 4 + random.below(4) * 2) >>> 1] = random.below(6000);
     else if (roll > 5) u16[(rx + 64 + slot * 8 + random.below(4) * 2) >>> 1] = random.below(5000);
   };
 
   for (let step = 0; step < steps; step++) {
     for (let i = random.below(4); i > 0; i--) poke();
-    const [from, to] = random.below(2) === 0 ? [front, back] : [back, front];
+    const isForth = random.below(2) === 0;
+    const from = isForth ? front : back;
+    const to = isForth ? back : front;
     const count = 1 + random.below(8);
     make(
       Array.from({ length: count }, (_, i) =>
@@ -50,6 +65,12 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
     const sent = from.send(burst, count);
     free(sent, count - sent);
     poke();
+    // At times what has just been received is sent back, out of where it lay.
+    if (!isForth && random.below(3) === 0) {
+      const n = front.receive(burst, 32);
+      const returned = front.send(burst, n);
+      free(returned, n - returned);
+    }
     for (const frame of receive(to))
       if (frame.length < 14) throw new Error(`seed ${seed}: a frame of ${frame.length} bytes`);
     if (rig.held() !== 0) throw new Error(`seed ${seed}, step ${step}: ${rig.held()} buffers are held`);
@@ -62,7 +83,8 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
   await netback.close();
   const { maps, unmaps } = driver.costs();
   if (maps !== unmaps) throw new Error(`seed ${seed}: ${maps} maps, ${unmaps} unmaps`);
-  if (guest.grants.inUse !== netfront.lost) throw new Error(`seed ${seed}: ${guest.grants.inUse} grants in use`);
+  if (guest.grants.inUse !== netfront.bus.lost) throw new Error(`seed ${seed}: ${guest.grants.inUse} grants in use`);
+  for (const stop of stops) stop();
   // Nothing of it is pinned: its number is free again at once.
   rig.xen.destroyDomain(1);
   rig.xen.createDomain(1, { pages: 1 });

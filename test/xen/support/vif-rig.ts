@@ -1,5 +1,20 @@
-import { createArena, createPool, type Pool, type PoolKernels } from 'ringway/memory';
-import { addVif, type Domain, Netback, Netfront, type VifFeatures, type VifQueue, Xen } from 'ringway/xen';
+import { type Arena, createArena, createPool, type Pool, type PoolKernels } from 'ringway/memory';
+import {
+  addVif,
+  attachVifQueue,
+  type Domain,
+  Netback,
+  type NetbackOptions,
+  Netfront,
+  type NetfrontOptions,
+  type NetRing,
+  type VifDrops,
+  type VifFeatures,
+  type VifHash,
+  type VifQueueShare,
+  Xen,
+} from 'ringway/xen';
+import { VIFHASH_BYTES } from '#dist/xen/layout.js';
 
 export interface VifRigOptions {
   readonly mode: 'mapped' | 'plain';
@@ -8,45 +23,127 @@ export interface VifRigOptions {
   readonly back?: Partial<VifFeatures>;
   readonly split?: { readonly front: boolean; readonly back: boolean };
   readonly buffers?: number;
+  readonly path?: NetfrontOptions['path'];
+  readonly paths?: NetbackOptions['paths'];
+  readonly ringOrder?: number;
+  /** The backend spreads packets as the frontend says. */
+  readonly hash?: boolean;
+  readonly setHash?: VifHash;
+}
+
+/** A queue that this thread serves, both ways. */
+export interface Served {
+  readonly tx: NetRing;
+  readonly rx: NetRing;
+  receive(slots: number, max: number): number;
+  send(slots: number, count: number): number;
+  drops(): { readonly received: VifDrops; readonly sent: VifDrops };
+  fault(): string | undefined;
+}
+
+function serve(arena: Arena, share: VifQueueShare, cache: number): Served {
+  // As if it came to another thread.
+  const { receiver, sender } = attachVifQueue(arena, structuredClone(share), cache);
+  const isBack = share.side === 'back';
+  return {
+    tx: (isBack ? receiver : sender).ring,
+    rx: (isBack ? sender : receiver).ring,
+    receive: receiver.receive,
+    send: sender.send,
+    drops: () => ({ received: receiver.drops(), sent: sender.drops() }),
+    fault: () => receiver.fault() ?? sender.fault(),
+  };
+}
+
+/** An end of a device, its queues served by this thread. */
+export interface VifEnd<T> {
+  readonly bus: T;
+  readonly state: number;
+  readonly error: unknown;
+  readonly queues: readonly Served[];
+  start(): Promise<void>;
+  close(): Promise<void>;
 }
 
 /** A network device with both ends, and a pool that both take their buffers from. */
 export async function makeVif(options: VifRigOptions) {
   const { mode, queues = { front: 1, back: 1 }, front = {}, back = {}, buffers = 2048 } = options;
   const { split = { front: true, back: true } } = options;
-  const arena = createArena({ bytes: 32 << 20, debug: true });
+  const { path = { kind: 'copy' }, paths, ringOrder = 0 } = options;
+  const arena = createArena({ bytes: 64 << 20, debug: true });
   const pool: Pool = createPool(arena, { buffers, caches: 1 });
   const xen = new Xen(arena, { name: 'xen', mode });
-  const driver = xen.createDomain(0, { pages: 16, wholeArena: true });
-  const guest = xen.createDomain(1, { pages: 1100, grants: 2048 });
+  const driver = xen.createDomain(0, { pages: 16, wholeArena: true, mapPages: 4096, maptrack: 4096 });
+  const guest = xen.createDomain(1, { pages: 2200, grants: 4096 });
   await addVif(driver.hypervisor.store, { frontend: 1, backend: 0, index: 0, mac: '00:16:3e:00:00:01' });
   const cache = pool.caches[0] ?? 0;
-  const caches = (n: number): number[] => Array.from({ length: n }, () => cache);
   const where = { arena, frontend: 1, backend: 0, index: 0 };
   const events: string[] = [];
-  const makeBack = (name = 'back'): Netback =>
-    new Netback({
-      ...where,
+  const hashState = arena.allocate('hash', VIFHASH_BYTES);
+  /** What both ends are made with, and the queues that this thread serves of one. */
+  const makeEnd = <T extends Netback | Netfront>(
+    name: string,
+    make: (own: Pick<NetbackOptions, 'name' | 'onConnect' | 'onDisconnect'>) => T,
+  ): VifEnd<T> => {
+    let queues: readonly Served[] = [];
+    const bus = make({
       name,
-      hypervisor: driver.hypervisor,
-      caches: caches(queues.back),
-      features: back,
-      splitEventChannels: split.back,
-      onConnect: (all) => void events.push(`${name} connected ${all.length}`),
-      onDisconnect: () => void events.push(`${name} disconnected`),
+      onConnect(shares) {
+        queues = shares.map((share) => serve(arena, share, cache));
+        events.push(`${name} connected ${queues.length}`);
+      },
+      onDisconnect() {
+        queues = [];
+        events.push(`${name} disconnected`);
+      },
     });
+    return {
+      bus,
+      get state() {
+        return bus.state;
+      },
+      get error() {
+        return bus.error;
+      },
+      get queues() {
+        return queues;
+      },
+      start: () => bus.start(),
+      close: () => ('close' in bus ? bus.close() : bus.destroy()),
+    };
+  };
+  const makeBack = (name = 'back'): VifEnd<Netback> =>
+    makeEnd(
+      name,
+      (own) =>
+        new Netback({
+          ...where,
+          ...own,
+          hypervisor: driver.hypervisor,
+          queues: queues.back,
+          features: back,
+          splitEventChannels: split.back,
+          ...(paths === undefined ? {} : { paths }),
+          ...(options.hash === true ? { hash: hashState } : {}),
+        }),
+    );
   const netback = makeBack();
-  const netfront = new Netfront({
-    ...where,
-    name: 'front',
-    hypervisor: guest.hypervisor,
-    caches: caches(queues.front),
-    features: front,
-    splitEventChannels: split.front,
-    memory: guest as Domain,
-    onConnect: (all) => void events.push(`front connected ${all.length}`),
-    onDisconnect: () => void events.push('front disconnected'),
-  });
+  const netfront = makeEnd(
+    'front',
+    (own) =>
+      new Netfront({
+        ...where,
+        ...own,
+        hypervisor: guest.hypervisor,
+        queues: queues.front,
+        features: front,
+        splitEventChannels: split.front,
+        memory: guest as Domain,
+        path,
+        ringOrder,
+        ...(options.setHash === undefined ? {} : { hash: options.setHash }),
+      }),
+  );
   const burst = arena.allocate('burst', 32 * 16);
   const k = arena.kernels<PoolKernels>();
   const scratch = arena.allocate('scratch', 1 << 17);
@@ -60,6 +157,7 @@ export async function makeVif(options: VifRigOptions) {
     netfront,
     makeBack,
     events,
+    hashState,
     burst,
     /** Makes packets of these bytes at the burst. */
     make(frames: readonly Uint8Array[]): void {
@@ -73,7 +171,7 @@ export async function makeVif(options: VifRigOptions) {
       k.poolFree(cache, burst + first * 16, n);
     },
     /** The bytes of what `queue` receives; all of it is freed. */
-    receive(queue: VifQueue | undefined, max = 32): Uint8Array[] {
+    receive(queue: Served | undefined, max = 32): Uint8Array[] {
       const n = queue?.receive(burst, max) ?? 0;
       const frames = Array.from({ length: n }, (_, i) => {
         const length = k.memoryGather(burst + i * 16, scratch, 1 << 17);

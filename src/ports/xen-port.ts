@@ -1,0 +1,206 @@
+import { ringDoorbell } from '../lcore/idle.ts';
+import { SLOT_SHIFT } from '../memory/layout.ts';
+import type { PoolKernels } from '../memory/pool.ts';
+import { OFFLOAD_CSUM, OFFLOAD_TSO4, OFFLOAD_TSO6 } from '../packet/layout.ts';
+import {
+  DROP_BAD_DESCRIPTOR,
+  DROP_LINK_DOWN,
+  DROP_OVERSIZE,
+  DROP_POOL_EMPTY,
+  DROP_TX_ERROR,
+  DROP_TX_FULL,
+} from '../telemetry/layout.ts';
+import type { Hypervisor } from '../xen/hypervisor.ts';
+import { VIFHASH_BYTES, VIFSTEER_BYTES, VIFSTEER_COUNTS } from '../xen/layout.ts';
+import {
+  attachVifQueue,
+  attachVifReceiver,
+  attachVifSender,
+  type VifDrops,
+  type VifQueueShare,
+  type VifReceiver,
+  type VifSender,
+} from '../xen/vif-queue.ts';
+import type { Port, PortContext, PortInfo, PortSetup } from './port.ts';
+
+/** What the lcores that serve an end of a Xen device are given when it is made. */
+export interface XenShare {
+  readonly side: 'front' | 'back';
+  /** How packets are spread over queues (VIFHASH_…), and what that works with: for the lcore that sends. */
+  readonly hash: number;
+  readonly work: number;
+}
+
+interface XenPortKernels extends PoolKernels {
+  telemetryBurstBytes(slots: number, count: number): number;
+  xenVifSteer(state: number, slots: number, n: number, queues: number, work: number): void;
+}
+
+/** Who wants to be woken is woken by the other end alone; it looks by itself now and then, all the same. */
+const REST_MS = 1000;
+const NO_DROPS: VifDrops = { bad: 0, long: 0, empty: 0, failed: 0 };
+
+/** Bytes of what `shareXen` makes. */
+export const XEN_SHARE_BYTES = VIFHASH_BYTES + VIFSTEER_BYTES;
+
+/** Makes what the lcores of a port need, in the region `NAME steer`. */
+export function shareXen({ arena, name }: PortSetup, side: XenShare['side']): XenShare {
+  const hash = arena.allocate(`${name} steer`, XEN_SHARE_BYTES);
+  return { side, hash, work: hash + VIFHASH_BYTES };
+}
+
+/** Tells the dataplane of packets that a direction has lost since the last call. */
+function lossReporter(
+  direction: { drops(): VifDrops },
+  failed: number,
+  report: (reason: number, n: number) => void,
+): () => void {
+  let seen = NO_DROPS;
+  return () => {
+    const now = direction.drops();
+    for (const [key, reason] of [
+      ['bad', DROP_BAD_DESCRIPTOR],
+      ['long', DROP_OVERSIZE],
+      ['empty', DROP_POOL_EMPTY],
+      ['failed', failed],
+    ] as const) {
+      if (now[key] !== seen[key]) report(reason, (now[key] - seen[key]) >>> 0);
+    }
+    seen = now;
+  };
+}
+
+/** What this lcore serves of a device that is connected. */
+interface Serving {
+  readonly receiver: VifReceiver | undefined;
+  /** Of all queues, on the lcore that sends. */
+  readonly senders: readonly VifSender[];
+  readonly reports: readonly (() => void)[];
+}
+
+const NOTHING: Serving = { receiver: undefined, senders: [], reports: [] };
+
+/** One queue of an end of a Xen network device, on the lcore that serves it. Queues come and go with the other end. */
+export class XenPort implements Port {
+  readonly #context: PortContext;
+  readonly #share: XenShare;
+  readonly #kernels: XenPortKernels;
+  #serving = NOTHING;
+  #fault: string | undefined;
+
+  constructor(context: PortContext, share: XenShare) {
+    this.#context = context;
+    this.#share = share;
+    this.#kernels = context.arena.kernels<XenPortKernels>();
+  }
+
+  get offloads(): number {
+    const [sender] = this.#serving.senders;
+    if (sender === undefined) return 0;
+    const { csum, gsoTcpv4, gsoTcpv6 } = sender.features;
+    return (csum ? OFFLOAD_CSUM : 0) | (gsoTcpv4 ? OFFLOAD_TSO4 : 0) | (gsoTcpv6 ? OFFLOAD_TSO6 : 0);
+  }
+
+  rxBurst(slots: number, max: number): number {
+    return this.#serving.receiver?.receive(slots, max) ?? 0;
+  }
+
+  txBurst(slots: number, count: number): number {
+    const { senders } = this.#serving;
+    if (senders.length === 1) return senders[0]?.send(slots, count) ?? 0;
+    if (senders.length === 0) this.#drop(slots, count, DROP_LINK_DOWN);
+    else this.#spread(slots, count);
+    return count;
+  }
+
+  /** Gives each queue its flows. What a full queue does not take is dropped: the other queues go on. */
+  #spread(slots: number, count: number): void {
+    const { senders } = this.#serving;
+    const { hash, work } = this.#share;
+    this.#kernels.xenVifSteer(hash, slots, count, senders.length, work);
+    let at = slots;
+    for (const [index, sender] of senders.entries()) {
+      const n = this.#context.arena.u32[((work + VIFSTEER_COUNTS) >>> 2) + index] ?? 0;
+      if (n === 0) continue;
+      const sent = sender.send(at, n);
+      if (sent < n) this.#drop(at + (sent << SLOT_SHIFT), n - sent, DROP_TX_FULL);
+      at += n << SLOT_SHIFT;
+    }
+  }
+
+  #drop(slots: number, n: number, reason: number): void {
+    const bytes = this.#kernels.telemetryBurstBytes(slots, n);
+    this.#kernels.poolFree(this.#context.cache, slots, n);
+    this.#context.lost(reason, n, bytes);
+  }
+
+  info(): PortInfo {
+    for (const report of this.#serving.reports) report();
+    const broken = this.#broken() ?? this.#fault;
+    return broken === undefined ? { done: false } : { done: false, fault: broken };
+  }
+
+  #broken(): string | undefined {
+    const peer = this.#share.side === 'front' ? 'backend' : 'frontend';
+    const { receiver, senders } = this.#serving;
+    const say = (rule: string | undefined, ring: 'tx' | 'rx', queue: number): string | undefined =>
+      rule && `the ${peer} broke the ${ring} ring of queue ${queue}, which stands still: ${rule}`;
+    const [from, to] = this.#share.side === 'front' ? (['rx', 'tx'] as const) : (['tx', 'rx'] as const);
+    return (
+      say(receiver?.fault(), from, this.#context.queue) ??
+      senders.map((sender, i) => say(sender.fault(), to, i)).find((fault) => fault !== undefined)
+    );
+  }
+
+  rest(): number {
+    return this.#serving.receiver?.ring.finalCheck() === true ? 0 : REST_MS;
+  }
+
+  set(name: string, value: unknown): void {
+    if (name === 'xenFault') this.#fault = value as string | undefined;
+    else this.#serve(value as readonly VifQueueShare[]);
+  }
+
+  #serve(shares: readonly VifQueueShare[]): void {
+    for (const report of this.#serving.reports) report();
+    const { arena, cache, queue, refuse, lost } = this.#context;
+    const share = shares[queue];
+    if (shares.length === 1 && share !== undefined) {
+      const { receiver, sender } = attachVifQueue(arena, share, cache);
+      this.#serving = { receiver, senders: [sender], reports: [] };
+    } else {
+      this.#serving = {
+        receiver: share === undefined ? undefined : attachVifReceiver(arena, share, cache),
+        senders: queue === 0 ? shares.map((each) => attachVifSender(arena, each, cache)) : [],
+        reports: [],
+      };
+    }
+    const { receiver, senders } = this.#serving;
+    const reports = senders.map((sender) => lossReporter(sender, DROP_TX_ERROR, lost));
+    if (receiver !== undefined) reports.push(lossReporter(receiver, DROP_BAD_DESCRIPTOR, refuse));
+    this.#serving = { receiver, senders, reports };
+  }
+
+  close(): void {
+    this.#serve([]);
+  }
+}
+
+/**
+ * What has the lcores of a port serve queues, none when there are none, and be woken by what the other end sends.
+ * @returns what resolves when no lcore uses any other any more.
+ */
+export function tellQueues(
+  setup: PortSetup,
+  hypervisor: Hypervisor,
+): (queues: readonly VifQueueShare[]) => Promise<void> {
+  const { i32 } = setup.arena;
+  return async (queues) => {
+    for (const [i, { side, txPort, rxPort }] of queues.entries()) {
+      const { doorbell, parked } = setup.bell(i);
+      hypervisor.events.listen(side === 'back' ? txPort : rxPort, () => ringDoorbell(i32, doorbell, parked));
+    }
+    await setup.tell('xenQueues', queues);
+    await setup.tell('xenFault', undefined);
+  };
+}

@@ -1,0 +1,41 @@
+import type { Arena } from '../memory/arena.ts';
+import { SLOT_SHIFT } from '../memory/layout.ts';
+import type { Hypervisor } from './hypervisor.ts';
+import {
+  GATHER_PACKETS_MAX,
+  GRANT_BATCH_MAX,
+  NETRX_BYTES,
+  VIFQ_COPIES,
+  VIFQ_DOMID,
+  VIFQ_RECORDS,
+  VIFQ_RECORDS_MAX,
+  VIFQ_SLOTS,
+} from './layout.ts';
+import { type StagingBuffers, setStaging } from './staging.ts';
+import { type MadeVifQueue, makeVifState, type VifQueueOptions } from './vif-queue.ts';
+
+/** What a backend's queue is made of. */
+export interface BackQueueOptions extends VifQueueOptions {
+  readonly frontend: number;
+  /** Staging buffers of the frontend, which are mapped. */
+  readonly txStaging?: StagingBuffers;
+  readonly rxStaging?: StagingBuffers;
+}
+
+/** Makes the backend's side of a queue: it receives what the frontend sends. */
+export function createBackQueue(arena: Arena, hypervisor: Hypervisor, options: BackQueueOptions): MadeVifQueue {
+  const state = makeVifState(arena, options);
+  const { txQueue, rxQueue, keep, allocate, set, release } = state;
+  const prepare = (queue: number, what: string) => {
+    const batch = keep(`${options.name} ${what} copies`, (region) => hypervisor.createBatch(region, GRANT_BATCH_MAX));
+    set(queue, VIFQ_COPIES, batch.address);
+    set(queue, VIFQ_DOMID, options.frontend);
+    set(queue, VIFQ_RECORDS, allocate(`${what} records`, VIFQ_RECORDS_MAX * NETRX_BYTES));
+    const { address, vectors, size } = batch;
+    return { address, vectors, size };
+  };
+  const [txBatch, rxBatch] = [prepare(txQueue, 'tx'), prepare(rxQueue, 'rx')];
+  set(txQueue, VIFQ_SLOTS, allocate('slots', GATHER_PACKETS_MAX << SLOT_SHIFT));
+  setStaging(arena, state, options);
+  return { txQueue, rxQueue, txBatch, rxBatch, recent: 0, release };
+}

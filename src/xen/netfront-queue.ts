@@ -1,0 +1,190 @@
+import type { Arena } from '../memory/arena.ts';
+import { createFrontQueue, type FrontPages } from './front-queue.ts';
+import type { GrantTable, Hypervisor } from './hypervisor.ts';
+import { XEN_PAGE_BYTES } from './layout.ts';
+import type { GrantEntry } from './mapped-grants.ts';
+import { createNetRing, initSharedRing, type NetRing, netRingSlots } from './ring.ts';
+import { makeStaging, type StagingBuffers, stagingPages } from './staging.ts';
+import type { MadeVifQueue, VifFeatures, VifQueueShare } from './vif-queue.ts';
+
+/** What a frontend needs of its own domain. */
+export interface FrontendMemory {
+  readonly grants: GrantTable;
+  /** Zeroed pages that follow each other. */
+  allocPages(pages: number): number;
+  freePages(address: number): void;
+}
+
+/** How a frontend's packets get across, once the backend is known to be able to. */
+export type FrontPath =
+  | { readonly kind: 'copy' }
+  /** The backend maps the slots' pages and keeps them. */
+  | { readonly kind: 'persistent' }
+  /** The backend is asked by messages to keep the slots' pages mapped: staging grants as merged. */
+  | { readonly kind: 'control' }
+  /** Bytes of each packet that go to staging buffers, 0 to 65,536 each way: the rest goes by grant. */
+  | { readonly kind: 'staging'; readonly tx: number; readonly rx: number };
+
+type Kind = 'tx' | 'rx';
+
+/** Bytes of the arena that the state of a queue takes, beside its pages, with rings of `order`. */
+export function frontQueueBytes(order: number): number {
+  return (160 << 10) + 2 ** order * (16 << 10);
+}
+
+/** Pages that a queue takes of its domain: each is granted. */
+export function frontQueuePages(order: number, path: FrontPath): number {
+  const one = (kind: Kind): number => {
+    const slots = netRingSlots(kind, order);
+    const staging = path.kind === 'staging' && path[kind] > 0 ? stagingPages(path[kind], slots) : 0;
+    return 2 ** order + slots + staging;
+  };
+  return one('tx') + one('rx');
+}
+
+/** What a frontend makes a queue with. */
+export interface FrontMakeOptions {
+  readonly arena: Arena;
+  readonly hypervisor: Hypervisor;
+  readonly memory: FrontendMemory;
+  readonly backend: number;
+  /** Names its regions in the arena. */
+  readonly name: string;
+  readonly features: VifFeatures;
+  readonly split: boolean;
+  /** Pages of each ring, as a power of two. */
+  readonly ringOrder: number;
+  readonly path: FrontPath;
+}
+
+/** A queue of the frontend, and what the other end is told of it. Pages, grants and channels are made step by step. */
+export class FrontQueue {
+  readonly keys: Record<string, number> = {};
+  /** Grants of its slots' pages. */
+  readonly grants: GrantEntry[] = [];
+  readonly #options: FrontMakeOptions;
+  readonly #ports: number[] = [];
+  readonly #refs: number[] = [];
+  readonly #pages: number[] = [];
+  readonly #regions: string[] = [];
+  #made: MadeVifQueue | undefined;
+  #share: VifQueueShare | undefined;
+
+  /** @throws RingwayError `ARENA_FULL`, `BUSY` when the domain has no pages, grants or ports left: nothing is kept then. */
+  constructor(options: FrontMakeOptions) {
+    this.#options = options;
+    try {
+      this.#share = this.#make();
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+  }
+
+  get share(): VifQueueShare {
+    if (this.#share === undefined) throw new Error(`${this.#options.name} is released`);
+    return this.#share;
+  }
+
+  #alloc(pages: number): number {
+    const address = this.#options.memory.allocPages(pages);
+    this.#pages.push(address);
+    return address;
+  }
+
+  #grant(page: number, readonly: boolean): number {
+    const { memory, backend } = this.#options;
+    const ref = memory.grants.grant(backend, page, { readonly });
+    this.#refs.push(ref);
+    return ref;
+  }
+
+  #ring(kind: Kind): NetRing {
+    const { arena, name, ringOrder } = this.#options;
+    const pages = 2 ** ringOrder;
+    const sring = this.#alloc(pages);
+    initSharedRing(arena, sring);
+    const region = `${name} ${kind} ring`;
+    const ring = createNetRing(arena, { name: region, kind, side: 'front', sring, order: ringOrder });
+    this.#regions.push(region);
+    const refs = Array.from({ length: pages }, (_, i) => this.#grant(sring + i * XEN_PAGE_BYTES, false));
+    if (ringOrder > 0) this.keys[`${kind}-ring-page-order`] = ringOrder;
+    for (const [i, ref] of refs.entries()) this.keys[`${kind}-ring-ref${ringOrder === 0 ? '' : i}`] = ref;
+    return ring;
+  }
+
+  #slotPages(slots: number, readonly: boolean): FrontPages {
+    const address = this.#alloc(slots);
+    return {
+      address,
+      refs: Array.from({ length: slots }, (_, slot) => this.#grant(address + slot * XEN_PAGE_BYTES, readonly)),
+    };
+  }
+
+  #staging(kind: Kind, ring: NetRing, pages: FrontPages, firstId: number): StagingBuffers | undefined {
+    const { arena, path } = this.#options;
+    if (path.kind !== 'staging' || path[kind] === 0) return undefined;
+    const { buffers, listRefs } = makeStaging(
+      arena,
+      { alloc: (count) => this.#alloc(count), grant: (page, readonly) => this.#grant(page, readonly) },
+      { length: path[kind], slots: ring.slots, readonly: kind === 'tx', firstId, pages },
+    );
+    this.keys[`${kind}-data-len`] = path[kind];
+    for (const [i, ref] of listRefs.entries()) this.keys[`${kind}-data-ref${i}`] = ref;
+    return buffers;
+  }
+
+  #channel(): number {
+    const { hypervisor, backend } = this.#options;
+    const port = hypervisor.events.allocUnbound(backend);
+    this.#ports.push(port);
+    return port;
+  }
+
+  #make(): VifQueueShare {
+    const { arena, hypervisor, name, features, split } = this.#options;
+    const [tx, rx] = [this.#ring('tx'), this.#ring('rx')];
+    const txPort = this.#channel();
+    const rxPort = split ? this.#channel() : txPort;
+    Object.assign(
+      this.keys,
+      split ? { 'event-channel-tx': txPort, 'event-channel-rx': rxPort } : { 'event-channel': txPort },
+    );
+    const txPages = this.#slotPages(tx.slots, true);
+    const rxPages = this.#slotPages(rx.slots, false);
+    for (const ref of txPages.refs) this.grants.push({ ref, readonly: true });
+    for (const ref of rxPages.refs) this.grants.push({ ref, readonly: false });
+    const txStaging = this.#staging('tx', tx, txPages, 0);
+    const rxStaging = this.#staging('rx', rx, rxPages, txStaging?.addresses.length ?? 0);
+    this.#made = createFrontQueue(arena, {
+      name,
+      tx,
+      rx,
+      features,
+      txPages,
+      rxPages,
+      ...(txStaging === undefined ? {} : { txStaging }),
+      ...(rxStaging === undefined ? {} : { rxStaging }),
+    });
+    const data = hypervisor.shareData(`${name} data`);
+    this.#regions.push(data.name);
+    const { release: _, ...made } = this.#made;
+    return { side: 'front', ...made, txPort, rxPort, data };
+  }
+
+  /**
+   * Ends grants and gives all back that nobody serves any more, but for pages that the backend keeps.
+   * @returns grants that are still in use.
+   */
+  release(): number {
+    const { arena, hypervisor, memory } = this.#options;
+    this.#made?.release();
+    for (const port of this.#ports.splice(0)) hypervisor.events.close(port);
+    const kept = this.#refs.splice(0).filter((ref) => !memory.grants.end(ref)).length;
+    for (const region of this.#regions.splice(0)) arena.release(region);
+    // Which run a kept page is of is not looked up: a backend that keeps one is rare, and the pages are its domain's alone.
+    if (kept === 0) for (const page of this.#pages) memory.freePages(page);
+    this.#share = undefined;
+    return kept;
+  }
+}

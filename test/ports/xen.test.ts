@@ -1,0 +1,101 @@
+import type { RunningDataplane, Snapshot } from 'ringway';
+import { afterEach, expect, test } from 'vitest';
+import { problemsOf, start, startWithMachine } from '../support/dataplanes.ts';
+
+/** Frames of all sizes up to a page and more, at either end of a Xen device. */
+const load = (vlan: number, lcore: number) => ({
+  type: 'generator',
+  vlan: { access: vlan },
+  lcore,
+  rate: '20kpps',
+  flows: 64,
+  size: [60, 300, 1514, 6000].map((size) => ({ size, weight: 1 })),
+  srcMac: `02:00:00:00:00:${vlan}`,
+  dstMac: `02:00:00:00:00:${30 - vlan}`,
+});
+
+const source = (back: object = {}, front: object = {}, lcores: unknown = 2) => ({
+  version: 1,
+  name: 'xen',
+  lcores,
+  ports: {
+    a: load(10, 0),
+    eth0: { type: 'xen-netfront', backend: 'vif', vlan: { access: 20 }, lcore: 1, ...front },
+    vif: { type: 'xen-netback', vlan: { access: 10 }, lcore: 0, ...back },
+    b: load(20, 1),
+  },
+});
+
+let dataplane: RunningDataplane;
+const port = (name: string): Snapshot['ports'][number] | undefined =>
+  dataplane.snapshot().ports.find((candidate) => candidate.name === name);
+const received = (name: string): number => port(name)?.rxPackets ?? 0;
+
+async function grows(read: () => number, more: number): Promise<void> {
+  const least = read() + more;
+  await expect.poll(read, { timeout: 20_000 }).toBeGreaterThanOrEqual(least);
+}
+
+// All that was received or copied was sent or dropped, and every buffer is back.
+afterEach(async () => {
+  expect(problemsOf(await dataplane.stop())).toEqual([]);
+});
+
+test.each([
+  ['copies', {}, { path: 'copy' }],
+  ['staging buffers', {}, { path: 'staging' }],
+  [
+    'whole packets staged, two queues, rings of two pages',
+    { queues: 2, ringOrder: 1 },
+    { queues: 2, ringOrder: 1, txDataLength: 4096, rxDataLength: 65536 },
+  ],
+  ['pages that stay mapped', {}, { path: 'persistent' }],
+  ['pages that messages name', {}, { path: 'control' }],
+  ['a backend without staging', { paths: [] }, { path: 'staging' }],
+  ['no offloads', { offloads: false }, { offloads: false }],
+])('packets pass a Xen device both ways: %s', async (_, back, front) => {
+  dataplane = await start(source(back, front));
+  await grows(() => received('eth0'), 200);
+  await grows(() => received('vif'), 200);
+  expect([port('vif')?.fault, port('eth0')?.fault]).toEqual([undefined, undefined]);
+});
+
+test('lcores that sleep are woken by event channels', async () => {
+  dataplane = await start(source({}, {}, [{ idle: 'park' }, { idle: 'park' }]));
+  await grows(() => received('eth0'), 200);
+});
+
+test('either end goes and comes back, and all of it is given back in between', async () => {
+  const { machine, dataplane: started } = await startWithMachine(source());
+  dataplane = started;
+  await grows(() => received('eth0'), 100);
+  const xenRegions = (): string[] =>
+    machine.arena
+      .regions()
+      .map(({ name }) => name)
+      .filter((name) => /^(xen|port (vif|eth0))/.test(name));
+  const { ports } = source();
+  for (const [name, other] of [
+    ['eth0', 'vif'],
+    ['vif', 'eth0'],
+    ['eth0', 'vif'],
+  ] as const) {
+    await dataplane.deletePort(name);
+    expect(xenRegions().filter((region) => region.includes(`port ${name}`))).toEqual([]);
+    await grows(() => port('vif')?.drops['link-down'] ?? 1, 0);
+    await dataplane.addPort(name, ports[name]);
+    await grows(() => received('eth0'), 100);
+    expect(port(other)?.fault).toBeUndefined();
+  }
+  await dataplane.deletePort('eth0');
+  await dataplane.deletePort('vif');
+  expect(xenRegions()).toEqual([]);
+});
+
+test('a second frontend of one backend is refused', async () => {
+  dataplane = await start(source());
+  await expect(dataplane.addPort('eth1', { type: 'xen-netfront', backend: 'vif' })).rejects.toThrow(
+    'the backend "vif" has a frontend already; it takes one',
+  );
+  await grows(() => received('eth0'), 100);
+});
