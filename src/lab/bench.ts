@@ -9,6 +9,7 @@ import { benchForward } from './forward-bench.ts';
 import { benchKeyed } from './keyed-bench.ts';
 import { benchMemory } from './memory-bench.ts';
 import { BENCH_NAMES } from './names.ts';
+import { benchNetif } from './netif-bench.ts';
 import { Peers } from './peers.ts';
 import { benchPool } from './pool-bench.ts';
 import { benchPvp } from './pvp-bench.ts';
@@ -41,6 +42,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   xdp: benchXdp,
   verify: benchVerify,
   dma: benchDma,
+  netif: benchNetif,
 };
 
 function isName(name: string): name is (typeof BENCH_NAMES)[number] {

@@ -12,7 +12,7 @@ const PACKETS = 1_500_000;
 /** Runs that count, behind one in which the kernels are compiled. */
 const RUNS = 3;
 /** The median of `RUNS` runs, and that of the peer's runs between them. */
-async function alternate(
+export async function alternate(
   ours: () => Promise<number>,
   peer: (() => Promise<PeerFigure>) | undefined,
 ): Promise<{ value: number; peer: PeerFigure }> {

@@ -20,19 +20,28 @@ interface Testpmd {
   text(): string;
 }
 
-/** testpmd on `cpu`, whose control thread shares it: forwarding is on lcore 1. `commands` are typed when it is up. */
+/** What a testpmd does: `commands` are typed when it is up; `within`: the network namespace that it runs in. */
+interface How {
+  readonly mode: string;
+  readonly frameBytes: number;
+  readonly commands?: string;
+  readonly within?: string;
+}
+
+/** testpmd on `cpu`, whose control thread shares it: forwarding is on lcore 1. */
 function start(
   cpu: number,
   prefix: string,
   devices: readonly string[],
-  { mode, frameBytes, commands }: { mode: string; frameBytes: number; commands?: string },
+  { mode, frameBytes, commands, within }: How,
 ): Testpmd {
   const eal = ['--lcores', `0@${cpu},1@${cpu}`, ...MEMORY, '--file-prefix', prefix];
   for (const device of devices) eal.push('--vdev', device);
   const how = commands === undefined ? ['--auto-start'] : ['--interactive'];
   const args = [...eal, '--', ...FORWARD, ...how, `--forward-mode=${mode}`, `--txpkts=${frameBytes}`];
   // Line by line, or what it says of its rates waits for more.
-  const child = spawn('stdbuf', ['-oL', 'dpdk-testpmd', ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
+  const command = [...(within === undefined ? [] : ['ip', 'netns', 'exec', within]), 'stdbuf', '-oL', 'dpdk-testpmd'];
+  const child = spawn(command[0] as string, [...command.slice(1), ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -118,6 +127,28 @@ export async function runTestpmd(
   } finally {
     await endAll(programs);
     await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Two programs with a network device each in the namespace `within`: the first sends frames of 64 bytes, the other drops them.
+ * Million packets a second, the median of the receiver's own counts.
+ */
+export async function runDevices(
+  [sender, receiver]: [string, string],
+  [senderCpu, receiverCpu]: [number, number],
+  within: string,
+): Promise<PeerFigure> {
+  const programs: Testpmd[] = [];
+  try {
+    programs.push(start(receiverCpu, `rwrx${process.pid}`, [receiver], { mode: 'rxonly', frameBytes: 64, within }));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    programs.push(start(senderCpu, `rwtx${process.pid}`, [sender], { mode: 'txonly', frameBytes: 64, within }));
+    return await rateOf(programs[0] as Testpmd, programs, 'Rx');
+  } catch (error) {
+    return { value: null, note: `no peer: ${reasonOf(error)}` };
+  } finally {
+    await endAll(programs);
   }
 }
 
