@@ -1,5 +1,6 @@
 import { fill } from '../memory/chain.kernel.ts';
 import {
+  BUFFER_DATA_MIN,
   BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
   BUFFER_LENGTH,
@@ -8,6 +9,7 @@ import {
   SEGMENTS_MAX,
   SLOT_BUFFER,
   SLOT_FLAG_CHAINED,
+  SLOT_FLAG_SHARED,
   SLOT_FLAGS,
   SLOT_LENGTH,
   SLOT_OFFSET,
@@ -83,18 +85,32 @@ export function tapReceived(tap: u32, cache: u32, slot: u32, bytes: u32): u32 {
   return 0;
 }
 
+/** Writes the header of the packet at `slot`. */
+function writeHeader(slot: u32, header: u32): void {
+  writeOffload(slot, header);
+  store<u16>(header, 0, TAP_HEADER_BYTES - 2);
+}
+
 /** Makes vectors at TAP_VECTORS of the header and the buffers of the packet at `slot`. Returns how many. */
 export function tapGather(tap: u32, slot: u32, low: u32, high: u32): u32 {
   const base = join(low, high);
-  const header = tap + TAP_HEADER;
-  let at = tap + TAP_VECTORS;
-  writeOffload(slot, header);
-  store<u16>(header, 0, TAP_HEADER_BYTES - 2);
-  vector(at, base, header, TAP_HEADER_BYTES);
-  at += 1 << VECTOR_SHIFT;
   let buffer = load<u32>(slot, SLOT_BUFFER);
-  vector(at, base, buffer + load<u16>(slot, SLOT_OFFSET), load<u16>(slot, SLOT_LENGTH));
-  if (!(load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED)) return 2;
+  let at = tap + TAP_VECTORS;
+  const flags = load<u8>(slot, SLOT_FLAGS);
+  const offset: u32 = load<u16>(slot, SLOT_OFFSET);
+  const length: u32 = load<u16>(slot, SLOT_LENGTH);
+  if (!(flags & (SLOT_FLAG_CHAINED | SLOT_FLAG_SHARED)) && offset >= BUFFER_DATA_MIN + TAP_HEADER_BYTES) {
+    // Nobody else has the buffer, so the header fits in front of the frame: the kernel has a shorter way for one vector.
+    const header = buffer + offset - TAP_HEADER_BYTES;
+    writeHeader(slot, header);
+    vector(at, base, header, TAP_HEADER_BYTES + length);
+    return 1;
+  }
+  writeHeader(slot, tap + TAP_HEADER);
+  vector(at, base, tap + TAP_HEADER, TAP_HEADER_BYTES);
+  at += 1 << VECTOR_SHIFT;
+  vector(at, base, buffer + offset, length);
+  if (!(flags & SLOT_FLAG_CHAINED)) return 2;
   for (let n: u32 = 2; n <= SEGMENTS_MAX; n++) {
     buffer = load<u32>(buffer, BUFFER_NEXT);
     if (buffer === 0) return n;
