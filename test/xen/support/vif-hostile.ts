@@ -1,6 +1,6 @@
 import type { NetfrontOptions } from 'ringway/xen';
 import { Random } from '#dist/util/random.js';
-import { frameOf, makeVif, settle } from './vif-rig.ts';
+import { frameOf, makeVif, type Served, settle } from './vif-rig.ts';
 
 /** What bytes get across by, one after the other. */
 export const PATHS: readonly NonNullable<NetfrontOptions['path']>[] = [
@@ -53,7 +53,7 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
 
   for (let step = 0; step < steps; step++) {
     for (let i = random.below(4); i > 0; i--) poke();
-    const [from, to] = random.below(2) === 0 ? [front, back] : [back, front];
+    const [from, to]: [Served, Served] = random.below(2) === 0 ? [front, back] : [back, front];
     const count = 1 + random.below(8);
     make(
       Array.from({ length: count }, (_, i) =>
@@ -66,8 +66,8 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
     // At times what has just been received is sent back, out of where it lay.
     if (to === front && random.below(3) === 0) {
       const n = front.receive(burst, 32);
-      const back = front.send(burst, n);
-      free(back, n - back);
+      const returned = front.send(burst, n);
+      free(returned, n - returned);
     }
     for (const frame of receive(to))
       if (frame.length < 14) throw new Error(`seed ${seed}: a frame of ${frame.length} bytes`);
