@@ -1,6 +1,6 @@
 import type { NetfrontOptions } from 'ringway/xen';
 import { Random } from '#dist/util/random.js';
-import { frameOf, makeVif, settle } from './vif-rig.ts';
+import { frameOf, makeVif, type Served, settle } from './vif-rig.ts';
 
 /** What bytes get across by, one after the other. */
 export const PATHS: readonly NonNullable<NetfrontOptions['path']>[] = [
@@ -53,9 +53,7 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
 
   for (let step = 0; step < steps; step++) {
     for (let i = random.below(4); i > 0; i--) poke();
-    const isForth = random.below(2) === 0;
-    const from = isForth ? front : back;
-    const to = isForth ? back : front;
+    const [from, to]: [Served, Served] = random.below(2) === 0 ? [front, back] : [back, front];
     const count = 1 + random.below(8);
     make(
       Array.from({ length: count }, (_, i) =>
@@ -66,7 +64,7 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
     free(sent, count - sent);
     poke();
     // At times what has just been received is sent back, out of where it lay.
-    if (!isForth && random.below(3) === 0) {
+    if (to === front && random.below(3) === 0) {
       const n = front.receive(burst, 32);
       const returned = front.send(burst, n);
       free(returned, n - returned);

@@ -14,6 +14,7 @@ import {
   type VifQueueShare,
   Xen,
 } from 'ringway/xen';
+import { nextPowerOfTwo } from '#dist/util/bits.js';
 import { VIFHASH_BYTES } from '#dist/xen/layout.js';
 
 export interface VifRigOptions {
@@ -70,11 +71,13 @@ export async function makeVif(options: VifRigOptions) {
   const { mode, queues = { front: 1, back: 1 }, front = {}, back = {}, buffers = 2048 } = options;
   const { split = { front: true, back: true } } = options;
   const { path = { kind: 'copy' }, paths, ringOrder = 0 } = options;
-  const arena = createArena({ bytes: 64 << 20, debug: true });
+  // For each queue: slots' pages, rings, staging buffers; and some for the tests. All of it is mapped.
+  const pages = 64 + queues.front * 2 ** ringOrder * 800;
+  const arena = createArena({ bytes: (16 << 20) + pages * 3 * 4096, debug: true });
   const pool: Pool = createPool(arena, { buffers, caches: 1 });
   const xen = new Xen(arena, { name: 'xen', mode });
-  const driver = xen.createDomain(0, { pages: 16, wholeArena: true, mapPages: 4096, maptrack: 4096 });
-  const guest = xen.createDomain(1, { pages: 2200, grants: 4096 });
+  const driver = xen.createDomain(0, { pages: 16, wholeArena: true, mapPages: pages * 2, maptrack: pages * 2 });
+  const guest = xen.createDomain(1, { pages, grants: nextPowerOfTwo(pages + 512) });
   await addVif(driver.hypervisor.store, { frontend: 1, backend: 0, index: 0, mac: '00:16:3e:00:00:01' });
   const cache = pool.caches[0] ?? 0;
   const where = { arena, frontend: 1, backend: 0, index: 0 };
