@@ -1,4 +1,5 @@
 import { RingwayError } from '../util/errors.ts';
+import { benchAsync } from './async-bench.ts';
 import { benchAtomic } from './atomic-bench.ts';
 import { benchBalance } from './balance-bench.ts';
 import { takeBenchLock } from './bench-lock.ts';
@@ -41,6 +42,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   xdp: benchXdp,
   verify: benchVerify,
   dma: benchDma,
+  async: benchAsync,
 };
 
 function isName(name: string): name is (typeof BENCH_NAMES)[number] {

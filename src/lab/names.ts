@@ -18,4 +18,5 @@ export const BENCH_NAMES = [
   'xdp',
   'verify',
   'dma',
+  'async',
 ] as const;
