@@ -1,4 +1,5 @@
 import { RingwayError } from '../util/errors.ts';
+import { benchAsync } from './async-bench.ts';
 import { benchAtomic } from './atomic-bench.ts';
 import { benchBalance } from './balance-bench.ts';
 import { takeBenchLock } from './bench-lock.ts';
@@ -43,6 +44,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   verify: benchVerify,
   dma: benchDma,
   netif: benchNetif,
+  async: benchAsync,
 };
 
 function isName(name: string): name is (typeof BENCH_NAMES)[number] {

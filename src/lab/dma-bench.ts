@@ -4,6 +4,7 @@ import type { DmaKernels } from '../dma/kernels.ts';
 import { VCHAN_SUBMITTED } from '../dma/layout.ts';
 import { attachVchan, createVchan, openVchan, type Vchan } from '../dma/vchan.ts';
 import { type Arena, createArena } from '../memory/arena.ts';
+import { DSA } from './dsa.ts';
 import { measure } from './measure.ts';
 import type { PeerFigure, Peers } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
@@ -19,8 +20,6 @@ const SIZES = [1518, 9216];
 const BUFFERS = 64;
 const STRIDE = 12_288;
 const UNIT = 'ns/op';
-/** Of the kind of Intel's DSA (Kuper and others, arXiv 2305.02480), in round numbers: for the time that a model itself takes. */
-const MODEL = { bandwidth: 30e9, latencyNs: 600, descriptorNs: 40, units: 4, workQueue: 128 };
 
 interface World {
   readonly arena: Arena;
@@ -113,7 +112,7 @@ async function worker(world: World, bytes: number): Promise<Row> {
 
 /** What the model itself costs, and, in the note, what it says that the hardware would take. */
 async function model(world: World, bytes: number): Promise<Row> {
-  const { device, vchan } = await start(world, { kind: 'model', model: MODEL });
+  const { device, vchan } = await start(world, { kind: 'model', model: DSA });
   const { model: hardware } = device;
   const wait = (): void => {
     hardware.advance(hardware.now);

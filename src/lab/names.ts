@@ -19,4 +19,5 @@ export const BENCH_NAMES = [
   'verify',
   'dma',
   'netif',
+  'async',
 ] as const;
