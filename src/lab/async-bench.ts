@@ -15,6 +15,7 @@ const SIZES = [114, 2098];
 const SPREADS = ['burst', 'scatter'] as const;
 /** What the configuration has when nothing is said. */
 const THRESHOLD = 128;
+const THRESHOLD_MAX = 65_535;
 const BURST = 32;
 /** Guests of the rows on real threads, and in virtual time. */
 const GUESTS = 8;
@@ -41,6 +42,17 @@ function casesOf(guests: number, lcores: number): Omit<AsyncCase, 'way'>[] {
   return [
     ...SIZES.flatMap((bytes) => spreads.map((spread) => ({ ...common, bytes, spread, threshold: 0 }))),
     { ...common, bytes: short, spread: 'burst', threshold: THRESHOLD },
+  ];
+}
+
+/**
+ * The lcore copies: the plain queue, and the async one without an engine. Beside the faster of them, since the plain one
+ * takes 64 chains for each frame that needs two.
+ */
+function baselines(one: Omit<AsyncCase, 'way'>): AsyncCase[] {
+  return [
+    { ...one, way: 'cpu' },
+    { ...one, way: 'vq', threshold: THRESHOLD_MAX },
   ];
 }
 
@@ -77,7 +89,8 @@ async function benchThreads(world: AsyncWorld): Promise<Row[]> {
   const { address } = createTrack(arena, 'engine', device.vchanAddress(0));
   const rows = casesOf(GUESTS, 1).flatMap((one) =>
     INTEGRATIONS.map((way) => {
-      const cpu = measureThreads(world, { ...one, way: 'cpu' }, 0);
+      const all = baselines(one).map((each) => measureThreads(world, each, 0));
+      const cpu = all.reduce((a, b) => ((b.value ?? Number.POSITIVE_INFINITY) < (a.value ?? 0) ? b : a));
       const measured = measureThreads(world, { ...one, way }, address);
       const figure = { ...measured, name: nameOf({ ...one, way }), unit: UNIT, value: rateOf(measured.value) };
       return rowOf({ ...figure, state: 'several cores' }, { ...cpu, name: 'CPU copy', value: rateOf(cpu.value) });
@@ -88,12 +101,18 @@ async function benchThreads(world: AsyncWorld): Promise<Row[]> {
   return rows;
 }
 
-/** A case in virtual time, with engines of its own; without any when the lcore copies. */
+/** A case in virtual time, with engines of its own. */
 async function virtual(world: AsyncWorld, one: AsyncCase, count = 1, assignment: Assignment = 'lcore') {
-  const engines = one.way === 'cpu' ? undefined : await startEngines(world, count, assignment, one);
+  const engines = await startEngines(world, count, assignment, one);
   const result = runVirtual(world, one, engines);
-  await engines?.close();
+  await engines.close();
   return result;
+}
+
+/** The same without engines. */
+function virtualCopies(world: AsyncWorld, one: Omit<AsyncCase, 'way'>): VirtualResult {
+  const all = baselines(one).map((each) => runVirtual(world, each, undefined));
+  return all.reduce((a, b) => (b.ns < a.ns ? b : a));
 }
 
 function virtualRow(name: string, { ns, waiting }: VirtualResult, cpu: VirtualResult, note: string): Row {
@@ -110,7 +129,7 @@ async function benchGuests(world: AsyncWorld): Promise<Row[]> {
   const rows: Row[] = [];
   for (const guests of VIRTUAL_GUESTS) {
     for (const one of casesOf(guests, 1)) {
-      const cpu = await virtual(world, { ...one, way: 'cpu' });
+      const cpu = virtualCopies(world, one);
       for (const way of INTEGRATIONS) {
         const result = await virtual(world, { ...one, way });
         rows.push(virtualRow(`${nameOf({ ...one, way })}, DSA`, result, cpu, rows.length === 0 ? DSA_TEXT : ''));
@@ -125,7 +144,7 @@ async function benchScaling(world: AsyncWorld): Promise<Row[]> {
   const rows: Row[] = [];
   for (const lcores of LCORES) {
     const one = { bytes: 2098, threshold: 0, spread: 'scatter', guests: GUESTS_MAX, lcores } as const;
-    const cpu = await virtual(world, { ...one, way: 'cpu' });
+    const cpu = virtualCopies(world, one);
     for (const assignment of ASSIGNMENTS) {
       for (const way of ['defer', 'v3'] as const) {
         const result = await virtual(world, { ...one, way }, ENGINES, assignment);
