@@ -29,7 +29,7 @@ import {
 } from './layout.ts';
 
 /** Packets that the ring of `v4` holds. */
-const RING_SLOTS = 128;
+export const RING_SLOTS = 128;
 
 /** What a queue whose copies a channel does is made of. */
 export interface AsyncQueueOptions {

@@ -15,6 +15,7 @@ const SIZES = [114, 2098];
 const SPREADS = ['burst', 'scatter'] as const;
 /** What the configuration has when nothing is said. */
 const THRESHOLD = 128;
+const THRESHOLD_MAX = 65_535;
 const BURST = 32;
 /** Guests of the rows on real threads, and in virtual time. */
 const GUESTS = 8;
@@ -22,7 +23,9 @@ const VIRTUAL_GUESTS = [1, 8, GUESTS_MAX];
 /** Engines of the rows that scale: as many devices as a processor has at most. */
 const ENGINES = 4;
 const LCORES = [1, 2, 4, 8];
-const ASSIGNMENTS: readonly Assignment[] = ['lcore', 'dynamic-lcore', 'vring'];
+const ASSIGNMENTS: readonly Assignment[] = ['lcore', 'dynamic-lcore'];
+/** Odd: the one in the middle counts. */
+const ROUNDS = 3;
 const UNIT = 'M/s';
 const NOTHING = { value: null, p50: null, p99: null, p999: null };
 
@@ -41,6 +44,17 @@ function casesOf(guests: number, lcores: number): Omit<AsyncCase, 'way'>[] {
   return [
     ...SIZES.flatMap((bytes) => spreads.map((spread) => ({ ...common, bytes, spread, threshold: 0 }))),
     { ...common, bytes: short, spread: 'burst', threshold: THRESHOLD },
+  ];
+}
+
+/**
+ * The lcore copies: the plain queue, and the async one without an engine. Beside the faster of them, since the plain one
+ * takes 64 chains for each frame that needs two.
+ */
+function baselines(one: Omit<AsyncCase, 'way'>): AsyncCase[] {
+  return [
+    { ...one, way: 'cpu' },
+    { ...one, way: 'vq', threshold: THRESHOLD_MAX },
   ];
 }
 
@@ -77,7 +91,8 @@ async function benchThreads(world: AsyncWorld): Promise<Row[]> {
   const { address } = createTrack(arena, 'engine', device.vchanAddress(0));
   const rows = casesOf(GUESTS, 1).flatMap((one) =>
     INTEGRATIONS.map((way) => {
-      const cpu = measureThreads(world, { ...one, way: 'cpu' }, 0);
+      const all = baselines(one).map((each) => measureThreads(world, each, 0));
+      const cpu = all.reduce((a, b) => ((b.value ?? Number.POSITIVE_INFINITY) < (a.value ?? 0) ? b : a));
       const measured = measureThreads(world, { ...one, way }, address);
       const figure = { ...measured, name: nameOf({ ...one, way }), unit: UNIT, value: rateOf(measured.value) };
       return rowOf({ ...figure, state: 'several cores' }, { ...cpu, name: 'CPU copy', value: rateOf(cpu.value) });
@@ -88,32 +103,49 @@ async function benchThreads(world: AsyncWorld): Promise<Row[]> {
   return rows;
 }
 
-/** A case in virtual time, with engines of its own; without any when the lcore copies. */
+/** A case in virtual time, with engines of its own. */
 async function virtual(world: AsyncWorld, one: AsyncCase, count = 1, assignment: Assignment = 'lcore') {
-  const engines = one.way === 'cpu' ? undefined : await startEngines(world, count, assignment, one);
+  const engines = await startEngines(world, count, assignment, one);
   const result = runVirtual(world, one, engines);
-  await engines?.close();
+  await engines.close();
   return result;
 }
 
-function virtualRow(name: string, { ns, waiting }: VirtualResult, cpu: VirtualResult, note: string): Row {
-  const waits = waiting > 0 ? `${(100 * waiting).toFixed(1)} % waiting for locks` : '';
-  const figure = { ...NOTHING, name, unit: UNIT, value: rateOf(ns), state: 'virtual time' } as const;
-  return rowOf(
-    { ...figure, note: [note, waits].filter((text) => text !== '').join('; ') },
-    { name: 'CPU copy', value: rateOf(cpu.ns), note: '' },
-  );
+/** The same without engines. */
+function virtualCopies(world: AsyncWorld, one: Omit<AsyncCase, 'way'>): VirtualResult {
+  const all = baselines(one).map((each) => runVirtual(world, each, undefined));
+  return all.reduce((a, b) => (b.ns < a.ns ? b : a));
+}
+
+/** A row of the case: of rounds, each beside copies by the lcore right before, the one whose ratio is in the middle. */
+async function virtualRow(
+  world: AsyncWorld,
+  name: string,
+  one: AsyncCase,
+  note = '',
+  count = 1,
+  by: Assignment = 'lcore',
+) {
+  const rounds: { cpu: VirtualResult; result: VirtualResult }[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const cpu = virtualCopies(world, one);
+    rounds.push({ cpu, result: await virtual(world, one, count, by) });
+  }
+  rounds.sort((a, b) => a.result.ns / a.cpu.ns - b.result.ns / b.cpu.ns);
+  const { cpu, result } = rounds[ROUNDS >> 1] as (typeof rounds)[number];
+  const waits = result.waiting > 0 ? `${(100 * result.waiting).toFixed(1)} % waiting for locks` : '';
+  const figure = { ...NOTHING, name, unit: UNIT, value: rateOf(result.ns), state: 'virtual time' } as const;
+  return rowOf({ ...figure, note: note + waits }, { name: 'CPU copy', value: rateOf(cpu.ns), note: '' });
 }
 
 /** One lcore and one engine, with few guests and many. */
 async function benchGuests(world: AsyncWorld): Promise<Row[]> {
   const rows: Row[] = [];
   for (const guests of VIRTUAL_GUESTS) {
-    for (const one of casesOf(guests, 1)) {
-      const cpu = await virtual(world, { ...one, way: 'cpu' });
+    for (const each of casesOf(guests, 1)) {
       for (const way of INTEGRATIONS) {
-        const result = await virtual(world, { ...one, way });
-        rows.push(virtualRow(`${nameOf({ ...one, way })}, DSA`, result, cpu, rows.length === 0 ? DSA_TEXT : ''));
+        const one = { ...each, way };
+        rows.push(await virtualRow(world, `${nameOf(one)}, DSA`, one, rows.length === 0 ? DSA_TEXT : ''));
       }
     }
   }
@@ -124,12 +156,11 @@ async function benchGuests(world: AsyncWorld): Promise<Row[]> {
 async function benchScaling(world: AsyncWorld): Promise<Row[]> {
   const rows: Row[] = [];
   for (const lcores of LCORES) {
-    const one = { bytes: 2098, threshold: 0, spread: 'scatter', guests: GUESTS_MAX, lcores } as const;
-    const cpu = await virtual(world, { ...one, way: 'cpu' });
     for (const assignment of ASSIGNMENTS) {
       for (const way of ['defer', 'v3'] as const) {
-        const result = await virtual(world, { ...one, way }, ENGINES, assignment);
-        rows.push(virtualRow(`async ${way}, ${lcores} lcores, ${ENGINES} DSA by ${assignment}`, result, cpu, ''));
+        const one = { way, bytes: 2098, threshold: 0, spread: 'scatter', guests: GUESTS_MAX, lcores } as const;
+        const name = `async ${way}, ${lcores} lcores, ${ENGINES} DSA by ${assignment}`;
+        rows.push(await virtualRow(world, name, one, '', ENGINES, assignment));
       }
     }
   }

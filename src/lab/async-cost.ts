@@ -1,14 +1,11 @@
 import { AsyncLcore } from '../async/lcore.ts';
-import { asyncQueueBuffers, asyncQueueBytes } from '../async/queue.ts';
+import { asyncQueueBuffers, asyncQueueBytes, RING_SLOTS } from '../async/queue.ts';
 import { type Integration, Transmit } from '../async/transmit.ts';
 import { WorkRing } from '../async/work-ring.ts';
 import { BUFFER_SHIFT } from '../memory/layout.ts';
 import { mpscRingBytes } from '../ring/ring.ts';
 import { QUEUE_SIZE } from './async-world.ts';
 import { type Row, rowOf } from './row.ts';
-
-/** Packets that the ring of `v4` holds. */
-const RING_SLOTS = 128;
 
 /** What is an integration's own: classes whole, and methods of others. What all have (queue, track, send) is left out. */
 const OWN: Readonly<Record<Integration, readonly (readonly [type: { toString(): string }, methods?: string[]])[]>> = {

@@ -9,8 +9,8 @@ import { median } from './windows.ts';
 const DESCRIPTORS = 1024;
 /** Packets of a window, and windows: those before WARM_UP do not count. */
 const WINDOW = 512;
-const WINDOWS = 96;
-const WARM_UP = 24;
+const WINDOWS = 32;
+const WARM_UP = 8;
 
 /** Engines in virtual time, and who has which. */
 export interface Engines {
