@@ -205,6 +205,7 @@ function finish(entry: u32): void {
   } else {
     store<u16>(ip, bswap<u16>(<u16>(total - l3 - IPV6_BYTES)), 4);
   }
+  // The carries are added back in by what sums nothing more.
   const pseudo = checksum(0, 0, addressSum(ip, isV4, PROTOCOL_TCP) + total - l4);
   store<u16>(frame + l4, bswap<u16>(<u16>pseudo), TCP_CSUM_OFFSET);
   store<u32>(buffer, total, BUFFER_TOTAL);

@@ -237,8 +237,8 @@ export const GRO_SINCE: u32 = 44;
 export const GRO_OLDER: u32 = 48;
 export const GRO_NEWER: u32 = 52;
 export const GRO_SLOTS: u32 = 17472;
-/** GRO_SLOTS, and slots for 256 entries and a burst. */
-export const GRO_BYTES: u32 = 22080;
+/** GRO_SLOTS, slots for 256 entries and a burst, and what is missing to whole pairs of cache lines. */
+export const GRO_BYTES: u32 = 22144;
 /** Bursts that a segment waits at most. */
 export const GRO_POLLS_MAX: u32 = 32;
 /** Buffers in there at most: those of as many bursts, and of the one that is looked at. */
