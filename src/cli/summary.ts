@@ -64,9 +64,9 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** The equation that a run ends with, and how far it is off. */
-function conservation({ received, copied, sent, dropped, missing }: Summary, style: Style): string {
+function conservation({ received, copied, sent, dropped, merged = 0, missing }: Summary, style: Style): string {
   const left = `received ${formatCount(received)}${copied > 0 ? ` + copied ${formatCount(copied)}` : ''}`;
-  const right = `sent ${formatCount(sent)} + dropped ${formatCount(dropped)}`;
+  const right = `sent ${formatCount(sent)} + dropped ${formatCount(dropped)}${merged > 0 ? ` + merged ${formatCount(merged)}` : ''}`;
   if (missing === 0) return `${left} = ${right}`;
   const where = missing > 0 ? 'not accounted for' : 'too many';
   return style.red(`${left} ≠ ${right}: ${formatCount(Math.abs(missing))} ${where}`);

@@ -82,8 +82,9 @@ export interface QueueSurroundings {
 
 /**
  * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, a gate, injected faults,
- * its XDP program, the tap, what merges segments, what finishes offloads, the tracer: so the counters count what came over the wire, a program sees it first, a tap records what the
- * dataplane saw with its checksums and segments, and the tracer shows what was asked for.
+ * its XDP program, the tap, what merges segments, what finishes offloads, the tracer: so the counters count what came over
+ * the wire, a program sees it first, a tap records what the dataplane saw with its checksums and segments, and the tracer
+ * shows what was asked for.
  */
 export async function attachQueue(
   context: LcoreContext,
