@@ -109,6 +109,7 @@ import {
 } from './packet/capture.kernel.ts';
 import { checksum as packetChecksum } from './packet/checksum.kernel.ts';
 import { flowHash as packetFlowHash, toeplitz as packetToeplitz } from './packet/flow.kernel.ts';
+import { gro as packetGro, groTake as packetGroTake } from './packet/gro.kernel.ts';
 import { headers as packetHeaders } from './packet/headers.kernel.ts';
 import { finish as packetFinish, finishChecksum as packetFinishChecksum } from './packet/offload.kernel.ts';
 import { rssHash as packetRssHash } from './packet/rss.kernel.ts';
@@ -304,6 +305,8 @@ export {
   packetFinish,
   packetFinishChecksum,
   packetFlowHash,
+  packetGro,
+  packetGroTake,
   packetHeaders,
   packetPcapAppend,
   packetPcapngAppend,

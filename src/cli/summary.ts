@@ -28,8 +28,10 @@ export interface Summary {
   readonly copied: number;
   readonly sent: number;
   readonly dropped: number;
+  /** Became part of others; missing when none did. */
+  readonly merged?: number;
   readonly drops: Readonly<Record<string, number>>;
-  /** received + copied - sent - dropped: 0 unless packets were lost track of, or are still on their way. */
+  /** received + copied - sent - dropped - merged: 0 unless packets were lost track of, or are still on their way. */
   readonly missing: number;
 }
 
@@ -43,9 +45,10 @@ export function summarise(snapshot: Snapshot): Summary {
     const common = { name, type, rxPackets, rxBytes, txPackets, txBytes, drops, ...rates };
     return fault === undefined ? common : { ...common, fault };
   });
-  const { received, copied, sent, dropped } = snapshot.totals;
-  const missing = received + copied - sent - dropped;
-  return { name: snapshot.name, seconds, ports, received, copied, sent, dropped, drops: snapshot.drops, missing };
+  const { totals, drops } = snapshot;
+  const { received, copied, sent, dropped, merged = 0 } = totals;
+  const missing = received + copied - sent - dropped - merged;
+  return { name: snapshot.name, seconds, ports, ...totals, drops, missing };
 }
 
 const COLUMNS: readonly Column[] = [
@@ -61,9 +64,9 @@ const COLUMNS: readonly Column[] = [
 ];
 
 /** The equation that a run ends with, and how far it is off. */
-function conservation({ received, copied, sent, dropped, missing }: Summary, style: Style): string {
+function conservation({ received, copied, sent, dropped, merged = 0, missing }: Summary, style: Style): string {
   const left = `received ${formatCount(received)}${copied > 0 ? ` + copied ${formatCount(copied)}` : ''}`;
-  const right = `sent ${formatCount(sent)} + dropped ${formatCount(dropped)}`;
+  const right = `sent ${formatCount(sent)} + dropped ${formatCount(dropped)}${merged > 0 ? ` + merged ${formatCount(merged)}` : ''}`;
   if (missing === 0) return `${left} = ${right}`;
   const where = missing > 0 ? 'not accounted for' : 'too many';
   return style.red(`${left} ≠ ${right}: ${formatCount(Math.abs(missing))} ${where}`);

@@ -57,6 +57,9 @@ export const common = {
   fault: z.exactOptional(fault),
   tap: z.exactOptional(file('A capture that records everything that passes the port.')),
   xdp: z.exactOptional(xdp),
+  gro: z.exactOptional(
+    truth('Merge consecutive TCP segments that arrive here into longer packets; false when missing.'),
+  ),
 };
 
 /** Of a port with one queue. */

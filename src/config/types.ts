@@ -83,6 +83,8 @@ export interface PortCommon {
   readonly tap?: string;
   /** The XDP program that sees each packet first. */
   readonly xdp?: XdpConfig;
+  /** Merge consecutive TCP segments that arrive here into packets that ask for segmentation; false when missing. */
+  readonly gro?: boolean;
 }
 
 /** An XDP program of a port. */

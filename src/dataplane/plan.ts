@@ -9,7 +9,7 @@ import { LCORE_BYTES } from '../lcore/layout.ts';
 import { Budget } from '../memory/budget.ts';
 import { BURST_MAX, CACHE_SIZE, DIRECTORY_BYTES, SLOT_SHIFT } from '../memory/layout.ts';
 import { poolBytes } from '../memory/pool.ts';
-import { SEGMENT_BYTES } from '../packet/layout.ts';
+import { GRO_BUFFERS_MAX, GRO_BYTES, SEGMENT_BYTES } from '../packet/layout.ts';
 import { CAPTURE_FILE_BYTES } from '../ports/capture-file.ts';
 import { mpscRingBytes } from '../ring/ring.ts';
 import { GROUP_BYTES, OUTPUT_SIZE } from '../switch/layout.ts';
@@ -56,11 +56,12 @@ function sumAsync({ async, ports }: Config, read: (size: number) => number): num
   );
 }
 
-/** Arena bytes of a port beside its ring: what its type needs, and a tap. */
+/** Arena bytes of a port beside its ring: what its type needs, what it merges with, and a tap. */
 function portBytes(port: PortConfig): number {
   const hooks = (port.queues ?? 1) * HOOK_BYTES + 256;
+  const gro = port.gro ? (port.queues ?? 1) * GRO_BYTES + 256 : 0;
   const tap = port.tap === undefined ? 0 : CAPTURE_FILE_BYTES;
-  return portTypeOf(port.type).bytes(port as never) + tap + hooks;
+  return portTypeOf(port.type).bytes(port as never) + gro + tap + hooks;
 }
 
 /** How many buffers can be anywhere at once; a packet takes one, longer ones more, which then wait for each other. */
@@ -73,8 +74,9 @@ function countBuffers(config: Config): number {
   const inRings = (ports + lcores) * TX_RING_SLOTS;
   const inEvents = config.eventdev === undefined ? 0 : config.eventdev.newEventsLimit + lcores * BURST_MAX;
   const inPorts = config.ports.reduce((sum, port) => sum + (portTypeOf(port.type).buffers?.(port as never) ?? 0), 0);
+  const inGro = config.ports.reduce((sum, { gro, queues }) => sum + (gro ? (queues ?? 1) * GRO_BUFFERS_MAX : 0), 0);
   const inCopies = sumAsync(config, asyncQueueBuffers);
-  return inCaches + inBursts + inOutputs + inRings + inEvents + inPorts + inCopies + (config.buffers ?? 0);
+  return inCaches + inBursts + inOutputs + inRings + inEvents + inPorts + inGro + inCopies + (config.buffers ?? 0);
 }
 
 /** A port for each lcore; a queue for each stage, and one for each lcore that has ports. */

@@ -1,6 +1,7 @@
 import type { AsyncControl } from '../async/control.ts';
 import type { Config, PortConfig } from '../config/types.ts';
 import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
+import { GRO_BYTES } from '../packet/layout.ts';
 import { type CaptureFileShare, createCaptureFile, releaseCaptureFile } from '../ports/capture-file.ts';
 import type { PortAsync, PortSetup, PortShare } from '../ports/port.ts';
 import { createMpscRing, type Ring } from '../ring/ring.ts';
@@ -29,6 +30,7 @@ interface Opened {
   readonly txRing: Ring;
   readonly tap?: CaptureFileShare;
   readonly hooks: number;
+  readonly gro?: number;
 }
 
 /** The ports of a dataplane: opens and closes what they need, and deals their queues to lcores. */
@@ -180,7 +182,7 @@ export class PortTable {
       type.release?.(setup, share.data);
       throw error;
     }
-    const { queueLcores, txRing, tap, hooks } = opened;
+    const { queueLcores, txRing, tap, hooks, gro } = opened;
     const {
       loss = 0,
       duplicate = 0,
@@ -201,6 +203,7 @@ export class PortTable {
       fault: { loss, duplicate, reorder, corrupt, delay, seed },
       hooks,
       ...(tap === undefined ? {} : { tap }),
+      ...(gro === undefined ? {} : { gro }),
     };
     const before = readPortCounters(this.#machine.arena, this.#machine.counters, index);
     const entry = { config, wire, share, txRing, before };
@@ -213,28 +216,28 @@ export class PortTable {
     const { arena } = this.#machine;
     const queueLcores = this.#dealLcores(config, queues);
     const txRing = createMpscRing(arena, { name: `${setup.name} tx`, slots: TX_RING_SLOTS });
-    const release = (): void => arena.release(`${setup.name} tx`);
-    let hooks = 0;
-    try {
-      hooks = arena.allocate(`${setup.name} hooks`, queueLcores.length * HOOK_BYTES);
-    } catch (error) {
-      release();
-      throw error;
-    }
-    if (config.tap === undefined) return { queueLcores, txRing, hooks };
-    const format = config.tap.endsWith('.pcapng') ? 'pcapng' : 'pcap';
+    const regions = [`${setup.name} tx`];
+    const allocate = (what: string, bytes: number): number => {
+      const address = arena.allocate(`${setup.name} ${what}`, queueLcores.length * bytes);
+      regions.push(`${setup.name} ${what}`);
+      return address;
+    };
     try {
       return {
         queueLcores,
         txRing,
-        hooks,
-        tap: createCaptureFile(setup, `ports.${config.name}.tap`, config.tap, format),
+        hooks: allocate('hooks', HOOK_BYTES),
+        ...(config.gro ? { gro: allocate('gro', GRO_BYTES) } : {}),
+        ...(config.tap === undefined ? {} : { tap: this.#openTap(setup, config.name, config.tap) }),
       };
     } catch (error) {
-      release();
-      arena.release(`${setup.name} hooks`);
+      for (const region of regions) arena.release(region);
       throw error;
     }
+  }
+
+  #openTap(setup: PortSetup, name: string, path: string): CaptureFileShare {
+    return createCaptureFile(setup, `ports.${name}.tap`, path, path.endsWith('.pcapng') ? 'pcapng' : 'pcap');
   }
 
   /** Closes a port that no lcore uses any more. */
@@ -245,6 +248,7 @@ export class PortTable {
     if (wire.tap !== undefined) releaseCaptureFile(setup, wire.tap);
     this.#machine.arena.release(`${setup.name} tx`);
     this.#machine.arena.release(`${setup.name} hooks`);
+    if (wire.gro !== undefined) this.#machine.arena.release(`${setup.name} gro`);
     this.#entries.delete(name);
   }
 }

@@ -1,12 +1,14 @@
 import type { AsyncLcore } from '../async/lcore.ts';
 import { PARK_MS } from '../lcore/idle.ts';
 import type { LcoreContext } from '../lcore/lcore.ts';
+import { GRO_BYTES } from '../packet/layout.ts';
 import { afPacketPort } from '../ports/af-packet.ts';
 import { afXdpPort } from '../ports/af-xdp.ts';
 import { capturePort } from '../ports/capture.ts';
 import { countedPort } from '../ports/counted.ts';
 import { faultyPort } from '../ports/fault.ts';
 import { generatorPort } from '../ports/generator.ts';
+import { groPort } from '../ports/gro.ts';
 import { guestPort } from '../ports/guest.ts';
 import { modulePort } from '../ports/module.ts';
 import { nullPort } from '../ports/null.ts';
@@ -84,8 +86,9 @@ export interface QueueSurroundings {
 
 /**
  * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, a gate, injected faults,
- * its XDP program, the tap, what finishes offloads, the tracer: so the counters count what came over the wire, a program sees it first, a tap records what the
- * dataplane saw with its checksums and segments, and the tracer shows what was asked for.
+ * its XDP program, the tap, what merges segments, what finishes offloads, the tracer: so the counters count what came over
+ * the wire, a program sees it first, a tap records what the dataplane saw with its checksums and segments, and the tracer
+ * shows what was asked for.
  */
 export async function attachQueue(
   context: LcoreContext,
@@ -118,6 +121,10 @@ export async function attachQueue(
   port = faultyPort(portContext, port, { counters, scratch: data.faultBurst, settings: wire.fault });
   port = xdp.hooked(port, wire, queue);
   if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap, data.segments);
+  if (wire.gro !== undefined) {
+    const area = wire.gro + queue * GRO_BYTES;
+    port = groPort(portContext, port, { counters, area, scratch: data.faultBurst });
+  }
   // What a tap records is complete, so nothing is left to a port that has one.
   const offloads = wire.tap === undefined ? (): number => attached.offloads ?? 0 : (): number => 0;
   port = offloadPort(portContext, port, { counters, work: data.segments, offloads });

@@ -112,7 +112,7 @@ export function takeSnapshot(
   };
 }
 
-/** Packets received, or copied, and neither sent nor dropped yet. 0 once everything is through. */
-export function inFlight({ received, copied, sent, dropped }: Totals): number {
-  return received + copied - sent - dropped;
+/** Packets received, or copied, and neither sent, dropped nor merged yet. 0 once everything is through. */
+export function inFlight({ received, copied, sent, dropped, merged = 0 }: Totals): number {
+  return received + copied - sent - dropped - merged;
 }

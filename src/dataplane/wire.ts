@@ -21,6 +21,8 @@ export interface PortWire {
   readonly txRing: number;
   readonly fault: FaultSettings;
   readonly tap?: CaptureFileShare;
+  /** Address of GRO_BYTES (`packet/layout.ts`) for each receive queue, when what arrives is merged. */
+  readonly gro?: number;
   /** Address of HOOK_BYTES (`xdp/layout.ts`) for each receive queue. */
   readonly hooks: number;
 }

@@ -7,6 +7,7 @@ import { benchBlock } from './block-bench.ts';
 import { benchDma } from './dma-bench.ts';
 import { benchEventdev } from './eventdev-bench.ts';
 import { benchForward } from './forward-bench.ts';
+import { benchGro } from './gro-bench.ts';
 import { benchKeyed } from './keyed-bench.ts';
 import { benchMemory } from './memory-bench.ts';
 import { BENCH_NAMES } from './names.ts';
@@ -28,6 +29,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   ring: benchRing,
   pool: benchPool,
   tso: benchTso,
+  gro: benchGro,
   block: benchBlock,
   forward: benchForward,
   replay: benchReplay,

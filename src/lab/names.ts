@@ -3,6 +3,7 @@ export const BENCH_NAMES = [
   'ring',
   'pool',
   'tso',
+  'gro',
   'block',
   'forward',
   'replay',

@@ -59,6 +59,11 @@ export function checksum(address: u32, length: u32, initial: u32): u32 {
   return fold(<u64>bswap<u16>(<u16>fold(sum)) + initial);
 }
 
+/** The sum of the addresses of the IP header at `ip` and of the protocol, for TCP's and UDP's pseudo header. */
+export function addressSum(ip: u32, isV4: bool, protocol: u32): u32 {
+  return isV4 ? checksum(ip + 12, 8, protocol) : checksum(ip + 8, 32, protocol);
+}
+
 /** The sum of a part that starts at an odd place, from its sum as if it started at an even one: RFC 1071, 2 (B). */
 export function oddSum(sum: u32): u32 {
   return bswap<u16>(<u16>sum);

@@ -47,8 +47,8 @@ function flowOfHeaders(slot: u32, frame: u32): u32 {
   return finish(hash, ports, headersProtocol(headers));
 }
 
-/** The hash of one frame. */
-function flowOf(slot: u32): u32 {
+/** The hash of one frame, as `flowHash` writes it. */
+export function flowOf(slot: u32): u32 {
   const frame = frameAddress(slot);
   // Nearly all frames are TCP or UDP over IPv4 without options or tags. They are told by two loads, and get here, in
   // half the time, the hash that they would get below: EtherType, version and header length; then no fragment.

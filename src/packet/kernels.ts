@@ -4,6 +4,8 @@ export interface PacketKernels {
   packetFinish(slots: number, count: number, mask: number): number;
   packetFinishChecksum(slot: number): number;
   packetFlowHash(slots: number, count: number): void;
+  packetGro(area: number, slots: number, count: number, wanted: number): number;
+  packetGroTake(area: number, slots: number, max: number): number;
   packetHeaders(slot: number, target: number): void;
   packetRssHash(slots: number, count: number, config: number, target: number): void;
   packetSegment(cache: number, slot: number, from: number, max: number, work: number): number;

@@ -92,6 +92,9 @@ export const ETHERNET_BYTES: u32 = 14;
 export const VLAN_BYTES: u32 = 4;
 export const IPV4_BYTES: u32 = 20;
 export const IPV6_BYTES: u32 = 40;
+/** Bytes of a TCP header without options, and where its checksum is. */
+export const TCP_BYTES: u32 = 20;
+export const TCP_CSUM_OFFSET: u32 = 16;
 
 /** IP protocols and IPv6 next headers (IANA, "Assigned Internet Protocol Numbers"). */
 export const PROTOCOL_HOP_BY_HOP: u32 = 0;
@@ -181,6 +184,65 @@ export const SEGMENT_SOURCE_LEFT: u32 = 40;
 export const SEGMENT_SLOTS: u32 = 64;
 /** SEGMENT_SLOTS and a burst of slots. */
 export const SEGMENT_BYTES: u32 = 576;
+
+// ---------------------------------------------------------------- merging what was received (GRO)
+
+/**
+ * Segments of a queue that wait for the next ones of their flows.
+ *
+ *       0 ┌──────────────────────────────┐
+ *         │ words                        │
+ *      64 ├──────────────────────────────┤
+ *         │ 64 buckets of 4 flow hashes  │  u32 each, 0: free
+ *    1088 ├──────────────────────────────┤
+ *         │ an entry for each            │  in a list, oldest first
+ *   17472 ├──────────────────────────────┤
+ *         │ slots that are done          │  a burst and all entries
+ *         └──────────────────────────────┘
+ */
+/** Bursts so far; what is old is told by it. */
+export const GRO_POLL: u32 = 0;
+/** Oldest and newest entry, 0: none. */
+export const GRO_OLDEST: u32 = 4;
+export const GRO_NEWEST: u32 = 8;
+/** Entries in use. */
+export const GRO_HELD: u32 = 12;
+/** Slots that are done, and those of them that were handed on. */
+export const GRO_READY: u32 = 16;
+export const GRO_TAKEN: u32 = 20;
+/** Packets that the last call merged into others. */
+export const GRO_MERGED: u32 = 24;
+export const GRO_TABLE: u32 = 64;
+export const GRO_BUCKET_MASK: u32 = 63;
+/** Flows in a bucket, and bytes of a bucket: 1 << GRO_BUCKET_SHIFT. */
+export const GRO_WAYS: u32 = 4;
+export const GRO_BUCKET_SHIFT: u32 = 4;
+/** The slot of the first segment, then what the next one must be. */
+export const GRO_ENTRIES: u32 = 1088;
+export const GRO_ENTRY_SHIFT: u32 = 6;
+/** Its last buffer. */
+export const GRO_LAST: u32 = 16;
+export const GRO_SEQUENCE: u32 = 20;
+export const GRO_IDENTIFICATION: u32 = 24;
+/** u16 each: offsets of the headers, bytes of all headers, bytes of payload in each segment but the last. */
+export const GRO_L3: u32 = 28;
+export const GRO_L4: u32 = 30;
+export const GRO_HEADER: u32 = 32;
+export const GRO_SIZE: u32 = 34;
+/** Bytes of the frame so far, and the segments in it. */
+export const GRO_TOTAL: u32 = 36;
+export const GRO_SEGMENTS: u32 = 40;
+/** GRO_POLL when the first segment came. */
+export const GRO_SINCE: u32 = 44;
+export const GRO_OLDER: u32 = 48;
+export const GRO_NEWER: u32 = 52;
+export const GRO_SLOTS: u32 = 17472;
+/** GRO_SLOTS, slots for 256 entries and a burst, and what is missing to whole pairs of cache lines. */
+export const GRO_BYTES: u32 = 22144;
+/** Bursts that a segment waits at most. */
+export const GRO_POLLS_MAX: u32 = 32;
+/** Buffers in there at most: those of as many bursts, and of the one that is looked at. */
+export const GRO_BUFFERS_MAX: u32 = 1056;
 
 // ---------------------------------------------------------------- hash report and receive-side scaling
 

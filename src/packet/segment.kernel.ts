@@ -31,7 +31,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { alloc, allocBuffer, free } from '../memory/pool.kernel.ts';
-import { checksum, copyChecksum, oddSum } from './checksum.kernel.ts';
+import { addressSum, checksum, copyChecksum, oddSum } from './checksum.kernel.ts';
 import { areExtensionsPlain } from './extensions.kernel.ts';
 import {
   frameAddress,
@@ -66,13 +66,13 @@ import {
   SEGMENT_SOURCE,
   SEGMENT_SOURCE_AT,
   SEGMENT_SOURCE_LEFT,
+  TCP_BYTES,
+  TCP_CSUM_OFFSET,
 } from './layout.ts';
 import { finishChecksum } from './offload.kernel.ts';
 
-const TCP_BYTES: u32 = 20;
 const UDP_BYTES: u32 = 8;
-/** Where TCP and UDP have their checksums. */
-const TCP_CSUM_OFFSET: u32 = 16;
+/** Where UDP has its checksum. */
 const UDP_CSUM_OFFSET: u32 = 6;
 /** TCP flags (RFC 9293, 3.1): FIN and PSH belong to the last segment, CWR to the first (RFC 3168, 6.1.2). */
 const TCP_FIN_PSH: u32 = 0x09;
@@ -136,8 +136,7 @@ function plan(slot: u32, work: u32): u32 {
   store<u32>(work, l3, SEGMENT_L3);
   store<u32>(work, l4, SEGMENT_L4);
   store<u32>(work, protocol, SEGMENT_PROTOCOL);
-  const addresses = isV4 ? checksum(ip + 12, 8, protocol) : checksum(ip + 8, 32, protocol);
-  store<u32>(work, addresses, SEGMENT_ADDRESS_SUM);
+  store<u32>(work, addressSum(ip, isV4, protocol), SEGMENT_ADDRESS_SUM);
   return planTransport(slot, work);
 }
 

@@ -4,6 +4,7 @@ import {
   COUNTER_COPIES,
   COUNTER_DROPS,
   COUNTER_FLOODED,
+  COUNTER_MERGED,
   COUNTER_RX_BYTES,
   COUNTER_RX_PACKETS,
   COUNTER_SHIFT,
@@ -50,6 +51,8 @@ export interface PortCounters {
   txBytes: number;
   /** Packets that came to be by flooding, mirroring, segmentation or injected duplication. */
   copies: number;
+  /** Packets that became part of others: GRO. Missing when there are none. */
+  merged?: number;
   flooded: number;
   /** Only reasons that occurred. */
   drops: Record<string, number>;
@@ -64,33 +67,39 @@ export function readPortCounters(arena: Arena, blocks: readonly number[], port: 
     const dropped = sum(COUNTER_DROPS + reason * 8);
     if (dropped > 0) drops[name] = dropped;
   }
+  const merged = sum(COUNTER_MERGED);
   return {
     rxPackets: sum(COUNTER_RX_PACKETS),
     rxBytes: sum(COUNTER_RX_BYTES),
     txPackets: sum(COUNTER_TX_PACKETS),
     txBytes: sum(COUNTER_TX_BYTES),
     copies: sum(COUNTER_COPIES),
+    ...(merged === 0 ? {} : { merged }),
     flooded: sum(COUNTER_FLOODED),
     drops,
   };
 }
 
-/** What went through a dataplane in all: received + copied = sent + dropped, once nothing is in flight. */
+/** What went through a dataplane in all: received + copied = sent + dropped + merged, once nothing is in flight. */
 export interface Totals {
   readonly received: number;
   readonly copied: number;
   readonly sent: number;
   readonly dropped: number;
+  /** Missing when there are none. */
+  readonly merged?: number;
 }
 
 /** Adds up the counters of several ports. */
 export function addUp(ports: readonly PortCounters[]): Totals {
   const sum = (read: (port: PortCounters) => number): number => ports.reduce((total, port) => total + read(port), 0);
+  const merged = sum((port) => port.merged ?? 0);
   return {
     received: sum((port) => port.rxPackets),
     copied: sum((port) => port.copies),
     sent: sum((port) => port.txPackets),
     dropped: sum((port) => Object.values(port.drops).reduce((total, count) => total + count, 0)),
+    ...(merged === 0 ? {} : { merged }),
   };
 }
 
@@ -101,12 +110,14 @@ export function countersSince(now: PortCounters, before: PortCounters): PortCoun
     const more = count - (before.drops[reason] ?? 0);
     if (more > 0) drops[reason] = more;
   }
+  const merged = (now.merged ?? 0) - (before.merged ?? 0);
   return {
     rxPackets: now.rxPackets - before.rxPackets,
     rxBytes: now.rxBytes - before.rxBytes,
     txPackets: now.txPackets - before.txPackets,
     txBytes: now.txBytes - before.txBytes,
     copies: now.copies - before.copies,
+    ...(merged === 0 ? {} : { merged }),
     flooded: now.flooded - before.flooded,
     drops,
   };

@@ -6,7 +6,7 @@
  *                      │ port 0  │ port 1  │ …      512 bytes each
  *                      └─────────┴─────────┴─────
  *
- * For every port and in all: received + copies = sent + dropped + in flight.
+ * For every port and in all: received + copies = sent + dropped + merged + in flight.
  */
 export const COUNTER_RX_PACKETS: u32 = 0;
 export const COUNTER_RX_BYTES: u32 = 8;
@@ -22,6 +22,8 @@ export const COUNTER_DROPS: u32 = 64;
 export const COUNTER_XDP_PASS: u32 = 320;
 export const COUNTER_XDP_TX: u32 = 328;
 export const COUNTER_XDP_REDIRECT: u32 = 336;
+/** Packets that were received and became part of others. */
+export const COUNTER_MERGED: u32 = 344;
 export const COUNTER_SHIFT: u32 = 9;
 /** Ports at most; a port's number fits the u8 of a slot, and 255 stands for none. */
 export const PORTS_MAX: u32 = 255;

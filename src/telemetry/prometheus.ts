@@ -85,6 +85,10 @@ function writePorts(writer: Writer, { ports }: Snapshot): void {
     'Packets made of what entered: by floods, mirrors and injected duplicates.',
     samples((port) => port.copies),
   );
+  const merged = ports.flatMap(({ name, merged }): Sample[] =>
+    merged === undefined ? [] : [[{ port: name }, merged]],
+  );
+  writer.counter('port_merged', 'Packets that were received and became part of others.', merged);
   const drops = ports.flatMap(({ name, drops }) =>
     Object.entries(drops).map(([reason, count]): Sample => [{ port: name, reason }, count]),
   );

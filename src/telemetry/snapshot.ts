@@ -117,6 +117,8 @@ export interface PortSnapshot {
    * left here into segments.
    */
   readonly copies: number;
+  /** Packets that were received and became part of others (`gro`). Missing when there are none. */
+  readonly merged?: number;
   /** Packets dropped at this port, by reason. */
   readonly drops: Readonly<Record<string, number>>;
   /** How much of a finite input was read, 0 to 1; missing when it has no end. */
