@@ -40,31 +40,31 @@ import {
   GRO_BUCKET_SHIFT,
   GRO_ENTRIES,
   GRO_ENTRY_SHIFT,
-  GRO_HEADER,
   GRO_HELD,
-  GRO_IDENTIFICATION,
-  GRO_L3,
-  GRO_L4,
-  GRO_LAST,
   GRO_MERGED,
-  GRO_NEWER,
   GRO_NEWEST,
-  GRO_OLDER,
   GRO_OLDEST,
   GRO_POLL,
   GRO_POLLS_MAX,
   GRO_READY,
-  GRO_SEGMENTS,
-  GRO_SEQUENCE,
-  GRO_SINCE,
-  GRO_SIZE,
   GRO_SLOTS,
   GRO_TABLE,
   GRO_TAKEN,
-  GRO_TOTAL,
   GRO_WAYS,
   HEADERS_IPV4,
   HEADERS_PORTS,
+  HELD_HEADER,
+  HELD_IDENTIFICATION,
+  HELD_L3,
+  HELD_L4,
+  HELD_LAST,
+  HELD_NEWER,
+  HELD_OLDER,
+  HELD_SEGMENTS,
+  HELD_SEQUENCE,
+  HELD_SINCE,
+  HELD_SIZE,
+  HELD_TOTAL,
   IPV4_BYTES,
   IPV6_BYTES,
   PROTOCOL_TCP,
@@ -122,7 +122,7 @@ function payloadOf(slot: u32, headers: u64): u32 {
 /** Whether the packets at `entry` and `slot` are of one flow: MAC addresses, VLANs, IP addresses and ports. */
 function isSameFlow(entry: u32, slot: u32, headers: u64): bool {
   const l3 = headersL3(headers);
-  if (load<u16>(entry, GRO_L3) !== <u16>l3) return false;
+  if (load<u16>(entry, HELD_L3) !== <u16>l3) return false;
   const a = frameAddress(entry);
   const b = frameAddress(slot);
   // 14, 18 or 22 bytes, some of them twice.
@@ -130,7 +130,7 @@ function isSameFlow(entry: u32, slot: u32, headers: u64): bool {
   const ipA = a + l3;
   const ipB = b + l3;
   if (load<u64>(ipA - 8) !== load<u64>(ipB - 8)) return false;
-  if (load<u32>(a + load<u16>(entry, GRO_L4)) !== load<u32>(b + headersL4(headers))) return false;
+  if (load<u32>(a + load<u16>(entry, HELD_L4)) !== load<u32>(b + headersL4(headers))) return false;
   if (headersFlags(headers) & HEADERS_IPV4) return load<u64>(ipA, 12) === load<u64>(ipB, 12);
   const source = v128.xor(v128.load(ipA, 8), v128.load(ipB, 8));
   return !v128.any_true(v128.or(source, v128.xor(v128.load(ipA, 24), v128.load(ipB, 24))));
@@ -168,9 +168,9 @@ function isNext(entry: u32, slot: u32, headers: u64, payload: u32): bool {
   const tcpA = a + l4;
   const tcpB = b + l4;
   const header = <u32>load<u16>(slot, SLOT_LENGTH) - payload;
-  if (bswap<u32>(load<u32>(tcpB, 4)) !== load<u32>(entry, GRO_SEQUENCE)) return false;
-  if (payload > <u32>load<u16>(entry, GRO_SIZE) || header !== <u32>load<u16>(entry, GRO_HEADER)) return false;
-  if (load<u32>(entry, GRO_TOTAL) + payload - l3 > IP_MAX || load<u32>(entry, GRO_SEGMENTS) >= SEGMENTS_MAX)
+  if (bswap<u32>(load<u32>(tcpB, 4)) !== load<u32>(entry, HELD_SEQUENCE)) return false;
+  if (payload > <u32>load<u16>(entry, HELD_SIZE) || header !== <u32>load<u16>(entry, HELD_HEADER)) return false;
+  if (load<u32>(entry, HELD_TOTAL) + payload - l3 > IP_MAX || load<u32>(entry, HELD_SEGMENTS) >= SEGMENTS_MAX)
     return false;
   if (load<u8>(entry, SLOT_FLAGS) !== load<u8>(slot, SLOT_FLAGS)) return false;
   const ipA = a + l3;
@@ -178,7 +178,7 @@ function isNext(entry: u32, slot: u32, headers: u64, payload: u32): bool {
   if (headersFlags(headers) & HEADERS_IPV4) {
     // Version, length and TOS; fragment word, TTL and protocol.
     if (load<u16>(ipA) !== load<u16>(ipB) || load<u32>(ipA, 6) !== load<u32>(ipB, 6)) return false;
-    if (loadNetwork16(ipB + 4) !== load<u32>(entry, GRO_IDENTIFICATION)) return false;
+    if (loadNetwork16(ipB + 4) !== load<u32>(entry, HELD_IDENTIFICATION)) return false;
   } else if (load<u32>(ipA) !== load<u32>(ipB) || load<u16>(ipA, 6) !== load<u16>(ipB, 6)) {
     // Version, traffic class and flow label; next header and hop limit.
     return false;
@@ -193,9 +193,9 @@ function isNext(entry: u32, slot: u32, headers: u64, payload: u32): bool {
 function finish(entry: u32): void {
   const buffer = load<u32>(entry, SLOT_BUFFER);
   const frame = frameAddress(entry);
-  const l3: u32 = load<u16>(entry, GRO_L3);
-  const l4: u32 = load<u16>(entry, GRO_L4);
-  const total = load<u32>(entry, GRO_TOTAL);
+  const l3: u32 = load<u16>(entry, HELD_L3);
+  const l4: u32 = load<u16>(entry, HELD_L4);
+  const total = load<u32>(entry, HELD_TOTAL);
   const ip = frame + l3;
   const isV4 = load<u8>(ip) >> 4 === 4;
   if (isV4) {
@@ -211,8 +211,8 @@ function finish(entry: u32): void {
   store<u32>(buffer, total, BUFFER_TOTAL);
   store<u8>(buffer, <u8>HDR_NEEDS_CSUM, BUFFER_OFFLOAD_FLAGS);
   store<u8>(buffer, <u8>(isV4 ? GSO_TCPV4 : GSO_TCPV6), BUFFER_GSO_TYPE);
-  store<u16>(buffer, load<u16>(entry, GRO_HEADER), BUFFER_HEADER_LENGTH);
-  store<u16>(buffer, load<u16>(entry, GRO_SIZE), BUFFER_GSO_SIZE);
+  store<u16>(buffer, load<u16>(entry, HELD_HEADER), BUFFER_HEADER_LENGTH);
+  store<u16>(buffer, load<u16>(entry, HELD_SIZE), BUFFER_GSO_SIZE);
   store<u16>(buffer, <u16>l4, BUFFER_CSUM_START);
   store<u16>(buffer, <u16>TCP_CSUM_OFFSET, BUFFER_CSUM_OFFSET);
   const flags = load<u8>(entry, SLOT_FLAGS);
@@ -222,16 +222,16 @@ function finish(entry: u32): void {
 
 /** Moves what waits in `entry` behind what is done, as one packet; the entry is free then. */
 function release(area: u32, entry: u32): void {
-  const older = load<u32>(entry, GRO_OLDER);
-  const newer = load<u32>(entry, GRO_NEWER);
+  const older = load<u32>(entry, HELD_OLDER);
+  const newer = load<u32>(entry, HELD_NEWER);
   if (older === 0) store<u32>(area, newer, GRO_OLDEST);
-  else store<u32>(older, newer, GRO_NEWER);
+  else store<u32>(older, newer, HELD_NEWER);
   if (newer === 0) store<u32>(area, older, GRO_NEWEST);
-  else store<u32>(newer, older, GRO_OLDER);
+  else store<u32>(newer, older, HELD_OLDER);
   const index = (entry - area - GRO_ENTRIES) >> GRO_ENTRY_SHIFT;
   store<u32>(area + GRO_TABLE + (index << 2), 0);
   store<u32>(area, load<u32>(area, GRO_HELD) - 1, GRO_HELD);
-  if (load<u32>(entry, GRO_SEGMENTS) > 1) finish(entry);
+  if (load<u32>(entry, HELD_SEGMENTS) > 1) finish(entry);
   pass(area, entry);
 }
 
@@ -247,7 +247,7 @@ function claim(area: u32, hash: u32): u32 {
       store<u32>(tags + (i << 2), hash);
       return entries + (i << GRO_ENTRY_SHIFT);
     }
-    const age = load<u32>(area, GRO_POLL) - load<u32>(entries + (i << GRO_ENTRY_SHIFT), GRO_SINCE);
+    const age = load<u32>(area, GRO_POLL) - load<u32>(entries + (i << GRO_ENTRY_SHIFT), HELD_SINCE);
     if (age > oldest) {
       oldest = age;
       way = i;
@@ -267,21 +267,21 @@ function hold(area: u32, hash: u32, slot: u32, headers: u64, payload: u32): void
   const l3 = headersL3(headers);
   const l4 = headersL4(headers);
   v128.store(entry, v128.load(slot));
-  store<u32>(entry, load<u32>(slot, SLOT_BUFFER), GRO_LAST);
-  store<u32>(entry, bswap<u32>(load<u32>(frame + l4, 4)) + payload, GRO_SEQUENCE);
-  store<u32>(entry, (loadNetwork16(frame + l3 + 4) + 1) & 0xffff, GRO_IDENTIFICATION);
-  store<u16>(entry, <u16>l3, GRO_L3);
-  store<u16>(entry, <u16>l4, GRO_L4);
-  store<u16>(entry, <u16>(length - payload), GRO_HEADER);
-  store<u16>(entry, <u16>payload, GRO_SIZE);
-  store<u32>(entry, length, GRO_TOTAL);
-  store<u32>(entry, 1, GRO_SEGMENTS);
-  store<u32>(entry, load<u32>(area, GRO_POLL), GRO_SINCE);
+  store<u32>(entry, load<u32>(slot, SLOT_BUFFER), HELD_LAST);
+  store<u32>(entry, bswap<u32>(load<u32>(frame + l4, 4)) + payload, HELD_SEQUENCE);
+  store<u32>(entry, (loadNetwork16(frame + l3 + 4) + 1) & 0xffff, HELD_IDENTIFICATION);
+  store<u16>(entry, <u16>l3, HELD_L3);
+  store<u16>(entry, <u16>l4, HELD_L4);
+  store<u16>(entry, <u16>(length - payload), HELD_HEADER);
+  store<u16>(entry, <u16>payload, HELD_SIZE);
+  store<u32>(entry, length, HELD_TOTAL);
+  store<u32>(entry, 1, HELD_SEGMENTS);
+  store<u32>(entry, load<u32>(area, GRO_POLL), HELD_SINCE);
   const newest = load<u32>(area, GRO_NEWEST);
-  store<u32>(entry, newest, GRO_OLDER);
-  store<u32>(entry, 0, GRO_NEWER);
+  store<u32>(entry, newest, HELD_OLDER);
+  store<u32>(entry, 0, HELD_NEWER);
   if (newest === 0) store<u32>(area, entry, GRO_OLDEST);
-  else store<u32>(newest, entry, GRO_NEWER);
+  else store<u32>(newest, entry, HELD_NEWER);
   store<u32>(area, entry, GRO_NEWEST);
   store<u32>(area, load<u32>(area, GRO_HELD) + 1, GRO_HELD);
 }
@@ -290,22 +290,22 @@ function hold(area: u32, hash: u32, slot: u32, headers: u64, payload: u32): void
 function merge(area: u32, entry: u32, slot: u32, headers: u64, payload: u32): void {
   const l4 = headersL4(headers);
   const buffer = load<u32>(slot, SLOT_BUFFER);
-  const header: u32 = load<u16>(entry, GRO_HEADER);
+  const header: u32 = load<u16>(entry, HELD_HEADER);
   store<u32>(buffer, 1, BUFFER_REFERENCES);
   store<u32>(buffer, 0, BUFFER_NEXT);
   store<u16>(buffer, <u16>(load<u16>(slot, SLOT_OFFSET) + header), BUFFER_OFFSET);
   store<u16>(buffer, <u16>payload, BUFFER_LENGTH);
-  store<u32>(load<u32>(entry, GRO_LAST), buffer, BUFFER_NEXT);
-  store<u32>(entry, buffer, GRO_LAST);
-  store<u32>(entry, load<u32>(entry, GRO_SEQUENCE) + payload, GRO_SEQUENCE);
-  store<u32>(entry, (load<u32>(entry, GRO_IDENTIFICATION) + 1) & 0xffff, GRO_IDENTIFICATION);
-  store<u32>(entry, load<u32>(entry, GRO_TOTAL) + payload, GRO_TOTAL);
-  store<u32>(entry, load<u32>(entry, GRO_SEGMENTS) + 1, GRO_SEGMENTS);
+  store<u32>(load<u32>(entry, HELD_LAST), buffer, BUFFER_NEXT);
+  store<u32>(entry, buffer, HELD_LAST);
+  store<u32>(entry, load<u32>(entry, HELD_SEQUENCE) + payload, HELD_SEQUENCE);
+  store<u32>(entry, (load<u32>(entry, HELD_IDENTIFICATION) + 1) & 0xffff, HELD_IDENTIFICATION);
+  store<u32>(entry, load<u32>(entry, HELD_TOTAL) + payload, HELD_TOTAL);
+  store<u32>(entry, load<u32>(entry, HELD_SEGMENTS) + 1, HELD_SEGMENTS);
   store<u32>(area, load<u32>(area, GRO_MERGED) + 1, GRO_MERGED);
   // PSH is the last segment's: cutting puts it there again.
   const flags = load<u8>(frameAddress(slot) + l4, 13);
   store<u8>(frameAddress(entry) + l4, flags, 13);
-  if (flags & <u8>TCP_PSH || payload < <u32>load<u16>(entry, GRO_SIZE)) release(area, entry);
+  if (flags & <u8>TCP_PSH || payload < <u32>load<u16>(entry, HELD_SIZE)) release(area, entry);
 }
 
 /** Merges the packet at `slot`, lets it wait, or passes it on behind what waits of its flow. */
@@ -349,7 +349,7 @@ export function gro(area: u32, slots: u32, count: u32, wanted: u32): u32 {
   while (true) {
     const oldest = load<u32>(area, GRO_OLDEST);
     if (oldest === 0) break;
-    const isOld = poll - load<u32>(oldest, GRO_SINCE) >= GRO_POLLS_MAX - 1;
+    const isOld = poll - load<u32>(oldest, HELD_SINCE) >= GRO_POLLS_MAX - 1;
     if (!isOld && load<u32>(area, GRO_READY) >= wanted) break;
     release(area, oldest);
   }

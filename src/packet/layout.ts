@@ -221,21 +221,21 @@ export const GRO_BUCKET_SHIFT: u32 = 4;
 export const GRO_ENTRIES: u32 = 1088;
 export const GRO_ENTRY_SHIFT: u32 = 6;
 /** Its last buffer. */
-export const GRO_LAST: u32 = 16;
-export const GRO_SEQUENCE: u32 = 20;
-export const GRO_IDENTIFICATION: u32 = 24;
+export const HELD_LAST: u32 = 16;
+export const HELD_SEQUENCE: u32 = 20;
+export const HELD_IDENTIFICATION: u32 = 24;
 /** u16 each: offsets of the headers, bytes of all headers, bytes of payload in each segment but the last. */
-export const GRO_L3: u32 = 28;
-export const GRO_L4: u32 = 30;
-export const GRO_HEADER: u32 = 32;
-export const GRO_SIZE: u32 = 34;
+export const HELD_L3: u32 = 28;
+export const HELD_L4: u32 = 30;
+export const HELD_HEADER: u32 = 32;
+export const HELD_SIZE: u32 = 34;
 /** Bytes of the frame so far, and the segments in it. */
-export const GRO_TOTAL: u32 = 36;
-export const GRO_SEGMENTS: u32 = 40;
+export const HELD_TOTAL: u32 = 36;
+export const HELD_SEGMENTS: u32 = 40;
 /** GRO_POLL when the first segment came. */
-export const GRO_SINCE: u32 = 44;
-export const GRO_OLDER: u32 = 48;
-export const GRO_NEWER: u32 = 52;
+export const HELD_SINCE: u32 = 44;
+export const HELD_OLDER: u32 = 48;
+export const HELD_NEWER: u32 = 52;
 export const GRO_SLOTS: u32 = 17472;
 /** GRO_SLOTS, slots for 256 entries and a burst, and what is missing to whole pairs of cache lines. */
 export const GRO_BYTES: u32 = 22144;
