@@ -38,6 +38,6 @@ test('rows are printed as JSON, and the lock is given back', async () => {
 
 test('a name that is none is refused with those there are', async () => {
   await expect(run('pols')).rejects.toThrow(
-    'bench: no "pols"; there are: ring, pool, tso, block, forward, replay, memory, virtqueue, vhost, pvp',
+    'bench: no "pols"; there are: ring, pool, tso, gro, block, forward, replay, memory, virtqueue, vhost, pvp',
   );
 });

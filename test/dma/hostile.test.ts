@@ -165,6 +165,6 @@ test.each(HOSTILE_FAULTS.map((fault) => [fault.what, fault] as const))(
   'it is found when %s',
   async (_, { mutations }) => {
     const planted = await compileTraced({ folders: ['dma'], mutations });
-    expect(() => attack(planted, 100)).toThrow();
+    expect(() => attack(planted, 400)).toThrow();
   },
 );
