@@ -33,7 +33,7 @@ export function frameLength(slot: u32): u32 {
 }
 
 /** Links an empty buffer behind `buffer`, the last one of the packet at `slot`. Returns it; 0 when the pool is exhausted. */
-function extend(cache: u32, slot: u32, buffer: u32): u32 {
+export function extend(cache: u32, slot: u32, buffer: u32): u32 {
   const next = allocBuffer(cache);
   if (next === 0) return 0;
   store<u32>(next, 1, BUFFER_REFERENCES);

@@ -1,19 +1,15 @@
+import { extend } from '../memory/chain.kernel.ts';
 import { copyBytes } from '../memory/copy.kernel.ts';
 import {
   BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
   BUFFER_LENGTH,
-  BUFFER_NEXT,
-  BUFFER_OFFSET,
-  BUFFER_REFERENCES,
   BUFFER_TOTAL,
   SLOT_BUFFER,
-  SLOT_FLAG_CHAINED,
-  SLOT_FLAGS,
   SLOT_LENGTH,
   SLOT_SHIFT,
 } from '../memory/layout.ts';
-import { alloc, allocBuffer, free } from '../memory/pool.kernel.ts';
+import { alloc, free } from '../memory/pool.kernel.ts';
 import { txGather } from './gather.kernel.ts';
 import {
   COPY_FLAGS,
@@ -72,19 +68,6 @@ import { reachSent, turnEpoch } from './reach.kernel.ts';
 import { pushResponses } from './ring.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
-/** Appends an empty buffer to the packet at `slot`, whose last one is `last`. Returns it; 0 when there is none. */
-function grow(cache: u32, slot: u32, last: u32): u32 {
-  const next = allocBuffer(cache);
-  if (next === 0) return 0;
-  store<u32>(next, 1, BUFFER_REFERENCES);
-  store<u32>(next, 0, BUFFER_NEXT);
-  store<u16>(next, <u16>BUFFER_HEADROOM, BUFFER_OFFSET);
-  store<u16>(next, 0, BUFFER_LENGTH);
-  store<u32>(last, next, BUFFER_NEXT);
-  store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_CHAINED, SLOT_FLAGS);
-  return next;
-}
-
 /** Writes the copy of `length` bytes at `offset` of the piece's page to `target`. */
 function writeCopy(queue: u32, copy: u32, piece: u32, offset: u32, target: u32, length: u32): void {
   store<u32>(copy + COPY_SOURCE, load<u32>(piece, PIECE_PLACE), SIDE_PLACE);
@@ -119,7 +102,7 @@ function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
     let done: u32 = 0;
     while (done < length) {
       if (have === BUFFER_FRAME_MAX) {
-        last = grow(cache, slot, last);
+        last = extend(cache, slot, last);
         if (last === 0) {
           store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
           return 0;
