@@ -197,6 +197,8 @@ on(
     ringway.child.kill('SIGINT');
     await ringway.ended;
     expect(ringway.child.signalCode).toBeNull();
+    expect(ringway.text).toMatch(/port port1: the interface is (down|gone)/);
+    expect(ringway.text).not.toMatch(/port port0: /);
   },
   60_000,
 );
