@@ -1,7 +1,15 @@
+import { resolve } from 'node:path';
 import { defineConfig } from 'vitest/config';
+
+/** Tests see the public modules before they are bundled, as they see the others: of each there is one. */
+const alias = [
+  { find: /^ringway$/, replacement: resolve('build/dataplane/index.js') },
+  { find: /^ringway\/([a-z]+)$/, replacement: resolve('build/$1/index.js') },
+];
 
 /** Three sets of tests: `fast` samples, `deep` runs the full counts, `peers` needs other programs or root. */
 export default defineConfig({
+  resolve: { alias },
   test: {
     // RINGWAY_REPORT=FILE writes the results as JSON there too, for .ci/run to count.
     reporters: process.env.RINGWAY_REPORT
@@ -9,6 +17,7 @@ export default defineConfig({
       : ['default'],
     projects: [
       {
+        extends: true,
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
@@ -16,8 +25,8 @@ export default defineConfig({
           testTimeout: 60_000,
         },
       },
-      { test: { name: 'deep', include: ['test/**/*.deep.test.ts'], testTimeout: 600_000 } },
-      { test: { name: 'peers', include: ['test/**/*.peers.test.ts'], testTimeout: 300_000 } },
+      { extends: true, test: { name: 'deep', include: ['test/**/*.deep.test.ts'], testTimeout: 600_000 } },
+      { extends: true, test: { name: 'peers', include: ['test/**/*.peers.test.ts'], testTimeout: 300_000 } },
     ],
   },
 });

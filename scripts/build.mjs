@@ -1,5 +1,5 @@
-// Builds dist/: the TypeScript with tsc, the kernels with asc, and checks what asc made. Does nothing when dist/ is
-// newer than all sources. `node scripts/build.mjs --force` builds anyway.
+// Builds build/: the TypeScript with tsc, the kernels with asc, and checks what asc made; of it dist/, the package. Does
+// nothing when dist/ is newer than all sources. `node scripts/build.mjs --force` builds anyway.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -78,18 +78,20 @@ export async function build({ force = false } = {}) {
   if (!force && isFresh()) return true;
   const tools = toolPaths();
   if (tools === undefined) return false;
-  rmSync(join(root, 'dist'), { recursive: true, force: true });
-  mkdirSync(join(root, 'dist'));
+  for (const folder of ['build', 'dist']) {
+    rmSync(join(root, folder), { recursive: true, force: true });
+    mkdirSync(join(root, folder));
+  }
   run(tools.tsc, ['-p', 'tsconfig.json']);
   run('scripts/write-schema.mjs', []);
-  runAsc(tools.asc, ['src/kernel.ts', '-o', 'dist/kernel.wasm', '--noAssert', ...ASC_ARGUMENTS]);
-  const kernel = join(root, 'dist/kernel.wasm');
+  runAsc(tools.asc, ['src/kernel.ts', '-o', 'build/kernel.wasm', '--noAssert', ...ASC_ARGUMENTS]);
+  const kernel = join(root, 'build/kernel.wasm');
   writeFileSync(kernel, await inlineKernel(readFileSync(kernel), tools.asc));
   runAsc(tools.asc, [
     'src/kernel.ts',
     'src/kernel.debug.ts',
     '-o',
-    'dist/kernel.debug.wasm',
+    'build/kernel.debug.wasm',
     '--use',
     'abort=',
     ...ASC_ARGUMENTS,
@@ -99,13 +101,14 @@ export async function build({ force = false } = {}) {
     ['kernel.debug.wasm', ['kernel.ts', 'kernel.debug.ts']],
   ]) {
     const sources = entries.map((entry) => readFileSync(join(root, 'src', entry), 'utf8'));
-    const problems = checkKernel(readFileSync(join(root, 'dist', file)), sources);
-    if (problems.length > 0) throw new Error(`dist/${file}: ${problems.join('; ')}`);
+    const problems = checkKernel(readFileSync(join(root, 'build', file)), sources);
+    if (problems.length > 0) throw new Error(`build/${file}: ${problems.join('; ')}`);
   }
-  const debug = readFileSync(join(root, 'dist/kernel.debug.wasm'));
-  writeFileSync(join(root, 'dist/kernel.traced.wasm'), await traceKernel(debug, tools.asc));
-  const cli = join(root, 'dist/cli/main.js');
-  if (existsSync(cli)) chmodSync(cli, 0o755);
+  const debug = readFileSync(join(root, 'build/kernel.debug.wasm'));
+  writeFileSync(join(root, 'build/kernel.traced.wasm'), await traceKernel(debug, tools.asc));
+  const { bundle } = await import('./bundle.mjs');
+  await bundle(root);
+  chmodSync(join(root, 'dist/cli/main.js'), 0o755);
   writeFileSync(stamp, '');
   return true;
 }

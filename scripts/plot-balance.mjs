@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { EXPERIMENTS, runExperiment } from '../dist/lab/balance-bench.js';
+import { EXPERIMENTS, runExperiment } from '../build/lab/balance-bench.js';
 
 const WIDTH = 760;
 const LEFT = 66;

@@ -1,24 +1,13 @@
 // `npm start`: builds what is missing, then runs the example.
 import { spawnSync } from 'node:child_process';
-import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from './build.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
-/** What is built may be there while what it needs to run is not. */
-function hasDependencies() {
-  try {
-    createRequire(import.meta.url).resolve('commander');
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 let built = false;
 try {
-  built = hasDependencies() && (await build());
+  built = await build();
 } catch (error) {
   console.error(`ringway: the build failed: ${error.message}`);
   process.exit(1);

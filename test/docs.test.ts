@@ -12,7 +12,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { sysAvailable } from '#dist/sys/index.js';
+import { sysAvailable } from '#build/sys/index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-docs-'));
 afterAll(() => rmSync(folder, { recursive: true }));

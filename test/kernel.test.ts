@@ -55,7 +55,7 @@ test.each([
 });
 
 test('two exports of one name, and one that is missing, are refused', () => {
-  const bytes = readFileSync('dist/kernel.wasm');
+  const bytes = readFileSync('build/kernel.wasm');
   expect(checkKernel(bytes, ['export { ringSpscPush, poolFree };', 'export {\n  poolFree,\n};'])).toEqual([
     'exports twice: poolFree',
   ]);
@@ -66,7 +66,7 @@ test.each(['kernel.wasm', 'kernel.debug.wasm'])('%s is sound', (file) => {
   const sources = file === 'kernel.wasm' ? ['kernel.ts'] : ['kernel.ts', 'kernel.debug.ts'];
   expect(
     checkKernel(
-      readFileSync(`dist/${file}`),
+      readFileSync(`build/${file}`),
       sources.map((name) => readFileSync(`src/${name}`, 'utf8')),
     ),
   ).toEqual([]);

@@ -16,7 +16,7 @@ const layouts = readdirSync('src', { recursive: true, encoding: 'utf8' })
 
 /** Every number that a layout exports, as JavaScript sees it. */
 async function constantsOf(path: string): Promise<[string, number][]> {
-  const module = await import(pathToFileURL(resolve('dist', path.replace(/\.ts$/, '.js'))).href);
+  const module = await import(pathToFileURL(resolve('build', path.replace(/\.ts$/, '.js'))).href);
   return Object.entries(module).filter((entry): entry is [string, number] => typeof entry[1] === 'number');
 }
 

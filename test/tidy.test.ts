@@ -43,8 +43,11 @@ const packageJson = JSON.parse(readFileSync('package.json', 'utf8')) as {
   exports: Record<string, string>;
   bin: Record<string, string>;
 };
-/** The source of a file of dist/, whether it is there or not. */
-const sourceOf = (built: string): string => normalize(built).replace(/^dist/, 'src').replace(/\.js$/, '.ts');
+/** The source of a file of build/ or dist/, whether it is there or not. */
+const sourceOf = (built: string): string =>
+  normalize(built)
+    .replace(/^(build|dist)/, 'src')
+    .replace(/\.js$/, '.ts');
 const publicEntries = Object.values(packageJson.exports)
   .filter((path) => path.endsWith('.js'))
   .map(sourceOf);
@@ -62,13 +65,15 @@ function importsOf(path: string): string[] {
     ...text.matchAll(/\b(?:from|import)\s*\(?\s*'([^']+)'/g),
     ...text.matchAll(/new URL\('([^']+)', import\.meta\.url\)/g),
   ].map(([, specifier]) => specifier as string);
-  return specifiers.flatMap((specifier) => {
-    if (specifier.startsWith('#dist/')) return [sourceOf(specifier.slice(1))];
+  const started = [...text.matchAll(/\bmoduleUrl\('([^']+)'\)/g)].map(([, file]) => sourceOf(`build/${file}`));
+  const imported = specifiers.flatMap((specifier) => {
+    if (specifier.startsWith('#build/')) return [sourceOf(specifier.slice(1))];
     if (specifier.startsWith('ringway/'))
       return [sourceOf(packageJson.exports[specifier.replace('ringway', '.')] ?? '')];
     if (!specifier.startsWith('.')) return [];
     return [normalize(join(dirname(path), specifier)).replace(/\.js$/, '.ts')];
   });
+  return [...imported, ...started];
 }
 
 const folderOf = (path: string): string => path.split(/[/\\]/)[1] ?? '';

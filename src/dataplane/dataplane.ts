@@ -8,6 +8,7 @@ import { LCORE_SECONDS } from '../lcore/layout.ts';
 import { type Lcore, startLcore } from '../lcore/lcore.ts';
 import type { Snapshot } from '../telemetry/snapshot.ts';
 import { RingwayError } from '../util/errors.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import { type Disk, startDisk } from '../vhost/disk.ts';
 import { writeDump } from './dump.ts';
 import { EventsWatch } from './events-snapshot.ts';
@@ -106,7 +107,7 @@ class Dataplane implements RunningDataplane {
       applySwitchConfig(this.#machine, this.#config, this.#ports);
       this.#rules.replaceAll(this.#config.steering);
       await this.#machine.async?.start(async (lcore, message) => this.#lcores[lcore]?.call({ kind: 'async', message }));
-      for (const index of this.#config.lcores.keys()) this.#lcores.push(await this.#startLcore(index));
+      await this.#startLcores();
       for (const port of this.#ports.all()) {
         await this.#tellAll({ kind: 'add', port: port.wire });
         await this.#startThread(port);
@@ -124,12 +125,19 @@ class Dataplane implements RunningDataplane {
     this.#watch();
   }
 
+  /** All at once: a thread takes a while to start. */
+  async #startLcores(): Promise<void> {
+    const starts = await Promise.allSettled(this.#config.lcores.map((_, index) => this.#startLcore(index)));
+    for (const start of starts) if (start.status === 'fulfilled') this.#lcores.push(start.value);
+    for (const start of starts) if (start.status === 'rejected') throw start.reason;
+  }
+
   async #startLcore(index: number): Promise<Lcore> {
     const { arena, lcores, pipelines } = this.#machine;
     const { cpu, idle = this.#defaultIdle() } = this.#config.lcores[index] ?? {};
     const lcore = await startLcore(arena, lcores[index] ?? 0, {
       index,
-      module: new URL('./lcore-entry.js', import.meta.url),
+      module: moduleUrl('dataplane/lcore-entry.js'),
       data: pipelines[index],
       idle,
       ...(cpu === undefined ? {} : { cpu }),

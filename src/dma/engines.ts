@@ -1,5 +1,6 @@
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import { type EngineCapabilities, type EngineModule, loadEngine } from './capabilities.ts';
 import { DmaModel } from './model.ts';
 import { checkModel, type ModelParameters } from './model-parameters.ts';
@@ -103,7 +104,7 @@ export async function makeEngine(arena: Arena, device: string, options: DmaEngin
     case 'model':
       return new ModelEngine(arena, device, options.model);
     case 'worker': {
-      const url = new URL('./worker-engine.js', import.meta.url).href;
+      const url = moduleUrl('dma/worker-engine.js').href;
       return new ThreadEngine(arena, { device, url, ...options, options: undefined }, workerEngine.capabilities);
     }
     case 'module': {

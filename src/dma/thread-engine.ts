@@ -3,6 +3,7 @@ import { LCORE_BYTES } from '../lcore/layout.ts';
 import { type Lcore, startLcore } from '../lcore/lcore.ts';
 import type { Arena } from '../memory/arena.ts';
 import type { RingwayError } from '../util/errors.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import type { EngineCapabilities } from './capabilities.ts';
 import type { EngineThreadData } from './engine-task.ts';
 import type { Engine, EngineLane } from './engines.ts';
@@ -46,7 +47,7 @@ export class ThreadEngine implements Engine {
     const lcore = await startLcore(this.#arena, this.#address, {
       index: 0,
       label: device,
-      module: new URL('./engine-task.js', import.meta.url),
+      module: moduleUrl('dma/engine-task.js'),
       data,
       idle: 'park',
       ...(cpu === undefined ? {} : { cpu }),

@@ -8,6 +8,7 @@ import { BURST_MAX } from '../memory/layout.ts';
 import { readPortCounters } from '../telemetry/counters.ts';
 import { formatMac } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import { measure } from './measure.ts';
 import { type Row, rowOf } from './row.ts';
 
@@ -68,7 +69,7 @@ function configOf({ hold, size, sinks, to, tagged, rules }: Variation): object {
   const sink = {
     ...(hold === 0
       ? { type: 'null' }
-      : { type: 'module', module: new URL('./holding-sink.js', import.meta.url).href, options: { hold } }),
+      : { type: 'module', module: moduleUrl('lab/holding-sink.js').href, options: { hold } }),
     vlan: tagged ? { trunk: [vlan] } : { access: vlan },
   };
   const dstMac = to === 'known' ? destination(0) : to === 'router' ? ROUTER_MAC : HOP_MAC;

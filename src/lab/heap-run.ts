@@ -1,4 +1,6 @@
 // A process of the memory bench, which needs its garbage collector exposed: runs as many packets as it is told to.
+
+import { moduleUrl } from '../util/module-url.ts';
 import { runPorts } from './run-ports.ts';
 
 const [packets, warmUp] = process.argv.slice(2).map(Number) as [number, number];
@@ -6,7 +8,7 @@ await runPorts({
   lcores: 1,
   ports: {
     load: { type: 'generator', limit: packets },
-    out: { type: 'module', module: new URL('./heap-sink.js', import.meta.url).href, options: { warmUp } },
+    out: { type: 'module', module: moduleUrl('lab/heap-sink.js').href, options: { warmUp } },
   },
   to: 'out',
   packets,

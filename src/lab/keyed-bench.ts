@@ -2,12 +2,13 @@ import { once } from 'node:events';
 import { Worker } from 'node:worker_threads';
 import type { StructOf } from '../eventdev/pool/codec-struct.ts';
 import { KeyedPool } from '../eventdev/pool/keyed-pool.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import { MESSAGE, RESULT } from './keyed-handler.ts';
 import { NOT_WANTED, type PeerFigure, type Peers, reasonOf } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
 import { median } from './windows.ts';
 
-const HANDLER = new URL('./keyed-handler.js', import.meta.url);
+const HANDLER = moduleUrl('lab/keyed-handler.js');
 const IN_FLIGHT = 1024;
 const ACCOUNTS = 1000;
 const WARM_UP_MS = 500;
@@ -151,7 +152,7 @@ async function measureTasks(name: 'piscina' | 'tinypool'): Promise<number | null
 }
 
 async function measurePosts(): Promise<number | null> {
-  const worker = new Worker(new URL('./post-worker.js', import.meta.url));
+  const worker = new Worker(moduleUrl('lab/post-worker.js'));
   await once(worker, 'online');
   const meter = new Meter();
   const source = trades(everySoOften(meter.isOver));

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { moduleUrl } from '../util/module-url.ts';
 import { type Row, rowOf } from './row.ts';
 import { makeCapture } from './run-ports.ts';
 
@@ -30,7 +31,7 @@ async function measureExample(): Promise<number> {
     const outputs = ['red', 'blue', 'uplink'].map((port) => `ports.${port}.write=${join(folder, port)}`);
     const example = fileURLToPath(new URL('../../examples/edge.yaml', import.meta.url));
     const settings = [`ports.replay.path=${capture}`, ...outputs];
-    return Number(await runProgram(new URL('./example-run.js', import.meta.url), [example, ...settings]));
+    return Number(await runProgram(moduleUrl('lab/example-run.js'), [example, ...settings]));
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -39,7 +40,7 @@ async function measureExample(): Promise<number> {
 /** Bytes of live objects in an lcore's heap, before and after HEAP_PACKETS packets. */
 async function measureHeap(): Promise<{ before: number; after: number }> {
   const counts = [`${HEAP_PACKETS + HEAP_WARM_UP}`, `${HEAP_WARM_UP}`];
-  return JSON.parse(await runProgram(new URL('./heap-run.js', import.meta.url), counts));
+  return JSON.parse(await runProgram(moduleUrl('lab/heap-run.js'), counts));
 }
 
 /**

@@ -3,6 +3,7 @@ import { Worker } from 'node:worker_threads';
 import type { Arena } from '../memory/arena.ts';
 import { requireSys, sysAvailable } from '../sys/index.ts';
 import { RingwayError } from '../util/errors.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import type { BenchRole, BenchThread } from './bench-worker.ts';
 import { GO_RUN, GO_STOP, LAB_BYTES, LAB_GO, LAB_READY } from './layout.ts';
 import type { State } from './row.ts';
@@ -38,7 +39,7 @@ export async function runRoles(
   const word = (offset: number): number => (lab + offset) >>> 2;
   const workers = roles.map((role, index) => {
     const workerData: BenchThread = { handle: arena.handle, lab, cpu: cpus[index] as number, role };
-    return new Worker(new URL('./bench-worker.js', import.meta.url), { workerData });
+    return new Worker(moduleUrl('lab/bench-worker.js'), { workerData });
   });
   try {
     const answers = workers.map(async (worker) => {

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import type { IdleStrategy } from '../lcore/idle.ts';
 import { LCORE_PACKETS } from '../lcore/layout.ts';
 import { readCounter } from '../telemetry/counters.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
 import { startSide, type VhostSide, type VhostSideOptions } from './vhost-side.ts';
 import { median } from './windows.ts';
@@ -20,7 +21,7 @@ const PING_MS = 3000;
 const CHILD_MS = 20_000;
 
 async function startChild(socket: string, options: VhostSideOptions): Promise<ChildProcess> {
-  const script = fileURLToPath(new URL('./vhost-child.js', import.meta.url));
+  const script = fileURLToPath(moduleUrl('lab/vhost-child.js'));
   const child = spawn(process.execPath, [script, socket, JSON.stringify(options)], {
     stdio: ['pipe', 'pipe', 'inherit'],
     timeout: CHILD_MS,

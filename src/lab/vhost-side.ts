@@ -8,6 +8,7 @@ import type { PortSetup } from '../ports/port.ts';
 import { vhostUserPort } from '../ports/vhost-user.ts';
 import { type VirtioUserConfig, virtioUserPort } from '../ports/virtio-user.ts';
 import { Poller } from '../sys/index.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import type { VirtqueueLayout } from '../virtio/rings.ts';
 import type { VhostMode, VhostTaskData } from './vhost-task.ts';
 
@@ -100,7 +101,7 @@ export async function startSide(socket: string, options: VhostSideOptions): Prom
   };
   const started = await startLcore(arena, address, {
     index: 0,
-    module: new URL('./vhost-task.js', import.meta.url),
+    module: moduleUrl('lab/vhost-task.js'),
     data,
     idle,
     ...(cpu === undefined ? {} : { cpu }),

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { moduleUrl } from '../util/module-url.ts';
 import type { PeerFigure, Peers } from './peers.ts';
 import { type Row, rowOf } from './row.ts';
 import type { XdpCase, XdpMeasured } from './xdp-case.ts';
@@ -36,7 +37,7 @@ function ask<T>(module: URL, workerData: unknown): Promise<T> {
 /** Each case is run so often, all others in between, and the best counts: the machine's speed changes within minutes. */
 const PASSES = 3;
 
-const runCase = (given: XdpCase): Promise<XdpMeasured> => ask(new URL('./xdp-case.js', import.meta.url), given);
+const runCase = (given: XdpCase): Promise<XdpMeasured> => ask(moduleUrl('lab/xdp-case.js'), given);
 
 /** What each case measured in its best pass. */
 async function runCases(cases: readonly XdpCase[]): Promise<XdpMeasured[]> {
@@ -53,7 +54,7 @@ async function runCases(cases: readonly XdpCase[]): Promise<XdpMeasured[]> {
 
 /** Programs alone: compiled beside the kernel's, checked beside trusted, compiled beside interpreted. */
 async function benchEngines(peers: Peers): Promise<Row[]> {
-  const figures = await ask<EngineFigures[]>(new URL('./xdp-engines.js', import.meta.url), peers.wanted);
+  const figures = await ask<EngineFigures[]>(moduleUrl('lab/xdp-engines.js'), peers.wanted);
   const row = (name: string, value: number, peer: string, other: PeerFigure, note = ''): Row => {
     const nothing = { p50: null, p99: null, p999: null };
     const figure = { ...nothing, name, value, unit: 'ns', state: 'one core' as const, note: note || other.note };

@@ -19,6 +19,7 @@ import type { PoolKernels } from '../memory/pool.ts';
 import { OUTPUT_BYTES, OUTPUT_COUNT, OUTPUT_SLOTS, PATH_OUTPUTS } from '../switch/layout.ts';
 import { readPortCounters } from '../telemetry/counters.ts';
 import { RingwayError } from '../util/errors.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import { HOOK_CACHE, HOOK_LEAVING, HOOK_LEAVING_COUNT, HOOK_VERDICTS, SORTED_LEAVING } from '../xdp/layout.ts';
 import { LoadedObject, type ProgramWire } from '../xdp/object.ts';
 import { ProgramThread } from '../xdp/thread.ts';
@@ -77,7 +78,7 @@ function loadProgram(machine: Machine, { text, object, checked }: XdpCase): Prog
 async function makeRig(given: XdpCase): Promise<Rig> {
   const wire = {
     type: 'module',
-    module: new URL('./wire-port.js', import.meta.url).href,
+    module: moduleUrl('lab/wire-port.js').href,
     options: { descriptors: DESCRIPTORS, flows: FLOWS },
   };
   const config = parseConfig(

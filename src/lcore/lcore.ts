@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort, Worker } from 'node:worker_threads';
 import type { Arena, ArenaHandle } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import { type PostedError, unpackError } from './errors.ts';
 import type { IdleStrategy } from './idle.ts';
 import { LCORE_BYTES, LCORE_CACHE, LCORE_COUNTERS, LCORE_DOORBELL, LCORE_INDEX } from './layout.ts';
@@ -133,7 +134,7 @@ export async function startLcore(arena: Arena, address: number, options: LcoreOp
     ...(cpu === undefined ? {} : { cpu }),
     port: port2,
   };
-  const worker = new Worker(new URL('./worker.js', import.meta.url), {
+  const worker = new Worker(moduleUrl('lcore/worker.js'), {
     name: `ringway ${label}`,
     workerData,
     transferList: [port2],

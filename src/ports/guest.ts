@@ -4,6 +4,7 @@ import type { IdleStrategy } from '../lcore/idle.ts';
 import { ringDoorbell } from '../lcore/idle.ts';
 import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import { parseIpv4, parseIpv6, parseMac } from '../util/addresses.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import { featureMask, VIRTIO_F } from '../virtio/features.ts';
 import { NET_OFFLOAD_FEATURES, VIRTIO_NET_F } from '../virtio/net-features.ts';
 import { attachNetQueue } from '../virtio/net-queue.ts';
@@ -108,7 +109,7 @@ export const guestPort: PortType<GuestConfig> = {
       const thread = {
         arena: guest.arena,
         address: guest.lcore,
-        module: new URL('../guest/guest.js', import.meta.url),
+        module: moduleUrl('guest/guest.js'),
         data: guest.wire,
         ...(cpu === undefined ? {} : { cpu }),
         ...(idle === undefined ? {} : { idle }),

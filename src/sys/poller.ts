@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { moduleUrl } from '../util/module-url.ts';
 import { type Libc, loadLibc } from './libc.ts';
 import { requireSys } from './linux.ts';
 import { requireSockets } from './sockets.ts';
@@ -71,7 +72,7 @@ export class Poller {
     this.#stop = sockets.eventfd();
     this.#add(this.#stop, EPOLLIN, STOP, 0);
     const workerData: PollerData = { epoll: this.#epoll, memory };
-    this.#worker = new Worker(new URL('./poller-worker.js', import.meta.url), { name: 'ringway epoll', workerData });
+    this.#worker = new Worker(moduleUrl('sys/poller-worker.js'), { name: 'ringway epoll', workerData });
     this.#worker.on('message', (watch: number) => void this.#ready(watch));
     this.#worker.unref();
   }

@@ -2,6 +2,7 @@ import { LCORE_DOORBELL, LCORE_PARKED } from '../lcore/layout.ts';
 import { allocateLcore, type Lcore, startLcore } from '../lcore/lcore.ts';
 import { type Arena, nestArena } from '../memory/arena.ts';
 import type { Poller } from '../sys/index.ts';
+import { moduleUrl } from '../util/module-url.ts';
 import { BLOCK_FEATURE_NAMES, BLOCK_RULES } from '../virtio/block-config.ts';
 import { ConfigSpace } from '../virtio/config-space.ts';
 import { brokenRule, featureMask, featureName, VIRTIO_F } from '../virtio/features.ts';
@@ -117,7 +118,7 @@ export async function startDisk(arena: Arena, poller: () => Poller, options: Dis
   try {
     const address = allocateLcore(memory, 0, 0, 0);
     const data: DiskWire = { base, end, file, readOnly, id, queues, queueSize };
-    const module = new URL('./disk-task.js', import.meta.url);
+    const module = moduleUrl('vhost/disk-task.js');
     thread = await startLcore(arena, address, { index: 0, label: name, module, data, idle: 'park' });
     const description = (await thread.call({ kind: 'describe' } satisfies DiskMessage)) as DiskDescription;
     const device = new VhostBlock(options, description, thread, poller());

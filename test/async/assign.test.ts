@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Assignable, assign } from '#dist/async/assign.js';
+import { type Assignable, assign } from '#build/async/assign.js';
 
 const queue = (serial: number, lcore: number, engine = -1): Assignable => ({ serial, lcore, engine });
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import type { VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { readAsyncCounters } from '#dist/async/queue.js';
-import { shutVchan } from '#dist/dma/vchan.js';
-import { Random } from '#dist/util/random.js';
+import { readAsyncCounters } from '#build/async/queue.js';
+import { shutVchan } from '#build/dma/vchan.js';
+import { Random } from '#build/util/random.js';
 import { frameOf, NO_DROPS } from '../virtio/support/net-queue-rig.ts';
 import { type AsyncRigOptions, AsyncSide } from './support/async-rig.ts';
 import { Merger, sameFrames } from './support/merger.ts';

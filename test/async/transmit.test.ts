@@ -1,11 +1,11 @@
 import { createArena } from 'ringway/memory';
 import type { VirtqueueLayout } from 'ringway/virtio';
 import { describe, expect, test } from 'vitest';
-import { WORK_BYTES } from '#dist/async/layout.js';
-import { readAsyncCounters } from '#dist/async/queue.js';
-import { type Integration, Transmit } from '#dist/async/transmit.js';
-import { readWorkCounters, WorkRing } from '#dist/async/work-ring.js';
-import { Random } from '#dist/util/random.js';
+import { WORK_BYTES } from '#build/async/layout.js';
+import { readAsyncCounters } from '#build/async/queue.js';
+import { type Integration, Transmit } from '#build/async/transmit.js';
+import { readWorkCounters, WorkRing } from '#build/async/work-ring.js';
+import { Random } from '#build/util/random.js';
 import { frameOf } from '../virtio/support/net-queue-rig.ts';
 import { AsyncSide } from './support/async-rig.ts';
 import { Merger, sameFrames } from './support/merger.ts';

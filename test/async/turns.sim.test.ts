@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest';
-import { SimulationFailure } from '#dist/sim/index.js';
+import { SimulationFailure } from '#build/sim/index.js';
 import { compileTraced } from '../support/kernels.ts';
 import { turns } from './support/turns.ts';
 

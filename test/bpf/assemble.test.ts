@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { decodeInstructions, encodeInstructions } from '#dist/bpf/instruction.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { decodeInstructions, encodeInstructions } from '#build/bpf/instruction.js';
 
 /** Opcodes as RFC 9669, appendix A lists them. */
 test.each([

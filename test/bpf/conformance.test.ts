@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createArena } from 'ringway/memory';
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
 import {
   CONFORMANCE_GROUPS,
   conformanceGround,
@@ -14,8 +14,8 @@ import {
   readConformance,
   runConformance,
   testGroup,
-} from '#dist/bpf/conformance.js';
-import { decodeRaw, parseConformance } from '#dist/bpf/conformance-file.js';
+} from '#build/bpf/conformance.js';
+import { decodeRaw, parseConformance } from '#build/bpf/conformance-file.js';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 /** The suite is kept beside the repository. */

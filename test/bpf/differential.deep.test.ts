@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { verifyStructure } from '#dist/bpf/verify.js';
-import { Random } from '#dist/util/random.js';
+import { verifyStructure } from '#build/bpf/verify.js';
+import { Random } from '#build/util/random.js';
 import { allForms, Coverage } from './support/coverage.ts';
 import { interpreterEngine } from './support/differential.ts';
 import { generatePacket, generateValid } from './support/generate-valid.ts';

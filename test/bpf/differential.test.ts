@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { OP_EXIT } from '#dist/bpf/instruction.js';
-import { interpret } from '#dist/bpf/interpreter.js';
-import { verifyStructure } from '#dist/bpf/verify.js';
-import { Random } from '#dist/util/random.js';
+import { OP_EXIT } from '#build/bpf/instruction.js';
+import { interpret } from '#build/bpf/interpreter.js';
+import { verifyStructure } from '#build/bpf/verify.js';
+import { Random } from '#build/util/random.js';
 import { allForms, Coverage } from './support/coverage.ts';
 import { compareEngines, type Engine, interpreterEngine, worldEngine } from './support/differential.ts';
 import { MAPS } from './support/fixture.ts';

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { disassemble, instructionText } from '#dist/bpf/disassemble.js';
-import type { Instruction } from '#dist/bpf/instruction.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { disassemble, instructionText } from '#build/bpf/disassemble.js';
+import type { Instruction } from '#build/bpf/instruction.js';
 import { program } from './object/objects.ts';
 
 const text = (code: Instruction[]): string => instructionText({ code }, 0);

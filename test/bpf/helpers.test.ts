@@ -19,9 +19,9 @@ import {
   KIND_ARRAY,
   KIND_HASH,
   KIND_PROG_ARRAY,
-} from '#dist/bpf/layout.js';
-import { ROUTES_BYTES } from '#dist/packet/layout.js';
-import { buildRoutes } from '#dist/packet/prefix.js';
+} from '#build/bpf/layout.js';
+import { ROUTES_BYTES } from '#build/packet/layout.js';
+import { buildRoutes } from '#build/packet/prefix.js';
 import { BASES } from '../support/arena.ts';
 import { MapBench } from './support/maps.ts';
 

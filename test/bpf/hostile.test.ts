@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { CTX_STACK, FAULT_MEMORY, FRAME_BYTES, MAP_VALUES } from '#dist/bpf/layout.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { CTX_STACK, FAULT_MEMORY, FRAME_BYTES, MAP_VALUES } from '#build/bpf/layout.js';
 import { compiledEngine } from './support/differential.ts';
 import { DEFINITIONS, MAPS } from './support/fixture.ts';
 import { HostilePair } from './support/hostile.ts';

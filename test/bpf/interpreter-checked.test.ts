@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import type { Execution } from '#dist/bpf/interpreter.js';
-import * as layout from '#dist/bpf/layout.js';
-import type { MapDefinition } from '#dist/bpf/program.js';
-import { MISSING_TYPE } from '#dist/bpf/verify.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import type { Execution } from '#build/bpf/interpreter.js';
+import * as layout from '#build/bpf/layout.js';
+import type { MapDefinition } from '#build/bpf/program.js';
+import { MISSING_TYPE } from '#build/bpf/verify.js';
 import { type Ground, makeGround, PACKET_BYTES, RANGE_BYTES, runText } from './support/ground.ts';
 
 const KINDS = {

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { interpret } from '#dist/bpf/interpreter.js';
-import { CTX_STACK, CTX_TAIL_CALLS, FAULT_FUEL, FAULT_STACK, FRAME_BYTES } from '#dist/bpf/layout.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { interpret } from '#build/bpf/interpreter.js';
+import { CTX_STACK, CTX_TAIL_CALLS, FAULT_FUEL, FAULT_STACK, FRAME_BYTES } from '#build/bpf/layout.js';
 import { makeGround, runText } from './support/ground.ts';
 
 const ground = makeGround();

@@ -1,15 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { loadXdp, type RunResult, type XdpOptions } from 'ringway/xdp';
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { createContext } from '#dist/bpf/context.js';
-import { interpret } from '#dist/bpf/interpreter.js';
-import { compileProgram, instantiateProgram } from '#dist/bpf/jit/compile.js';
-import { CTX_BYTES, CTX_FAULT, CTX_FAULT_PC, CTX_LOCK, FAULT_LOCK, MAP_VALUES } from '#dist/bpf/layout.js';
-import { createMap } from '#dist/bpf/maps/create.js';
-import { linkProgram, loadObject } from '#dist/bpf/object/load.js';
-import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
-import { LoadedObject } from '#dist/xdp/object.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { createContext } from '#build/bpf/context.js';
+import { interpret } from '#build/bpf/interpreter.js';
+import { compileProgram, instantiateProgram } from '#build/bpf/jit/compile.js';
+import { CTX_BYTES, CTX_FAULT, CTX_FAULT_PC, CTX_LOCK, FAULT_LOCK, MAP_VALUES } from '#build/bpf/layout.js';
+import { createMap } from '#build/bpf/maps/create.js';
+import { linkProgram, loadObject } from '#build/bpf/object/load.js';
+import { verifyProgram } from '#build/bpf/verifier/verify-program.js';
+import { LoadedObject } from '#build/xdp/object.js';
 import { testArena } from '../support/arena.ts';
 import { runWorkers } from '../support/workers.ts';
 

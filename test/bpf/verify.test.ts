@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { helperName } from '#dist/bpf/helper-names.js';
-import { HELPERS } from '#dist/bpf/helpers.js';
-import type { Instruction } from '#dist/bpf/instruction.js';
-import { FRAMES_MAX } from '#dist/bpf/layout.js';
-import type { MapDefinition, Program } from '#dist/bpf/program.js';
-import { verifyStructure } from '#dist/bpf/verify.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { helperName } from '#build/bpf/helper-names.js';
+import { HELPERS } from '#build/bpf/helpers.js';
+import type { Instruction } from '#build/bpf/instruction.js';
+import { FRAMES_MAX } from '#build/bpf/layout.js';
+import type { MapDefinition, Program } from '#build/bpf/program.js';
+import { verifyStructure } from '#build/bpf/verify.js';
 
 const map: MapDefinition = { name: 'm', kind: 2, keyBytes: 4, valueBytes: 16, maxEntries: 1, flags: 0, pinned: false };
 

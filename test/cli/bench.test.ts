@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, expect, test, vi } from 'vitest';
-import { addBench } from '#dist/cli/bench.js';
+import { addBench } from '#build/cli/bench.js';
 
 // A lock of its own: these runs may disturb a bench, but need not refuse to start beside one.
 const folder = mkdtempSync(join(tmpdir(), 'ringway-bench-'));

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type ControlServer, startControlServer } from '#dist/control/index.js';
+import { type ControlServer, startControlServer } from '#build/control/index.js';
 import { CommandLine, type Result } from '../support/command.ts';
 import { FakeTarget } from '../support/target.ts';
 

@@ -7,15 +7,15 @@ import {
   formatPacketRate,
   formatPercent,
   formatSeconds,
-} from '#dist/cli/format.js';
-import { progressOf, renderLive } from '#dist/cli/live.js';
-import { renderEntries, renderMaps } from '#dist/cli/map.js';
-import { renderRules } from '#dist/cli/steer.js';
-import { renderSummary, summarise } from '#dist/cli/summary.js';
-import { clip, renderBar, renderTable, widthOf } from '#dist/cli/table.js';
-import { Screen, styleOf } from '#dist/cli/terminal.js';
-import { renderAttachments, renderRun } from '#dist/cli/xdp.js';
-import type { Snapshot, XdpSnapshot } from '#dist/telemetry/snapshot.js';
+} from '#build/cli/format.js';
+import { progressOf, renderLive } from '#build/cli/live.js';
+import { renderEntries, renderMaps } from '#build/cli/map.js';
+import { renderRules } from '#build/cli/steer.js';
+import { renderSummary, summarise } from '#build/cli/summary.js';
+import { clip, renderBar, renderTable, widthOf } from '#build/cli/table.js';
+import { Screen, styleOf } from '#build/cli/terminal.js';
+import { renderAttachments, renderRun } from '#build/cli/xdp.js';
+import type { Snapshot, XdpSnapshot } from '#build/telemetry/snapshot.js';
 import { testAsync, testEventdev, testSnapshot, testXdp } from '../support/target.ts';
 
 const plain = styleOf(false);

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RingwayError } from 'ringway/memory';
 import { expect, test } from 'vitest';
-import { runDataplane } from '#dist/cli/run.js';
-import type { Terminal } from '#dist/cli/terminal.js';
-import { parseConfig } from '#dist/config/index.js';
-import { ControlClient, listDataplanes } from '#dist/control/index.js';
-import type { RunningDataplane } from '#dist/dataplane/running.js';
-import type { Snapshot } from '#dist/telemetry/snapshot.js';
+import { runDataplane } from '#build/cli/run.js';
+import type { Terminal } from '#build/cli/terminal.js';
+import { parseConfig } from '#build/config/index.js';
+import { ControlClient, listDataplanes } from '#build/control/index.js';
+import type { RunningDataplane } from '#build/dataplane/running.js';
+import type { Snapshot } from '#build/telemetry/snapshot.js';
 import { FakeTarget, testSnapshot } from '../support/target.ts';
 
 const config = parseConfig('version: 1\nname: edge\nports: {in: {type: null}}\nmetrics: {listen: 0}', {

@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { CaptureWriter } from 'ringway/packet';
 import { beforeAll, expect, test } from 'vitest';
-import { addXdp } from '#dist/cli/xdp.js';
+import { addXdp } from '#build/cli/xdp.js';
 import { CommandLine, type Result } from '../support/command.ts';
 
 const command = new CommandLine();

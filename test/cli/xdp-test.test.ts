@@ -1,7 +1,7 @@
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { beforeAll, expect, test, vi } from 'vitest';
-import { addXdp } from '#dist/cli/xdp.js';
+import { addXdp } from '#build/cli/xdp.js';
 import { CommandLine, type Result } from '../support/command.ts';
 
 const command = new CommandLine();

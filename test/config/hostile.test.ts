@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { loadConfig, parseConfig } from '#dist/config/index.js';
+import { loadConfig, parseConfig } from '#build/config/index.js';
 
 const edge = readFileSync('examples/edge.yaml', 'utf8');
 

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { expect, test } from 'vitest';
-import { loadConfig, parseConfig, parsePort, parsePortArguments, parseXdp } from '#dist/config/index.js';
+import { loadConfig, parseConfig, parsePort, parsePortArguments, parseXdp } from '#build/config/index.js';
 
 const SMALLEST = `version: 1
 ports:

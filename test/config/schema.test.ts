@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { describePath, parseSetting, settablePaths } from '#dist/config/index.js';
+import { describePath, parseSetting, settablePaths } from '#build/config/index.js';
 
 interface Schema {
   readonly description?: string;

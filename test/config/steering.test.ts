@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { renderRules } from '#dist/cli/steer.js';
-import { parseSteeringRule, parseValue, type SteeringRule, steeringSource } from '#dist/config/index.js';
+import { renderRules } from '#build/cli/steer.js';
+import { parseSteeringRule, parseValue, type SteeringRule, steeringSource } from '#build/config/index.js';
 
 const name = fc.oneof(fc.stringMatching(/^[A-Za-z][A-Za-z0-9_-]{0,31}$/), fc.constantFrom('null', 'true', 'No', 'e1'));
 const u16 = fc.nat({ max: 65535 });

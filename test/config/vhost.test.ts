@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseConfig, parsePort, parsePortArguments } from '#dist/config/index.js';
+import { parseConfig, parsePort, parsePortArguments } from '#build/config/index.js';
 
 test('a port that the command line read is read again as it is by the dataplane', () => {
   for (const words of [

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { buildFrame } from 'ringway/packet';
 import { RingwayError } from 'ringway/xdp';
 import { expect, test } from 'vitest';
-import { parseXdpSpec } from '#dist/config/xdp-spec.js';
+import { parseXdpSpec } from '#build/config/xdp-spec.js';
 
 const FILE = 'folder/spec.yaml';
 const ETHERNET = '{ source: "02:00:00:00:00:01", destination: "02:00:00:00:00:02" }';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { parseConfig } from '#dist/config/index.js';
+import { parseConfig } from '#build/config/index.js';
 
 const read = (ports: object) => parseConfig(JSON.stringify({ version: 1, ports }), { file: 't.yaml' });
 

@@ -10,7 +10,7 @@ import {
   listDataplanes,
   startControlServer,
   startMetricsServer,
-} from '#dist/control/index.js';
+} from '#build/control/index.js';
 import { FakeTarget } from '../support/target.ts';
 
 const open: { close(): unknown }[] = [];

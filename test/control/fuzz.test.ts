@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ControlClient, startControlServer } from '#dist/control/index.js';
+import { ControlClient, startControlServer } from '#build/control/index.js';
 import { FakeTarget } from '../support/target.ts';
 
 const methods = [

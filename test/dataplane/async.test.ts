@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
-import type { RunningDataplane } from '#dist/dataplane/running.js';
+import type { RunningDataplane } from '#build/dataplane/running.js';
 import { Echoes, testEngine } from '../support/async-echo.ts';
 import { problemsOf, start } from '../support/dataplanes.ts';
 

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
-import type { RunningDataplane } from '#dist/dataplane/running.js';
+import type { RunningDataplane } from '#build/dataplane/running.js';
 import { problemsOf, start } from '../support/dataplanes.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { writeMixedCapture } from '../support/topology.ts';

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import type { RunningDataplane } from '#dist/dataplane/running.js';
-import { Random } from '#dist/util/random.js';
+import type { RunningDataplane } from '#build/dataplane/running.js';
+import { Random } from '#build/util/random.js';
 import { problemsOf, start } from '../support/dataplanes.ts';
 import { MachineBench, problemsAtEnd } from '../support/machine-bench.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { RunningDataplane } from '#dist/dataplane/running.js';
+import type { RunningDataplane } from '#build/dataplane/running.js';
 import { problemsOf, start } from '../support/dataplanes.ts';
 
 /** Bytes of the worker's heap, as its module port says; none before the lcore was first asked. */

@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { readCapture } from 'ringway/packet';
 import { afterAll, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import {
   ACK,
   type BigFrame,

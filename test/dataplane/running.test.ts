@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { RingwayError } from 'ringway/memory';
 import { CaptureWriter, readCapture } from 'ringway/packet';
 import { afterAll, afterEach, expect, test } from 'vitest';
-import type { RunningDataplane } from '#dist/dataplane/running.js';
+import type { RunningDataplane } from '#build/dataplane/running.js';
 import { problemsOf, start } from '../support/dataplanes.ts';
 import { testFolder } from '../support/port-bench.ts';
 

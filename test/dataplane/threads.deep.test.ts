@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { countThreads } from '../support/dataplanes.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { randomRun } from '../support/random-run.ts';

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
-import { parseConfig } from '#dist/config/index.js';
-import { createMachine } from '#dist/dataplane/machine.js';
-import { Pipeline } from '#dist/dataplane/pipeline.js';
-import { planDataplane } from '#dist/dataplane/plan.js';
-import { PortTable } from '#dist/dataplane/port-table.js';
-import { applySwitchConfig } from '#dist/dataplane/rules.js';
-import { readPortCounters } from '#dist/telemetry/counters.js';
+import { parseConfig } from '#build/config/index.js';
+import { createMachine } from '#build/dataplane/machine.js';
+import { Pipeline } from '#build/dataplane/pipeline.js';
+import { planDataplane } from '#build/dataplane/plan.js';
+import { PortTable } from '#build/dataplane/port-table.js';
+import { applySwitchConfig } from '#build/dataplane/rules.js';
+import { readPortCounters } from '#build/telemetry/counters.js';
 
 const STUCK = '02:00:00:00:00:01';
 const OTHER = '02:00:00:00:00:02';

@@ -1,6 +1,6 @@
 import { copyFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { MachineBench, problemsAtEnd } from '../support/machine-bench.ts';
 import { testFolder } from '../support/port-bench.ts';
 

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { CaptureWriter, readCapture } from 'ringway/packet';
 import { afterAll, expect, test } from 'vitest';
-import type { Snapshot } from '#dist/telemetry/snapshot.js';
-import { Random } from '#dist/util/random.js';
+import type { Snapshot } from '#build/telemetry/snapshot.js';
+import { Random } from '#build/util/random.js';
 import { MachineBench, problemsAtEnd } from '../support/machine-bench.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { WHAT, writeObjects } from '../support/xdp-scenario.ts';

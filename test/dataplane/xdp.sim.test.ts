@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { MachineBench, type MachineBenchOptions, problemsAtEnd } from '../support/machine-bench.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { writeMixedCapture } from '../support/topology.ts';

@@ -1,8 +1,8 @@
 import { DMA_FLAG, DMA_STATUS, EngineVchan } from 'ringway/dma';
 import { expect, test } from 'vitest';
-import { openVchan } from '#dist/dma/vchan.js';
-import workerEngine from '#dist/dma/worker-engine.js';
-import { LCORE_BYTES, LCORE_DOORBELL, LCORE_PARKED } from '#dist/lcore/layout.js';
+import { openVchan } from '#build/dma/vchan.js';
+import workerEngine from '#build/dma/worker-engine.js';
+import { LCORE_BYTES, LCORE_DOORBELL, LCORE_PARKED } from '#build/lcore/layout.js';
 import { BASES, testArena } from '../support/arena.ts';
 import { makeChannel, type Rig } from './support/channel.ts';
 

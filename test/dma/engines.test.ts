@@ -1,7 +1,7 @@
 import { createDmaDevice, DMA_FLAG, type DmaDevice, type DmaDeviceOptions, type DmaEngine } from 'ringway/dma';
 import type { Arena } from 'ringway/memory';
 import { afterEach, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { testArena } from '../support/arena.ts';
 import { DATA_BYTES, dataOf } from './support/channel.ts';
 import { apply, draw, enqueue, type Operation } from './support/operations.ts';

@@ -12,9 +12,9 @@ import {
   VCHAN_END,
   VCHAN_LOWEST,
   VCHAN_SG,
-} from '#dist/dma/layout.js';
-import { vchanBytes } from '#dist/dma/vchan.js';
-import { Random } from '#dist/util/random.js';
+} from '#build/dma/layout.js';
+import { vchanBytes } from '#build/dma/vchan.js';
+import { Random } from '#build/util/random.js';
 import { BASES, testArena } from '../support/arena.ts';
 import { compileTraced } from '../support/kernels.ts';
 import { TracedArena } from '../support/traced.ts';

@@ -1,8 +1,8 @@
 import { DmaModel, type ModelFaults } from 'ringway/dma';
 import { expect, test } from 'vitest';
-import type { DmaKernels } from '#dist/dma/kernels.js';
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Random } from '#dist/util/random.js';
+import type { DmaKernels } from '#build/dma/kernels.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Random } from '#build/util/random.js';
 import { makeChannel, setPositions } from './support/channel.ts';
 
 const TOTAL = 30;

@@ -1,6 +1,6 @@
 import { DMA_FLAG, DmaModel, type ModelFaults, type ModelParameters } from 'ringway/dma';
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { testArena } from '../support/arena.ts';
 import { makeChannel, type Rig } from './support/channel.ts';
 

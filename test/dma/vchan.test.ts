@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { DMA_FLAG, DMA_STATUS } from 'ringway/dma';
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { BASES, testArena } from '../support/arena.ts';
 import { DATA_BYTES, makeChannel, STATUSES_MAX } from './support/channel.ts';
 import { apply, draw, enqueue, type Operation } from './support/operations.ts';

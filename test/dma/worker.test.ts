@@ -1,8 +1,8 @@
 import { createDmaDevice, DMA_FLAG, type DmaDevice, type DmaEngine, type Vchan } from 'ringway/dma';
 import type { Arena } from 'ringway/memory';
 import { afterEach, expect, test } from 'vitest';
-import { LCORE_PARKED } from '#dist/lcore/layout.js';
-import { requireSys, sysAvailable } from '#dist/sys/index.js';
+import { LCORE_PARKED } from '#build/lcore/layout.js';
+import { requireSys, sysAvailable } from '#build/sys/index.js';
 import { testArena } from '../support/arena.ts';
 import { runWorkers } from '../support/workers.ts';
 import { dataOf } from './support/channel.ts';

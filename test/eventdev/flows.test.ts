@@ -1,6 +1,6 @@
 import { FlowWatch } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
-import { EVDEV_TABLES } from '#dist/eventdev/layout.js';
+import { EVDEV_TABLES } from '#build/eventdev/layout.js';
 import { eventBench } from '../support/event-bench.ts';
 
 test('who owns the flows is counted, and moves are found by comparing', () => {

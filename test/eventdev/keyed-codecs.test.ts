@@ -1,13 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createCodec, type Shape, shapeBytes } from '#dist/eventdev/pool/codec.js';
+import { createCodec, type Shape, shapeBytes } from '#build/eventdev/pool/codec.js';
 import {
   createStructCodec,
   type StructField,
   type StructFields,
   structBytes,
-} from '#dist/eventdev/pool/codec-struct.js';
-import { hashKey } from '#dist/eventdev/pool/key.js';
+} from '#build/eventdev/pool/codec-struct.js';
+import { hashKey } from '#build/eventdev/pool/key.js';
 import { testArena } from '../support/arena.ts';
 
 const arena = testArena();

@@ -1,8 +1,8 @@
 import { attachEventPort, createEventDevice, EVENT_OP, writeEvent } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
-import * as layout from '#dist/eventdev/pool/layout.js';
-import { leftBehind } from '#dist/eventdev/pool/left-behind.js';
-import type { WorkerSetup } from '#dist/eventdev/pool/setup.js';
+import * as layout from '#build/eventdev/pool/layout.js';
+import { leftBehind } from '#build/eventdev/pool/left-behind.js';
+import type { WorkerSetup } from '#build/eventdev/pool/setup.js';
 import { testArena } from '../support/arena.ts';
 import { type Job, runAll, testPool, until } from '../support/keyed.ts';
 

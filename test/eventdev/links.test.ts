@@ -1,6 +1,6 @@
 import { EVENT_OP, type Schedule } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
-import * as layout from '#dist/eventdev/layout.js';
+import * as layout from '#build/eventdev/layout.js';
 import { type EventBench, eventBench, type TestEvent } from '../support/event-bench.ts';
 
 const burst = (flows: number, id: number): TestEvent[] =>

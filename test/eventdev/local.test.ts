@@ -1,7 +1,7 @@
 import { EVENT_OP } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
-import * as layout from '#dist/eventdev/layout.js';
-import { MPSC_HEAD, MPSC_SIZE } from '#dist/ring/layout.js';
+import * as layout from '#build/eventdev/layout.js';
+import { MPSC_HEAD, MPSC_SIZE } from '#build/ring/layout.js';
 import { type EventBench, eventBench, type TestEvent } from '../support/event-bench.ts';
 
 // What a port sends to itself.

@@ -1,7 +1,7 @@
 import { attachEventPort, EVENT_OP } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
-import * as layout from '#dist/eventdev/layout.js';
-import { MPSC_HEAD, MPSC_TAIL } from '#dist/ring/layout.js';
+import * as layout from '#build/eventdev/layout.js';
+import { MPSC_HEAD, MPSC_TAIL } from '#build/ring/layout.js';
 import { type EventBench, eventBench } from '../support/event-bench.ts';
 import { runWorkers } from '../support/workers.ts';
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { EVENT_OP, type EventPort } from 'ringway/eventdev';
 import { createArena } from 'ringway/memory';
 import { expect, onTestFinished, test } from 'vitest';
-import { sysAvailable } from '#dist/sys/index.js';
+import { sysAvailable } from '#build/sys/index.js';
 import { type EventBench, eventBench } from '../support/event-bench.ts';
 
 const unavailable = sysAvailable() ? false : 'koffi is not here, or this is not Linux';

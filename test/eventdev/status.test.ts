@@ -1,6 +1,6 @@
 import { attachEventPort, EVENT_OP } from 'ringway/eventdev';
 import { expect, test, vi } from 'vitest';
-import * as layout from '#dist/eventdev/layout.js';
+import * as layout from '#build/eventdev/layout.js';
 import { type EventBench, eventBench } from '../support/event-bench.ts';
 
 const ATOMIC = { schedule: 'atomic' } as const;

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { COMBINATIONS, featuresAt, Pair } from './support/pair.ts';
 
 test('what either side lacks is not used, and every frame arrives as it was sent', () => {

@@ -22,9 +22,9 @@ import {
   parseMac,
 } from 'ringway/packet';
 import { expect, test } from 'vitest';
-import { Stack } from '#dist/guest/stack.js';
-import { internetSum, pseudoHeaderSum } from '#dist/packet/checksum.js';
-import { Random } from '#dist/util/random.js';
+import { Stack } from '#build/guest/stack.js';
+import { internetSum, pseudoHeaderSum } from '#build/packet/checksum.js';
+import { Random } from '#build/util/random.js';
 
 const OURS = { mac: '02:00:00:00:00:01', v4: '10.0.0.1', local: 'fe80::1', v6: '2001:db8::1' };
 const THEIRS = { mac: '02:00:00:00:00:02', v4: '10.0.0.2', v6: '2001:db8::2' };

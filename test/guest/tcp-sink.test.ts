@@ -1,7 +1,7 @@
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TcpView } from 'ringway/packet';
 import { expect, test } from 'vitest';
-import { TcpSink } from '#dist/guest/tcp-sink.js';
-import { Random } from '#dist/util/random.js';
+import { TcpSink } from '#build/guest/tcp-sink.js';
+import { Random } from '#build/util/random.js';
 
 const ADDRESSES = Uint8Array.of(10, 0, 0, 2, 10, 0, 0, 1);
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { costRows, linesOf } from '#dist/lab/async-cost.js';
-import { runVirtual, startEngines } from '#dist/lab/async-virtual.js';
-import { AsyncWorld } from '#dist/lab/async-world.js';
+import { costRows, linesOf } from '#build/lab/async-cost.js';
+import { runVirtual, startEngines } from '#build/lab/async-virtual.js';
+import { AsyncWorld } from '#build/lab/async-world.js';
 
 const world = new AsyncWorld();
 

@@ -1,7 +1,7 @@
 import { EVENT_OP, writeEvent } from 'ringway/eventdev';
 import { expect, test } from 'vitest';
-import { checkAtomic } from '#dist/lab/atomic-bench.js';
-import { twoCpus } from '#dist/lab/two-cores.js';
+import { checkAtomic } from '#build/lab/atomic-bench.js';
+import { twoCpus } from '#build/lab/two-cores.js';
 import { testArena } from '../support/arena.ts';
 
 const FLOWS = 4;

@@ -4,9 +4,9 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { takeBenchLock } from '#dist/lab/bench-lock.js';
-import { formatRows, rowOf } from '#dist/lab/row.js';
-import { median, medianNs, type Window } from '#dist/lab/windows.js';
+import { takeBenchLock } from '#build/lab/bench-lock.js';
+import { formatRows, rowOf } from '#build/lab/row.js';
+import { median, medianNs, type Window } from '#build/lab/windows.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-lock-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { startForwarding, VARIATIONS } from '#dist/lab/forward-bench.js';
-import { readPortCounters } from '#dist/telemetry/counters.js';
+import { startForwarding, VARIATIONS } from '#build/lab/forward-bench.js';
+import { readPortCounters } from '#build/telemetry/counters.js';
 
 test.each(VARIATIONS)('$name: every packet gets through, in as many buffers as it says', async (variation) => {
   const { machine, pipeline } = await startForwarding(variation);

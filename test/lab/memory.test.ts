@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
-import { makeCapture, runPorts } from '#dist/lab/run-ports.js';
+import { makeCapture, runPorts } from '#build/lab/run-ports.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-lab-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -21,7 +21,7 @@ test('a capture is made and replayed whole; one packet more than it has is an er
 });
 
 test('an lcore says how much of its heap is live, once warm and at the end', () => {
-  const run = fileURLToPath(import.meta.resolve('#dist/lab/heap-run.js'));
+  const run = fileURLToPath(import.meta.resolve('#build/lab/heap-run.js'));
   const said = execFileSync(process.execPath, ['--expose-gc', run, '20000', '10000'], { encoding: 'utf8' });
   const { before, after } = JSON.parse(said);
   expect(before).toBeGreaterThan(1e6);

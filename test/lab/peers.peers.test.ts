@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { runBenches } from '#dist/lab/bench.js';
+import { runBenches } from '#build/lab/bench.js';
 
 test('every replay has its peer beside it', async () => {
   const rows = await runBenches(['replay'], { peers: true });

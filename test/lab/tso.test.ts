@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { TsoBench } from '#dist/lab/tso-bench.js';
+import { TsoBench } from '#build/lab/tso-bench.js';
 
 test('a turn cuts a whole packet, and keeps as many segments as it says', () => {
   const bench = new TsoBench();

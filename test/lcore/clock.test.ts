@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { afterEach, expect, test, vi } from 'vitest';
-import { LcoreClock } from '#dist/lcore/clock.js';
-import { idle, ringDoorbell, sleeps } from '#dist/lcore/idle.js';
-import { LCORE_BYTES, LCORE_NANOSECONDS, LCORE_SECONDS } from '#dist/lcore/layout.js';
+import { LcoreClock } from '#build/lcore/clock.js';
+import { idle, ringDoorbell, sleeps } from '#build/lcore/idle.js';
+import { LCORE_BYTES, LCORE_NANOSECONDS, LCORE_SECONDS } from '#build/lcore/layout.js';
 import { testArena } from '../support/arena.ts';
 
 afterEach(() => vi.restoreAllMocks());

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { RingwayError } from 'ringway/memory';
 import { afterEach, expect, test } from 'vitest';
-import type { IdleStrategy } from '#dist/lcore/idle.js';
-import { ringDoorbell } from '#dist/lcore/idle.js';
+import type { IdleStrategy } from '#build/lcore/idle.js';
+import { ringDoorbell } from '#build/lcore/idle.js';
 import {
   LCORE_BUSY_NS,
   LCORE_DOORBELL,
@@ -14,10 +14,10 @@ import {
   LCORE_RUNNING,
   LCORE_STATE,
   LCORE_STOPPED,
-} from '#dist/lcore/layout.js';
-import { allocateLcore, type Lcore, startLcore } from '#dist/lcore/lcore.js';
-import { sysAvailable } from '#dist/sys/index.js';
-import { readCounter } from '#dist/telemetry/counters.js';
+} from '#build/lcore/layout.js';
+import { allocateLcore, type Lcore, startLcore } from '#build/lcore/lcore.js';
+import { sysAvailable } from '#build/sys/index.js';
+import { readCounter } from '#build/telemetry/counters.js';
 import { testArena } from '../support/arena.ts';
 
 const MODULE = new URL('../support/lcore-task.mjs', import.meta.url);

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { type Arena, attachArena, Budget, createArena, RingwayError } from 'ringway/memory';
 import { expect, test } from 'vitest';
-import { ARENA_MAGIC, DIRECTORY_BYTES, GUARD_BYTES, REGIONS_MAX } from '#dist/memory/layout.js';
+import { ARENA_MAGIC, DIRECTORY_BYTES, GUARD_BYTES, REGIONS_MAX } from '#build/memory/layout.js';
 import { testArena } from '../support/arena.ts';
 import { runWorkers } from '../support/workers.ts';
 

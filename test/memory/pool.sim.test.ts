@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { POOL_HEAD, POOL_TAIL, RUN_LENGTH_MASK } from '#dist/memory/layout.js';
+import { POOL_HEAD, POOL_TAIL, RUN_LENGTH_MASK } from '#build/memory/layout.js';
 import { expectFound, explorePlanted } from '../support/planted.ts';
 import { type RecycleBench, type RecycleSteps, recycleSimulation, SIM_BUFFERS } from '../support/pool-scenario.ts';
 

@@ -21,7 +21,7 @@ import {
   SLOT_FLAG_CHAINED,
   SLOT_FLAG_SHARED,
   SLOT_FLAGS,
-} from '#dist/memory/layout.js';
+} from '#build/memory/layout.js';
 import { BASES, testArena } from '../support/arena.ts';
 
 const LONGEST = SEGMENTS_MAX * BUFFER_FRAME_MAX;

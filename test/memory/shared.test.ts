@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createArena, openArena } from 'ringway/memory';
 import { expect, test } from 'vitest';
-import * as layout from '#dist/memory/layout.js';
-import { sysAvailable } from '#dist/sys/index.js';
+import * as layout from '#build/memory/layout.js';
+import { sysAvailable } from '#build/sys/index.js';
 
 const unavailable = sysAvailable() ? false : 'koffi is not here, or this is not Linux';
 if (unavailable) console.warn(`skipped: ${unavailable}`);

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { createPool, type PoolKernels } from 'ringway/memory';
 import type { PacketKernels } from 'ringway/packet';
 import { expect, test } from 'vitest';
-import * as memory from '#dist/memory/layout.js';
-import { CaptureScanner } from '#dist/packet/capture-scanner.js';
+import * as memory from '#build/memory/layout.js';
+import { CaptureScanner } from '#build/packet/capture-scanner.js';
 import { testArena } from '../support/arena.ts';
 import { pcapFile } from './support/capture-files.ts';
 

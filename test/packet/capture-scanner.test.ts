@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { TickClock } from '#dist/packet/capture-time.js';
+import { TickClock } from '#build/packet/capture-time.js';
 import {
   Bytes,
   block,

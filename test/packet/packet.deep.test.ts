@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import fc from 'fast-check';
 import { CaptureWriter, describe } from 'ringway/packet';
 import { expect, test } from 'vitest';
-import { TickClock } from '#dist/packet/capture-time.js';
+import { TickClock } from '#build/packet/capture-time.js';
 import { testArena } from '../support/arena.ts';
 import { halves } from './support/capture-files.ts';
 import { hostileFrame } from './support/frames.ts';

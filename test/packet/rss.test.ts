@@ -9,7 +9,7 @@ import {
   RSS_TABLE_MASK,
   RSS_TYPES,
   RSS_UNCLASSIFIED_QUEUE,
-} from '#dist/packet/layout.js';
+} from '#build/packet/layout.js';
 import { testArena } from '../support/arena.ts';
 import { anyFrame, extendedFrame, hostileFrame } from './support/frames.ts';
 import { headersOf, lastFrame } from './support/headers.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, SLOT_FLAG_OFFLOAD } from '#dist/memory/layout.js';
+import { GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, SLOT_FLAG_OFFLOAD } from '#build/memory/layout.js';
 import {
   BAD_CHECKSUM_RANGE,
   BAD_GSO_HEADERS,
@@ -11,7 +11,7 @@ import {
   OFFLOAD_TSO4,
   OFFLOAD_TSO6,
   OFFLOAD_USO,
-} from '#dist/packet/layout.js';
+} from '#build/packet/layout.js';
 import { BASES } from '../support/arena.ts';
 import {
   ACK,

@@ -2,8 +2,8 @@ import { closeSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync }
 import fc from 'fast-check';
 import { readCapture } from 'ringway/packet';
 import { afterAll, expect, test } from 'vitest';
-import { type CaptureConfig, capturePort } from '#dist/ports/capture.js';
-import type { CaptureFileShare } from '#dist/ports/capture-file.js';
+import { type CaptureConfig, capturePort } from '#build/ports/capture.js';
+import type { CaptureFileShare } from '#build/ports/capture-file.js';
 import { PortBench, type Sent, START_SECONDS, testFolder } from '../support/port-bench.ts';
 
 const folder = testFolder();

@@ -2,8 +2,8 @@ import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { RingwayError } from 'ringway/memory';
 import { type CapturedFrame, CaptureWriter, type CaptureWriterOptions, readCapture } from 'ringway/packet';
 import { afterAll, expect, test } from 'vitest';
-import { type CaptureConfig, capturePort } from '#dist/ports/capture.js';
-import type { Port } from '#dist/ports/port.js';
+import { type CaptureConfig, capturePort } from '#build/ports/capture.js';
+import type { Port } from '#build/ports/port.js';
 import { concat, enhancedBlock, interfaceBlock, pcapFile, section } from '../packet/support/capture-files.ts';
 import { type Packet, PortBench, testFolder } from '../support/port-bench.ts';
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { countedPort } from '#dist/ports/counted.js';
-import { type FaultSettings, faultyPort } from '#dist/ports/fault.js';
-import type { Port } from '#dist/ports/port.js';
+import { countedPort } from '#build/ports/counted.js';
+import { type FaultSettings, faultyPort } from '#build/ports/fault.js';
+import type { Port } from '#build/ports/port.js';
 import { setRequest } from '../packet/support/offload-rig.ts';
 import { PortBench, ScriptedPort, type Sent } from '../support/port-bench.ts';
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { formatMac, internetSum, parsePrefix, pseudoHeaderSum } from 'ringway/packet';
 import { expect, test } from 'vitest';
-import { aliasTable, zipfWeights } from '#dist/ports/alias.js';
-import { type GeneratorConfig, generatorPort } from '#dist/ports/generator.js';
-import type { Port } from '#dist/ports/port.js';
+import { aliasTable, zipfWeights } from '#build/ports/alias.js';
+import { type GeneratorConfig, generatorPort } from '#build/ports/generator.js';
+import type { Port } from '#build/ports/port.js';
 import { type Packet, PortBench } from '../support/port-bench.ts';
 
 const BASE: GeneratorConfig = {

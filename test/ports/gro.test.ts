@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { GRO_BYTES } from '#dist/packet/layout.js';
-import { groPort } from '#dist/ports/gro.js';
+import { GRO_BYTES } from '#build/packet/layout.js';
+import { groPort } from '#build/ports/gro.js';
 import { type FlowSpec, Sender } from '../packet/support/gro-model.ts';
 import { PortBench, ScriptedPort } from '../support/port-bench.ts';
 

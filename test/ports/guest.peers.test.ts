@@ -14,7 +14,7 @@ import {
   TCP_SYN,
 } from 'ringway/packet';
 import { afterAll, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { problemsOf, start } from '../support/dataplanes.ts';
 import { testFolder } from '../support/port-bench.ts';
 

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
-import { modulePort } from '#dist/ports/module.js';
-import type { Port } from '#dist/ports/port.js';
+import { modulePort } from '#build/ports/module.js';
+import type { Port } from '#build/ports/port.js';
 import { PortBench, testFolder } from '../support/port-bench.ts';
 
 const folder = testFolder();

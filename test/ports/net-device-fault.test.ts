@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { createGuest } from '#dist/guest/create.js';
-import { createPool } from '#dist/memory/pool.js';
-import { netDevicePort, shareNetDevice } from '#dist/ports/net-device.js';
-import { featureMask, VIRTIO_F } from '#dist/virtio/features.js';
-import { NETQ_QUEUE, VQ_DESCRIPTORS, VQ_PEER_AREA } from '#dist/virtio/layout.js';
+import { createGuest } from '#build/guest/create.js';
+import { createPool } from '#build/memory/pool.js';
+import { netDevicePort, shareNetDevice } from '#build/ports/net-device.js';
+import { featureMask, VIRTIO_F } from '#build/virtio/features.js';
+import { NETQ_QUEUE, VQ_DESCRIPTORS, VQ_PEER_AREA } from '#build/virtio/layout.js';
 import { testArena } from '../support/arena.ts';
 
 test.each(['split', 'packed'] as const)(

@@ -1,11 +1,11 @@
 import { buildFrame } from 'ringway/packet';
 import { expect, test } from 'vitest';
-import { createGuest } from '#dist/guest/create.js';
-import { netDevicePort, shareNetDevice } from '#dist/ports/net-device.js';
-import { featureMask, VIRTIO_F } from '#dist/virtio/features.js';
-import { NET_CONTROL_F_PROMISC } from '#dist/virtio/layout.js';
-import { VIRTIO_NET_F } from '#dist/virtio/net-features.js';
-import { attachNetQueue } from '#dist/virtio/net-queue.js';
+import { createGuest } from '#build/guest/create.js';
+import { netDevicePort, shareNetDevice } from '#build/ports/net-device.js';
+import { featureMask, VIRTIO_F } from '#build/virtio/features.js';
+import { NET_CONTROL_F_PROMISC } from '#build/virtio/layout.js';
+import { VIRTIO_NET_F } from '#build/virtio/net-features.js';
+import { attachNetQueue } from '#build/virtio/net-queue.js';
 import { PortBench } from '../support/port-bench.ts';
 
 const MAC = '02:00:00:00:00:01';

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BUFFER_FRAME_MAX } from '#dist/memory/layout.js';
-import { OFFLOAD_ANY } from '#dist/packet/layout.js';
-import { countedPort } from '#dist/ports/counted.js';
-import { offloadPort } from '#dist/ports/offload.js';
-import type { Port } from '#dist/ports/port.js';
-import { tracedPort } from '#dist/ports/tracer.js';
+import { BUFFER_FRAME_MAX } from '#build/memory/layout.js';
+import { OFFLOAD_ANY } from '#build/packet/layout.js';
+import { countedPort } from '#build/ports/counted.js';
+import { offloadPort } from '#build/ports/offload.js';
+import type { Port } from '#build/ports/port.js';
+import { tracedPort } from '#build/ports/tracer.js';
 import { ACK, type BigFrame, build, PSH, type Request, referenceSegments } from '../packet/support/big-frames.ts';
 import { setRequest } from '../packet/support/offload-rig.ts';
 import { PortBench, ScriptedPort } from '../support/port-bench.ts';

@@ -1,11 +1,11 @@
 import { readCapture } from 'ringway/packet';
 import { afterEach, expect, test, vi } from 'vitest';
-import { capturePort } from '#dist/ports/capture.js';
-import { type CaptureFileShare, createCaptureFile, releaseCaptureFile } from '#dist/ports/capture-file.js';
-import { countedPort } from '#dist/ports/counted.js';
-import { nullPort } from '#dist/ports/null.js';
-import { tappedPort } from '#dist/ports/tap.js';
-import { tracedPort } from '#dist/ports/tracer.js';
+import { capturePort } from '#build/ports/capture.js';
+import { type CaptureFileShare, createCaptureFile, releaseCaptureFile } from '#build/ports/capture-file.js';
+import { countedPort } from '#build/ports/counted.js';
+import { nullPort } from '#build/ports/null.js';
+import { tappedPort } from '#build/ports/tap.js';
+import { tracedPort } from '#build/ports/tracer.js';
 import { PortBench, ScriptedPort, type Sent, testFolder } from '../support/port-bench.ts';
 
 let folder = testFolder();

@@ -7,7 +7,7 @@ import {
   SPSC_CACHED_TAIL,
   SPSC_HEAD,
   SPSC_SLOTS,
-} from '#dist/ring/layout.js';
+} from '#build/ring/layout.js';
 import { expectFound, explorePlanted } from '../support/planted.ts';
 import {
   type Bench,

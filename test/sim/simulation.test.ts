@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { type Actor, IDLE, Simulation, SimulationFailure } from '#dist/sim/index.js';
-import { Random } from '#dist/util/random.js';
+import { type Actor, IDLE, Simulation, SimulationFailure } from '#build/sim/index.js';
+import { Random } from '#build/util/random.js';
 
 test('the generator follows from its seed, spreads evenly, and near seeds differ', () => {
   const draw = (seed: number): number[] => {

@@ -1,6 +1,6 @@
 import type { Snapshot } from 'ringway';
 import { expect } from 'vitest';
-import type { RunningDataplane } from '#dist/dataplane/running.js';
+import type { RunningDataplane } from '#build/dataplane/running.js';
 import { start } from './dataplanes.ts';
 
 const moduleUrl = (name: string): string => new URL(name, import.meta.url).href;

@@ -1,6 +1,6 @@
 // Attaches to the arena it is given, checks a region and answers what it sees; then writes into it.
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachArena } from 'ringway/memory';
+import { attachArena } from '#build/memory/index.js';
 
 const arena = attachArena(workerData.handle);
 const { address, bytes } = arena.region('shared');

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Command } from 'commander';
 import { vi } from 'vitest';
-import { describeError } from '#dist/cli/exit.js';
+import { describeError } from '#build/cli/exit.js';
 
 /** How a command ended, and what it wrote. */
 export interface Result {

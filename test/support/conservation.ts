@@ -1,4 +1,4 @@
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { MachineBench, type MachineBenchOptions, problemsAtEnd } from './machine-bench.ts';
 import { type Places, randomPort, randomRule, randomTopology, spread } from './topology.ts';
 

@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs';
 import { parseConfig, type RunningDataplane, type Snapshot, startDataplane } from 'ringway';
-import { startOn } from '#dist/dataplane/dataplane.js';
-import { createMachine, type Machine } from '#dist/dataplane/machine.js';
-import { planDataplane } from '#dist/dataplane/plan.js';
-import { inFlight } from '#dist/dataplane/snapshot.js';
+import { startOn } from '#build/dataplane/dataplane.js';
+import { createMachine, type Machine } from '#build/dataplane/machine.js';
+import { planDataplane } from '#build/dataplane/plan.js';
+import { inFlight } from '#build/dataplane/snapshot.js';
 
 /** Starts a dataplane of the value that a YAML file could hold. */
 export function start(source: unknown): Promise<RunningDataplane> {

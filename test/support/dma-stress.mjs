@@ -1,8 +1,8 @@
 // The application's end of a channel, on a thread of its own: copies slots that carry their serial through the engine,
 // checks each as it comes back, and spoils its source.
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachVchan } from 'ringway/dma';
-import { attachArena } from 'ringway/memory';
+import { attachVchan } from '#build/dma/index.js';
+import { attachArena } from '#build/memory/index.js';
 
 const { handle, address, source, target, slots, slotBytes, total } = workerData;
 const arena = attachArena(handle);

@@ -1,7 +1,7 @@
 import { attachEventPort, createEventDevice, type EventDevice, type EventPort, writeEvent } from 'ringway/eventdev';
 import type { Arena } from 'ringway/memory';
-import * as layout from '#dist/eventdev/layout.js';
-import type { EventDeviceOptions } from '#dist/eventdev/options.js';
+import * as layout from '#build/eventdev/layout.js';
+import type { EventDeviceOptions } from '#build/eventdev/options.js';
 import { testArena } from './arena.ts';
 
 /** A started device with every queue linked as `links` says (all ports, by default), its ports attached, and a burst's slots. */

@@ -1,8 +1,8 @@
 import { createEventDevice, EVENT_OP, type EventDevice, type EventKernels, writeEvent } from 'ringway/eventdev';
 import type { Arena } from 'ringway/memory';
-import * as layout from '#dist/eventdev/layout.js';
-import { MPSC_HEAD, MPSC_TAIL } from '#dist/ring/layout.js';
-import { type Actor, IDLE, type Scenario, Simulation, type World } from '#dist/sim/index.js';
+import * as layout from '#build/eventdev/layout.js';
+import { MPSC_HEAD, MPSC_TAIL } from '#build/ring/layout.js';
+import { type Actor, IDLE, type Scenario, Simulation, type World } from '#build/sim/index.js';
 import { testArena } from './arena.ts';
 import { readTestEvent, releasedPlaces, type TestEvent } from './event-bench.ts';
 

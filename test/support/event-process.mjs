@@ -1,6 +1,6 @@
 // Another process's port of a running device: sends what it gets from queue 0 on to queue 1, until it is killed.
-import { attachEventPort, EVENT_OP, readEvent, writeEvent } from 'ringway/eventdev';
-import { openArena } from 'ringway/memory';
+import { attachEventPort, EVENT_OP, readEvent, writeEvent } from '#build/eventdev/index.js';
+import { openArena } from '#build/memory/index.js';
 
 const [path, address, slots] = process.argv.slice(2);
 const arena = openArena(path, { debug: true });

@@ -2,9 +2,9 @@
 // each event takes its flow's lock, and finds it free; its number is the one that the flow waits for. Behind a first stage
 // that is ordered, its numbers are so too.
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachEventPort, EVENT_OP, readEvent, writeEvent } from 'ringway/eventdev';
-import { attachArena } from 'ringway/memory';
-import * as layout from '#dist/eventdev/layout.js';
+import { attachEventPort, EVENT_OP, readEvent, writeEvent } from '#build/eventdev/index.js';
+import * as layout from '#build/eventdev/layout.js';
+import { attachArena } from '#build/memory/index.js';
 
 const { handle, device, address, slots, shared, ports, flows, events, ordered, seconds } = workerData;
 const arena = attachArena(handle);

@@ -1,7 +1,7 @@
 // Sends each event on to the next queue, sleeping while there is none.
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachEventPort, EVENT_OP, readEvent, writeEvent } from 'ringway/eventdev';
-import { attachArena } from 'ringway/memory';
+import { attachEventPort, EVENT_OP, readEvent, writeEvent } from '#build/eventdev/index.js';
+import { attachArena } from '#build/memory/index.js';
 
 const { handle, address, slots, events } = workerData;
 const arena = attachArena(handle);

@@ -1,7 +1,7 @@
-import { encodeInstructions, type Instruction, LDDW, OP_LDDW } from '#dist/bpf/instruction.js';
-import { KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS } from '#dist/bpf/layout.js';
-import type { MapDefinition, Program } from '#dist/bpf/program.js';
-import { BPF_F_XDP_HAS_FRAGS, type KernelBpf, requireBpf } from '#dist/sys/index.js';
+import { encodeInstructions, type Instruction, LDDW, OP_LDDW } from '#build/bpf/instruction.js';
+import { KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS } from '#build/bpf/layout.js';
+import type { MapDefinition, Program } from '#build/bpf/program.js';
+import { BPF_F_XDP_HAS_FRAGS, type KernelBpf, requireBpf } from '#build/sys/index.js';
 
 /** Kinds of maps that have a value for each CPU. */
 const PER_CPU = [5, 6, 10];

@@ -1,5 +1,5 @@
 import { KeyedPool, type KeyedPoolOptions } from 'ringway/eventdev';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import type { Job, Told } from './keyed.ts';
 
 /** Deliveries that kill a worker, and how. */

@@ -1,7 +1,7 @@
 // An lcore that learns and looks up addresses in a table which another one fills as well. Stations of ports 0 to 9
 // never move; others come up at random ports, so that entries change hands all the time.
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachArena } from 'ringway/memory';
+import { attachArena } from '#build/memory/index.js';
 
 const { handle, path, sw, rounds, lcore } = workerData;
 const { switchLearn, switchLookup } = attachArena(handle).kernels();

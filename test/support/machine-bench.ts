@@ -1,18 +1,18 @@
-import { parseConfig, parsePort, parseSetting, parseSteeringRule, parseXdp } from '#dist/config/index.js';
-import type { Config } from '#dist/config/types.js';
-import { createMachine, type Machine, stopEvents } from '#dist/dataplane/machine.js';
-import { Pipeline } from '#dist/dataplane/pipeline.js';
-import { planDataplane } from '#dist/dataplane/plan.js';
-import { PortTable } from '#dist/dataplane/port-table.js';
-import { applySwitchConfig, SteeringRules } from '#dist/dataplane/rules.js';
-import { inFlight, takeSnapshot } from '#dist/dataplane/snapshot.js';
-import { loadStages } from '#dist/dataplane/stage.js';
-import type { PipelineData, PipelineMessage, QueueInfo } from '#dist/dataplane/wire.js';
-import { XdpControl } from '#dist/dataplane/xdp-control.js';
-import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#dist/lcore/layout.js';
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Snapshot } from '#dist/telemetry/snapshot.js';
-import type { Random } from '#dist/util/random.js';
+import { parseConfig, parsePort, parseSetting, parseSteeringRule, parseXdp } from '#build/config/index.js';
+import type { Config } from '#build/config/types.js';
+import { createMachine, type Machine, stopEvents } from '#build/dataplane/machine.js';
+import { Pipeline } from '#build/dataplane/pipeline.js';
+import { planDataplane } from '#build/dataplane/plan.js';
+import { PortTable } from '#build/dataplane/port-table.js';
+import { applySwitchConfig, SteeringRules } from '#build/dataplane/rules.js';
+import { inFlight, takeSnapshot } from '#build/dataplane/snapshot.js';
+import { loadStages } from '#build/dataplane/stage.js';
+import type { PipelineData, PipelineMessage, QueueInfo } from '#build/dataplane/wire.js';
+import { XdpControl } from '#build/dataplane/xdp-control.js';
+import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#build/lcore/layout.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Snapshot } from '#build/telemetry/snapshot.js';
+import type { Random } from '#build/util/random.js';
 
 /** Virtual nanoseconds that a poll takes. */
 const POLL_NS = 5_000;

@@ -1,8 +1,8 @@
 // Maps descriptor 3 over a memory of its own, reads a word with WebAssembly that the parent wrote, and answers it.
 
-import { createArena } from 'ringway/memory';
-import { attachSpscRing } from 'ringway/ring';
-import { requireSys } from '#dist/sys/index.js';
+import { createArena } from '#build/memory/index.js';
+import { attachSpscRing } from '#build/ring/index.js';
+import { requireSys } from '#build/sys/index.js';
 
 const [offset, length] = process.argv.slice(2).map(Number);
 const arena = createArena({ bytes: 2 << 20 });

@@ -1,7 +1,7 @@
 // One of several threads that hammer one map. A value is its key and a serial number, again and again: a torn one shows.
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachArena } from 'ringway/memory';
-import { attachMap } from '#dist/bpf/maps/create.js';
+import { attachMap } from '#build/bpf/maps/create.js';
+import { attachArena } from '#build/memory/index.js';
 
 const { handle, map: address, ctx, ranges, role, kind, rounds, keys } = workerData;
 const arena = attachArena(handle);

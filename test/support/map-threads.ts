@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
-import { CTX_BYTES, KIND_HASH, KIND_LPM_TRIE, KIND_LRU_HASH, KIND_RINGBUF } from '#dist/bpf/layout.js';
-import { createMap } from '#dist/bpf/maps/create.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
-import { readRingbuf } from '#dist/bpf/maps/readers.js';
+import { CTX_BYTES, KIND_HASH, KIND_LPM_TRIE, KIND_LRU_HASH, KIND_RINGBUF } from '#build/bpf/layout.js';
+import { createMap } from '#build/bpf/maps/create.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
+import { readRingbuf } from '#build/bpf/maps/readers.js';
 import { testArena } from './arena.ts';
 import { runWorkers } from './workers.ts';
 

@@ -1,7 +1,7 @@
 // A module port that sends numbered frames of all lengths, a window at most of them on their way, and takes them back in
 // their order: throws for one that is not what was sent, or not the next.
 // Options: limit, window.
-import { BUFFER_HEADROOM, SLOT_LENGTH } from '#dist/memory/layout.js';
+import { BUFFER_HEADROOM, SLOT_LENGTH } from '#build/memory/layout.js';
 
 const LENGTH_MIN = 60;
 const LENGTHS = 1400;

@@ -1,7 +1,7 @@
 // A module port that does what a peer may do: gives frames of all kinds when it likes to, asks for checksums and segments
 // with words that may be any, and takes what it likes.
 // Options: seed, give and take (0 to 1), limit, throwIn (the name of the method that throws), lines.
-import { buildFrame } from 'ringway/packet';
+
 import {
   BUFFER_CSUM_OFFSET,
   BUFFER_CSUM_START,
@@ -12,7 +12,8 @@ import {
   BUFFER_OFFLOAD_FLAGS,
   SLOT_FLAG_OFFLOAD,
   SLOT_FLAGS,
-} from '#dist/memory/layout.js';
+} from '#build/memory/layout.js';
+import { buildFrame } from '#build/packet/index.js';
 
 function randomOf(seed) {
   let state = seed >>> 0;

@@ -12,7 +12,7 @@ import {
   BUFFER_OFFLOAD_FLAGS,
   SLOT_FLAG_OFFLOAD,
   SLOT_FLAGS,
-} from '#dist/memory/layout.js';
+} from '#build/memory/layout.js';
 
 /** Puts the bytes of `frame` into the chain of buffers at `slot`, which holds as many. */
 function fill({ u8, u32 }, slot, frame) {

@@ -1,4 +1,4 @@
-import { Arena } from '#dist/memory/arena.js';
+import { Arena } from '#build/memory/arena.js';
 
 /** States of an instance that Binaryen's Asyncify rewrote. */
 const UNWINDING = 1;

@@ -1,7 +1,7 @@
 // Starts an lcore on the processor it is given, and answers what became of it.
 
-import { createArena } from 'ringway/memory';
-import { allocateLcore, startLcore } from '#dist/lcore/lcore.js';
+import { allocateLcore, startLcore } from '#build/lcore/lcore.js';
+import { createArena } from '#build/memory/index.js';
 
 const arena = createArena({ bytes: 1 << 20 });
 const address = allocateLcore(arena, 0, 0, 0);

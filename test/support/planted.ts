@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { type Simulation, SimulationFailure } from '#dist/sim/index.js';
+import { type Simulation, SimulationFailure } from '#build/sim/index.js';
 
 interface Outcome {
   /** Of the first schedule that failed. */

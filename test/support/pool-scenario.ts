@@ -1,7 +1,7 @@
 import { createPool } from 'ringway/memory';
-import { POOL_HEAD, POOL_RING_SIZE, POOL_RUNS, POOL_TAIL } from '#dist/memory/layout.js';
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Random } from '#dist/util/random.js';
+import { POOL_HEAD, POOL_RING_SIZE, POOL_RUNS, POOL_TAIL } from '#build/memory/layout.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Random } from '#build/util/random.js';
 import { testArena } from './arena.ts';
 
 /** The steps of giving a run to the recycle ring and of taking one. Indexes have 64 bits. */

@@ -1,7 +1,7 @@
 // An lcore that allocates, stamps, passes on and frees buffers, in an order of its own, and checks stamps at each end.
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachArena } from 'ringway/memory';
-import { attachSpscRing } from 'ringway/ring';
+import { attachArena } from '#build/memory/index.js';
+import { attachSpscRing } from '#build/ring/index.js';
 
 const { handle, cache, out, into, burst, held, rounds, lcore } = workerData;
 const arena = attachArena(handle);

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createPool, type Pool } from 'ringway/memory';
-import { LCORE_BYTES, LCORE_NANOSECONDS, LCORE_SECONDS } from '#dist/lcore/layout.js';
+import { LCORE_BYTES, LCORE_NANOSECONDS, LCORE_SECONDS } from '#build/lcore/layout.js';
 import {
   BUFFER_NANOSECONDS,
   BUFFER_SECONDS,
@@ -11,12 +11,12 @@ import {
   SLOT_FLAG_TIMED,
   SLOT_FLAGS,
   SLOT_FLOW,
-} from '#dist/memory/layout.js';
-import type { PoolKernels } from '#dist/memory/pool.js';
-import { SEGMENT_BYTES } from '#dist/packet/layout.js';
-import type { Port, PortContext, PortSetup, PortShare, PortType } from '#dist/ports/port.js';
-import { LCORE_COUNTERS_BYTES, portCounters, readPortCounters } from '#dist/telemetry/counters.js';
-import { DROPS } from '#dist/telemetry/drops.js';
+} from '#build/memory/layout.js';
+import type { PoolKernels } from '#build/memory/pool.js';
+import { SEGMENT_BYTES } from '#build/packet/layout.js';
+import type { Port, PortContext, PortSetup, PortShare, PortType } from '#build/ports/port.js';
+import { LCORE_COUNTERS_BYTES, portCounters, readPortCounters } from '#build/telemetry/counters.js';
+import { DROPS } from '#build/telemetry/drops.js';
 import { testArena } from './arena.ts';
 
 /** A packet out of the arena, in values. */

@@ -1,6 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { RingwayError } from 'ringway/memory';
-import type { Random } from '#dist/util/random.js';
+import type { Random } from '#build/util/random.js';
 import { problemsOf, start } from './dataplanes.ts';
 import { type Places, randomPort, randomRule, randomTopology, spread } from './topology.ts';
 import { type Objects, randomProgram, withPrograms } from './xdp-scenario.ts';

@@ -1,8 +1,8 @@
 import type { Arena } from 'ringway/memory';
 import { createMpscRing, createSpscRing, mpscRingBytes, spscRingBytes } from 'ringway/ring';
-import { MPSC_CACHED_TAIL, MPSC_HEAD, MPSC_READABLE, MPSC_TAIL, SPSC_CACHED_HEAD } from '#dist/ring/layout.js';
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Random } from '#dist/util/random.js';
+import { MPSC_CACHED_TAIL, MPSC_HEAD, MPSC_READABLE, MPSC_TAIL, SPSC_CACHED_HEAD } from '#build/ring/layout.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Random } from '#build/util/random.js';
 import { testArena } from './arena.ts';
 
 /** Steps of a single-producer ring, as the test build of the kernels exports them. */

@@ -1,7 +1,7 @@
 // One side of a ring under stress. A slot carries its producer, its serial, and both again.
 import { parentPort, workerData } from 'node:worker_threads';
-import { attachArena } from 'ringway/memory';
-import { attachMpscRing, attachSpscRing } from 'ringway/ring';
+import { attachArena } from '#build/memory/index.js';
+import { attachMpscRing, attachSpscRing } from '#build/ring/index.js';
 
 const { handle, kind, ring: address, role, burst, slots, producers } = workerData;
 const { u32 } = attachArena(handle);

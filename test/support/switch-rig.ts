@@ -1,7 +1,7 @@
 import { type Arena, createPool, type Pool, type PoolKernels, poolBytes } from 'ringway/memory';
 import { expect } from 'vitest';
-import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#dist/lcore/layout.js';
-import { allocateLcore } from '#dist/lcore/lcore.js';
+import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#build/lcore/layout.js';
+import { allocateLcore } from '#build/lcore/lcore.js';
 import {
   BURST_MAX,
   SEGMENTS_MAX,
@@ -11,11 +11,11 @@ import {
   SLOT_LENGTH,
   SLOT_OFFSET,
   SLOT_PORT,
-} from '#dist/memory/layout.js';
-import { OUTPUT_BYTES, OUTPUT_COUNT, OUTPUT_SLOTS, PATH_OUTPUTS } from '#dist/switch/layout.js';
-import { Steering } from '#dist/switch/steering.js';
-import { Switch, type SwitchPort, switchBytes } from '#dist/switch/switch.js';
-import { LCORE_COUNTERS_BYTES, readPortCounters } from '#dist/telemetry/counters.js';
+} from '#build/memory/layout.js';
+import { OUTPUT_BYTES, OUTPUT_COUNT, OUTPUT_SLOTS, PATH_OUTPUTS } from '#build/switch/layout.js';
+import { Steering } from '#build/switch/steering.js';
+import { Switch, type SwitchPort, switchBytes } from '#build/switch/switch.js';
+import { LCORE_COUNTERS_BYTES, readPortCounters } from '#build/telemetry/counters.js';
 import { testArena } from './arena.ts';
 
 interface SwitchKernels extends PoolKernels {

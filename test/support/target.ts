@@ -1,14 +1,14 @@
 import { RingwayError } from 'ringway/memory';
-import { parsePort, parseSetting, parseSteeringRule, parseXdp, type SteeringRule } from '#dist/config/index.js';
-import type { ControlTarget } from '#dist/control/index.js';
-import type { MapSummary, XdpAttachment, XdpReport } from '#dist/control/target.js';
+import { parsePort, parseSetting, parseSteeringRule, parseXdp, type SteeringRule } from '#build/config/index.js';
+import type { ControlTarget } from '#build/control/index.js';
+import type { MapSummary, XdpAttachment, XdpReport } from '#build/control/target.js';
 import type {
   AsyncSnapshot,
   EventdevSnapshot,
   EventPortSnapshot,
   Snapshot,
   XdpSnapshot,
-} from '#dist/telemetry/snapshot.js';
+} from '#build/telemetry/snapshot.js';
 
 /** A snapshot with something in every part; counters grow with `tick`. */
 export function testSnapshot(tick = 1, name = 'edge'): Snapshot {

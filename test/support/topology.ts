@@ -1,5 +1,5 @@
 import { CaptureWriter } from 'ringway/packet';
-import type { Random } from '#dist/util/random.js';
+import type { Random } from '#build/util/random.js';
 
 /** Where a topology finds its capture and puts its files. */
 export interface Places {

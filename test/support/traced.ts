@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { Arena } from '#dist/memory/arena.js';
+import { Arena } from '#build/memory/arena.js';
 import { testArena } from './arena.ts';
 
 /** What a kernel is about to do. An update is an atomic read and write in one. */
@@ -15,9 +15,9 @@ interface Sites {
 
 let built: WebAssembly.Module | undefined;
 
-/** `dist/kernel.traced.wasm`. */
+/** `build/kernel.traced.wasm`. */
 function builtModule(): WebAssembly.Module {
-  built ??= new WebAssembly.Module(readFileSync('dist/kernel.traced.wasm'));
+  built ??= new WebAssembly.Module(readFileSync('build/kernel.traced.wasm'));
   return built;
 }
 

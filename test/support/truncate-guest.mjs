@@ -2,10 +2,10 @@
 // port says at the end, and how much got through another pair of ports meanwhile.
 import { ftruncateSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
-import { parseConfig, startDataplane } from '../../dist/dataplane/index.js';
-import { requireSockets, requireSys } from '../../dist/sys/index.js';
-import { Channel } from '../../dist/vhost/channel.js';
-import { MEM_TABLE, REQUEST, U64, VRING_ADDR, VRING_STATE } from '../../dist/vhost/protocol.js';
+import { parseConfig, startDataplane } from '../../build/dataplane/index.js';
+import { requireSockets, requireSys } from '../../build/sys/index.js';
+import { Channel } from '../../build/vhost/channel.js';
+import { MEM_TABLE, REQUEST, U64, VRING_ADDR, VRING_STATE } from '../../build/vhost/protocol.js';
 
 const [socket] = process.argv.slice(2);
 const ports = {

@@ -3,8 +3,8 @@
 import { once } from 'node:events';
 import { ftruncateSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
-import { createArena } from 'ringway/memory';
-import { guardWindow, requireSys, surviveTruncation } from '#dist/sys/index.js';
+import { createArena } from '#build/memory/index.js';
+import { guardWindow, requireSys, surviveTruncation } from '#build/sys/index.js';
 import { accessKernel } from './access-kernel.mjs';
 
 const [kind] = process.argv.slice(2);

@@ -1,6 +1,6 @@
-import { requireSockets, requireSys } from '#dist/sys/index.js';
-import { Channel, type Message } from '#dist/vhost/channel.js';
-import { FLAG_NEED_REPLY, FLAG_REPLY } from '#dist/vhost/protocol.js';
+import { requireSockets, requireSys } from '#build/sys/index.js';
+import { Channel, type Message } from '#build/vhost/channel.js';
+import { FLAG_NEED_REPLY, FLAG_REPLY } from '#build/vhost/protocol.js';
 
 /** A message on its way, as it is passed on: changed in place of what came. */
 export interface Passing {

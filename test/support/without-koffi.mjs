@@ -1,7 +1,7 @@
 // Pool and ring work as on a machine without koffi, then the one sentence that says what is missing.
-import { createArena, createPool } from 'ringway/memory';
-import { createSpscRing } from 'ringway/ring';
-import { requireSys, sysAvailable } from '#dist/sys/index.js';
+import { createArena, createPool } from '#build/memory/index.js';
+import { createSpscRing } from '#build/ring/index.js';
+import { requireSys, sysAvailable } from '#build/sys/index.js';
 
 const arena = createArena({ bytes: 1 << 20 });
 const pool = createPool(arena, { buffers: 64, caches: 1 });

@@ -1,6 +1,6 @@
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { RingwayError } from 'ringway/memory';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { writeObject } from '../xdp/support/object.ts';
 import { MachineBench, type MachineBenchOptions, problemsAtEnd } from './machine-bench.ts';
 import { type Places, randomPort, randomRule, randomTopology, spread } from './topology.ts';

@@ -13,9 +13,9 @@ import {
   SLOT_FLAG_TIMED,
   SLOT_FLAGS,
   SLOT_FLOW,
-} from '#dist/memory/layout.js';
-import { OUTPUT_SIZE, OUTPUT_SLOTS, PATH_OUTPUTS } from '#dist/switch/layout.js';
-import type { SwitchPort } from '#dist/switch/switch.js';
+} from '#build/memory/layout.js';
+import { OUTPUT_SIZE, OUTPUT_SLOTS, PATH_OUTPUTS } from '#build/switch/layout.js';
+import type { SwitchPort } from '#build/switch/switch.js';
 import { EVERYTHING, isChained, isShared, portsOf, SwitchRig } from '../support/switch-rig.ts';
 import { BROADCAST, ethernet } from './support/ethernet.ts';
 

@@ -1,6 +1,6 @@
 import { formatMac } from 'ringway/packet';
 import { describe, expect, test } from 'vitest';
-import { MAC_BUCKET_ENTRIES } from '#dist/switch/layout.js';
+import { MAC_BUCKET_ENTRIES } from '#build/switch/layout.js';
 import { BASES } from '../support/arena.ts';
 import { EVERYTHING, portsOf, type RigOptions, START, SwitchRig } from '../support/switch-rig.ts';
 import { BROADCAST, ethernet, stationBytes } from './support/ethernet.ts';

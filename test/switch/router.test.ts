@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { Ipv4View, internetSum } from 'ringway/packet';
 import { describe, expect, test } from 'vitest';
-import { buildRoutes, type Route } from '#dist/packet/prefix.js';
+import { buildRoutes, type Route } from '#build/packet/prefix.js';
 import { BASES } from '../support/arena.ts';
 import { portsOf } from '../support/switch-rig.ts';
 import { stationBytes } from './support/ethernet.ts';

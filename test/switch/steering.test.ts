@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { buildFrame, type FrameRepr } from 'ringway/packet';
 import { describe, expect, test } from 'vitest';
-import type { CompiledRule, Match } from '#dist/switch/steering.js';
+import type { CompiledRule, Match } from '#build/switch/steering.js';
 import { EVERYTHING, portsOf, type RigOptions, SwitchRig } from '../support/switch-rig.ts';
 import { BROADCAST, ethernet } from './support/ethernet.ts';
 import { runSteering, steeringCase } from './support/steering-case.ts';

@@ -1,8 +1,8 @@
 import type { RingwayError } from 'ringway/memory';
 import { expect, test } from 'vitest';
-import { assemble } from '#dist/bpf/assemble.js';
-import { encodeInstructions } from '#dist/bpf/instruction.js';
-import { bpfUnavailable, type KernelBpf, requireBpf } from '#dist/sys/index.js';
+import { assemble } from '#build/bpf/assemble.js';
+import { encodeInstructions } from '#build/bpf/instruction.js';
+import { bpfUnavailable, type KernelBpf, requireBpf } from '#build/sys/index.js';
 
 const reason = bpfUnavailable();
 const bpf = reason === undefined ? requireBpf() : (undefined as unknown as KernelBpf);

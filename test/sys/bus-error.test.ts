@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createArena } from 'ringway/memory';
 import { expect, test } from 'vitest';
-import { guardWindow, requireSys, surviveTruncation, sysAvailable } from '#dist/sys/index.js';
+import { guardWindow, requireSys, surviveTruncation, sysAvailable } from '#build/sys/index.js';
 
 const child = fileURLToPath(new URL('../support/truncate.mjs', import.meta.url));
 const handled = sysAvailable() && process.arch === 'x64';

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { createArena } from 'ringway/memory';
 import { attachSpscRing, spscRingBytes } from 'ringway/ring';
 import { expect, test } from 'vitest';
-import { requireSys, sysAvailable } from '#dist/sys/index.js';
+import { requireSys, sysAvailable } from '#build/sys/index.js';
 
 const support = (name: string): string => fileURLToPath(new URL(`../support/${name}`, import.meta.url));
 const unavailable = sysAvailable() ? false : 'koffi is not here, or this is not Linux';

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, expect, test } from 'vitest';
-import { Poller, requireSockets, requireSys, sysAvailable } from '#dist/sys/index.js';
+import { Poller, requireSockets, requireSys, sysAvailable } from '#build/sys/index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-poller-'));
 afterAll(() => rmSync(folder, { recursive: true }));

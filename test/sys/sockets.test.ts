@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, expect, test } from 'vitest';
-import { requireSockets, requireSys, sysAvailable } from '#dist/sys/index.js';
+import { requireSockets, requireSys, sysAvailable } from '#build/sys/index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-sockets-'));
 afterAll(() => rmSync(folder, { recursive: true }));

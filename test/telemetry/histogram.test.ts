@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Histogram } from '#dist/telemetry/histogram.js';
+import { Histogram } from '#build/telemetry/histogram.js';
 
 test('quantiles are those of the sorted values, to within a step', () => {
   const value = fc.oneof(fc.nat({ max: 100 }), fc.nat({ max: 1_000_000 }), fc.nat({ max: 2 ** 32 - 1 }));

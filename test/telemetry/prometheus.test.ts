@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { prometheusText } from '#dist/telemetry/prometheus.js';
+import { prometheusText } from '#build/telemetry/prometheus.js';
 import { testAsync, testEventdev, testSnapshot, testXdp } from '../support/target.ts';
 
 test('every sample belongs to a family with HELP and TYPE, and counters end in _total', () => {

@@ -13,7 +13,7 @@ import {
   parseMac,
   parseMacBytes,
   parsePrefix,
-} from '#dist/util/addresses.js';
+} from '#build/util/addresses.js';
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const sparse = fc

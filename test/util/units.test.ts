@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { editDistance, nearest, suggest } from '#dist/util/nearest.js';
-import { parseBytes, parseDuration, parseProbability, parseRate } from '#dist/util/units.js';
+import { editDistance, nearest, suggest } from '#build/util/nearest.js';
+import { parseBytes, parseDuration, parseProbability, parseRate } from '#build/util/units.js';
 
 test('sizes, times, rates and probabilities with their units', () => {
   expect(['2MiB', '512KiB', '1GB', '64', 64, '1.5 kB'].map(parseBytes)).toEqual([

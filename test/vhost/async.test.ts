@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from 'vitest';
-import { sysAvailable } from '#dist/sys/index.js';
+import { sysAvailable } from '#build/sys/index.js';
 import { testEngine } from '../support/async-echo.ts';
 import { problemsOf } from '../support/dataplanes.ts';
 import { testFolder } from '../support/port-bench.ts';

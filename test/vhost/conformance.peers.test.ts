@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, truncateSync, writeFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
-import { CHECKS, type CheckResult, checkBackend, formatResult } from '#dist/vhost/conformance/run.js';
+import { CHECKS, type CheckResult, checkBackend, formatResult } from '#build/vhost/conformance/run.js';
 import { testFolder } from '../support/port-bench.ts';
 import { endPrograms, missingPrograms, Program } from '../support/program.ts';
 import { startTestpmd } from '../support/testpmd.ts';

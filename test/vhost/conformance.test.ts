@@ -1,10 +1,10 @@
 import { readdirSync } from 'node:fs';
 import type { RunningDataplane } from 'ringway';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { addVhost } from '#dist/cli/vhost.js';
-import { requireSockets, requireSys, sysAvailable } from '#dist/sys/index.js';
-import { CHECKS, type CheckResult, checkBackend, formatResult, formatTotals } from '#dist/vhost/conformance/run.js';
-import { CONFIG, INFLIGHT, REQUEST, U64, VRING_STATE } from '#dist/vhost/protocol.js';
+import { addVhost } from '#build/cli/vhost.js';
+import { requireSockets, requireSys, sysAvailable } from '#build/sys/index.js';
+import { CHECKS, type CheckResult, checkBackend, formatResult, formatTotals } from '#build/vhost/conformance/run.js';
+import { CONFIG, INFLIGHT, REQUEST, U64, VRING_STATE } from '#build/vhost/protocol.js';
 import { CommandLine } from '../support/command.ts';
 import { problemsOf, start } from '../support/dataplanes.ts';
 import { testFolder } from '../support/port-bench.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type DescribeContext, describeMessage } from '#dist/vhost/describe.js';
+import { type DescribeContext, describeMessage } from '#build/vhost/describe.js';
 import {
   BACKEND_REQUEST,
   CONFIG,
@@ -11,9 +11,9 @@ import {
   U64,
   VRING_ADDR,
   VRING_STATE,
-} from '#dist/vhost/protocol.js';
-import { VIRTIO_F } from '#dist/virtio/features.js';
-import { NET_FEATURE_NAMES } from '#dist/virtio/net-features.js';
+} from '#build/vhost/protocol.js';
+import { VIRTIO_F } from '#build/virtio/features.js';
+import { NET_FEATURE_NAMES } from '#build/virtio/net-features.js';
 
 const [ASK, NEED, REPLY] = [1, 9, 5];
 const PACKED = { features: 1n << BigInt(VIRTIO_F.RING_PACKED) };

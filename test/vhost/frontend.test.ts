@@ -1,10 +1,10 @@
 import { createPool } from 'ringway/memory';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Poller, requireSockets, requireSys, sysAvailable } from '#dist/sys/index.js';
-import { Channel, type Message } from '#dist/vhost/channel.js';
-import { driverWindowBytes } from '#dist/vhost/driver-rings.js';
-import { Frontend, type FrontendOptions } from '#dist/vhost/frontend.js';
-import type { NetPair } from '#dist/vhost/net.js';
+import { Poller, requireSockets, requireSys, sysAvailable } from '#build/sys/index.js';
+import { Channel, type Message } from '#build/vhost/channel.js';
+import { driverWindowBytes } from '#build/vhost/driver-rings.js';
+import { Frontend, type FrontendOptions } from '#build/vhost/frontend.js';
+import type { NetPair } from '#build/vhost/net.js';
 import {
   BACKEND_REQUEST,
   CONFIG,
@@ -15,11 +15,11 @@ import {
   U64,
   VERSION,
   VHOST_USER_F_PROTOCOL_FEATURES,
-} from '#dist/vhost/protocol.js';
-import { VhostService } from '#dist/vhost/service.js';
-import { featureMask, VIRTIO_F } from '#dist/virtio/features.js';
-import { VIRTIO_NET_F } from '#dist/virtio/net-features.js';
-import { attachNetQueue } from '#dist/virtio/net-queue.js';
+} from '#build/vhost/protocol.js';
+import { VhostService } from '#build/vhost/service.js';
+import { featureMask, VIRTIO_F } from '#build/virtio/features.js';
+import { VIRTIO_NET_F } from '#build/virtio/net-features.js';
+import { attachNetQueue } from '#build/virtio/net-queue.js';
 import { testArena } from '../support/arena.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { countFds, until } from '../support/virtio-user.ts';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { sysAvailable } from '#dist/sys/index.js';
+import { sysAvailable } from '#build/sys/index.js';
 import { fuzz } from './support/fuzz.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-fuzz-'));

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { existsSync, fstatSync, readFileSync, statSync } from 'node:fs';
 import { readCapture } from 'ringway/packet';
 import { afterAll, afterEach, expect, test } from 'vitest';
-import { requireSockets, requireSys, sysAvailable } from '#dist/sys/index.js';
-import { Channel, type Message } from '#dist/vhost/channel.js';
-import { BACKEND_REQUEST, REQUEST, U64, VRING_STATE } from '#dist/vhost/protocol.js';
-import { VhostTracer } from '#dist/vhost/trace.js';
+import { requireSockets, requireSys, sysAvailable } from '#build/sys/index.js';
+import { Channel, type Message } from '#build/vhost/channel.js';
+import { BACKEND_REQUEST, REQUEST, U64, VRING_STATE } from '#build/vhost/protocol.js';
+import { VhostTracer } from '#build/vhost/trace.js';
 import { CommandLine } from '../support/command.ts';
 import { testFolder } from '../support/port-bench.ts';
 

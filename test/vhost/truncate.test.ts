@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { surviveTruncation, sysAvailable } from '#dist/sys/index.js';
+import { surviveTruncation, sysAvailable } from '#build/sys/index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-truncate-'));
 afterAll(() => rmSync(folder, { recursive: true }));

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { requireSys, sysAvailable } from '#dist/sys/index.js';
-import { GuestWindows } from '#dist/vhost/windows.js';
+import { requireSys, sysAvailable } from '#build/sys/index.js';
+import { GuestWindows } from '#build/vhost/windows.js';
 import { testArena } from '../support/arena.ts';
 
 const MIB = 1 << 20;

@@ -1,6 +1,6 @@
 import { attachVirtqueueDevice, attachVirtqueueDriver, rawRing } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VQ_BROKEN_CHAIN, VQ_TABLE_SEGMENTS } from '#dist/virtio/layout.js';
+import { VIRTQ_DESC_F_INDIRECT, VIRTQ_DESC_F_NEXT, VQ_BROKEN_CHAIN, VQ_TABLE_SEGMENTS } from '#build/virtio/layout.js';
 import { testArena } from '../support/arena.ts';
 import { GUEST_OFFSET, makeRig, type Rig, type RigOptions, SLOT_BYTES } from './support/rig.ts';
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlockFile } from 'ringway/virtio';
 import { afterAll, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { type BlockRig, makeBlockRig } from './support/block-rig.ts';
 
 const PATH = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };

@@ -12,7 +12,7 @@ import {
   VIRTIO_BLK_F,
 } from 'ringway/virtio';
 import { afterAll, describe, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { type BlockRig, type BlockRigOptions, makeBlockRig } from './support/block-rig.ts';
 import { GUEST_OFFSET } from './support/rig.ts';
 

@@ -18,7 +18,7 @@ import {
   VQ_BROKEN_LENGTH,
   VQ_BROKEN_NEXT,
   VQ_BROKEN_ORDER,
-} from '#dist/virtio/layout.js';
+} from '#build/virtio/layout.js';
 import { GUEST_OFFSET, makeRig, type Rig } from './support/rig.ts';
 
 const SIZE = 4;

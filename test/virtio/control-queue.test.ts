@@ -19,7 +19,7 @@ import {
   NET_CONTROL_F_PROMISC,
   NET_CONTROL_F_UNICAST_OVERFLOW,
   NET_CONTROL_F_VLAN,
-} from '#dist/virtio/layout.js';
+} from '#build/virtio/layout.js';
 import { MAC, makeNetRig } from './support/net-rig.ts';
 
 const F = VIRTIO_NET_F;

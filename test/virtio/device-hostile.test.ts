@@ -13,8 +13,8 @@ import {
   type VirtqueueLayout,
 } from 'ringway/virtio';
 import { afterAll, expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
-import { brokenRule } from '#dist/virtio/features.js';
+import { Random } from '#build/util/random.js';
+import { brokenRule } from '#build/virtio/features.js';
 import { makeDeviceRig, TestType } from './support/device-rig.ts';
 import { attackDevice, type Outcome, type Target } from './support/hostile-device.ts';
 import { GUEST_OFFSET } from './support/rig.ts';

@@ -13,7 +13,7 @@ import {
   VIRTIO_NET_F,
 } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { brokenRule, withoutOrphans } from '#dist/virtio/features.js';
+import { brokenRule, withoutOrphans } from '#build/virtio/features.js';
 
 test('names and masks lead to each other, above bit 63 too', () => {
   const mask = featureMask(0, 32, 34, 63, 64, 127);

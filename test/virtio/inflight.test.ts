@@ -1,6 +1,6 @@
 import { inflightBytes } from 'ringway/virtio';
 import { beforeAll, expect, test } from 'vitest';
-import { attachNetQueue, createNetQueue } from '#dist/virtio/net-queue.js';
+import { attachNetQueue, createNetQueue } from '#build/virtio/net-queue.js';
 import { compileTraced, type Mutation } from '../support/kernels.ts';
 import { runKilled, runScribbled } from './support/killed.ts';
 import { DeviceSide, frameOf } from './support/net-queue-rig.ts';

@@ -12,8 +12,8 @@ import {
   virtqueueBytes,
 } from 'ringway/virtio';
 import { beforeAll, expect, test } from 'vitest';
-import type { Arena } from '#dist/memory/arena.js';
-import { Random } from '#dist/util/random.js';
+import type { Arena } from '#build/memory/arena.js';
+import { Random } from '#build/util/random.js';
 import { testArena } from '../support/arena.ts';
 import { compileTraced } from '../support/kernels.ts';
 import type { TracedArena } from '../support/traced.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { type MockChain, MockDevice, MockDriver, type MockDriverOptions } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_WRITE, VQ_BROKEN_ADDRESS } from '#dist/virtio/layout.js';
+import { VIRTQ_DESC_F_AVAIL, VIRTQ_DESC_F_WRITE, VQ_BROKEN_ADDRESS } from '#build/virtio/layout.js';
 import { testArena } from '../support/arena.ts';
 
 const options = { name: 'd', size: 8, buffers: 16, bufferBytes: 64, guestOffset: 1n << 40n } as const;

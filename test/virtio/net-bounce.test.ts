@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import type { VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
-import { createNetQueue } from '#dist/virtio/net-queue.js';
+import { Random } from '#build/util/random.js';
+import { createNetQueue } from '#build/virtio/net-queue.js';
 import { testArena } from '../support/arena.ts';
 import { compileTraced } from '../support/kernels.ts';
 import { TracedArena } from '../support/traced.ts';

@@ -8,7 +8,7 @@ import {
   NET_CONTROL_F_NOMULTI,
   NET_CONTROL_F_NOUNI,
   NET_CONTROL_F_PROMISC,
-} from '#dist/virtio/layout.js';
+} from '#build/virtio/layout.js';
 import { BASES, testArena } from '../support/arena.ts';
 
 const OWN = [2, 0, 0, 0, 0, 1];

@@ -1,15 +1,15 @@
 import type { RawDescriptor, VirtqueueLayout } from 'ringway/virtio';
 import { rawRing } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import {
   VIRTQ_DESC_F_AVAIL,
   VIRTQ_DESC_F_INDIRECT,
   VIRTQ_DESC_F_NEXT,
   VIRTQ_DESC_F_USED,
   VIRTQ_DESC_F_WRITE,
-} from '#dist/virtio/layout.js';
-import { netAreaBytes } from '#dist/virtio/net-queue.js';
+} from '#build/virtio/layout.js';
+import { netAreaBytes } from '#build/virtio/net-queue.js';
 import { DeviceSide, DriverSide, frameOf } from './support/net-queue-rig.ts';
 
 const SIZE = 16;

@@ -1,9 +1,9 @@
 import { createPool, type PoolKernels } from 'ringway/memory';
 import { createRegionTable, createVirtqueueDevice, MockDriver, type VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { BUFFER_OFFLOAD_FLAGS, HDR_NEEDS_CSUM, SLOT_FLAG_OFFLOAD, SLOT_FLAGS } from '#dist/memory/layout.js';
-import { Random } from '#dist/util/random.js';
-import { attachNetQueue, createNetQueue } from '#dist/virtio/net-queue.js';
+import { BUFFER_OFFLOAD_FLAGS, HDR_NEEDS_CSUM, SLOT_FLAG_OFFLOAD, SLOT_FLAGS } from '#build/memory/layout.js';
+import { Random } from '#build/util/random.js';
+import { attachNetQueue, createNetQueue } from '#build/virtio/net-queue.js';
 import { testArena } from '../support/arena.ts';
 import { compileTraced } from '../support/kernels.ts';
 import { TracedArena } from '../support/traced.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { BASES } from '../support/arena.ts';
 import { runModel } from './support/model.ts';
 import { makeRig } from './support/rig.ts';

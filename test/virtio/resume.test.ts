@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { createVirtqueueDevice, rawRing } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
-import { VIRTQ_DESC_F_NEXT, VQ_GIVE } from '#dist/virtio/layout.js';
-import { findPlace } from '#dist/virtio/resume.js';
+import { Random } from '#build/util/random.js';
+import { VIRTQ_DESC_F_NEXT, VQ_GIVE } from '#build/virtio/layout.js';
+import { findPlace } from '#build/virtio/resume.js';
 import { makeRig, type Rig, type RigOptions, SLOT_BYTES } from './support/rig.ts';
 
 const FRESH = 0x80008000;

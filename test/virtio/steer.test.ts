@@ -1,10 +1,10 @@
 import { buildFrame, type PacketKernels } from 'ringway/packet';
 import { NetControlState, type RssSettings, type VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
-import { SLOT_EVENT, SLOT_FLOW } from '#dist/memory/layout.js';
-import { RSS_RESULT_HASH, RSS_RESULT_REPORT } from '#dist/packet/layout.js';
-import { Random } from '#dist/util/random.js';
-import { STEER_BYTES, STEER_COUNTS } from '#dist/virtio/layout.js';
+import { SLOT_EVENT, SLOT_FLOW } from '#build/memory/layout.js';
+import { RSS_RESULT_HASH, RSS_RESULT_REPORT } from '#build/packet/layout.js';
+import { Random } from '#build/util/random.js';
+import { STEER_BYTES, STEER_COUNTS } from '#build/virtio/layout.js';
 import { BASES, testArena } from '../support/arena.ts';
 import { DeviceSide } from './support/net-queue-rig.ts';
 

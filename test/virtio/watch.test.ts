@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
-import { VIRTQ_DESC_WORD } from '#dist/virtio/layout.js';
+import { Random } from '#build/util/random.js';
+import { VIRTQ_DESC_WORD } from '#build/virtio/layout.js';
 import { compileTraced } from '../support/kernels.ts';
 import { runModel } from './support/model.ts';
 import type { Rig, RigOptions } from './support/rig.ts';

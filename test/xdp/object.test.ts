@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { type Arena, createArena } from 'ringway/memory';
 import { expect, test } from 'vitest';
-import { createMap } from '#dist/bpf/maps/create.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
-import { loadObject } from '#dist/bpf/object/load.js';
-import type { BpfObject } from '#dist/bpf/object/object.js';
-import { LoadedObject, type LoadOptions, objectBytes } from '#dist/xdp/object.js';
+import { createMap } from '#build/bpf/maps/create.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
+import { loadObject } from '#build/bpf/object/load.js';
+import type { BpfObject } from '#build/bpf/object/object.js';
+import { LoadedObject, type LoadOptions, objectBytes } from '#build/xdp/object.js';
 import { writeObject } from './support/object.ts';
 
 const fixture = (name: string): BpfObject =>

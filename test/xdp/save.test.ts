@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { saveMemory } from '#dist/xdp/save.js';
+import { saveMemory } from '#build/xdp/save.js';
 
 test('memory is as it was, whatever was written to it, each time', () => {
   const BYTES = 200_001;

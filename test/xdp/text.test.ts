@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { type Arena, createArena } from 'ringway/memory';
 import { expect, test } from 'vitest';
-import * as layout from '#dist/bpf/layout.js';
-import { createMap } from '#dist/bpf/maps/create.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
-import { loadObject } from '#dist/bpf/object/load.js';
-import type { MapDefinition } from '#dist/bpf/program.js';
-import { RingwayError } from '#dist/util/errors.js';
-import { typedCodec } from '#dist/xdp/codec.js';
-import { type Names, plainItem, readItem, readKey, writeEntry } from '#dist/xdp/text.js';
+import * as layout from '#build/bpf/layout.js';
+import { createMap } from '#build/bpf/maps/create.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
+import { loadObject } from '#build/bpf/object/load.js';
+import type { MapDefinition } from '#build/bpf/program.js';
+import { RingwayError } from '#build/util/errors.js';
+import { typedCodec } from '#build/xdp/codec.js';
+import { type Names, plainItem, readItem, readKey, writeEntry } from '#build/xdp/text.js';
 
 const names: Names = {
   portOf: (name) => ({ in: 1, out: 2 })[name],

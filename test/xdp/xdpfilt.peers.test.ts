@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { buildFrame } from 'ringway/packet';
 import { type BpfMap, loadXdp, XDP_ACTIONS } from 'ringway/xdp';
 import { expect, test } from 'vitest';
-import { linkProgram, loadObject } from '#dist/bpf/object/load.js';
-import { Random } from '#dist/util/random.js';
+import { linkProgram, loadObject } from '#build/bpf/object/load.js';
+import { Random } from '#build/util/random.js';
 import { possibleCpus } from '../bpf/support/differential.ts';
 import { KernelMaps, KernelProgram } from '../support/kernel-program.ts';
 

@@ -1,6 +1,6 @@
 import type { ControlClient } from 'ringway/xen';
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { connect, disconnect, exchange, type VifRig } from './support/exchange.ts';
 import { MODES } from './support/rig.ts';
 import { makeVif, settle } from './support/vif-rig.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { createGrefTable, type GrefTableKernels } from '#dist/xen/kept-grants.js';
+import { createGrefTable, type GrefTableKernels } from '#build/xen/kept-grants.js';
 import { testArena } from '../support/arena.ts';
 
 test('a table of mapped pages is a map, whatever references there are', () => {

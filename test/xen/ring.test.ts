@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { SRING_REQ_PROD, SRING_RSP_PROD } from '#dist/xen/layout.js';
-import { createNetRing, netRingSlots } from '#dist/xen/ring.js';
+import { SRING_REQ_PROD, SRING_RSP_PROD } from '#build/xen/layout.js';
+import { createNetRing, netRingSlots } from '#build/xen/ring.js';
 import { BASES, testArena } from '../support/arena.ts';
 import { makeRingRig, RECORD_BYTES, type RingKernels } from './support/ring-rig.ts';
 

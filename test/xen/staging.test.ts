@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { NETTXF_STAGING_BUFFER } from '#dist/xen/layout.js';
+import { NETTXF_STAGING_BUFFER } from '#build/xen/layout.js';
 import { connect, disconnect, exchange, pass, type VifRig } from './support/exchange.ts';
 import { MODES } from './support/rig.ts';
 import { frameOf, makeVif, type Served, settle } from './support/vif-rig.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { inTransaction, type XenStore } from 'ringway/xen';
 import { expect, test } from 'vitest';
-import { Store } from '#dist/xen/store.js';
+import { Store } from '#build/xen/store.js';
 
 const HOME = '/local/domain/1';
 

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { unpackError } from '../../lcore/errors.ts';
 import { RingwayError } from '../../util/errors.ts';
+import { moduleUrl } from '../../util/module-url.ts';
 import type { WorkerNews, WorkerOrder, WorkerSetup } from './setup.ts';
 
 /** How long a worker that was told to end may take before it is ended. */
@@ -25,7 +26,7 @@ export class Member {
 
   /** Starts a thread. Resolves when it serves its port; `died` is called when it ends after that, unless `end` was. Rejects when it cannot. */
   start(setup: WorkerSetup, died: (cause: Error) => void): Promise<void> {
-    const thread = new Worker(new URL('./worker.js', import.meta.url), {
+    const thread = new Worker(moduleUrl('eventdev/pool/worker.js'), {
       workerData: setup,
       name: `keyed pool ${setup.id}`,
     });

@@ -1,8 +1,8 @@
-import { type AsyncQueue, attachAsyncQueue, createAsyncQueue } from '#dist/async/queue.js';
-import { createTrack, type Track } from '#dist/async/track.js';
-import type { DmaKernels } from '#dist/dma/kernels.js';
-import { createVchan, openVchan } from '#dist/dma/vchan.js';
-import { createNetQueue, type NetQueue } from '#dist/virtio/net-queue.js';
+import { type AsyncQueue, attachAsyncQueue, createAsyncQueue } from '#build/async/queue.js';
+import { createTrack, type Track } from '#build/async/track.js';
+import type { DmaKernels } from '#build/dma/kernels.js';
+import { createVchan, openVchan } from '#build/dma/vchan.js';
+import { createNetQueue, type NetQueue } from '#build/virtio/net-queue.js';
 import { DeviceSide, type NetQueueRigOptions } from '../../virtio/support/net-queue-rig.ts';
 
 export interface AsyncRigOptions extends NetQueueRigOptions {

@@ -12,18 +12,18 @@ import {
   TRACK_LOCK,
   TRACK_SHARED,
   WORK_BYTES,
-} from '#dist/async/layout.js';
-import { type AsyncQueue, attachAsyncQueue, createAsyncQueue } from '#dist/async/queue.js';
-import { createTrack, shareTrack } from '#dist/async/track.js';
-import { type Integration, Transmit } from '#dist/async/transmit.js';
-import { WorkRing } from '#dist/async/work-ring.js';
-import type { DmaKernels } from '#dist/dma/kernels.js';
-import { VCHAN_COMPLETED } from '#dist/dma/layout.js';
-import { createVchan, openVchan, shutVchan } from '#dist/dma/vchan.js';
-import { BUFFER_HEADROOM, SLOT_LENGTH, SLOT_SHIFT } from '#dist/memory/layout.js';
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Random } from '#dist/util/random.js';
-import { createNetQueue } from '#dist/virtio/net-queue.js';
+} from '#build/async/layout.js';
+import { type AsyncQueue, attachAsyncQueue, createAsyncQueue } from '#build/async/queue.js';
+import { createTrack, shareTrack } from '#build/async/track.js';
+import { type Integration, Transmit } from '#build/async/transmit.js';
+import { WorkRing } from '#build/async/work-ring.js';
+import type { DmaKernels } from '#build/dma/kernels.js';
+import { VCHAN_COMPLETED } from '#build/dma/layout.js';
+import { createVchan, openVchan, shutVchan } from '#build/dma/vchan.js';
+import { BUFFER_HEADROOM, SLOT_LENGTH, SLOT_SHIFT } from '#build/memory/layout.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Random } from '#build/util/random.js';
+import { createNetQueue } from '#build/virtio/net-queue.js';
 import { setPositions } from '../../dma/support/channel.ts';
 import { testArena } from '../../support/arena.ts';
 import { TracedArena } from '../../support/traced.ts';

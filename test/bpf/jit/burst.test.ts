@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { compileProgram } from '#dist/bpf/jit/compile.js';
-import * as layout from '#dist/bpf/layout.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { compileProgram } from '#build/bpf/jit/compile.js';
+import * as layout from '#build/bpf/layout.js';
 import { BASES } from '../../support/arena.ts';
 import { definition, Rig } from './support.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import * as layout from '#dist/bpf/layout.js';
+import * as layout from '#build/bpf/layout.js';
 import { definition, Rig } from './support.ts';
 
 const packet = Uint8Array.from({ length: 64 }, (_, index) => index);

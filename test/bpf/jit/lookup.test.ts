@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { KIND_HASH, KIND_LRU_HASH } from '#dist/bpf/layout.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
+import { KIND_HASH, KIND_LRU_HASH } from '#build/bpf/layout.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
 import { definition, Rig } from './support.ts';
 
 // The key is the packet's first bytes: compiled code hashes short ones itself, and must find what the kernels put there.

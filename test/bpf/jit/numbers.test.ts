@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { ALU, CLASS, type Instruction, JMP, SOURCE_REGISTER } from '#dist/bpf/instruction.js';
-import { arithmetic, condition, swapBytes } from '#dist/bpf/interpret-alu.js';
-import { arithmeticOf, behindJump, joinNumbers, type Numbers, widen } from '#dist/bpf/jit/numbers.js';
+import { ALU, CLASS, type Instruction, JMP, SOURCE_REGISTER } from '#build/bpf/instruction.js';
+import { arithmetic, condition, swapBytes } from '#build/bpf/interpret-alu.js';
+import { arithmeticOf, behindJump, joinNumbers, type Numbers, widen } from '#build/bpf/jit/numbers.js';
 
 const edge = fc.constantFrom(
   0,

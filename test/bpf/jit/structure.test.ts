@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { graphOf } from '#dist/bpf/jit/graph.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { graphOf } from '#build/bpf/jit/graph.js';
 import { Rig } from './support.ts';
 
 const graphs: Record<string, { text: string; r0: bigint; reducible?: boolean }> = {

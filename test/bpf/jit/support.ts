@@ -1,13 +1,18 @@
 import { type Arena, createArena, createPool } from 'ringway/memory';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { initContext, setRanges } from '#dist/bpf/context.js';
-import { interpret } from '#dist/bpf/interpreter.js';
-import { compileProgram, createProgramTable, instantiateProgram, type ProgramInstance } from '#dist/bpf/jit/compile.js';
-import * as layout from '#dist/bpf/layout.js';
-import { createMap } from '#dist/bpf/maps/create.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
-import type { MapDefinition, Program } from '#dist/bpf/program.js';
-import { verifyStructure } from '#dist/bpf/verify.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { initContext, setRanges } from '#build/bpf/context.js';
+import { interpret } from '#build/bpf/interpreter.js';
+import {
+  compileProgram,
+  createProgramTable,
+  instantiateProgram,
+  type ProgramInstance,
+} from '#build/bpf/jit/compile.js';
+import * as layout from '#build/bpf/layout.js';
+import { createMap } from '#build/bpf/maps/create.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
+import type { MapDefinition, Program } from '#build/bpf/program.js';
+import { verifyStructure } from '#build/bpf/verify.js';
 
 /** A map of this kind, with 4-byte keys. */
 export function definition(name: string, kind: number, more: Partial<MapDefinition> = {}): MapDefinition {

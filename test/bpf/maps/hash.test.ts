@@ -8,7 +8,7 @@ import {
   KIND_LRU_PERCPU_HASH,
   KIND_PERCPU_ARRAY,
   KIND_PERCPU_HASH,
-} from '#dist/bpf/layout.js';
+} from '#build/bpf/layout.js';
 import { BASES } from '../../support/arena.ts';
 import { MapBench } from '../support/maps.ts';
 

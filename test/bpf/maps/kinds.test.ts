@@ -20,9 +20,9 @@ import {
   KIND_PROG_ARRAY,
   KIND_RINGBUF,
   KIND_XSKMAP,
-} from '#dist/bpf/layout.js';
-import { attachMap, createMap, mapBytes, releaseMap } from '#dist/bpf/maps/create.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
+} from '#build/bpf/layout.js';
+import { attachMap, createMap, mapBytes, releaseMap } from '#build/bpf/maps/create.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
 import { BASES, testArena } from '../../support/arena.ts';
 import { definition, MapBench } from '../support/maps.ts';
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { KIND_LPM_TRIE } from '#dist/bpf/layout.js';
+import { KIND_LPM_TRIE } from '#build/bpf/layout.js';
 import { BASES } from '../../support/arena.ts';
 import { MapBench } from '../support/maps.ts';
 

@@ -8,10 +8,10 @@ import {
   KIND_HASH,
   KIND_PERF_EVENT_ARRAY,
   KIND_RINGBUF,
-} from '#dist/bpf/layout.js';
-import { createLog, formatLog, type LogEntry, readLog } from '#dist/bpf/maps/log.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
-import { type PerfEvent, readPerf, readRingbuf } from '#dist/bpf/maps/readers.js';
+} from '#build/bpf/layout.js';
+import { createLog, formatLog, type LogEntry, readLog } from '#build/bpf/maps/log.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
+import { type PerfEvent, readPerf, readRingbuf } from '#build/bpf/maps/readers.js';
 import { BASES } from '../../support/arena.ts';
 import { MapBench } from '../support/maps.ts';
 

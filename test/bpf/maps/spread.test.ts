@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { KIND_HASH } from '#dist/bpf/layout.js';
+import { KIND_HASH } from '#build/bpf/layout.js';
 import {
   BUCKET_SHIFT,
   CHAIN_END,
@@ -8,8 +8,8 @@ import {
   HASH_ELEMENT_SIZE,
   HASH_ELEMENTS,
   HASH_SHIFT,
-} from '#dist/bpf/maps/layout.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
+} from '#build/bpf/maps/layout.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
 import { MapBench } from '../support/maps.ts';
 
 /** Elements that a look-up of each of the keys goes past, on average: 1.5 when they are spread at random. */

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { Btf } from '#dist/bpf/object/btf.js';
-import { readBtfExt } from '#dist/bpf/object/btf-ext.js';
-import { decodeValue } from '#dist/bpf/object/values.js';
+import { Btf } from '#build/bpf/object/btf.js';
+import { readBtfExt } from '#build/bpf/object/btf-ext.js';
+import { decodeValue } from '#build/bpf/object/values.js';
 import { fixture } from './objects.ts';
 
 const KIND = {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { disassemble } from '#dist/bpf/disassemble.js';
-import { resolveCore } from '#dist/bpf/object/core-relocations.js';
-import { verifyStructure } from '#dist/bpf/verify.js';
+import { disassemble } from '#build/bpf/disassemble.js';
+import { resolveCore } from '#build/bpf/object/core-relocations.js';
+import { verifyStructure } from '#build/bpf/verify.js';
 import { fixture, program } from './objects.ts';
 
 const FIELD = { OFFSET: 0, BYTES: 1, EXISTS: 2, SIGNED: 3, LSHIFT: 4, RSHIFT: 5 };

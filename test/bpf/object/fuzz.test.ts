@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { FIXTURES } from './fixtures/build.mjs';
 import { fixtureBytes, fuzzObjects } from './objects.ts';
 

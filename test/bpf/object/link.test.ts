@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { disassemble, instructionText } from '#dist/bpf/disassemble.js';
-import { linkProgram } from '#dist/bpf/object/load.js';
-import { functionOf } from '#dist/bpf/program.js';
-import { verifyStructure } from '#dist/bpf/verify.js';
+import { disassemble, instructionText } from '#build/bpf/disassemble.js';
+import { linkProgram } from '#build/bpf/object/load.js';
+import { functionOf } from '#build/bpf/program.js';
+import { verifyStructure } from '#build/bpf/verify.js';
 import { fixture, program } from './objects.ts';
 
 const names = (list: readonly { readonly name: string }[]): string[] => list.map(({ name }) => name);

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { loadObject } from '#dist/bpf/object/load.js';
-import { lineOf, placeOf } from '#dist/bpf/program.js';
+import { loadObject } from '#build/bpf/object/load.js';
+import { lineOf, placeOf } from '#build/bpf/program.js';
 import { fixture, fixtureBytes, program } from './objects.ts';
 
 /** A fixture with the number at an offset changed. */

@@ -11,9 +11,9 @@ import {
   KIND_PERF_EVENT_ARRAY,
   KIND_PROG_ARRAY,
   KIND_RINGBUF,
-} from '#dist/bpf/layout.js';
-import { loadObject } from '#dist/bpf/object/load.js';
-import type { MapDefinition } from '#dist/bpf/program.js';
+} from '#build/bpf/layout.js';
+import { loadObject } from '#build/bpf/object/load.js';
+import type { MapDefinition } from '#build/bpf/program.js';
 import { fixture, fixtureBytes } from './objects.ts';
 
 const mapsOf = (name: string): Map<string, MapDefinition> => new Map(fixture(name).maps.map((map) => [map.name, map]));

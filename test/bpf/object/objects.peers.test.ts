@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
-import { programOf } from '#dist/bpf/assemble.js';
-import { instructionText } from '#dist/bpf/disassemble.js';
+import { programOf } from '#build/bpf/assemble.js';
+import { instructionText } from '#build/bpf/disassemble.js';
 import {
   decodeInstructions,
   INSTRUCTION_BYTES,
@@ -16,14 +16,14 @@ import {
   OP_EXIT,
   OP_JA,
   OP_LDDW,
-} from '#dist/bpf/instruction.js';
-import { withVariables } from '#dist/bpf/object/data.js';
-import { SHF_EXECINSTR } from '#dist/bpf/object/elf.js';
-import { linkProgram, loadObject } from '#dist/bpf/object/load.js';
-import type { BpfObject } from '#dist/bpf/object/object.js';
-import type { Program } from '#dist/bpf/program.js';
-import { verifyStructure } from '#dist/bpf/verify.js';
-import { Random } from '#dist/util/random.js';
+} from '#build/bpf/instruction.js';
+import { withVariables } from '#build/bpf/object/data.js';
+import { SHF_EXECINSTR } from '#build/bpf/object/elf.js';
+import { linkProgram, loadObject } from '#build/bpf/object/load.js';
+import type { BpfObject } from '#build/bpf/object/object.js';
+import type { Program } from '#build/bpf/program.js';
+import { verifyStructure } from '#build/bpf/verify.js';
+import { Random } from '#build/util/random.js';
 import { openKernel } from '../support/kernel.ts';
 import { compile, FIXTURES } from './fixtures/build.mjs';
 import { fixture, fixtureBytes } from './objects.ts';

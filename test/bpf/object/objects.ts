@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { disassemble } from '#dist/bpf/disassemble.js';
-import { linkProgram, loadObject } from '#dist/bpf/object/load.js';
-import type { BpfObject } from '#dist/bpf/object/object.js';
-import { decodeValue, encodeValue } from '#dist/bpf/object/values.js';
-import type { Program } from '#dist/bpf/program.js';
-import { verifyStructure } from '#dist/bpf/verify.js';
-import { RingwayError } from '#dist/util/errors.js';
-import type { Random } from '#dist/util/random.js';
+import { disassemble } from '#build/bpf/disassemble.js';
+import { linkProgram, loadObject } from '#build/bpf/object/load.js';
+import type { BpfObject } from '#build/bpf/object/object.js';
+import { decodeValue, encodeValue } from '#build/bpf/object/values.js';
+import type { Program } from '#build/bpf/program.js';
+import { verifyStructure } from '#build/bpf/verify.js';
+import { RingwayError } from '#build/util/errors.js';
+import type { Random } from '#build/util/random.js';
 
 /** The bytes of a compiled fixture. */
 export const fixtureBytes = (name: string): Uint8Array =>

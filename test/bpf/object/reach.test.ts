@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { conformanceGround } from '#dist/bpf/conformance.js';
-import { interpret } from '#dist/bpf/interpreter.js';
-import { reachable } from '#dist/bpf/object/reach.js';
-import { Random } from '#dist/util/random.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { conformanceGround } from '#build/bpf/conformance.js';
+import { interpret } from '#build/bpf/interpreter.js';
+import { reachable } from '#build/bpf/object/reach.js';
+import { Random } from '#build/util/random.js';
 
 /** Which instructions can run, as a row of 0 and 1. */
 const reach = (source: string): string => {

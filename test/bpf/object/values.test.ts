@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { withData, withVariables } from '#dist/bpf/object/data.js';
-import { linkProgram } from '#dist/bpf/object/load.js';
-import { type BtfValue, decodeValue, encodeValue } from '#dist/bpf/object/values.js';
+import { withData, withVariables } from '#build/bpf/object/data.js';
+import { linkProgram } from '#build/bpf/object/load.js';
+import { type BtfValue, decodeValue, encodeValue } from '#build/bpf/object/values.js';
 import { fixture } from './objects.ts';
 
 const object = fixture('data');

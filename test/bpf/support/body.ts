@@ -1,5 +1,5 @@
-import { ALU } from '#dist/bpf/instruction.js';
-import type { Random } from '#dist/util/random.js';
+import { ALU } from '#build/bpf/instruction.js';
+import type { Random } from '#build/util/random.js';
 import { CONDITIONS, type Emitter, type Label, type Operand } from './emitter.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { HELPERS } from '#dist/bpf/helpers.js';
+import { HELPERS } from '#build/bpf/helpers.js';
 import {
   ALU,
   accessMode,
@@ -10,8 +10,8 @@ import {
   OP_LDDW,
   opcodeClass,
   operation,
-} from '#dist/bpf/instruction.js';
-import type { Step } from '#dist/bpf/interpreter.js';
+} from '#build/bpf/instruction.js';
+import type { Step } from '#build/bpf/interpreter.js';
 
 /** What an instruction is, so far as engines treat it on its own: the opcode, and what fields of it select. */
 export function formOf({ opcode, src, offset, imm }: Instruction): string {

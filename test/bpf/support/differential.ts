@@ -1,10 +1,15 @@
 import { readFileSync } from 'node:fs';
-import { disassemble } from '#dist/bpf/disassemble.js';
-import { LDDW, OP_LDDW } from '#dist/bpf/instruction.js';
-import { interpret, type Step } from '#dist/bpf/interpreter.js';
-import { compileProgram, createProgramTable, instantiateProgram, type ProgramInstance } from '#dist/bpf/jit/compile.js';
-import { FAULT_FUEL, FAULT_MAP, FAULT_MEMORY } from '#dist/bpf/layout.js';
-import type { Program } from '#dist/bpf/program.js';
+import { disassemble } from '#build/bpf/disassemble.js';
+import { LDDW, OP_LDDW } from '#build/bpf/instruction.js';
+import { interpret, type Step } from '#build/bpf/interpreter.js';
+import {
+  compileProgram,
+  createProgramTable,
+  instantiateProgram,
+  type ProgramInstance,
+} from '#build/bpf/jit/compile.js';
+import { FAULT_FUEL, FAULT_MAP, FAULT_MEMORY } from '#build/bpf/layout.js';
+import type { Program } from '#build/bpf/program.js';
 import { KernelMaps, KernelProgram } from '../../support/kernel-program.ts';
 import { DEFINITIONS, FIXTURE, HELD, MAPS, TARGETS } from './fixture.ts';
 import { type Contents, entryText, type RunOutput, type World } from './world.ts';

@@ -14,7 +14,7 @@ import {
   OP_LDDW,
   SIZE,
   SOURCE_REGISTER,
-} from '#dist/bpf/instruction.js';
+} from '#build/bpf/instruction.js';
 
 /** A place in the code that jumps and calls may name before it is known. */
 export interface Label {

@@ -1,6 +1,6 @@
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import * as layout from '#dist/bpf/layout.js';
-import type { MapDefinition, Program } from '#dist/bpf/program.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import * as layout from '#build/bpf/layout.js';
+import type { MapDefinition, Program } from '#build/bpf/program.js';
 
 /** The maps that generated programs have, what they hold at the start, and the programs that tail calls reach. */
 export interface FixtureMap {

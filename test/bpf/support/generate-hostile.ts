@@ -1,7 +1,7 @@
-import { HELPERS } from '#dist/bpf/helpers.js';
-import { ALU, JMP } from '#dist/bpf/instruction.js';
-import type { MapDefinition, Program } from '#dist/bpf/program.js';
-import type { Random } from '#dist/util/random.js';
+import { HELPERS } from '#build/bpf/helpers.js';
+import { ALU, JMP } from '#build/bpf/instruction.js';
+import type { MapDefinition, Program } from '#build/bpf/program.js';
+import type { Random } from '#build/util/random.js';
 import { ATOMICS, CONDITIONS, Emitter, type Label, type Operand } from './emitter.ts';
 import { DEFINITIONS, MAPS } from './fixture.ts';
 

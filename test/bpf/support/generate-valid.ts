@@ -1,5 +1,5 @@
-import type { Program } from '#dist/bpf/program.js';
-import type { Random } from '#dist/util/random.js';
+import type { Program } from '#build/bpf/program.js';
+import type { Random } from '#build/util/random.js';
 import { Body, type Callee, CONTEXT, FRAME, SCALARS } from './body.ts';
 import { Emitter } from './emitter.ts';
 import { DEFINITIONS } from './fixture.ts';

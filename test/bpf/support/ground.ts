@@ -1,7 +1,7 @@
 import { type Arena, createArena } from 'ringway/memory';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { type Execution, interpret, type Outcome } from '#dist/bpf/interpreter.js';
-import * as layout from '#dist/bpf/layout.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { type Execution, interpret, type Outcome } from '#build/bpf/interpreter.js';
+import * as layout from '#build/bpf/layout.js';
 
 /** A context with a packet of 64 bytes and one range of 64, which a program may write. */
 export interface Ground {

@@ -1,4 +1,4 @@
-import { HELPER_REDIRECT, HELPER_REDIRECT_MAP, HELPER_TAIL_CALL } from '#dist/bpf/helpers.js';
+import { HELPER_REDIRECT, HELPER_REDIRECT_MAP, HELPER_TAIL_CALL } from '#build/bpf/helpers.js';
 import { type Body, BUFFER, CONTEXT, FRAME, SCALARS } from './body.ts';
 import { MAPS } from './fixture.ts';
 

@@ -1,7 +1,7 @@
-import { disassemble } from '#dist/bpf/disassemble.js';
-import type { Step } from '#dist/bpf/interpreter.js';
-import { FAULT_FUEL, FAULT_STACK } from '#dist/bpf/layout.js';
-import type { Program } from '#dist/bpf/program.js';
+import { disassemble } from '#build/bpf/disassemble.js';
+import type { Step } from '#build/bpf/interpreter.js';
+import { FAULT_FUEL, FAULT_STACK } from '#build/bpf/layout.js';
+import type { Program } from '#build/bpf/program.js';
 import { compiledEngine, type Engine, faultText, interpreterEngine } from './differential.ts';
 import { StackWatch } from './stack-watch.ts';
 import { type RunOutput, World } from './world.ts';

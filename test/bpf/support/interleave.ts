@@ -1,7 +1,7 @@
 import type { Arena } from 'ringway/memory';
-import { CTX_BYTES, CTX_CPU } from '#dist/bpf/layout.js';
-import { createMap } from '#dist/bpf/maps/create.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
+import { CTX_BYTES, CTX_CPU } from '#build/bpf/layout.js';
+import { createMap } from '#build/bpf/maps/create.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
 import { testArena } from '../../support/arena.ts';
 import { TracedArena } from '../../support/traced.ts';
 import { definition, type HelperKernels } from './maps.ts';

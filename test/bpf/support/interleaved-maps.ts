@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { KIND_HASH, KIND_LPM_TRIE, KIND_LRU_HASH } from '#dist/bpf/layout.js';
+import { KIND_HASH, KIND_LPM_TRIE, KIND_LRU_HASH } from '#build/bpf/layout.js';
 import { hasOrder, Interleaver, type Model, type Op } from './interleave.ts';
 
 const [ENOENT, E2BIG, EEXIST, ENOSPC] = [-2, -7, -17, -28];

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
-import { encodeInstructions, LDDW, OP_LDDW } from '#dist/bpf/instruction.js';
-import { KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS, MAP_FLAG_RDONLY_PROG } from '#dist/bpf/layout.js';
-import type { MapDefinition, Program, ProgramType } from '#dist/bpf/program.js';
+import { encodeInstructions, LDDW, OP_LDDW } from '#build/bpf/instruction.js';
+import { KIND_ARRAY_OF_MAPS, KIND_HASH_OF_MAPS, MAP_FLAG_RDONLY_PROG } from '#build/bpf/layout.js';
+import type { MapDefinition, Program, ProgramType } from '#build/bpf/program.js';
 
 /** bpf(2) of this machine's kernel (Linux include/uapi/linux/bpf.h): what it takes of our programs. */
 

@@ -1,8 +1,8 @@
 import type { Arena } from 'ringway/memory';
-import * as layout from '#dist/bpf/layout.js';
-import { createMap, type MapOptions } from '#dist/bpf/maps/create.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
-import type { MapDefinition } from '#dist/bpf/program.js';
+import * as layout from '#build/bpf/layout.js';
+import { createMap, type MapOptions } from '#build/bpf/maps/create.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
+import type { MapDefinition } from '#build/bpf/program.js';
 import { testArena } from '../../support/arena.ts';
 
 /** The kernels of helpers, as engines call them. */

@@ -1,6 +1,6 @@
-import { HELPER_LOOKUP } from '#dist/bpf/helpers.js';
-import { ALU, JMP } from '#dist/bpf/instruction.js';
-import type { MapDefinition } from '#dist/bpf/program.js';
+import { HELPER_LOOKUP } from '#build/bpf/helpers.js';
+import { ALU, JMP } from '#build/bpf/instruction.js';
+import type { MapDefinition } from '#build/bpf/program.js';
 import { type Body, BUFFER, CONTEXT, FRAME, KEY, type Pointer, SCALARS } from './body.ts';
 import type { Label } from './emitter.ts';
 import { DEFINITIONS, MAPS } from './fixture.ts';

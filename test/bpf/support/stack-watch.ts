@@ -1,4 +1,4 @@
-import { HELPERS } from '#dist/bpf/helpers.js';
+import { HELPERS } from '#build/bpf/helpers.js';
 import {
   ALU,
   accessBytes,
@@ -13,9 +13,9 @@ import {
   opcodeClass,
   operation,
   SOURCE_REGISTER,
-} from '#dist/bpf/instruction.js';
-import type { Step } from '#dist/bpf/interpreter.js';
-import * as layout from '#dist/bpf/layout.js';
+} from '#build/bpf/instruction.js';
+import type { Step } from '#build/bpf/interpreter.js';
+import * as layout from '#build/bpf/layout.js';
 import type { World } from './world.ts';
 
 const low = (value: bigint | undefined): number => Number(BigInt.asUintN(32, value ?? 0n));

@@ -1,4 +1,4 @@
-import { ALU, JMP } from '#dist/bpf/instruction.js';
+import { ALU, JMP } from '#build/bpf/instruction.js';
 import { type Body, CONTEXT, FRAME, SCALARS } from './body.ts';
 import { ATOMICS } from './emitter.ts';
 

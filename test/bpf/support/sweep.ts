@@ -1,6 +1,6 @@
-import { verifyStructure } from '#dist/bpf/verify.js';
-import { bpfUnavailable } from '#dist/sys/index.js';
-import { Random } from '#dist/util/random.js';
+import { verifyStructure } from '#build/bpf/verify.js';
+import { bpfUnavailable } from '#build/sys/index.js';
+import { Random } from '#build/util/random.js';
 import {
   compareEngines,
   compiledEngine,

@@ -1,10 +1,10 @@
 import { type Arena, createArena } from 'ringway/memory';
-import { initContext, setIngress, setRanges } from '#dist/bpf/context.js';
-import type { Execution } from '#dist/bpf/interpreter.js';
-import * as layout from '#dist/bpf/layout.js';
-import { createMap, mapBytes } from '#dist/bpf/maps/create.js';
-import type { BpfMap } from '#dist/bpf/maps/map.js';
-import type { MapDefinition, Program } from '#dist/bpf/program.js';
+import { initContext, setIngress, setRanges } from '#build/bpf/context.js';
+import type { Execution } from '#build/bpf/interpreter.js';
+import * as layout from '#build/bpf/layout.js';
+import { createMap, mapBytes } from '#build/bpf/maps/create.js';
+import type { BpfMap } from '#build/bpf/maps/map.js';
+import type { MapDefinition, Program } from '#build/bpf/program.js';
 import { DEFINITIONS, FIXTURE, HELD, MAPS, TARGETS } from './fixture.ts';
 
 /** Sorted entries of maps: the number of the map, its key and value in hexadecimal. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { RejectionReason } from '#dist/bpf/verifier/refusal.js';
-import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
+import type { RejectionReason } from '#build/bpf/verifier/refusal.js';
+import { verifyProgram } from '#build/bpf/verifier/verify-program.js';
 import { CASES } from './cases/index.ts';
 import { LOCK_CASES } from './cases/locks.ts';
 

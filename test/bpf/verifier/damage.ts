@@ -13,9 +13,9 @@ import {
   opcodeClass,
   operation,
   SIZE,
-} from '#dist/bpf/instruction.js';
-import type { Program } from '#dist/bpf/program.js';
-import type { Random } from '#dist/util/random.js';
+} from '#build/bpf/instruction.js';
+import type { Program } from '#build/bpf/program.js';
+import type { Random } from '#build/util/random.js';
 
 const CONDITIONS: readonly number[] = Object.values(JMP).filter(
   (what) => what !== JMP.JA && what !== JMP.CALL && what !== JMP.EXIT,

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import type { Program } from '#dist/bpf/program.js';
-import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
-import { branchyProgram } from '#dist/lab/verify-bench.js';
+import type { Program } from '#build/bpf/program.js';
+import { verifyProgram } from '#build/bpf/verifier/verify-program.js';
+import { branchyProgram } from '#build/lab/verify-bench.js';
 import { DEBIAN } from './programs.ts';
 
 /** Instructions that were visited until the program was accepted, each as often as it was. */

@@ -1,9 +1,9 @@
 import { afterAll, expect, test } from 'vitest';
-import { disassemble } from '#dist/bpf/disassemble.js';
-import type { Program } from '#dist/bpf/program.js';
-import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
-import { bpfUnavailable } from '#dist/sys/index.js';
-import { Random } from '#dist/util/random.js';
+import { disassemble } from '#build/bpf/disassemble.js';
+import type { Program } from '#build/bpf/program.js';
+import { verifyProgram } from '#build/bpf/verifier/verify-program.js';
+import { bpfUnavailable } from '#build/sys/index.js';
+import { Random } from '#build/util/random.js';
 import { KernelMaps, KernelProgram } from '../../support/kernel-program.ts';
 import { possibleCpus } from '../support/differential.ts';
 import { DEFINITIONS } from '../support/fixture.ts';

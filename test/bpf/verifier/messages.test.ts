@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { linkProgram, loadObject } from '#dist/bpf/object/load.js';
-import type { Program } from '#dist/bpf/program.js';
-import type { Rejection } from '#dist/bpf/verifier/rejection.js';
-import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { linkProgram, loadObject } from '#build/bpf/object/load.js';
+import type { Program } from '#build/bpf/program.js';
+import type { Rejection } from '#build/bpf/verifier/rejection.js';
+import { verifyProgram } from '#build/bpf/verifier/verify-program.js';
 import { DEFINITIONS } from '../support/fixture.ts';
 import { CASES } from './cases/index.ts';
 

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ALU, JMP } from '#dist/bpf/instruction.js';
-import { arithmetic, condition } from '#dist/bpf/interpret-alu.js';
-import { scalarArithmetic, scalarMove } from '#dist/bpf/verifier/arithmetic.js';
-import { decide, refine } from '#dist/bpf/verifier/compare.js';
-import { contains, includes, intersect, type Scalar, scalarOf, truncate, UNKNOWN } from '#dist/bpf/verifier/scalar.js';
-import * as tnum from '#dist/bpf/verifier/tnum.js';
+import { ALU, JMP } from '#build/bpf/instruction.js';
+import { arithmetic, condition } from '#build/bpf/interpret-alu.js';
+import { scalarArithmetic, scalarMove } from '#build/bpf/verifier/arithmetic.js';
+import { decide, refine } from '#build/bpf/verifier/compare.js';
+import { contains, includes, intersect, type Scalar, scalarOf, truncate, UNKNOWN } from '#build/bpf/verifier/scalar.js';
+import * as tnum from '#build/bpf/verifier/tnum.js';
 
 /** All that a tnum of few bits stands for. */
 function members({ value, mask }: tnum.Tnum): bigint[] {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
+import { verifyProgram } from '#build/bpf/verifier/verify-program.js';
 import { CONFORMANCE, DEBIAN, EXAMPLES } from './programs.ts';
 
 if (DEBIAN.length === 0) console.warn('programs.test.ts runs in part: xdp-tools is not installed');

@@ -1,13 +1,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { programOf } from '#dist/bpf/assemble.js';
-import { readConformance } from '#dist/bpf/conformance.js';
-import type { ConformanceTest } from '#dist/bpf/conformance-file.js';
-import { type Instruction, LDDW, OP_LDDW } from '#dist/bpf/instruction.js';
-import { KIND_ARRAY } from '#dist/bpf/layout.js';
-import { linkProgram, loadObject } from '#dist/bpf/object/load.js';
-import type { Program } from '#dist/bpf/program.js';
+import { programOf } from '#build/bpf/assemble.js';
+import { readConformance } from '#build/bpf/conformance.js';
+import type { ConformanceTest } from '#build/bpf/conformance-file.js';
+import { type Instruction, LDDW, OP_LDDW } from '#build/bpf/instruction.js';
+import { KIND_ARRAY } from '#build/bpf/layout.js';
+import { linkProgram, loadObject } from '#build/bpf/object/load.js';
+import type { Program } from '#build/bpf/program.js';
 
 const root = resolve(fileURLToPath(import.meta.url), '../../../..');
 /** The suite is kept beside the repository. */

@@ -1,9 +1,9 @@
 import type { Vchan } from 'ringway/dma';
 import { attachVchan } from 'ringway/dma';
 import type { Arena } from 'ringway/memory';
-import type { DmaKernels } from '#dist/dma/kernels.js';
-import { VCHAN_COMPLETED, VCHAN_ENQUEUED, VCHAN_RETURNED, VCHAN_SEEN, VCHAN_SUBMITTED } from '#dist/dma/layout.js';
-import { createVchan, openVchan } from '#dist/dma/vchan.js';
+import type { DmaKernels } from '#build/dma/kernels.js';
+import { VCHAN_COMPLETED, VCHAN_ENQUEUED, VCHAN_RETURNED, VCHAN_SEEN, VCHAN_SUBMITTED } from '#build/dma/layout.js';
+import { createVchan, openVchan } from '#build/dma/vchan.js';
 import { testArena } from '../../support/arena.ts';
 
 /** Bytes that operations read from, and as many that they write to. */

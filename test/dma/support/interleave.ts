@@ -1,5 +1,5 @@
 import { DMA_FLAG, DMA_STATUS, type Vchan } from 'ringway/dma';
-import type { DmaKernels } from '#dist/dma/kernels.js';
+import type { DmaKernels } from '#build/dma/kernels.js';
 import {
   VCHAN_BELL,
   VCHAN_COMPLETED,
@@ -7,11 +7,11 @@ import {
   VCHAN_ENQUEUED,
   VCHAN_RETURNED,
   VCHAN_SUBMITTED,
-} from '#dist/dma/layout.js';
-import { attachVchan, createVchan, openVchan, vchanBytes } from '#dist/dma/vchan.js';
-import { LCORE_BYTES, LCORE_DOORBELL, LCORE_PARKED } from '#dist/lcore/layout.js';
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Random } from '#dist/util/random.js';
+} from '#build/dma/layout.js';
+import { attachVchan, createVchan, openVchan, vchanBytes } from '#build/dma/vchan.js';
+import { LCORE_BYTES, LCORE_DOORBELL, LCORE_PARKED } from '#build/lcore/layout.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Random } from '#build/util/random.js';
 import { testArena } from '../../support/arena.ts';
 import { PausableArena } from '../../support/pausable.ts';
 import { inside } from '../../virtio/support/watch.ts';

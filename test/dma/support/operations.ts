@@ -1,7 +1,7 @@
 import type { DmaSegment, Vchan } from 'ringway/dma';
 import { DMA_STATUS } from 'ringway/dma';
 import type { Arena } from 'ringway/memory';
-import type { Random } from '#dist/util/random.js';
+import type { Random } from '#build/util/random.js';
 import { DATA_BYTES, type Rig } from './channel.ts';
 
 /** An operation of a test, sound or not. */

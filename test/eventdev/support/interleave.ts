@@ -1,5 +1,5 @@
-import * as layout from '#dist/eventdev/layout.js';
-import { MPSC_RUNS, MPSC_SIZE } from '#dist/ring/layout.js';
+import * as layout from '#build/eventdev/layout.js';
+import { MPSC_RUNS, MPSC_SIZE } from '#build/ring/layout.js';
 import { testArena } from '../../support/arena.ts';
 import { EventPipeline } from '../../support/event-pipeline.ts';
 import { PausableArena } from '../../support/pausable.ts';

@@ -1,4 +1,4 @@
-import { Arena } from '#dist/memory/arena.js';
+import { Arena } from '#build/memory/arena.js';
 import { testArena } from '../../support/arena.ts';
 import { compileTraced, type Mutation } from '../../support/kernels.ts';
 

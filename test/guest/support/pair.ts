@@ -1,11 +1,11 @@
 import type { Arena } from 'ringway/memory';
 import { expect } from 'vitest';
-import { createGuest, GUEST_FEATURES, type GuestMachine } from '#dist/guest/create.js';
-import { createPool, type Pool, type PoolKernels } from '#dist/memory/pool.js';
-import type { Random } from '#dist/util/random.js';
-import { featureMask, featureNames, VIRTIO_F } from '#dist/virtio/features.js';
-import { NET_FEATURE_NAMES, netOffloads, VIRTIO_NET_F } from '#dist/virtio/net-features.js';
-import { attachNetQueue, type NetQueue } from '#dist/virtio/net-queue.js';
+import { createGuest, GUEST_FEATURES, type GuestMachine } from '#build/guest/create.js';
+import { createPool, type Pool, type PoolKernels } from '#build/memory/pool.js';
+import type { Random } from '#build/util/random.js';
+import { featureMask, featureNames, VIRTIO_F } from '#build/virtio/features.js';
+import { NET_FEATURE_NAMES, netOffloads, VIRTIO_NET_F } from '#build/virtio/net-features.js';
+import { attachNetQueue, type NetQueue } from '#build/virtio/net-queue.js';
 import { testArena } from '../../support/arena.ts';
 
 const MERGEABLE = featureMask(VIRTIO_NET_F.MRG_RXBUF);

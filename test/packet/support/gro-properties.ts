@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import type { PacketKernels } from 'ringway/packet';
 import { expect } from 'vitest';
-import { SLOT_FLAG_OFFLOAD, SLOT_FLAG_SHARED } from '#dist/memory/layout.js';
-import { GRO_BYTES, GRO_MERGED } from '#dist/packet/layout.js';
+import { SLOT_FLAG_OFFLOAD, SLOT_FLAG_SHARED } from '#build/memory/layout.js';
+import { GRO_BYTES, GRO_MERGED } from '#build/packet/layout.js';
 import { bigFrame, build } from './big-frames.ts';
 import { type Arrival, GroModel, Sender, traffic } from './gro-model.ts';
 import { OffloadRig } from './offload-rig.ts';

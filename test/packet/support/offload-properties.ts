@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { SLOT_FLAG_SHARED } from '#dist/memory/layout.js';
-import { BAD_GSO_TCP_FLAGS } from '#dist/packet/layout.js';
+import { SLOT_FLAG_SHARED } from '#build/memory/layout.js';
+import { BAD_GSO_TCP_FLAGS } from '#build/packet/layout.js';
 import { type BigFrame, bigFrame, build, type Request, receiverObjections, referenceSegments } from './big-frames.ts';
 import type { OffloadRig } from './offload-rig.ts';
 

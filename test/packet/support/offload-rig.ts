@@ -22,8 +22,8 @@ import {
   SLOT_FLAGS,
   SLOT_LENGTH,
   SLOT_OFFSET,
-} from '#dist/memory/layout.js';
-import { SEGMENT_BYTES, SEGMENT_COUNT, SEGMENT_SLOTS } from '#dist/packet/layout.js';
+} from '#build/memory/layout.js';
+import { SEGMENT_BYTES, SEGMENT_COUNT, SEGMENT_SLOTS } from '#build/packet/layout.js';
 import { testArena } from '../../support/arena.ts';
 import type { Request } from './big-frames.ts';
 

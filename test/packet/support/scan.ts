@@ -1,5 +1,5 @@
-import { CaptureScanner } from '#dist/packet/capture-scanner.js';
-import type { CaptureBreak } from '#dist/packet/scan-window.js';
+import { CaptureScanner } from '#build/packet/capture-scanner.js';
+import type { CaptureBreak } from '#build/packet/scan-window.js';
 
 /** A record as the scanner describes it, with the frame's bytes. */
 export interface Scanned {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import type { PortVlans, SwitchPort } from '#dist/switch/switch.js';
+import type { PortVlans, SwitchPort } from '#build/switch/switch.js';
 import { START, SwitchRig } from '../../support/switch-rig.ts';
 import { BridgeModel } from './bridge-model.ts';
 import { stationBytes } from './ethernet.ts';

@@ -1,4 +1,4 @@
-import type { PortVlans, SwitchPort } from '#dist/switch/switch.js';
+import type { PortVlans, SwitchPort } from '#build/switch/switch.js';
 
 /** What becomes of one frame: copies by port, or the reason of its drop. */
 export interface Verdict {

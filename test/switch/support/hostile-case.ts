@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { buildRoutes } from '#dist/packet/prefix.js';
-import type { SwitchPort } from '#dist/switch/switch.js';
+import { buildRoutes } from '#build/packet/prefix.js';
+import type { SwitchPort } from '#build/switch/switch.js';
 import { cutFrame } from '../../packet/support/frames.ts';
 import { START, SwitchRig } from '../../support/switch-rig.ts';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { buildFrame, formatIpv4, formatIpv6, Ipv4View, internetSum } from 'ringway/packet';
 import { expect } from 'vitest';
-import { buildRoutes, type Route } from '#dist/packet/prefix.js';
+import { buildRoutes, type Route } from '#build/packet/prefix.js';
 import { EVERYTHING, SwitchRig } from '../../support/switch-rig.ts';
 import { addressBytes, masked, sameBits } from './packets.ts';
 

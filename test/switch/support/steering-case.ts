@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import type { Action, CompiledRule, Match } from '#dist/switch/steering.js';
+import type { Action, CompiledRule, Match } from '#build/switch/steering.js';
 import { cutFrame } from '../../packet/support/frames.ts';
 import { EVERYTHING, START, SwitchRig } from '../../support/switch-rig.ts';
 import { BridgeModel } from './bridge-model.ts';

@@ -1,6 +1,6 @@
 import { formatIpv4, formatIpv6 } from 'ringway/packet';
-import type { Match } from '#dist/switch/steering.js';
-import { parsePrefix } from '#dist/util/addresses.js';
+import type { Match } from '#build/switch/steering.js';
+import { parsePrefix } from '#build/util/addresses.js';
 import { type Headers, headersOf } from '../../packet/support/headers.ts';
 import { masked, sameBits } from './packets.ts';
 

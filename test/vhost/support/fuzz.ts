@@ -1,11 +1,11 @@
 import { readdirSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { parseConfig, startDataplane } from '#dist/dataplane/index.js';
-import { requireSockets, requireSys } from '#dist/sys/index.js';
-import { Random } from '#dist/util/random.js';
-import { Channel, type Message } from '#dist/vhost/channel.js';
-import * as P from '#dist/vhost/protocol.js';
+import { parseConfig, startDataplane } from '#build/dataplane/index.js';
+import { requireSockets, requireSys } from '#build/sys/index.js';
+import { Random } from '#build/util/random.js';
+import { Channel, type Message } from '#build/vhost/channel.js';
+import * as P from '#build/vhost/protocol.js';
 
 const MEMORY_BYTES = 1 << 20;
 /** All that a network device offers: MQ, LOG_SHMFD, RARP, REPLY_ACK, MTU, BACKEND_REQ, CONFIG, INFLIGHT, RESET, SLOTS, STATUS. */

@@ -9,9 +9,9 @@ import {
   virtqueueBytes,
 } from 'ringway/virtio';
 import { expect } from 'vitest';
-import { BUFFER_OFFLOAD_FLAGS, SLOT_FLAG_OFFLOAD, SLOT_FLAGS } from '#dist/memory/layout.js';
-import type { Random } from '#dist/util/random.js';
-import { attachNetQueue, createNetQueue, type NetQueue, netAreaBytes } from '#dist/virtio/net-queue.js';
+import { BUFFER_OFFLOAD_FLAGS, SLOT_FLAG_OFFLOAD, SLOT_FLAGS } from '#build/memory/layout.js';
+import type { Random } from '#build/util/random.js';
+import { attachNetQueue, createNetQueue, type NetQueue, netAreaBytes } from '#build/virtio/net-queue.js';
 import { testArena } from '../../support/arena.ts';
 import type { Window } from './watch.ts';
 

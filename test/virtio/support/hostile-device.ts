@@ -14,7 +14,7 @@ import {
   virtqueueBytes,
 } from 'ringway/virtio';
 import { expect } from 'vitest';
-import type { Random } from '#dist/util/random.js';
+import type { Random } from '#build/util/random.js';
 import { testArena } from '../../support/arena.ts';
 import { GUEST_OFFSET } from './rig.ts';
 

@@ -7,8 +7,8 @@ import {
   rawRing,
   type VirtqueueLayout,
 } from 'ringway/virtio';
-import { RingwayError } from '#dist/util/errors.js';
-import { Random } from '#dist/util/random.js';
+import { RingwayError } from '#build/util/errors.js';
+import { Random } from '#build/util/random.js';
 import {
   LOG_DESCRIPTOR_BYTES,
   VIRTQ_DESC_F_AVAIL,
@@ -17,7 +17,7 @@ import {
   VIRTQ_DESC_F_USED,
   VIRTQ_DESC_F_WRITE,
   VQ_TABLE_SEGMENTS,
-} from '#dist/virtio/layout.js';
+} from '#build/virtio/layout.js';
 import type { TracedArena } from '../../support/traced.ts';
 import { Reference } from './reference.ts';
 import { BURST, GUEST_OFFSET, makeRig, type Rig, type RigOptions, SLOT_BYTES, SLOTS } from './rig.ts';

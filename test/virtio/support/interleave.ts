@@ -1,6 +1,6 @@
 import type { Segment } from 'ringway/virtio';
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Random } from '#dist/util/random.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Random } from '#build/util/random.js';
 import { testArena } from '../../support/arena.ts';
 import { PausableArena } from '../../support/pausable.ts';
 import { makeRig, RIG_BYTES, type RigOptions, SLOT_BYTES } from './rig.ts';

@@ -1,9 +1,9 @@
 import { inflightBytes, rawRing, type Segment, type VirtqueueDevice } from 'ringway/virtio';
-import type { Arena } from '#dist/memory/arena.js';
-import { RingwayError } from '#dist/util/errors.js';
-import { Random } from '#dist/util/random.js';
-import { startInflight } from '#dist/virtio/inflight.js';
-import { VQ_ID_SHIFT, VQ_IDS, VQ_TAKE } from '#dist/virtio/layout.js';
+import type { Arena } from '#build/memory/arena.js';
+import { RingwayError } from '#build/util/errors.js';
+import { Random } from '#build/util/random.js';
+import { startInflight } from '#build/virtio/inflight.js';
+import { VQ_ID_SHIFT, VQ_IDS, VQ_TAKE } from '#build/virtio/layout.js';
 import { testArena } from '../../support/arena.ts';
 import { TracedArena } from '../../support/traced.ts';
 import { makeRig, RIG_BYTES, type RigOptions, SLOT_BYTES } from './rig.ts';

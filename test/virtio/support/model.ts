@@ -1,6 +1,6 @@
 import type { Segment } from 'ringway/virtio';
 import { expect } from 'vitest';
-import type { Random } from '#dist/util/random.js';
+import type { Random } from '#build/util/random.js';
 import { BURST, makeRig, type Rig, type RigOptions, SLOT_BYTES, SLOTS } from './rig.ts';
 
 interface Sent {

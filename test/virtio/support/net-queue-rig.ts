@@ -10,14 +10,14 @@ import {
   virtqueueBytes,
 } from 'ringway/virtio';
 import { expect } from 'vitest';
-import { SLOT_FLAG_OFFLOAD, SLOT_FLAGS, SLOT_SHIFT } from '#dist/memory/layout.js';
+import { SLOT_FLAG_OFFLOAD, SLOT_FLAGS, SLOT_SHIFT } from '#build/memory/layout.js';
 import {
   attachNetQueue,
   createNetQueue,
   type NetQueue,
   type NetQueueDrops,
   netAreaBytes,
-} from '#dist/virtio/net-queue.js';
+} from '#build/virtio/net-queue.js';
 import { testArena } from '../../support/arena.ts';
 import { TracedArena } from '../../support/traced.ts';
 

@@ -14,7 +14,7 @@ import {
   VQ_BROKEN_LENGTH,
   VQ_BROKEN_NEXT,
   VQ_BROKEN_ORDER,
-} from '#dist/virtio/layout.js';
+} from '#build/virtio/layout.js';
 import type { Rig, RigOptions } from './rig.ts';
 
 interface Segment {

@@ -1,6 +1,6 @@
 import type { VirtqueueLayout } from 'ringway/virtio';
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Random } from '#dist/util/random.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Random } from '#build/util/random.js';
 import { makeRig, SLOT_BYTES } from './rig.ts';
 
 /** Steps of a side, as the test build of the kernels exports them: what is written is unseen until it is published. */

@@ -6,7 +6,7 @@ import {
   VIRTIO_REGIONS_BYTES,
   VQ_ID_SHIFT,
   VQ_IDS,
-} from '#dist/virtio/layout.js';
+} from '#build/virtio/layout.js';
 import { testArena } from '../../support/arena.ts';
 import { TracedArena } from '../../support/traced.ts';
 import { BURST, makeRig, RIG_BYTES, type Rig, type RigOptions, SLOT_BYTES, SLOTS } from './rig.ts';

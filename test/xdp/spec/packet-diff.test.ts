@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { diffPackets } from '#dist/xdp/spec/packet-diff.js';
+import { diffPackets } from '#build/xdp/spec/packet-diff.js';
 
 test('rows that differ are shown with marks below', () => {
   const expected = Uint8Array.from({ length: 34 }, (_, index) => index);

@@ -1,8 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { CaptureWriter } from 'ringway/packet';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { parseXdpSpec } from '#dist/config/xdp-spec.js';
-import { runSpec, type SpecResult } from '#dist/xdp/spec/run-spec.js';
+import { parseXdpSpec } from '#build/config/xdp-spec.js';
+import { runSpec, type SpecResult } from '#build/xdp/spec/run-spec.js';
 import { testFolder } from '../../support/port-bench.ts';
 import { writeObject } from '../support/object.ts';
 

@@ -1,7 +1,7 @@
 import { loadXdp, RingwayError } from 'ringway/xdp';
 import { expect, test } from 'vitest';
-import { XdpDebugger } from '#dist/xdp/step/debugger.js';
-import { Recording, StepTap } from '#dist/xdp/step/recording.js';
+import { XdpDebugger } from '#build/xdp/step/debugger.js';
+import { Recording, StepTap } from '#build/xdp/step/recording.js';
 import { writeObject } from '../support/object.ts';
 
 const fixture = (name: string): string => new URL(`../../bpf/object/fixtures/${name}.o`, import.meta.url).pathname;

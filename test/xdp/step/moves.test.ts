@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { Moves } from '#dist/xdp/step/moves.js';
-import type { Moment } from '#dist/xdp/step/recording.js';
+import { Moves } from '#build/xdp/step/moves.js';
+import type { Moment } from '#build/xdp/step/recording.js';
 
 const program = {} as Moment['program'];
 

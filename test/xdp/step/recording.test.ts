@@ -1,7 +1,7 @@
 import { buildFrame } from 'ringway/packet';
 import { loadXdp, type XdpOptions } from 'ringway/xdp';
 import { expect, test } from 'vitest';
-import { Recording, StepTap } from '#dist/xdp/step/recording.js';
+import { Recording, StepTap } from '#build/xdp/step/recording.js';
 
 const example = (name: string): string => new URL(`../../../examples/xdp/${name}.o`, import.meta.url).pathname;
 const frame = buildFrame({

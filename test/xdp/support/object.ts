@@ -1,5 +1,5 @@
-import { assemble } from '#dist/bpf/assemble.js';
-import { encodeInstructions } from '#dist/bpf/instruction.js';
+import { assemble } from '#build/bpf/assemble.js';
+import { encodeInstructions } from '#build/bpf/instruction.js';
 
 interface Part {
   readonly name: string;

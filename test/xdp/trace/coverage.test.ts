@@ -2,12 +2,12 @@ import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { loadXdp } from 'ringway/xdp';
 import { expect, test } from 'vitest';
-import { loadXdpSpec } from '#dist/config/index.js';
-import { runSpec } from '#dist/xdp/spec/run-spec.js';
-import { ExecutionCounts } from '#dist/xdp/trace/counts.js';
-import { coverageOf, type FileCoverage, totalOf } from '#dist/xdp/trace/coverage.js';
-import { coveragePage } from '#dist/xdp/trace/coverage-page.js';
-import { formatLcov } from '#dist/xdp/trace/lcov.js';
+import { loadXdpSpec } from '#build/config/index.js';
+import { runSpec } from '#build/xdp/spec/run-spec.js';
+import { ExecutionCounts } from '#build/xdp/trace/counts.js';
+import { coverageOf, type FileCoverage, totalOf } from '#build/xdp/trace/coverage.js';
+import { coveragePage } from '#build/xdp/trace/coverage-page.js';
+import { formatLcov } from '#build/xdp/trace/lcov.js';
 import { wellFormed } from '../support/markup.ts';
 
 const SPECS = readdirSync('examples/xdp').filter((name) => name.endsWith('.test.yaml'));

@@ -1,8 +1,8 @@
 import { buildFrame } from 'ringway/packet';
 import { loadXdp } from 'ringway/xdp';
 import { expect, test } from 'vitest';
-import { flameGraph } from '#dist/xdp/trace/flame.js';
-import { foldedStacks, Profiler } from '#dist/xdp/trace/profile.js';
+import { flameGraph } from '#build/xdp/trace/flame.js';
+import { foldedStacks, Profiler } from '#build/xdp/trace/profile.js';
 import { wellFormed } from '../support/markup.ts';
 
 const fixture = (name: string): string => new URL(`../../bpf/object/fixtures/${name}.o`, import.meta.url).pathname;

@@ -1,6 +1,6 @@
 import type { Netback, Netfront } from 'ringway/xen';
 import { expect } from 'vitest';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { frameOf, type makeVif, type Served, settle, type VifEnd } from './vif-rig.ts';
 
 export type VifRig = Awaited<ReturnType<typeof makeVif>>;

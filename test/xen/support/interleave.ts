@@ -1,6 +1,6 @@
-import { type Actor, IDLE, Simulation } from '#dist/sim/index.js';
-import type { Random } from '#dist/util/random.js';
-import { NETRING_SIZE } from '#dist/xen/layout.js';
+import { type Actor, IDLE, Simulation } from '#build/sim/index.js';
+import type { Random } from '#build/util/random.js';
+import { NETRING_SIZE } from '#build/xen/layout.js';
 import { testArena } from '../../support/arena.ts';
 import { PausableArena } from '../../support/pausable.ts';
 import { makeRingRig, RING_ARENA_BYTES } from './ring-rig.ts';

@@ -1,6 +1,6 @@
 import type { Arena } from 'ringway/memory';
 import { type Domain, type DomainOptions, Xen } from 'ringway/xen';
-import { sysAvailable } from '#dist/sys/index.js';
+import { sysAvailable } from '#build/sys/index.js';
 import { testArena } from '../../support/arena.ts';
 
 /** Both ways that an in-process Xen works, as far as this system has them. */

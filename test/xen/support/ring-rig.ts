@@ -8,8 +8,8 @@ import {
   SRING_REQ_PROD,
   SRING_RSP_EVENT,
   SRING_RSP_PROD,
-} from '#dist/xen/layout.js';
-import { createNetRing, initSharedRing, type NetRing, type NetRingKind } from '#dist/xen/ring.js';
+} from '#build/xen/layout.js';
+import { createNetRing, initSharedRing, type NetRing, type NetRingKind } from '#build/xen/ring.js';
 import { testArena } from '../../support/arena.ts';
 
 export const RING_ARENA_BYTES = 1 << 20;

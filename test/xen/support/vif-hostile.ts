@@ -1,5 +1,5 @@
 import type { NetfrontOptions } from 'ringway/xen';
-import { Random } from '#dist/util/random.js';
+import { Random } from '#build/util/random.js';
 import { frameOf, makeVif, type Served, settle } from './vif-rig.ts';
 
 /** What bytes get across by, one after the other. */

@@ -14,8 +14,8 @@ import {
   type VifQueueShare,
   Xen,
 } from 'ringway/xen';
-import { nextPowerOfTwo } from '#dist/util/bits.js';
-import { VIFHASH_BYTES } from '#dist/xen/layout.js';
+import { nextPowerOfTwo } from '#build/util/bits.js';
+import { VIFHASH_BYTES } from '#build/xen/layout.js';
 
 export interface VifRigOptions {
   readonly mode: 'mapped' | 'plain';

@@ -1,6 +1,6 @@
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import type { Program, ProgramType } from '#dist/bpf/program.js';
-import type { RejectionReason } from '#dist/bpf/verifier/refusal.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import type { Program, ProgramType } from '#build/bpf/program.js';
+import type { RejectionReason } from '#build/bpf/verifier/refusal.js';
 import { DEFINITIONS } from '../../support/fixture.ts';
 
 /** A small program that is rejected, and its twin that has what was missing. */

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
-import { assemble, programOf } from '#dist/bpf/assemble.js';
-import { loadObject } from '#dist/bpf/object/load.js';
-import type { RejectionReason } from '#dist/bpf/verifier/refusal.js';
+import { assemble, programOf } from '#build/bpf/assemble.js';
+import { loadObject } from '#build/bpf/object/load.js';
+import type { RejectionReason } from '#build/bpf/verifier/refusal.js';
 import { type Case, OUT, type Writer } from './case.ts';
 
 const file = new URL('../../object/fixtures/locks.o', import.meta.url);
