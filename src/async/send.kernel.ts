@@ -6,7 +6,6 @@ import { SLOT_SHIFT } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
 import { chainAt } from '../virtio/chain.kernel.ts';
 import {
-  CHAIN_ID,
   CHAIN_SEGMENTS,
   NETQ_CACHE,
   NETQ_CHAINS,
@@ -24,7 +23,7 @@ import {
   USED_SHIFT,
 } from '../virtio/layout.ts';
 import { isLogged, logUsed } from '../virtio/log.kernel.ts';
-import { roomOf, writeRecord } from '../virtio/net-device.kernel.ts';
+import { spread } from '../virtio/net-device.kernel.ts';
 import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
 import { beginPieces, findPiece, passPiece } from '../virtio/pieces.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
@@ -92,38 +91,12 @@ function place(queue: u32, slot: u32, segment: u32, bytes: u32, byChannel: bool)
   return last;
 }
 
-/**
- * Writes the records of the chains from `next` on that `bytes` bytes take. Returns how many; 0 when those that were taken
- * are too few or too small.
- */
-function spread(netq: u32, next: u32, taken: u32, bytes: u32): u32 {
-  const list = load<u32>(netq, NETQ_LIST);
-  const records = load<u32>(netq, NETQ_RECORDS);
-  const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
-  const header = load<u32>(netq, NETQ_HEADER_BYTES);
-  let left = bytes;
-  let used: u32 = 0;
-  while (next + used < taken) {
-    const chain = chainAt(list, next + used);
-    const room = roomOf(chain);
-    // The header is not cut (5.1.6.3.1: a buffer is at least as long).
-    if (room < header) return 0;
-    const n = min(left, room);
-    writeRecord(records, used++, load<u32>(chain, CHAIN_ID), n);
-    left -= n;
-    if (left === 0) return used;
-    if (!merges) return 0;
-  }
-  return 0;
-}
-
 /** Sends the first of `n` packets at `slots` into the `taken` chains of the list. Returns how many it dealt with. */
 function sendTaken(queue: u32, slots: u32, n: u32, taken: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
   const vq = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
   const records = load<u32>(netq, NETQ_RECORDS);
-  const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
   const track = load<u32>(queue, ASYNC_TRACK);
   // What the dirty log is told of has been written.
   const byChannel = track !== 0 && isOpen(track) && !isLogged(vq);
@@ -133,9 +106,9 @@ function sendTaken(queue: u32, slots: u32, n: u32, taken: u32): u32 {
     const slot = slots + (done << SLOT_SHIFT);
     const bytes = load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot);
     const used = spread(netq, next, taken, bytes);
-    if (used === 0) {
-      // With more chains it may fit; but for that it must be the first.
-      if (merges && (next > 0 || taken < NETQ_CHAINS)) break;
+    // With more chains it may fit; but for that it must be the first.
+    if (used === 0 && (next > 0 || taken < NETQ_CHAINS)) break;
+    if (used <= 0) {
       countNet(netq, NETQ_LONG);
       free(load<u32>(netq, NETQ_CACHE), slot, 1);
       done++;

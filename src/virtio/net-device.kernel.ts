@@ -256,39 +256,58 @@ function sendBurst(netq: u32, slots: u32, count: u32): u32 {
   return done;
 }
 
+/** What `spread` returns for chains that no frame fits. */
+export const NO_ROOM: i32 = -1;
+
 /**
- * Sends one packet in as many chains as it takes (5.1.6.4). Returns 1, or 0 when there are too few yet. Drops what does
- * not fit NETQ_CHAINS chains.
+ * Writes the records of the chains from `next` on that `bytes` bytes take. Returns how many; 0 when those that were taken
+ * are too few, NO_ROOM when one has too little room for any frame.
+ */
+export function spread(netq: u32, next: u32, taken: u32, bytes: u32): i32 {
+  const list = load<u32>(netq, NETQ_LIST);
+  const records = load<u32>(netq, NETQ_RECORDS);
+  const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
+  const header = load<u32>(netq, NETQ_HEADER_BYTES);
+  let left = bytes;
+  for (let i = next; i < taken; i++) {
+    const chain = chainAt(list, i);
+    const room = roomOf(chain);
+    // The header is not cut (5.1.6.3.1: a buffer is at least as long).
+    if (room < header || (!merges && room < left)) return NO_ROOM;
+    const n = min(left, room);
+    writeRecord(records, i - next, load<u32>(chain, CHAIN_ID), n);
+    left -= n;
+    if (left === 0) return i - next + 1;
+  }
+  return 0;
+}
+
+/**
+ * Sends one packet in as many chains as it takes (5.1.6.4): of those that were taken ahead, or else as many as there are.
+ * Returns 1, or 0 when there are too few yet. Drops what does not fit NETQ_CHAINS chains.
  */
 function sendMerged(netq: u32, slot: u32): u32 {
   const queue = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
-  const records = load<u32>(netq, NETQ_RECORDS);
-  putBackTaken(netq);
-  const taken = takeAny(queue, list, NETQ_CHAINS);
   const bytes = load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot);
-  let used: u32 = 0;
-  let left = bytes;
-  while (used < taken && left > 0) {
-    const room = roomOf(chainAt(list, used));
-    // The header is not cut (5.1.6.3.1: a buffer is at least as long).
-    if (room < load<u32>(netq, NETQ_HEADER_BYTES)) break;
-    const n = min(left, room);
-    writeRecord(records, used, load<u32>(chainAt(list, used), CHAIN_ID), n);
-    left -= n;
-    used++;
+  let used = spread(netq, load<u32>(netq, NETQ_NEXT), load<u32>(netq, NETQ_TAKEN), bytes);
+  if (used === 0) {
+    putBackTaken(netq);
+    const taken = takeAny(queue, list, NETQ_CHAINS);
+    store<u32>(netq, taken, NETQ_TAKEN);
+    used = spread(netq, 0, taken, bytes);
+    if (used === 0 && taken < NETQ_CHAINS) return 0;
   }
-  if (left > 0) {
-    putBack(queue, list, 0, taken);
-    if (taken < NETQ_CHAINS && used === taken) return 0;
+  if (used <= 0) {
     countNet(netq, NETQ_LONG);
     return 1;
   }
+  const first = load<u32>(netq, NETQ_NEXT);
   writeHeader(netq, slot, netq + NETQ_HEADER, used);
   // The segments of one chain lie behind those of the one before, and receive chains have writable ones alone.
-  scatter(netq, slot, load<u32>(chainAt(list, 0), CHAIN_SEGMENTS), bytes);
-  putBack(queue, list, used, taken);
-  returnWritten(queue, list, 0, records, used);
+  scatter(netq, slot, load<u32>(chainAt(list, first), CHAIN_SEGMENTS), bytes);
+  store<u32>(netq, first + used, NETQ_NEXT);
+  returnWritten(queue, list, first, load<u32>(netq, NETQ_RECORDS), used);
   return 1;
 }
 
