@@ -80,6 +80,7 @@ import { dequeueOne as eventdevDequeueOne, enqueueOne as eventdevEnqueueOne } fr
 import { fillUdp as guestFillUdp, swap as guestSwap } from './guest/apps.kernel.ts';
 import { checked as labChecked, unchecked as labUnchecked } from './lab/address.kernel.ts';
 import { atomicStages as labAtomicStages, hop as labHop, work as labWork } from './lab/event-stage.kernel.ts';
+import { numberedCheck as labNumberedCheck, numberedMake as labNumberedMake } from './lab/numbered.kernel.ts';
 import { ping as labPing, pong as labPong } from './lab/ping.kernel.ts';
 import { drive as labDrive, serve as labServe } from './lab/ring-turn.kernel.ts';
 import { wireReceive as labWireReceive } from './lab/wire.kernel.ts';
@@ -280,6 +281,8 @@ export {
   labChecked,
   labDrive,
   labHop,
+  labNumberedCheck,
+  labNumberedMake,
   labPing,
   labPong,
   labServe,

@@ -4,6 +4,7 @@ import { benchAtomic } from './atomic-bench.ts';
 import { benchBalance } from './balance-bench.ts';
 import { takeBenchLock } from './bench-lock.ts';
 import { benchBlock } from './block-bench.ts';
+import { benchCopies } from './copies-bench.ts';
 import { benchDma } from './dma-bench.ts';
 import { benchEventdev } from './eventdev-bench.ts';
 import { benchForward } from './forward-bench.ts';
@@ -47,6 +48,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   dma: benchDma,
   netif: benchNetif,
   async: benchAsync,
+  copies: benchCopies,
 };
 
 function isName(name: string): name is (typeof BENCH_NAMES)[number] {

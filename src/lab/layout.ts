@@ -23,3 +23,10 @@ export const WIRE_HEAD: u32 = 0;
 /** Descriptors, a power of two, less 1. */
 export const WIRE_MASK: u32 = 4;
 export const WIRE_SLOTS: u32 = 64;
+
+/** Packets with numbers have 60 to 2,099 bytes: below a threshold of 128 and above it, in one buffer and in two. */
+export const NUMBERED_LENGTH_MIN: u32 = 60;
+export const NUMBERED_LENGTHS: u32 = 2040;
+/** Places of the pattern at which a packet's bytes may begin, and its bytes. */
+export const NUMBERED_STARTS: u32 = 2039;
+export const NUMBERED_PATTERN: u32 = 4160;

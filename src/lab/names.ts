@@ -21,4 +21,5 @@ export const BENCH_NAMES = [
   'dma',
   'netif',
   'async',
+  'copies',
 ] as const;
