@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config';
 
-/** Three sets of tests: `fast` samples, `deep` runs the full counts, `peers` needs other programs or root. */
+/** Sets of tests: `fast` samples, `deep` runs the full counts, `peers` needs other programs or root, `xen` boots a Xen. */
 export default defineConfig({
   test: {
     // RINGWAY_REPORT=FILE writes the results as JSON there too, for .ci/run to count.
@@ -12,12 +12,13 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/**/*.{deep,peers}.test.ts'],
+          exclude: ['test/**/*.{deep,peers,xen}.test.ts'],
           testTimeout: 60_000,
         },
       },
       { test: { name: 'deep', include: ['test/**/*.deep.test.ts'], testTimeout: 600_000 } },
       { test: { name: 'peers', include: ['test/**/*.peers.test.ts'], testTimeout: 300_000 } },
+      { test: { name: 'xen', include: ['test/**/*.xen.test.ts'], testTimeout: 300_000 } },
     ],
   },
 });

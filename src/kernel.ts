@@ -178,6 +178,11 @@ import {
   unmask as xenEventUnmask,
 } from './xen/event.kernel.ts';
 import { rxGather as xenRxGather, txGather as xenTxGather } from './xen/gather.kernel.ts';
+import {
+  deviceCount as xenDeviceCount,
+  segmentsRead as xenSegmentsRead,
+  segmentsWrite as xenSegmentsWrite,
+} from './xen/gntdev.kernel.ts';
 import { endAccess as xenEndAccess, grantAccess as xenGrantAccess } from './xen/grant.kernel.ts';
 import {
   grefAt as xenGrefAt,
@@ -377,6 +382,7 @@ export {
   xenCopyBegin,
   xenCopyEnd,
   xenCopyMove,
+  xenDeviceCount,
   xenEndAccess,
   xenEventMask,
   xenEventSend,
@@ -400,6 +406,8 @@ export {
   xenRingTakeRequests,
   xenRingTakeResponses,
   xenRxGather,
+  xenSegmentsRead,
+  xenSegmentsWrite,
   xenTxGather,
   xenUnmapBegin,
   xenUnmapEnd,

@@ -24,9 +24,12 @@ modprobe -a xenfs xen_gntdev xen_evtchn xen_privcmd tun
 mount -t xenfs xenfs /proc/xen
 mkdir -p /var/run /var/lib/xenstored /var/lib/xen /var/log/xen /var/lock /run/xen /run/xenstored
 ln -s /run/xen /run/xenstored /var/run/
+mkdir -p /dev/pts /var/log/xen/console
+mount -t devpts devpts /dev/pts
 xenstored
 until [ -e /run/xenstored/socket ]; do sleep 0.1; done
 xen-init-dom0
+xenconsoled --log=guest --log-dir=/var/log/xen/console
 `;
 
 /** What a domain U does: its vif gets an address, and whoever connects to port 9000 there gives it commands. */
@@ -78,19 +81,22 @@ function xenBoot(): GuestBoot {
     modules: DOM0_MODULES,
     setup: DOM0_SETUP,
     add(archive) {
-      for (const name of ['xl', 'xenstored', 'xen-init-dom0']) addProgram(archive, join(root, XEN_BIN, name), root);
+      for (const name of ['xl', 'xenstored', 'xenconsoled', 'xen-init-dom0'])
+        addProgram(archive, join(root, XEN_BIN, name), root);
       for (const name of ['xenstore-ls', 'xenstore-read', 'xenstore-write']) {
         addProgram(archive, join(root, 'usr/bin', name), root);
       }
       addProgram(archive, process.execPath);
       archive.file('etc/xen/xl.conf', 'autoballoon="off"\n');
       archive.file('ringway/package.json', readFileSync('package.json'));
-      for (const folder of ['dist', ...DEPENDENCIES.map((name) => join('node_modules', name))]) addFolder(archive, folder);
+      for (const folder of ['dist', ...DEPENDENCIES.map((name) => join('node_modules', name))])
+        addFolder(archive, folder);
       archive.file('domu/kernel', readFileSync(domuKernel.image));
       archive.file('domu/initramfs', domuImage(domuKernel));
     },
   });
-  const append = 'console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 xpti=false spec-ctrl=no ucode=no';
+  const append =
+    'console=com1 com1=115200,8n1 dom0_mem=768M,max:768M dom0_max_vcpus=1 xpti=false spec-ctrl=no ucode=no';
   const linux = 'console=hvc0 quiet panic=-1 mitigations=off nokaslr cryptomgr.notests';
   return {
     image,
@@ -99,7 +105,7 @@ function xenBoot(): GuestBoot {
       const unpacked = join(dirname(initramfs), 'xen');
       writeFileSync(unpacked, gunzipSync(readFileSync(join(root, 'boot/xen-4.17-amd64.gz'))));
       return [
-        ...['-cpu', 'qemu64,+svm,+npt', '-kernel', unpacked, '-append', append],
+        ...['-cpu', 'qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt', '-kernel', unpacked, '-append', append],
         ...['-initrd', `${kernel.image} ${linux},${initramfs}`],
       ];
     },
