@@ -178,11 +178,6 @@ import {
   unmask as xenEventUnmask,
 } from './xen/event.kernel.ts';
 import { rxGather as xenRxGather, txGather as xenTxGather } from './xen/gather.kernel.ts';
-import {
-  deviceCount as xenDeviceCount,
-  segmentsRead as xenSegmentsRead,
-  segmentsWrite as xenSegmentsWrite,
-} from './xen/gntdev.kernel.ts';
 import { endAccess as xenEndAccess, grantAccess as xenGrantAccess } from './xen/grant.kernel.ts';
 import {
   grefAt as xenGrefAt,
@@ -208,6 +203,11 @@ import {
   takeResponses as xenRingTakeResponses,
 } from './xen/ring.kernel.ts';
 import { vifSteer as xenVifSteer } from './xen/steer.kernel.ts';
+import {
+  deviceCount as xenDeviceCount,
+  segmentsRead as xenSegmentsRead,
+  segmentsWrite as xenSegmentsWrite,
+} from './xen/system/gntdev.kernel.ts';
 
 export {
   asyncDeliver,

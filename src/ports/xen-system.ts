@@ -1,7 +1,7 @@
-import { XenDevices, xenDevicesBytes } from '../xen/devices.ts';
 import { Netback } from '../xen/netback.ts';
 import { BACK_CONTROL_BYTES, BACK_QUEUE_BYTES, backQueuePages } from '../xen/netback-queue.ts';
-import { VifFinder } from '../xen/vif-finder.ts';
+import { XenDevices, xenDevicesBytes } from '../xen/system/devices.ts';
+import { VifFinder } from '../xen/system/vif-finder.ts';
 import type { PortType } from './port.ts';
 import type { XenNetbackConfig } from './xen-netback.ts';
 import { shareXen, tellQueues, XEN_SHARE_BYTES, XenPort, type XenShare, xenFeatures } from './xen-port.ts';
@@ -31,8 +31,14 @@ export const xenSystemPort: PortType<XenNetbackConfig> = {
       const text = error instanceof Error ? error.message : String(error);
       void setup.tell('xenFault', text).catch(() => {});
     };
-    const xen = new XenDevices(arena, { name, mapPages: mapPages(config), onStoreEnd: fail });
     const data = shareXen(setup, 'back');
+    let xen: XenDevices;
+    try {
+      xen = new XenDevices(arena, { name, mapPages: mapPages(config), onStoreEnd: fail });
+    } catch (error) {
+      arena.release(`${name} steer`);
+      throw error;
+    }
     opened.set(data, xen);
     const tell = tellQueues(setup, xen);
     let bus: Netback | undefined;

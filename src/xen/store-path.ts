@@ -4,7 +4,6 @@ import { RingwayError } from '../util/errors.ts';
 const ABSOLUTE_MAX = 3072;
 const RELATIVE_MAX = 2048;
 
-/** Errors of xenstore, by their names in io/xs_wire.h. */
 const ERRORS = [
   'E2BIG',
   'EACCES',
@@ -17,6 +16,7 @@ const ERRORS = [
   'ENOSPC',
   'EPERM',
 ] as const;
+/** Errors of xenstore, by their names in io/xs_wire.h. */
 export type StoreErrorName = (typeof ERRORS)[number];
 
 export function isStoreErrorName(name: string): name is StoreErrorName {

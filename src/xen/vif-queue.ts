@@ -1,6 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
 import { attachDomain } from './access.ts';
-import { attachDevices } from './device-access.ts';
 import type { CopyBatch, DataAccess, DataShare } from './hypervisor.ts';
 import { wantedMapper } from './kept-grants.ts';
 import {
@@ -22,6 +21,7 @@ import {
   VIFQ_RING,
 } from './layout.ts';
 import { attachNetRing, type NetRing } from './ring.ts';
+import { attachDevices } from './system/device-access.ts';
 
 /** What the peer takes, beside packets of one page. */
 export interface VifFeatures {

@@ -69,14 +69,33 @@ function addFolder(archive: Archive, folder: string): void {
 /** The packages that ringway needs where it runs. */
 const DEPENDENCIES = ['commander', 'yaml', 'zod', 'koffi', '@koromix/koffi-linux-x64'];
 
+interface XenParts {
+  /** Folder of the packages. */
+  readonly root: string;
+  readonly dom0: GuestKernel;
+  readonly domu: GuestKernel;
+}
+
+/** Throws when apt cannot get the packages. */
+function xenParts(): XenParts {
+  const what = 'Xen';
+  const dom0 = unpackOnce(what, 'ringway-dom0-kernel', () => [newestPackage(what, 'linux-image-6.1.0-', DOM0_KERNEL)]);
+  return { root: unpackOnce(what, 'ringway-xen', () => XEN_PACKAGES), dom0: kernelIn(dom0), domu: guestKernel() };
+}
+
+/** Why no Xen can be booted here; undefined when one can. */
+export function xenUnavailable(): string | undefined {
+  try {
+    xenParts();
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+}
+
 /** Domain 0, with ringway at /ringway, and a domain U's kernel and file system in /domu. */
 function xenBoot(): GuestBoot {
-  const what = 'Xen';
-  const root = unpackOnce(what, 'ringway-xen', () => XEN_PACKAGES);
-  const kernel = kernelIn(
-    unpackOnce(what, 'ringway-dom0-kernel', () => [newestPackage(what, 'linux-image-6.1.0-', DOM0_KERNEL)]),
-  );
-  const domuKernel = guestKernel();
+  const { root, dom0: kernel, domu: domuKernel } = xenParts();
   const image = guestImage(kernel, {
     modules: DOM0_MODULES,
     setup: DOM0_SETUP,
@@ -112,6 +131,7 @@ function xenBoot(): GuestBoot {
   };
 }
 
+/** Boots a Xen in QEMU whose domain 0 takes commands: about a quarter of a minute. */
 export function bootXen(): Promise<Guest> {
   return bootGuest({ name: 'xen', memoryMb: 1536, boot: xenBoot(), bootMs: 240_000, lifeMs: 400_000 });
 }

@@ -8,7 +8,7 @@ import {
   stringsIn,
   XS,
   zeroEnded,
-} from '#dist/xen/store-wire.js';
+} from '#dist/xen/system/store-wire.js';
 
 const NOTHING = zeroEnded(['OK']);
 

@@ -1,17 +1,9 @@
-import type { Arena } from '../memory/arena.ts';
-import { type Devices, type Pages, requireDevices, requirePages } from '../sys/index.ts';
-import { RingwayError } from '../util/errors.ts';
-import { type CopyBatch, type DataAccess, type DeviceShare, GNTST, type GrantMap, type Mapped } from './hypervisor.ts';
-import {
-  COPYCALL,
-  DEVICECALL_EVENT,
-  DEVICECALL_GRANT,
-  DOMAIN_EVENTS,
-  DOMAIN_FAILED,
-  DOMAIN_MAPS,
-  DOMAIN_UNMAPS,
-  XEN_PAGE_BYTES,
-} from './layout.ts';
+import type { Arena } from '../../memory/arena.ts';
+import { type Devices, type Pages, requireDevices, requirePages } from '../../sys/index.ts';
+import { RingwayError } from '../../util/errors.ts';
+import { type CopyBatch, type DataAccess, type DeviceShare, GNTST, type GrantMap, type Mapped } from '../hypervisor.ts';
+import { DOMAIN_EVENTS, DOMAIN_FAILED, DOMAIN_MAPS, DOMAIN_UNMAPS, XEN_PAGE_BYTES } from '../layout.ts';
+import { COPYCALL, DEVICECALL_EVENT, DEVICECALL_GRANT } from './layout.ts';
 
 /** Requests of /dev/xen/gntdev and /dev/xen/evtchn (Linux include/uapi/xen: gntdev.h, evtchn.h). */
 const GNTDEV_MAP = 0x0018_4700;

@@ -1,11 +1,18 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { GNTST } from 'ringway/xen';
 import { expect, test } from 'vitest';
+import { sysAvailable } from '#dist/sys/index.js';
 import { readCosts } from '#dist/xen/access.js';
 import { createCopyBatch } from '#dist/xen/batch.js';
-import { DeviceAccess } from '#dist/xen/device-access.js';
-import { DeviceEvents, EVENT_BYTES } from '#dist/xen/device-events.js';
-import { DEVICECALL_BYTES, DEVICES_BASE, DEVICES_BYTES } from '#dist/xen/layout.js';
-import { testArena } from '../support/arena.ts';
+import { Store } from '#dist/xen/store.js';
+import { DeviceAccess } from '#dist/xen/system/device-access.js';
+import { DeviceEvents, EVENT_BYTES } from '#dist/xen/system/device-events.js';
+import { XenDevices } from '#dist/xen/system/devices.js';
+import { DEVICECALL_BYTES, DEVICES_BASE, DEVICES_BYTES } from '#dist/xen/system/layout.js';
+import { testArena } from '../../support/arena.ts';
+import { serveStore } from './support/xenstored.ts';
 
 const PAGE = 4096;
 const AREA_PAGES = 4;
@@ -143,7 +150,7 @@ test('a grant is mapped by a call and an mmap, and goes in the other order', () 
     { status: GNTST.okay, handle: 2, address: area + 2 * PAGE },
   ]);
   expect(takeLog()).toEqual(['map 3 8', 'mmap 8 at page 1', 'map 3 9', 'mmap 9 at page 2 readonly']);
-  expect(access.map(grants, area + PAGE).map(({ status }) => status)).toEqual([GNTST.badVirtAddr, GNTST.badVirtAddr]);
+  expect(access.map(grants, area + PAGE).map((each) => each.status)).toEqual([GNTST.badVirtAddr, GNTST.badVirtAddr]);
   expect(access.unmap([2, 2, 1, 0, AREA_PAGES, -1])).toEqual([
     ...[GNTST.okay, GNTST.badHandle, GNTST.okay],
     ...[GNTST.badHandle, GNTST.badHandle, GNTST.badHandle],
@@ -224,4 +231,40 @@ test('more ports than one read brings are told one read after the other', () => 
   events.waiting.push(...ports);
   expect([channels.dispatch(), channels.dispatch(), channels.dispatch()]).toEqual([64, 35, 0]);
   expect(heard.size).toBe(99);
+});
+
+test.skipIf(!sysAvailable())('what is opened is given back, and what is missing is named', async () => {
+  const arena = testArena(1 << 20);
+  const folder = mkdtempSync(join(tmpdir(), 'ringway-devices-'));
+  const store = join(folder, 'store');
+  const server = await serveStore(store, new Store().introduce(0));
+  const paths = { gntdev: '/dev/null', evtchn: '/dev/null', store };
+  const before = arena.regions().map(({ name }) => name);
+  const countOpen = (): number => readdirSync('/proc/self/fd').length;
+  const open = countOpen();
+  try {
+    expect(() => new XenDevices(arena, { name: 'xen', mapPages: 4, paths: { ...paths, evtchn: '/none' } })).toThrow(
+      'xen: there is no /none; in domain 0 of a Xen load the modules xen-gntdev and xen-evtchn, and start xenstored',
+    );
+    expect(() => new XenDevices(arena, { name: 'xen', mapPages: 400, paths })).toThrow(/do not fit|no .* left|bytes/);
+    const xen = new XenDevices(arena, { name: 'xen', mapPages: 4, paths });
+    expect([xen.domid, await xen.store.read('domid')]).toEqual([0, '0']);
+    const page = xen.takePages(2);
+    // What is no gntdev takes no call.
+    expect(xen.map([{ domid: 1, ref: 9 }], page)[0]?.status).toBe(GNTST.noSpace);
+    expect(() => xen.events.bindInterdomain(1, 2)).toThrow(/port 2 of domain 1 cannot be bound: ENOTTY/);
+    const batch = xen.createBatch('batch', 1);
+    batch.set(0, { source: { domid: 1, ref: 9, offset: 0 }, target: { address: page }, length: 8 });
+    xen.copy(batch, 1);
+    expect(batch.status(0)).toBe(GNTST.generalError);
+    expect(xen.costs()).toMatchObject({ hypercalls: 2, maps: 0, copies: 1, copyBytes: 0, failed: 2 });
+    xen.freePages(page);
+    xen.close();
+    arena.release('batch');
+    expect(arena.regions().map(({ name }) => name)).toEqual(before);
+    await expect.poll(countOpen).toBeLessThanOrEqual(open);
+  } finally {
+    await server.close();
+    rmSync(folder, { recursive: true });
+  }
 });

@@ -1,4 +1,4 @@
-import { count, countHypercall } from './domain.kernel.ts';
+import { count, countHypercall } from '../domain.kernel.ts';
 import {
   COPY_FLAGS,
   COPY_LENGTH,
@@ -6,10 +6,6 @@ import {
   COPY_SOURCE,
   COPY_STATUS,
   COPY_TARGET,
-  COPYCALL,
-  COPYCALL_COUNT,
-  COPYCALL_SEGMENTS,
-  DEVICES_BASE,
   DOMAIN_COPIES,
   DOMAIN_COPY_BYTES,
   DOMAIN_FAILED,
@@ -18,6 +14,16 @@ import {
   GNTST_BAD_COPY_ARG,
   GNTST_GENERAL_ERROR,
   GRANT_BATCH_MAX,
+  SIDE_DOMID,
+  SIDE_OFFSET,
+  SIDE_PLACE,
+  XEN_PAGE_BYTES,
+} from '../layout.ts';
+import {
+  COPYCALL,
+  COPYCALL_COUNT,
+  COPYCALL_SEGMENTS,
+  DEVICES_BASE,
   SEGMENT_BYTES,
   SEGMENT_FLAGS,
   SEGMENT_LENGTH,
@@ -27,10 +33,6 @@ import {
   SEGMENT_SOURCE,
   SEGMENT_STATUS,
   SEGMENT_TARGET,
-  SIDE_DOMID,
-  SIDE_OFFSET,
-  SIDE_PLACE,
-  XEN_PAGE_BYTES,
 } from './layout.ts';
 
 function leavesPage(side: u32, isGref: bool, length: u32): bool {

@@ -1,4 +1,4 @@
-import { RingwayError } from '../util/errors.ts';
+import { RingwayError } from '../../util/errors.ts';
 
 /** Types of messages (io/xs_wire.h, enum xsd_sockmsg_type). */
 export const XS = {

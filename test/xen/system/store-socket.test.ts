@@ -6,8 +6,8 @@ import fc from 'fast-check';
 import { inTransaction } from 'ringway/xen';
 import { afterAll, afterEach, expect, test } from 'vitest';
 import { Store } from '#dist/xen/store.js';
-import { SocketStore } from '#dist/xen/store-socket.js';
-import { encodeStoreMessage, StoreMessageReader, stringsIn, XS, zeroEnded } from '#dist/xen/store-wire.js';
+import { SocketStore } from '#dist/xen/system/store-socket.js';
+import { encodeStoreMessage, StoreMessageReader, stringsIn, XS, zeroEnded } from '#dist/xen/system/store-wire.js';
 import { serveSocket, serveStore } from './support/xenstored.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-store-'));

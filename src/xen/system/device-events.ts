@@ -1,7 +1,7 @@
-import type { Arena } from '../memory/arena.ts';
-import type { Devices, Poller } from '../sys/index.ts';
-import { RingwayError } from '../util/errors.ts';
-import type { EventChannels } from './hypervisor.ts';
+import type { Arena } from '../../memory/arena.ts';
+import type { Devices, Poller } from '../../sys/index.ts';
+import { RingwayError } from '../../util/errors.ts';
+import type { EventChannels } from '../hypervisor.ts';
 
 /** Requests of /dev/xen/evtchn (Linux include/uapi/xen/evtchn.h). */
 const EVTCHN_BIND_INTERDOMAIN = 0x0008_4501;

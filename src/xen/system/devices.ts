@@ -1,15 +1,16 @@
 import { existsSync } from 'node:fs';
-import type { Arena } from '../memory/arena.ts';
-import { type Poller, requireDevices, requireSys } from '../sys/index.ts';
-import { RingwayError } from '../util/errors.ts';
-import { type HypervisorCosts, readCosts } from './access.ts';
-import { createCopyBatch } from './batch.ts';
+import type { Arena } from '../../memory/arena.ts';
+import { type Poller, requireDevices, requireSys } from '../../sys/index.ts';
+import { RingwayError } from '../../util/errors.ts';
+import { type HypervisorCosts, readCosts } from '../access.ts';
+import { createCopyBatch } from '../batch.ts';
+import type { CopyBatch, DataAccess, DeviceShare, GrantMap, Hypervisor, Mapped } from '../hypervisor.ts';
+import { XEN_PAGE_BYTES } from '../layout.ts';
+import { PageRuns } from '../page-runs.ts';
+import { unwind } from '../staging.ts';
 import { attachDevices } from './device-access.ts';
 import { DeviceEvents, EVENT_BYTES } from './device-events.ts';
-import type { CopyBatch, DataAccess, DeviceShare, GrantMap, Hypervisor, Mapped } from './hypervisor.ts';
-import { DEVICECALL_BYTES, DEVICES_BASE, DEVICES_BYTES, XEN_PAGE_BYTES } from './layout.ts';
-import { PageRuns } from './page-runs.ts';
-import { unwind } from './staging.ts';
+import { DEVICECALL_BYTES, DEVICES_BASE, DEVICES_BYTES } from './layout.ts';
 import { SocketStore } from './store-socket.ts';
 
 /** Where a real Xen is reached. */

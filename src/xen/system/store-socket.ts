@@ -1,7 +1,7 @@
 import { createConnection, type Socket } from 'node:net';
-import { RingwayError } from '../util/errors.ts';
-import type { Access, Permissions, StoreOperations, StoreTransaction, Unwatch, XenStore } from './store-client.ts';
-import { absolutePath, isStoreErrorName, StoreError } from './store-path.ts';
+import { RingwayError } from '../../util/errors.ts';
+import type { Access, Permissions, StoreOperations, StoreTransaction, Unwatch, XenStore } from '../store-client.ts';
+import { absolutePath, isStoreErrorName, StoreError } from '../store-path.ts';
 import {
   encodeStoreMessage,
   STORE_PAYLOAD_MAX,
@@ -98,10 +98,12 @@ export class SocketStore implements XenStore {
     const pending = this.#pending.get(request);
     if (pending === undefined)
       throw new RingwayError('BAD_REQUEST', `an answer to request ${request}, of which there is none`);
+    if (type !== pending.type && type !== XS.error) {
+      throw new RingwayError('BAD_REQUEST', `an answer of type ${type} to a request of type ${pending.type}`);
+    }
     this.#pending.delete(request);
-    if (type === pending.type) pending.resolve(payload);
-    else if (type === XS.error) pending.reject(this.#refusal(pending.what, payload));
-    else throw new RingwayError('BAD_REQUEST', `an answer of type ${type} to a request of type ${pending.type}`);
+    if (type === XS.error) pending.reject(this.#refusal(pending.what, payload));
+    else pending.resolve(payload);
   }
 
   #refusal(what: string, payload: Uint8Array): Error {

@@ -1,6 +1,6 @@
-import type { Unwatch, XenStore } from './store-client.ts';
-import { StoreError } from './store-path.ts';
-import { readKey } from './xenbus.ts';
+import type { Unwatch, XenStore } from '../store-client.ts';
+import { StoreError } from '../store-path.ts';
+import { readKey } from '../xenbus.ts';
 
 /** Where a domain's network backends are, below its home: by domain and number of the frontend. */
 const BACKENDS = 'backend/vif';
