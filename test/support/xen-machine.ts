@@ -14,7 +14,7 @@ const XEN_PACKAGES = [
   ...['libxengnttab1', 'libxenhypfs1', 'libxenmisc4.17', 'libxenstore4', 'libxentoolcore1', 'libxentoollog1'],
 ];
 const XEN_BIN = 'usr/lib/xen-4.17/bin';
-/** Debian's kernel for all machines: that for virtual ones has no backends' devices, and so is none for domain 0. */
+/** Debian's kernel for all machines: that for virtual ones cannot be domain 0 (CONFIG_XEN_DOM0). */
 const DOM0_KERNEL = /^linux-image-6\.1\.0-(\d+)-amd64$/;
 const DOM0_MODULES = ['xen_gntdev', 'xen_evtchn', 'xen_privcmd', 'xenfs', 'tun'];
 

@@ -31,11 +31,12 @@ const backend = (domid: number): string => `/local/domain/0/backend/vif/${domid}
 const frontend = (domid: number): string => `/local/domain/${domid}/device/vif/0`;
 const areConnected = (domid: number): string =>
   [backend(domid), frontend(domid)].map((path) => `[ "$(xenstore-read ${path}/state)" = 4 ]`).join(' && ');
-const RINGWAY = '$(pidof node)';
+const RINGWAY = '$(cat /tmp/pid)';
 
 /** Starts ringway and waits until the tap is there, which is when all ports are. */
 async function startRingway(): Promise<void> {
-  await xen.must('(cd /ringway; setsid node dist/cli/main.js run /domu/ringway.yaml > /tmp/log 2>&1 < /dev/null &)');
+  const run = 'node dist/cli/main.js run /domu/ringway.yaml & echo $! > /tmp/pid; wait $!; echo "exit $?"';
+  await xen.must(`(cd /ringway; setsid sh -c '${run}' > /tmp/log 2>&1 < /dev/null &)`);
   await until('ip link show rw0 > /dev/null 2>&1');
   await xen.must(`ip addr add ${DOM0}/24 dev rw0; ip link set rw0 up`);
 }
@@ -113,6 +114,7 @@ test.skipIf(why !== undefined)('its driver lets the device go and takes it again
 
 test.skipIf(why !== undefined)('a ringway that comes back after a crash goes on where it was', async () => {
   await xen.must(`kill -9 ${RINGWAY}`);
+  await until('grep exit /tmp/log');
   await startRingway();
   await until(`ping -c 1 -W 1 ${DOMU} > /dev/null`);
   await until(areConnected(1), 5);
@@ -131,6 +133,8 @@ test.skipIf(why !== undefined)('a PVH domain takes its place, and nothing is lef
   await xen.must('xl destroy pvh');
   expect(await xen.must('xenstore-ls /local/domain/0/backend 2> /dev/null || true')).not.toContain('net0');
   await xen.must(`kill ${RINGWAY}`);
-  await until(`[ -z "${RINGWAY}" ]`, 30);
-  console.log(await xen.must('cat /tmp/log'));
+  await until('grep exit /tmp/log');
+  const log = await xen.must('cat /tmp/log');
+  console.log(log);
+  expect(log).toMatch(/^exit 0$/m);
 });
