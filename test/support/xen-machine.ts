@@ -9,8 +9,8 @@ import { bootGuest, type Guest, type GuestBoot } from './qemu.ts';
 
 /** Xen, what domain 0 needs of its tools, and the libraries that these load. */
 const XEN_PACKAGES = [
-  ...['xen-hypervisor-4.17-amd64', 'xen-utils-4.17', 'xenstore-utils', 'libyajl2', 'libfdt1'],
-  ...['libnl-3-200', 'libnl-route-3-200', 'libxencall1', 'libxendevicemodel1', 'libxenevtchn1', 'libxenforeignmemory1'],
+  ...['xen-hypervisor-4.17-amd64', 'xen-utils-4.17', 'xenstore-utils', 'libyajl2'],
+  ...['libxencall1', 'libxendevicemodel1', 'libxenevtchn1', 'libxenforeignmemory1'],
   ...['libxengnttab1', 'libxenhypfs1', 'libxenmisc4.17', 'libxenstore4', 'libxentoolcore1', 'libxentoollog1'],
 ];
 const XEN_BIN = 'usr/lib/xen-4.17/bin';

@@ -9,7 +9,7 @@ import { COPYCALL, DEVICECALL_EVENT, DEVICECALL_GRANT } from './layout.ts';
 const GNTDEV_MAP = 0x0018_4700;
 const GNTDEV_UNMAP = 0x0010_4701;
 const GNTDEV_COPY = 0x0010_4708;
-const EVTCHN_NOTIFY = 0x0004_4504;
+export const EVTCHN_NOTIFY = 0x0004_4504;
 
 interface DeviceKernels {
   xenSegmentsWrite(devices: number, ops: number, n: number, segments: number): void;

@@ -2,12 +2,12 @@ import type { Arena } from '../../memory/arena.ts';
 import type { Devices, Poller } from '../../sys/index.ts';
 import { RingwayError } from '../../util/errors.ts';
 import type { EventChannels } from '../hypervisor.ts';
+import { EVTCHN_NOTIFY } from './device-access.ts';
 
 /** Requests of /dev/xen/evtchn (Linux include/uapi/xen/evtchn.h). */
 const EVTCHN_BIND_INTERDOMAIN = 0x0008_4501;
 const EVTCHN_BIND_UNBOUND_PORT = 0x0004_4502;
 const EVTCHN_UNBIND = 0x0004_4503;
-const EVTCHN_NOTIFY = 0x0004_4504;
 
 /** Ports of one read or write at most. */
 const PORTS = 64;
