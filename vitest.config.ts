@@ -7,7 +7,7 @@ const alias = [
   { find: /^ringway\/([a-z]+)$/, replacement: resolve('build/$1/index.js') },
 ];
 
-/** Three sets of tests: `fast` samples, `deep` runs the full counts, `peers` needs other programs or root. */
+/** Sets of tests: `fast` samples, `deep` runs the full counts, `peers` needs other programs or root, `xen` boots a Xen. */
 export default defineConfig({
   resolve: { alias },
   test: {
@@ -21,12 +21,13 @@ export default defineConfig({
         test: {
           name: 'fast',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/**/*.{deep,peers}.test.ts'],
+          exclude: ['test/**/*.{deep,peers,xen}.test.ts'],
           testTimeout: 60_000,
         },
       },
       { extends: true, test: { name: 'deep', include: ['test/**/*.deep.test.ts'], testTimeout: 600_000 } },
       { extends: true, test: { name: 'peers', include: ['test/**/*.peers.test.ts'], testTimeout: 300_000 } },
+      { extends: true, test: { name: 'xen', include: ['test/**/*.xen.test.ts'], testTimeout: 300_000 } },
     ],
   },
 });

@@ -204,6 +204,11 @@ import {
   takeResponses as xenRingTakeResponses,
 } from './xen/ring.kernel.ts';
 import { vifSteer as xenVifSteer } from './xen/steer.kernel.ts';
+import {
+  deviceCount as xenDeviceCount,
+  segmentsRead as xenSegmentsRead,
+  segmentsWrite as xenSegmentsWrite,
+} from './xen/system/gntdev.kernel.ts';
 
 export {
   asyncDeliver,
@@ -380,6 +385,7 @@ export {
   xenCopyBegin,
   xenCopyEnd,
   xenCopyMove,
+  xenDeviceCount,
   xenEndAccess,
   xenEventMask,
   xenEventSend,
@@ -403,6 +409,8 @@ export {
   xenRingTakeRequests,
   xenRingTakeResponses,
   xenRxGather,
+  xenSegmentsRead,
+  xenSegmentsWrite,
   xenTxGather,
   xenUnmapBegin,
   xenUnmapEnd,

@@ -29,6 +29,10 @@ function checkBackend(tree: Tree, problems: Problems, name: string, port: (path:
     refuse('is no xen-netback port; name one, or make it one');
     return;
   }
+  if (valueAt(tree.value, ['ports', backend, 'xen']) === 'system') {
+    refuse('serves a domain of the system, and no port; name another, or leave its xen out');
+    return;
+  }
   const first = keysAt(tree, ['ports']).find((other) => valueAt(tree.value, ['ports', other, 'backend']) === backend);
   if (first !== name)
     refuse(`is the backend of ${first} already, and takes one frontend; add another xen-netback port`);

@@ -16,6 +16,11 @@ const both = {
 export const xenNetback = mapping('a xen-netback port', {
   type: z.literal('xen-netback'),
   ...both,
+  xen: oneOf(
+    'a Xen',
+    ['process', 'system'],
+    'The Xen in this process, or the one that this system is domain 0 of.',
+  ).default('process'),
   paths: list(
     oneOf('a path', PATHS, 'A way for packets to get across.'),
     0,

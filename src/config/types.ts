@@ -171,7 +171,7 @@ export interface AfXdpPortConfig extends PortCommon, XskOptions {
   readonly queues: number;
 }
 
-/** The backend of a Xen network device in this process. */
+/** The backend of a Xen network device. */
 export interface XenNetbackPortConfig extends PortCommon, XenNetbackConfig {
   readonly type: 'xen-netback';
   readonly name: string;

@@ -2,7 +2,7 @@ import { nextPowerOfTwo } from '../util/bits.ts';
 import { Netfront } from '../xen/netfront.ts';
 import { type FrontPath, frontQueueBytes, frontQueuePages } from '../xen/netfront-queue.ts';
 import { xenEndType } from './xen-end.ts';
-import { xenFeatures } from './xen-netback.ts';
+import { xenFeatures } from './xen-port.ts';
 
 /** The frontend of a Xen network device. */
 export interface XenNetfrontConfig {

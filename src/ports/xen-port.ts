@@ -40,6 +40,11 @@ interface XenPortKernels extends PoolKernels {
 const REST_MS = 1000;
 const NO_DROPS: VifDrops = { bad: 0, long: 0, empty: 0, failed: 0 };
 
+/** The features of an end with or without offloads. Packets of several pages are no offload, but need as much of the other end. */
+export function xenFeatures(offloads: boolean) {
+  return { sg: offloads, csum: offloads, gsoTcpv4: offloads, gsoTcpv6: offloads };
+}
+
 /** Bytes of what `shareXen` makes. */
 export const XEN_SHARE_BYTES = VIFHASH_BYTES + VIFSTEER_BYTES;
 

@@ -28,6 +28,8 @@ export interface Devices {
   getOption(fd: number, level: number, option: number, value: Uint8Array, what: string): number;
   /** An ioctl whose argument is a struct, which it may write to, or a number. */
   ioctl(fd: number, request: number, argument: Uint8Array | number, what: string): void;
+  /** An ioctl of the packet path, whose argument lies in the memory at `place`. Returns its result, or -1. */
+  control(fd: number, request: number, place: number): number;
   /** Puts `length` bytes of what `fd` shares from `place` on over the memory at `offset`, a multiple of the page size. */
   map(offset: number, length: number, fd: number, place: number, what: string): void;
   /** Reads into the `count` vectors (struct iovec) at offset `vectors`. Returns the bytes, or -1. */
@@ -77,6 +79,7 @@ function bind({ koffi, call, check, errorName }: Libc, memory: WebAssembly.Memor
       const ioctl = typeof argument === 'number' ? ioctlNumber : ioctlStruct;
       check(ioctl(fd, request, argument), `ioctl(${what})`);
     },
+    control: (fd, request, place) => Number(ioctlNumber(fd, request, base + place)),
     map(offset, length, fd, place, what) {
       const flags = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
       check(mmap(base + offset, length, PROT_READ_WRITE, flags, fd, place), `mmap(${what}, ${length} bytes)`);

@@ -3,7 +3,7 @@ import { type Pages, requirePages } from '../sys/index.ts';
 import { RingwayError } from '../util/errors.ts';
 import { createCopyBatch, signed } from './batch.ts';
 import { MAP_OPS_BYTES } from './domain.ts';
-import type { DataAccess, DataShare, EventChannels, GrantMap, Hypervisor, Mapped } from './hypervisor.ts';
+import type { DataAccess, DomainShare, EventChannels, GrantMap, Hypervisor, Mapped } from './hypervisor.ts';
 import {
   DOMAIN_COPIES,
   DOMAIN_COPY_BYTES,
@@ -169,7 +169,7 @@ class Access implements DataAccess {
 }
 
 /** Serves a domain of the in-process Xen from this thread, which alone uses `share`. */
-export function attachData(arena: Arena, share: DataShare): DataAccess {
+export function attachDomain(arena: Arena, share: DomainShare): DataAccess {
   const pages = share.mapped ? requirePages(arena.handle.memory, share.name) : undefined;
   return new Access({ arena, ...share, pages });
 }
@@ -203,7 +203,7 @@ export class DomainAccess extends Access implements Hypervisor {
     return createCopyBatch(this.#place.arena, name, size);
   }
 
-  shareData(name: string): DataShare {
+  shareData(name: string): DomainShare {
     const { arena, xen, record, pages } = this.#place;
     return { name, xen, record, ops: arena.allocate(name, MAP_OPS_BYTES), mapped: pages !== undefined };
   }

@@ -97,13 +97,31 @@ export interface DataAccess {
 }
 
 /** What another thread is told, so that it can ask for itself (`attachData`): anything that can be posted. */
-export interface DataShare {
+export type DataShare = DomainShare | DeviceShare;
+
+/** For a domain of the in-process Xen. */
+export interface DomainShare {
   /** The region that it works with. */
   readonly name: string;
   readonly xen: number;
   readonly record: number;
   readonly ops: number;
   readonly mapped: boolean;
+}
+
+/** For this process's domain under a real Xen. */
+export interface DeviceShare {
+  /** The region that it works with. */
+  readonly name: string;
+  /** Descriptors. */
+  readonly gntdev: number;
+  readonly evtchn: number;
+  /** Addresses: of what is kept (DEVICES_…), of the map area and of what is mapped there, of the thread's calls (DEVICECALL_…). */
+  readonly devices: number;
+  readonly area: number;
+  readonly areaPages: number;
+  readonly mapped: number;
+  readonly calls: number;
 }
 
 /**

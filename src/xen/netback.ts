@@ -73,8 +73,11 @@ export class Netback {
 
   /** Lets the frontend go whatever it does, and waits for no other. */
   async destroy(): Promise<void> {
-    await this.#bus.stop();
-    await this.#disconnect();
+    try {
+      await this.#bus.stop();
+    } finally {
+      await this.#disconnect();
+    }
     await this.#bus.switchTo(XenbusState.closed);
   }
 
@@ -106,8 +109,10 @@ export class Netback {
   async #onFrontend(state: number): Promise<void> {
     const own = this.#bus.state;
     if (state === XenbusState.initialising) {
-      // It comes back after it was closed.
-      if (own === XenbusState.closed || own === XenbusState.closing) await this.#offer();
+      // It comes back, and may have been closed unseen.
+      if (own === XenbusState.initWait) return;
+      await this.#disconnect();
+      await this.#offer();
     } else if (state === XenbusState.initialised || state === XenbusState.connected) {
       if (own === XenbusState.initWait) await this.#connect();
     } else if (state === XenbusState.closing) {

@@ -4,18 +4,24 @@ import { RingwayError } from '../util/errors.ts';
 const ABSOLUTE_MAX = 3072;
 const RELATIVE_MAX = 2048;
 
+const ERRORS = [
+  'E2BIG',
+  'EACCES',
+  'EAGAIN',
+  'EBUSY',
+  'EEXIST',
+  'EINVAL',
+  'EISCONN',
+  'ENOENT',
+  'ENOSPC',
+  'EPERM',
+] as const;
 /** Errors of xenstore, by their names in io/xs_wire.h. */
-export type StoreErrorName =
-  | 'E2BIG'
-  | 'EACCES'
-  | 'EAGAIN'
-  | 'EBUSY'
-  | 'EEXIST'
-  | 'EINVAL'
-  | 'EISCONN'
-  | 'ENOENT'
-  | 'ENOSPC'
-  | 'EPERM';
+export type StoreErrorName = (typeof ERRORS)[number];
+
+export function isStoreErrorName(name: string): name is StoreErrorName {
+  return (ERRORS as readonly string[]).includes(name);
+}
 
 /** What xenstore answers when it refuses. */
 export class StoreError extends RingwayError {

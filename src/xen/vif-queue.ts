@@ -1,6 +1,6 @@
 import type { Arena } from '../memory/arena.ts';
-import { attachData } from './access.ts';
-import type { CopyBatch, DataShare } from './hypervisor.ts';
+import { attachDomain } from './access.ts';
+import type { CopyBatch, DataAccess, DataShare } from './hypervisor.ts';
 import { wantedMapper } from './kept-grants.ts';
 import {
   GATHER_BYTES,
@@ -21,6 +21,7 @@ import {
   VIFQ_RING,
 } from './layout.ts';
 import { attachNetRing, type NetRing } from './ring.ts';
+import { attachDevices } from './system/device-access.ts';
 
 /** What the peer takes, beside packets of one page. */
 export interface VifFeatures {
@@ -169,6 +170,11 @@ function attachDirection(arena: Arena, queue: number, port: number, cache: numbe
     if (ring.needsNotify()) send(port);
   };
   return { get, notify, shown: { ring, drops, fault: () => ring.broken() } };
+}
+
+/** Asks Xen from this thread, which alone uses `share`. */
+function attachData(arena: Arena, share: DataShare): DataAccess {
+  return 'gntdev' in share ? attachDevices(arena, share) : attachDomain(arena, share);
 }
 
 /** Receives from this thread, with buffers of `cache`. One thread at a time does. */

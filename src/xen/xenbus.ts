@@ -113,6 +113,7 @@ export class Xenbus {
   #unwatch: Unwatch | undefined;
   #state: number = XenbusState.unknown;
   #peer = -1;
+  #willLook = false;
   #error: unknown;
 
   /**
@@ -142,21 +143,28 @@ export class Xenbus {
     return this.#error;
   }
 
+  /** Goes to a state, and writes it, unless the tools have removed the device: a directory of ours alone would stay for good. */
   async switchTo(state: number): Promise<void> {
     this.#state = state;
-    await this.store.write(`${this.path}/state`, String(state));
+    await inTransaction(this.store, async (transaction) => {
+      const path = `${this.path}/state`;
+      if ((await readKey(transaction, path)) !== undefined) await transaction.write(path, String(state));
+    });
   }
 
   /** Watches the other end, unless it does already. */
   async start(): Promise<void> {
     if (this.#unwatch !== undefined) return;
-    // However many changes are told while one is dealt with, the state is what it is then.
+    // However many changes are told while one is dealt with, the state is what it is then: one look is waiting at most.
     this.#unwatch = await this.store.watch(`${this.peerPath}/state`, this.path, () => {
+      if (this.#willLook) return;
+      this.#willLook = true;
       this.do(() => this.#look());
     });
   }
 
   async #look(): Promise<void> {
+    this.#willLook = false;
     const state = await readNumber(this.store, `${this.peerPath}/state`, XenbusState.reconfigured, 0).catch(() => 0);
     if (state === this.#peer) return;
     this.#peer = state;

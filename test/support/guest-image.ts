@@ -1,19 +1,15 @@
-import { execFileSync } from 'node:child_process';
-import { readFileSync, realpathSync } from 'node:fs';
-import { basename, join } from 'node:path';
-import { type GuestKernel, moduleName, modulesFor } from './guest-kernel.ts';
+import type { GuestKernel } from './guest-kernel.ts';
+import { Archive, addBusybox, addModules, addProgram } from './initramfs.ts';
 
 /** What every guest has; it loads all but the last itself. */
 const MODULES = ['virtio_pci', 'virtio_console', 'virtio_net', 'virtio_blk', 'pktgen'];
-/** Where Debian's programs are. */
-const PROGRAM_FOLDERS = ['/usr/bin', '/usr/sbin', '/bin', '/sbin'];
 
 /**
  * The guest's first program. Commands come over a port of virtio's, which loses nothing as serial ports do: a line with a
  * word and a command in base64. Each runs in a shell of its own, beside others; its answer is a line with the word, the
  * exit code and the number of bytes, then those bytes.
  */
-const INIT = `#!/bin/sh
+const initWith = (setup: string): string => `#!/bin/sh
 export PATH=/bin HOME=/
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -22,6 +18,7 @@ mount -t tmpfs run /run
 mkdir -p /mnt /tmp
 sysctl -q -w kernel.printk='4 4 1 7' net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 modprobe -a virtio_pci virtio_console virtio_net virtio_blk
+${setup}
 ip link set lo up
 for path in /sys/class/net/eth*; do
   [ -e "$path" ] && ip link set "\${path##*/}" up
@@ -45,101 +42,28 @@ done
 poweroff -f
 `;
 
-/** Writes archives as cpio's format `newc` has them (Linux Documentation/driver-api/early-userspace/buffer-format.rst). */
-class Archive {
-  readonly #parts: Uint8Array[] = [];
-  readonly #names = new Set<string>();
-
-  #entry(name: string, mode: number, data: Uint8Array): void {
-    if (this.#names.has(name)) return;
-    this.#names.add(name);
-    const path = Buffer.from(`${name}\0`);
-    const number = this.#names.size;
-    const fields = [number, mode, 0, 0, 1, 0, data.length, 0, 0, 0, 0, path.length, 0];
-    const head = Buffer.from(`070701${fields.map((field) => field.toString(16).padStart(8, '0')).join('')}`);
-    const padding = (length: number): Uint8Array => new Uint8Array(-length & 3);
-    this.#parts.push(head, path, padding(head.length + path.length), data, padding(data.length));
-  }
-
-  /** Folders that lead to `name`. */
-  #folders(name: string): void {
-    const parts = name.split('/').slice(0, -1);
-    for (let i = 1; i <= parts.length; i++) this.folder(parts.slice(0, i).join('/'));
-  }
-
-  folder(name: string): void {
-    this.#entry(name, 0o040755, new Uint8Array(0));
-  }
-
-  file(name: string, data: Uint8Array | string): void {
-    this.#folders(name);
-    this.#entry(name, 0o100755, Buffer.from(data));
-  }
-
-  link(name: string, target: string): void {
-    this.#folders(name);
-    this.#entry(name, 0o120777, Buffer.from(target));
-  }
-
-  end(): Uint8Array {
-    this.#entry('TRAILER!!!', 0, new Uint8Array(0));
-    return Buffer.concat(this.#parts);
-  }
-}
-
-function firstFile(paths: readonly string[]): { path: string; data: Buffer } {
-  for (const path of paths) {
-    try {
-      return { path, data: readFileSync(path) };
-    } catch {
-      // The next one may be there.
-    }
-  }
-  throw new Error(`none of ${paths.join(', ')} is there: install the package that has it`);
-}
-
-/** A program of this machine, and the libraries that it loads, where it looks for them. */
-function addProgram(archive: Archive, program: string): void {
-  const { path, data } = firstFile(PROGRAM_FOLDERS.map((folder) => join(folder, program)));
-  archive.file(`bin/${program}`, data);
-  for (const [, library] of execFileSync('ldd', [path], { encoding: 'utf8' }).matchAll(/(\/\S+) \(0x/g)) {
-    archive.file((library as string).slice(1), readFileSync(realpathSync(library as string)));
-  }
-}
-
-/** Where `modprobe` looks, with a `modules.dep`: what a module needs comes with its path, the last needed first. */
-function addModules(archive: Archive, kernel: GuestKernel, names: readonly string[]): void {
-  const folder = `lib/modules/${kernel.release}`;
-  const found = modulesFor(kernel, names);
-  const fileOf = new Map([...found.keys()].map((path) => [moduleName(path), basename(path)]));
-  const all = new Map<string, string[]>();
-  for (const [path, needs] of found) {
-    const files = needs.map((need) => fileOf.get(need) as string).flatMap((file) => [file, ...(all.get(file) ?? [])]);
-    // Of a file that is there twice the later one stays.
-    all.set(basename(path), [...new Set(files.reverse())].reverse());
-    archive.file(`${folder}/${basename(path)}`, readFileSync(path));
-  }
-  archive.file(`${folder}/modules.dep`, [...all].map(([file, needs]) => `${file}: ${needs.join(' ')}\n`).join(''));
-}
-
 export interface GuestImageOptions {
   /** Programs of this machine that the guest has too, such as `iperf3`. */
   readonly programs?: readonly string[];
   /** Modules that `modprobe` finds, beside pktgen and those of virtio. */
   readonly modules?: readonly string[];
+  /** Lines of shell that it runs before it takes commands. */
+  readonly setup?: string;
+  /** Puts more into it. */
+  add?(archive: Archive): void;
 }
 
 /** The first file system of a guest, which is not packed: an emulated machine takes longer to unpack than to load it. */
-export function guestImage(kernel: GuestKernel, { programs = [], modules = [] }: GuestImageOptions = {}): Uint8Array {
+export function guestImage(
+  kernel: GuestKernel,
+  { programs = [], modules = [], setup = '', add = () => {} }: GuestImageOptions = {},
+): Uint8Array {
   const archive = new Archive();
   for (const folder of ['dev', 'proc', 'sys', 'run']) archive.folder(folder);
-  archive.file('init', INIT);
-  const { path, data } = firstFile(PROGRAM_FOLDERS.map((folder) => join(folder, 'busybox')));
-  archive.file('bin/busybox', data);
+  archive.file('init', initWith(setup));
+  addBusybox(archive);
   for (const program of programs) addProgram(archive, program);
-  for (const name of execFileSync(path, ['--list'], { encoding: 'utf8' }).trim().split('\n')) {
-    archive.link(`bin/${name}`, 'busybox');
-  }
   addModules(archive, kernel, [...MODULES, ...modules]);
+  add(archive);
   return archive.end();
 }

@@ -7,7 +7,7 @@ export interface CommandResult {
   readonly output: string;
 }
 
-/** The other end of what the guest's first program reads and writes; see `INIT` in guest-image.ts. */
+/** The other end of what the guest's first program reads and writes; see `initWith` in guest-image.ts. */
 export class GuestShell {
   readonly #socket: Socket;
   readonly #waiting = new Map<string, (result: CommandResult) => void>();

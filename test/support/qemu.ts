@@ -37,6 +37,13 @@ export interface GuestDisk {
   readonly reconnect?: number;
 }
 
+/** What a machine boots: in the end, a Linux whose first program is that of `guestImage`. */
+export interface GuestBoot {
+  readonly image: Uint8Array;
+  /** Options of QEMU: processor and kernel. `initramfs` is the path of the image. */
+  args(initramfs: string): readonly string[];
+}
+
 export interface GuestOptions {
   readonly name: string;
   readonly memoryMb?: number;
@@ -47,6 +54,8 @@ export interface GuestOptions {
   readonly incoming?: string;
   /** Programs of this machine that it has too, with their libraries. */
   readonly programs?: readonly string[];
+  /** What it boots: a Linux with `programs` by default. */
+  readonly boot?: GuestBoot;
   /** Options of QEMU behind all others. */
   readonly extra?: readonly string[];
   readonly bootMs?: number;
@@ -98,6 +107,14 @@ function diskArgs({ socket, packed, queues = 1, reconnect }: GuestDisk, index: n
 }
 
 const APPEND = 'console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable no_timer_check cryptomgr.notests';
+
+function linuxBoot(programs: readonly string[]): GuestBoot {
+  const kernel = guestKernel();
+  return {
+    image: guestImage(kernel, { programs }),
+    args: (initramfs) => ['-cpu', 'max', '-kernel', kernel.image, '-initrd', initramfs, '-append', APPEND],
+  };
+}
 
 /** A Linux that runs in QEMU, without the help of the machine's processor. */
 export class Guest {
@@ -167,17 +184,17 @@ export class Guest {
 export async function bootGuest(options: GuestOptions): Promise<Guest> {
   const { name, memoryMb = 192, cpus = 1, netdevs = [], disks = [], programs = [], extra = [], incoming } = options;
   const { bootMs = 60_000, lifeMs } = options;
-  const kernel = guestKernel();
+  const boot = options.boot ?? linuxBoot(programs);
   const folder = mkdtempSync(join(tmpdir(), 'ringway-guest-'));
   const at = (file: string): string => join(folder, file);
-  writeFileSync(at('initramfs'), guestImage(kernel, { programs }));
+  writeFileSync(at('initramfs'), boot.image);
   const [shell, monitor] = [await listen(at('shell.sock')), await listen(at('monitor.sock'))];
   const args = [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
-    ...['-accel', 'tcg,thread=multi', '-cpu', 'max', '-smp', `${cpus}`, '-m', `${memoryMb}`],
+    ...['-accel', 'tcg,thread=multi', '-smp', `${cpus}`, '-m', `${memoryMb}`],
     // The other side of a vhost-user device has to map the memory.
     ...['-object', `memory-backend-memfd,id=memory,size=${memoryMb}M,share=on`, '-machine', 'pc,memory-backend=memory'],
-    ...['-kernel', kernel.image, '-initrd', at('initramfs'), '-append', APPEND],
+    ...boot.args(at('initramfs')),
     ...['-chardev', 'stdio,id=console,signal=off', '-serial', 'chardev:console'],
     ...['-chardev', `socket,id=monitor,path=${at('monitor.sock')}`, '-mon', 'chardev=monitor,mode=control'],
     ...netdevs.flatMap(netdevArgs),
@@ -194,14 +211,14 @@ export async function bootGuest(options: GuestOptions): Promise<Guest> {
   });
   let guest: Guest | undefined;
   let failure: Error | undefined;
-  const boot = async (): Promise<void> => {
+  const meet = async (): Promise<void> => {
     const guestShell = new GuestShell(await shell.connected);
     const ready = guestShell.answer('ready');
     const made = new Guest(name, program, guestShell, await Qmp.over(await monitor.connected));
     if (incoming === undefined) await ready;
     guest = made;
   };
-  boot().catch((error) => {
+  meet().catch((error) => {
     failure = error;
   });
   try {

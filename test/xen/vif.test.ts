@@ -57,6 +57,48 @@ test('a frontend that closes comes back, and so does a backend', async () => {
   expect(events.slice(-2)).toEqual(['again connected 1', 'front connected 1']);
 });
 
+test('a frontend that begins anew, its end unseen, is offered to again', async () => {
+  const rig = await makeVif({ mode: 'plain' });
+  await connect(rig);
+  // As when the frontend's domain was replaced between two looks of the backend.
+  await rig.guest.hypervisor.store.write(`${FRONT}/state`, String(XenbusState.initialising));
+  await settle();
+  expect([rig.netback.state, rig.netback.queues, rig.events.at(-1)]).toEqual([
+    XenbusState.initWait,
+    [],
+    'back disconnected',
+  ]);
+});
+
+test('what the tools have removed a backend does not make again', async () => {
+  const rig = await makeVif({ mode: 'plain' });
+  await connect(rig);
+  const { store } = rig.driver.hypervisor;
+  await store.remove(BACK);
+  await store.remove(FRONT);
+  await settle();
+  expect(rig.netback.queues).toEqual([]);
+  await rig.netback.close();
+  await expect(store.read(`${BACK}/state`)).rejects.toMatchObject({ error: 'ENOENT' });
+});
+
+test('however often a frontend changes its state, one look waits', async () => {
+  const rig = await makeVif({ mode: 'plain' });
+  await rig.netback.start();
+  await settle();
+  const { store } = rig.driver.hypervisor;
+  const read = store.read.bind(store);
+  let reads = 0;
+  store.read = (path) => {
+    reads++;
+    return read(path);
+  };
+  const { store: own } = rig.guest.hypervisor;
+  await Promise.all(Array.from({ length: 500 }, (_, i) => own.write(`${FRONT}/state`, String(1 + (i % 2)))));
+  await settle();
+  expect(reads).toBeLessThan(250);
+});
+
 test('the end with fewer queues decides, and a peer without a feature is not asked for it', async () => {
   const fewer = await makeVif({ mode: 'plain', queues: { front: 2, back: 1 }, split: { front: true, back: false } });
   await fewer.netback.start();
