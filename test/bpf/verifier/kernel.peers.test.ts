@@ -4,8 +4,7 @@ import type { Program } from '#dist/bpf/program.js';
 import { verifyProgram } from '#dist/bpf/verifier/verify-program.js';
 import { bpfUnavailable } from '#dist/sys/index.js';
 import { Random } from '#dist/util/random.js';
-import { KernelMaps, KernelProgram } from '../../support/kernel-program.ts';
-import { possibleCpus } from '../support/differential.ts';
+import { closeAll, KernelProgram, kernelMaps } from '../../support/kernel-program.ts';
 import { DEFINITIONS } from '../support/fixture.ts';
 import { openKernel } from '../support/kernel.ts';
 import { FIRST_SEED } from '../support/sweep.ts';
@@ -17,8 +16,8 @@ const unavailable = bpfUnavailable();
 if (unavailable !== undefined) console.warn(`kernel.peers.test.ts is skipped: ${unavailable}`);
 const here = unavailable === undefined;
 const loader = here ? openKernel() : undefined;
-const maps = here ? new KernelMaps(DEFINITIONS, possibleCpus()) : undefined;
-afterAll(() => maps?.close());
+const maps = here ? kernelMaps(DEFINITIONS) : [];
+afterAll(() => closeAll(maps));
 
 /**
  * What the kernel refuses and we accept, by what its verifier says, and why that is no matter of memory. All else that it
@@ -44,7 +43,7 @@ const REFUSED_HERE: readonly (readonly [says: RegExp, why: string])[] = [
 function refusal(program: Program): string | undefined {
   if (program.maps !== DEFINITIONS) return loader?.tryLoad(program);
   try {
-    new KernelProgram(program, maps as KernelMaps).close();
+    new KernelProgram(program, maps).close();
     return undefined;
   } catch (error) {
     return (error as Error).message;
