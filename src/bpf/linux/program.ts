@@ -1,6 +1,7 @@
 import { BPF_F_XDP_HAS_FRAGS, requireBpf } from '../../sys/index.ts';
 import { RingwayError } from '../../util/errors.ts';
 import { encodeInstructions, type Instruction, LDDW, OP_LDDW } from '../instruction.ts';
+import { withoutLoops } from '../loops.ts';
 import type { Program, ProgramType } from '../program.ts';
 import type { LinuxMap } from './map.ts';
 
@@ -37,8 +38,9 @@ function codeFor(program: Program, maps: readonly LinuxMap[]): Uint8Array {
  * @param license what the object says of it; some helpers are there for GPL only.
  * @throws RingwayError `SYSTEM` with the last lines of what Linux's verifier says when it refuses the program.
  */
-export function loadIntoLinux(program: Program, maps: readonly LinuxMap[], license = 'GPL'): number {
+export function loadIntoLinux(given: Program, maps: readonly LinuxMap[], license = 'GPL'): number {
   const bpf = requireBpf();
+  const program = withoutLoops(given);
   const expectedAttachType = ATTACH_TYPES[program.type];
   if (expectedAttachType === undefined) {
     throw new RingwayError(

@@ -1,3 +1,4 @@
+import { withLoops } from '#dist/bpf/loops.js';
 import type { Program } from '#dist/bpf/program.js';
 import type { Random } from '#dist/util/random.js';
 import { Body, type Callee, CONTEXT, FRAME, SCALARS } from './body.ts';
@@ -39,6 +40,7 @@ const STATEMENTS: readonly (readonly [weight: number, write: plain.Statement])[]
   [2, helpers.say],
   [2, helpers.tailCall],
   [4, helpers.local],
+  [3, helpers.rounds],
 ];
 const TOTAL = STATEMENTS.reduce((sum, [weight]) => sum + weight, 0);
 
@@ -110,8 +112,16 @@ function makeCallees(e: Emitter, random: Random): Callee[] {
 export function generateValid(random: Random, options: { readonly statements?: number } = {}): Program {
   const e = new Emitter();
   const callees = makeCallees(e, random);
+  const rounds = Array.from({ length: random.below(3) }, () => e.label());
   const { statements = 4 + random.below(28) } = options;
-  const main = new Body(e, random, { callees, isMain: true, mayMove: true, mayTailCall: true, budget: statements });
+  const main = new Body(e, random, {
+    callees,
+    rounds,
+    isMain: true,
+    mayMove: true,
+    mayTailCall: true,
+    budget: statements,
+  });
   writeFunction(main, { scalars: 0, takesStack: false });
   const starts = [0];
   const written = new Set<Callee>();
@@ -124,10 +134,16 @@ export function generateValid(random: Random, options: { readonly statements?: n
     starts.push(e.length);
     const { callees: own, moves: mayMove, mayTailCall } = next;
     const budget = 2 + random.below(8);
-    writeFunction(new Body(e, random, { callees: own, isMain: false, mayMove, mayTailCall, budget }), next);
+    writeFunction(new Body(e, random, { callees: own, rounds, isMain: false, mayMove, mayTailCall, budget }), next);
+  }
+  for (const label of rounds) {
+    if (!e.isUsed(label)) continue;
+    e.bind(label);
+    starts.push(e.length);
+    helpers.writeRound(e, random);
   }
   const code = e.finish();
-  return {
+  return withLoops({
     name: 'generated',
     section: 'xdp',
     type: 'xdp',
@@ -140,7 +156,7 @@ export function generateValid(random: Random, options: { readonly statements?: n
     })),
     maps: DEFINITIONS,
     lines: [],
-  };
+  });
 }
 
 /** A packet of 14 to 200 bytes, small numbers among them. */

@@ -1,6 +1,7 @@
 import { disassemble } from '#dist/bpf/disassemble.js';
 import { interpret } from '#dist/bpf/interpreter.js';
 import { FAULT_STACK } from '#dist/bpf/layout.js';
+import { withLoops, withoutLoops } from '#dist/bpf/loops.js';
 import type { Program } from '#dist/bpf/program.js';
 import { Exploration } from '#dist/bpf/verifier/explore.js';
 import { Flow } from '#dist/bpf/verifier/flow.js';
@@ -20,8 +21,9 @@ const FAILURES_MAX = 3;
 
 /** A program that may be wrong: half of them have something left out or changed. */
 export function generateDoubtful(random: Random): Program | undefined {
-  const program = damaged(random, generateValid(random), random.below(2) * (1 + random.below(3)));
+  const whole = withoutLoops(generateValid(random));
   try {
+    const program = withLoops(damaged(random, whole, random.below(2) * (1 + random.below(3))));
     verifyStructure(program);
     return program;
   } catch (error) {
