@@ -8,6 +8,8 @@ import * as helpers from './helper-statements.ts';
 import * as memory from './memory-statements.ts';
 import * as plain from './statements.ts';
 
+const ROUNDS_WEIGHT = 3;
+
 /** Statements, and how often each is tried beside the others. */
 const STATEMENTS: readonly (readonly [weight: number, write: plain.Statement])[] = [
   [22, plain.binary],
@@ -40,14 +42,15 @@ const STATEMENTS: readonly (readonly [weight: number, write: plain.Statement])[]
   [2, helpers.say],
   [2, helpers.tailCall],
   [4, helpers.local],
-  [3, helpers.rounds],
+  [ROUNDS_WEIGHT, helpers.rounds],
 ];
 const TOTAL = STATEMENTS.reduce((sum, [weight]) => sum + weight, 0);
 
 function statement(b: Body): void {
   // One that has no place here is tried again as another.
   for (;;) {
-    let left = b.random.below(TOTAL);
+    // The last one is for those that have such functions.
+    let left = b.random.below(b.rounds.length === 0 ? TOTAL - ROUNDS_WEIGHT : TOTAL);
     const found = STATEMENTS.find(([weight]) => {
       left -= weight;
       return left < 0;
@@ -109,11 +112,14 @@ function makeCallees(e: Emitter, random: Random): Callee[] {
  * A random program that the kernel's verifier takes, over the fixture's maps, and that ends. What it returns and stores depends
  * on the packet and the maps alone.
  */
-export function generateValid(random: Random, options: { readonly statements?: number } = {}): Program {
+export function generateValid(
+  random: Random,
+  options: { readonly statements?: number; readonly loops?: boolean } = {},
+): Program {
   const e = new Emitter();
   const callees = makeCallees(e, random);
-  const rounds = Array.from({ length: random.below(3) }, () => e.label());
-  const { statements = 4 + random.below(28) } = options;
+  const { statements = 4 + random.below(28), loops = true } = options;
+  const rounds = loops ? Array.from({ length: random.below(3) }, () => e.label()) : [];
   const main = new Body(e, random, {
     callees,
     rounds,

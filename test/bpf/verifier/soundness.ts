@@ -20,8 +20,8 @@ const PACKETS = 3;
 const FAILURES_MAX = 3;
 
 /** A program that may be wrong: half of them have something left out or changed. */
-export function generateDoubtful(random: Random): Program | undefined {
-  const whole = withoutLoops(generateValid(random));
+export function generateDoubtful(random: Random, { loops = true } = {}): Program | undefined {
+  const whole = withoutLoops(generateValid(random, { loops }));
   try {
     const program = withLoops(damaged(random, whole, random.below(2) * (1 + random.below(3))));
     verifyStructure(program);
