@@ -185,6 +185,11 @@ function constant(line: Line, args: readonly string[]): Draft[] {
     const next = draft(0, { imm: map[3] === undefined ? 0 : line.imm(map[3]) });
     return [...draft(OP_LDDW, { dst, src, imm: line.imm(map[2]) }), ...next];
   }
+  const callee = /^function\s+(.*)$/.exec(args[1] ?? '')?.[1];
+  if (callee !== undefined) {
+    const { distance, label } = target(line, callee, 32);
+    return [...draft(OP_LDDW, { dst, src: LDDW.FUNCTION, imm: distance }, label), ...draft(0, {})];
+  }
   const value = line.number(args[1], 64, true);
   const half = (part: bigint): number => Number(BigInt.asIntN(32, part));
   return [...draft(OP_LDDW, { dst, imm: half(value) }), ...draft(0, { imm: half(value >> 32n) })];
@@ -212,7 +217,7 @@ const splitArguments = (text: string): string[] => (text === '' ? [] : text.spli
 /**
  * Assembles a program, a line an instruction: `mov %r0, 1`, `ldxh %r3, [%r1+12]`, `jne32 %r3, 0x81, label`,
  * `lock fetch add [%r10-8], %r1`, `call local label`, `call %r2`, `call map_lookup_elem`, `lddw %r1, map 0` (a map by number),
- * `lddw %r1, value 0 + 8` (its value). A label is a name and a colon; a comment begins with `#`, `;` or `//`.
+ * `lddw %r1, value 0 + 8` (its value), `lddw %r2, function label`. A label is a name and a colon; a comment begins with `#`, `;` or `//`.
  * @throws RingwayError `BAD_PROGRAM` with the line.
  */
 export function assemble(text: string): Instruction[] {
@@ -236,13 +241,13 @@ export function assemble(text: string): Instruction[] {
     const found = labels.get(label);
     if (found === undefined) throw line.bad(`no label ${label}; there are ${[...labels.keys()].join(', ') || 'none'}`);
     const distance = found - pc - 1;
-    if (instruction.opcode === OP_CALL || instruction.opcode === OP_JA32) return { ...instruction, imm: distance };
+    if ([OP_CALL, OP_JA32, OP_LDDW].includes(instruction.opcode)) return { ...instruction, imm: distance };
     if (distance !== (distance << 16) >> 16) throw line.bad(`${label} is ${distance} instructions away, too far`);
     return { ...instruction, offset: distance };
   });
 }
 
-/** An XDP program of `code`: a function begins at 0 and at each target of a local call. */
+/** An XDP program of `code`: a function begins at 0 and at each one that is called, or named. */
 export function programOf(
   code: readonly Instruction[],
   name = 'program',
@@ -250,7 +255,8 @@ export function programOf(
 ): Program {
   const starts = new Set([0]);
   for (const [pc, { opcode, src, imm }] of code.entries()) {
-    if (opcode === OP_CALL && src === CALL_LOCAL) starts.add(pc + 1 + imm);
+    const isCall = opcode === OP_CALL && src === CALL_LOCAL;
+    if (isCall || (opcode === OP_LDDW && src === LDDW.FUNCTION)) starts.add(pc + 1 + imm);
   }
   const sorted = [...starts].sort((a, b) => a - b);
   return {

@@ -30,6 +30,14 @@ export interface FunctionInfo {
   readonly end: number;
 }
 
+/** Calls of bpf_loop, in the place of which are calls of functions that `withLoops` added (`loops.ts`). */
+export interface LoopCalls {
+  /** By instruction that calls: the first one of the function that each round calls. */
+  readonly calls: ReadonlyMap<number, number>;
+  /** The first instruction of what was added: it is behind all others. */
+  readonly start: number;
+}
+
 /** Where an instruction comes from, for it and those behind it up to the next one's. */
 export interface SourceLine {
   readonly pc: number;
@@ -62,6 +70,7 @@ export interface Program {
   readonly lines: readonly SourceLine[];
   /** By instruction: what a call of a helper MISSING_… (`verify.ts`) stands for. */
   readonly missing?: ReadonlyMap<number, string>;
+  readonly loops?: LoopCalls;
 }
 
 /** The source line of instruction `pc`. */

@@ -135,10 +135,17 @@ function addVerify(xdp: Command): void {
 /** The lines of `xdp list`. */
 export function renderAttachments(list: readonly XdpAttachment[], columns: number, hasColor: boolean): string[] {
   if (list.length === 0) return ['no port runs an XDP program'];
-  const titles = ['PORT', 'OBJECT', 'PROGRAM', 'CHECKED'].map((title) => ({ title, align: 'left', rank: 0 }) as const);
-  const rows = list.map(({ port, object, program, checked }) => [port, object, program, checked ? 'yes' : 'no']);
+  const titles = ['PORT', 'OBJECT', 'PROGRAM', 'ATTACH', 'CHECKED'].map(
+    (title) => ({ title, align: 'left', rank: 0 }) as const,
+  );
+  const rows = list.map(({ port, object, program, attach, checked }) => [
+    ...[port, object, program, attach],
+    checked ? 'yes' : 'no',
+  ]);
   return renderTable(titles, rows, columns, styleOf(hasColor));
 }
+
+type AttachFlags = RemoteFlags & ProgramFlags & { readonly kernel?: true };
 
 function addRemote(xdp: Command): void {
   withName(xdp.command('attach'))
@@ -146,12 +153,14 @@ function addRemote(xdp: Command): void {
     .argument('<port>', 'name of the port')
     .argument('<object>', 'eBPF object file')
     .option('--prog <name>', 'which of its programs; the only one')
+    .option('--kernel', 'have the kernel run it, before packets come to an af-xdp port')
     .option('--trusted', 'run it without checks')
-    .action((port: string, object: string, { prog, trusted, ...flags }: RemoteFlags & ProgramFlags) =>
+    .action((port: string, object: string, { prog, kernel, trusted, ...flags }: AttachFlags) =>
       withClient(flags, (client) => {
         // The dataplane may run in another directory.
         const program = {
           object: resolve(object),
+          attach: kernel === true ? 'kernel' : 'ringway',
           trusted: trusted === true,
           ...(prog === undefined ? {} : { program: prog }),
         };

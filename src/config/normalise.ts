@@ -71,6 +71,19 @@ function checkFiles(ports: readonly PortConfig[], tree: Tree, problems: Problems
   }
 }
 
+/** The kernel runs programs at the interfaces of af-xdp ports, and nowhere else. */
+function checkAttach(ports: readonly PortConfig[], tree: Tree, problems: Problems): void {
+  for (const { name, type, xdp } of ports) {
+    if (xdp?.attach !== 'kernel' || type === 'af-xdp') continue;
+    const path: Path = ['ports', name, 'xdp', 'attach'];
+    problems.add(
+      locate(tree.origin, path).at,
+      path,
+      `kernel is for af-xdp ports, and ${name} is a ${type} port; use ringway`,
+    );
+  }
+}
+
 function normaliseAsync(given: ParsedAsync, lcores: number, engineUrl: (module: string) => string): AsyncConfig {
   const { engine, engines = lcores, ...rest } = given;
   const kind: AsyncConfig['engine'] =
@@ -86,6 +99,7 @@ export function normaliseConfig(parsed: ParsedConfig, file: string, tree: Tree, 
     normalisePort(name, port, (place) => locate(tree.origin, ['ports', name, ...place]).directory),
   );
   checkFiles(ports, tree, problems);
+  checkAttach(ports, tree, problems);
   const disks = Object.entries(parsed.disks).map(([name, { mode, ...disk }]): DiskConfig => {
     const absolute = (key: 'socket' | 'file'): string =>
       resolve(locate(tree.origin, ['disks', name, key]).directory, disk[key]);

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { show } from './problems.ts';
-import { mapping, text, truth } from './scalars.ts';
+import { mapping, oneOf, text, truth } from './scalars.ts';
 
 const contents = z
   .record(z.string(), z.unknown(), {
@@ -19,13 +19,21 @@ const program = mapping('an XDP program', {
     })
     .meta({ description: 'What is put into its maps before it runs, by their names.' })
     .default({}),
+  attach: oneOf(
+    'a place',
+    ['kernel', 'ringway'],
+    'Who runs it: the kernel, before packets come to an af-xdp port, or ringway.',
+  ).default('ringway'),
   trusted: truth('Run it without checks: it was verified elsewhere, and does nothing wrong.').default(false),
 });
 
 /** The XDP program of a port: an object file, or a mapping. */
 export const xdp = z
-  .union([object.transform((path) => ({ object: path, maps: {}, trusted: false })), program], {
-    error: ({ input }) =>
-      `${show(input)} is no XDP program; use the path of an object file, or {object, program, maps}`,
-  })
+  .union(
+    [object.transform((path) => ({ object: path, maps: {}, attach: 'ringway' as const, trusted: false })), program],
+    {
+      error: ({ input }) =>
+        `${show(input)} is no XDP program; use the path of an object file, or {object, program, maps}`,
+    },
+  )
   .meta({ description: 'The XDP program that sees each packet first.' });

@@ -95,6 +95,8 @@ export interface XdpConfig {
   readonly program?: string;
   /** What is put into its maps before it runs: values by key, by the maps' names. */
   readonly maps: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** `kernel`: it is loaded into the kernel, before packets come to an af-xdp port. `ringway`: it runs on each burst. */
+  readonly attach: 'kernel' | 'ringway';
   /** Run it without checks. */
   readonly trusted: boolean;
 }

@@ -16,6 +16,8 @@ export interface XdpAttachment {
   /** Name of its object file, without folders and ending. */
   readonly object: string;
   readonly program: string;
+  /** Who runs it: the kernel, before packets come to the port, or ringway. */
+  readonly attach: 'kernel' | 'ringway';
   readonly checked: boolean;
 }
 

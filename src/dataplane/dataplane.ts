@@ -280,6 +280,7 @@ class Dataplane implements RunningDataplane {
     stopEvents(this.#machine);
     this.#last = this.snapshot();
     for (const { config } of this.#ports.all()) this.#ports.release(config.name);
+    this.#xdp.close();
     return this.#last;
   }
 

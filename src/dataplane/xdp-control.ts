@@ -1,3 +1,5 @@
+import type { LinuxMap } from '../bpf/linux/map.ts';
+import { BpfMap } from '../bpf/maps/map.ts';
 import type { Config, XdpConfig } from '../config/types.ts';
 import type { MapSummary, XdpAttachment } from '../control/target.ts';
 import { portCounters, readCounter } from '../telemetry/counters.ts';
@@ -11,11 +13,14 @@ import {
 } from '../telemetry/layout.ts';
 import type { XdpSnapshot } from '../telemetry/snapshot.ts';
 import { RingwayError } from '../util/errors.ts';
+import { suggest } from '../util/nearest.ts';
 import type { LoadedProgram } from '../xdp/object.ts';
 import { plainItem, readKey } from '../xdp/text.ts';
 import type { Machine } from './machine.ts';
+import { ObjectNames } from './object-names.ts';
 import type { PortTable } from './port-table.ts';
 import type { PipelineMessage } from './wire.ts';
+import { XdpLinux } from './xdp-linux.ts';
 import { type Attachment, XdpTable } from './xdp-table.ts';
 
 /** A program that a port runs. */
@@ -32,6 +37,7 @@ type Counts = Omit<XdpSnapshot, 'object' | 'program'>;
 /** What the control thread does about XDP: gives ports programs, shows and writes maps. */
 export class XdpControl {
   readonly table: XdpTable;
+  readonly #linux: XdpLinux;
   readonly #machine: Machine;
   readonly #ports: PortTable;
   readonly #tellAll: (message: PipelineMessage) => Promise<unknown>;
@@ -48,7 +54,9 @@ export class XdpControl {
     this.#machine = machine;
     this.#ports = ports;
     this.#tellAll = tellAll;
-    this.table = new XdpTable(machine, config, (name) => ports.ifindexOf(name));
+    const names = new ObjectNames();
+    this.table = new XdpTable(machine, config, (name) => ports.ifindexOf(name), names);
+    this.#linux = new XdpLinux(machine, ports, names);
   }
 
   /**
@@ -56,9 +64,18 @@ export class XdpControl {
    * @throws RingwayError what is wrong with it; the port runs on as before.
    */
   async attach(port: string, config: XdpConfig): Promise<XdpAttachment> {
-    const { index } = this.#ports.get(port).wire;
-    const attachment = this.table.prepare(index, config, `ports.${port}.xdp`);
-    await this.#start(index, attachment, config.trusted);
+    const entry = this.#ports.get(port);
+    const { index } = entry.wire;
+    const field = `ports.${port}.xdp`;
+    // What comes before goes last: no packet passes by both.
+    if (config.attach === 'kernel') {
+      this.#linux.attach(entry, config, field);
+      if (this.#running.has(index)) await this.#unrun(index);
+    } else {
+      const attachment = this.table.prepare(index, config, field);
+      await this.#start(index, attachment, config.trusted);
+      if (this.#linux.at(index) !== undefined) this.#linux.detach(entry);
+    }
     return { port, ...this.#shown(index) };
   }
 
@@ -72,8 +89,14 @@ export class XdpControl {
 
   /** @throws RingwayError `NOT_FOUND` when the port runs none. */
   async detach(port: string): Promise<void> {
-    const { index } = this.#ports.get(port).wire;
-    if (!this.#running.has(index)) throw new RingwayError('NOT_FOUND', `port ${port}: runs no XDP program`);
+    const entry = this.#ports.get(port);
+    const { index } = entry.wire;
+    if (this.#linux.at(index) !== undefined) this.#linux.detach(entry);
+    else if (this.#running.has(index)) await this.#unrun(index);
+    else throw new RingwayError('NOT_FOUND', `port ${port}: runs no XDP program`);
+  }
+
+  async #unrun(index: number): Promise<void> {
     await this.#tellAll({ kind: 'attach', index, program: 0 });
     await this.#stop(index);
   }
@@ -81,6 +104,7 @@ export class XdpControl {
   /** Forgets a port that is gone, and what it ran. */
   async forget(index: number): Promise<void> {
     this.table.forgetPort(index + 1);
+    this.#linux.forget(index);
     this.#before.set(index, this.#counts(index));
     await this.#stop(index);
   }
@@ -97,14 +121,16 @@ export class XdpControl {
   }
 
   #shown(index: number): Omit<XdpAttachment, 'port'> {
+    const linux = this.#linux.at(index);
+    if (linux !== undefined) return { object: linux.name, program: linux.program, attach: 'kernel', checked: true };
     const { object = '', program = '', trusted = false } = this.#running.get(index) ?? {};
-    return { object, program, checked: !trusted };
+    return { object, program, attach: 'ringway', checked: !trusted };
   }
 
   list(): XdpAttachment[] {
     return this.#ports
       .all()
-      .filter(({ wire }) => this.#running.has(wire.index))
+      .filter(({ wire }) => this.#running.has(wire.index) || this.#linux.at(wire.index) !== undefined)
       .map(({ wire }) => ({ port: wire.name, ...this.#shown(wire.index) }));
   }
 
@@ -143,8 +169,31 @@ export class XdpControl {
     return this.table.programOf(this.#running.get(index)?.number ?? 0);
   }
 
+  /** All maps by name: `OBJECT/MAP`; those that are pinned by `MAP` alone. */
+  #maps(): Map<string, BpfMap | LinuxMap> {
+    return new Map<string, BpfMap | LinuxMap>([...this.table.maps(), ...this.#linux.maps()]);
+  }
+
+  /**
+   * The map of this name; the object's may be left out when no other has such a map.
+   * @throws RingwayError `NOT_FOUND` with the names that there are.
+   */
+  #map(name: string): BpfMap | LinuxMap {
+    const maps = this.#maps();
+    const exact = maps.get(name);
+    if (exact !== undefined) return exact;
+    const ending = [...maps].filter(([full]) => full.endsWith(`/${name}`));
+    if (ending.length === 1) return (ending[0] as [string, BpfMap | LinuxMap])[1];
+    const names = [...maps.keys()];
+    const hint = ending.length > 1 ? `say which: ${ending.map(([full]) => full).join(', ')}` : suggest(name, names);
+    throw new RingwayError(
+      'NOT_FOUND',
+      `no map ${JSON.stringify(name)}; ${names.length === 0 ? 'there are none' : hint}`,
+    );
+  }
+
   listMaps(): MapSummary[] {
-    return [...this.table.maps()].map(([name, map]) => ({
+    return [...this.#maps()].map(([name, map]) => ({
       name,
       kind: map.kindName,
       keyBytes: map.definition.keyBytes,
@@ -155,18 +204,26 @@ export class XdpControl {
 
   /** The entries of a map, as JSON has them: 64-bit numbers too large for it as text, bytes as hexadecimal text. */
   dumpMap(name: string): { readonly key: unknown; readonly value: unknown }[] {
-    return Array.from(this.table.map(name), ([key, value]) => ({ key: plainItem(key), value: plainItem(value) }));
+    return Array.from(this.#map(name), ([key, value]) => ({ key: plainItem(key), value: plainItem(value) }));
   }
 
   /** Writes an entry, as people write it. */
   updateMap(name: string, key: unknown, value: unknown): void {
-    this.table.update(name, key, value);
+    const map = this.#map(name);
+    if (map instanceof BpfMap) this.table.write(map, key, value);
+    else this.#linux.write(map, key, value);
   }
 
   /** @throws RingwayError `NOT_FOUND` when there is no such entry. */
   deleteMapEntry(name: string, key: unknown): void {
-    const map = this.table.map(name);
-    const found = map.delete(readKey(map, key, this.table.names(map)));
+    const map = this.#map(name);
+    const found =
+      map instanceof BpfMap ? map.delete(readKey(map, key, this.table.names(map))) : this.#linux.delete(map, key);
     if (!found) throw new RingwayError('NOT_FOUND', `map ${name}: no entry ${JSON.stringify(key)}`);
+  }
+
+  /** Gives back what Linux has for it; no port is left. */
+  close(): void {
+    this.#linux.close();
   }
 }

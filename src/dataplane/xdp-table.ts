@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import {
   KIND_ARRAY_OF_MAPS,
   KIND_CPUMAP,
@@ -16,10 +15,11 @@ import type { BpfObject } from '../bpf/object/object.ts';
 import type { Config, XdpConfig } from '../config/types.ts';
 import { RingwayError } from '../util/errors.ts';
 import { suggest } from '../util/nearest.ts';
-import { LoadedObject, type LoadedProgram, objectBytes } from '../xdp/object.ts';
-import { type Names, writeEntry } from '../xdp/text.ts';
+import { checkPortProgram, LoadedObject, type LoadedProgram, objectBytes } from '../xdp/object.ts';
+import { type Names, type TypedMap, writeEntry } from '../xdp/text.ts';
 import { PROGRAMS_MAX } from '../xdp/thread.ts';
 import type { Machine } from './machine.ts';
+import type { ObjectNames } from './object-names.ts';
 
 /** Kinds of maps whose values lead to programs or maps. */
 const LEADING: readonly number[] = [
@@ -56,7 +56,8 @@ export interface Attachment {
   readonly fresh: readonly LoadedProgram[];
 }
 
-function readObject(config: XdpConfig, field: string): { bytes: Uint8Array; object: BpfObject } {
+/** Reads the object file of a port's program. */
+export function readObject(config: XdpConfig, field: string): { bytes: Uint8Array; object: BpfObject } {
   let bytes: Uint8Array;
   try {
     bytes = readFileSync(config.object);
@@ -72,7 +73,7 @@ function readObject(config: XdpConfig, field: string): { bytes: Uint8Array; obje
 export function xdpBytes(config: Config): number {
   const files = new Map<string, number>();
   for (const { name, xdp } of config.ports) {
-    if (xdp === undefined || files.has(xdp.object)) continue;
+    if (xdp === undefined || xdp.attach === 'kernel' || files.has(xdp.object)) continue;
     files.set(xdp.object, objectBytes(readObject(xdp, `ports.${name}.xdp`).object, config.lcores.length));
   }
   return [...files.values()].reduce((sum, bytes) => sum + bytes, 0);
@@ -83,6 +84,7 @@ export class XdpTable {
   readonly #machine: Machine;
   readonly #config: Config;
   readonly #portOf: (name: string) => number | undefined;
+  readonly #names: ObjectNames;
   readonly #pinned = new Map<string, BpfMap>();
   readonly #numbers = new Set<number>();
   /** The number that was given last: those of programs that are gone come again late. */
@@ -91,7 +93,8 @@ export class XdpTable {
   #serial = 0;
 
   /** @param portOf gives the interface index of a port by its name. */
-  constructor(machine: Machine, config: Config, portOf: (name: string) => number | undefined) {
+  constructor(machine: Machine, config: Config, portOf: (name: string) => number | undefined, names: ObjectNames) {
+    this.#names = names;
     this.#machine = machine;
     this.#config = config;
     this.#portOf = portOf;
@@ -107,15 +110,6 @@ export class XdpTable {
     throw new RingwayError('ARENA_FULL', `xdp: ${PROGRAMS_MAX - 1} programs are loaded, no more fit; detach some`);
   }
 
-  #freeName(path: string): string {
-    const base = basename(path).replace(/\.[^.]*$/, '');
-    const taken = new Set(this.#entries.map(({ name }) => name));
-    for (let number = 1; ; number++) {
-      const name = number === 1 ? base : `${base}-${number}`;
-      if (!taken.has(name)) return name;
-    }
-  }
-
   #load(config: XdpConfig, field: string): { entry: Entry; isFresh: boolean } {
     const { bytes, object } = readObject(config, field);
     const same = this.#entries.find(
@@ -125,7 +119,7 @@ export class XdpTable {
     if (same !== undefined) return { entry: same, isFresh: false };
     const numbers: number[] = [];
     const loaded = this.#loadInto(numbers, object, config.trusted);
-    const name = this.#freeName(config.object);
+    const name = this.#names.take(config.object);
     const { object: path, trusted } = config;
     return { entry: { name, path, trusted, bytes, object: loaded, ports: new Set(), numbers }, isFresh: true };
   }
@@ -161,12 +155,7 @@ export class XdpTable {
     const { object } = entry;
     try {
       const program = object.program(config.program);
-      if (program.program.type !== 'xdp') {
-        throw new RingwayError(
-          'BAD_ARGUMENT',
-          `${field}: ${program.program.name} is in section ${program.program.section}; a port runs one of section xdp`,
-        );
-      }
+      checkPortProgram(program.program, field);
       this.#fill(object, config, field);
       if (isFresh) this.#entries.push(entry);
       // Maps of it may be in pinned ones, which others look up in.
@@ -192,7 +181,8 @@ export class XdpTable {
     }
   }
 
-  #release({ object, numbers }: Entry): void {
+  #release({ name, object, numbers }: Entry): void {
+    this.#names.give(name);
     object.release();
     for (const number of numbers) this.#numbers.delete(number);
   }
@@ -240,26 +230,8 @@ export class XdpTable {
     return maps;
   }
 
-  /**
-   * The map of this name; the object's may be left out when no other has such a map.
-   * @throws RingwayError `NOT_FOUND` with the names that there are.
-   */
-  map(name: string): BpfMap {
-    const maps = this.maps();
-    const exact = maps.get(name);
-    if (exact !== undefined) return exact;
-    const ending = [...maps].filter(([full]) => full.endsWith(`/${name}`));
-    if (ending.length === 1) return (ending[0] as [string, BpfMap])[1];
-    const names = [...maps.keys()];
-    const hint = ending.length > 1 ? `say which: ${ending.map(([full]) => full).join(', ')}` : suggest(name, names);
-    throw new RingwayError(
-      'NOT_FOUND',
-      `no map ${JSON.stringify(name)}; ${names.length === 0 ? 'there are none' : hint}`,
-    );
-  }
-
   #namesOf(object: LoadedObject): Names {
-    return { portOf: this.#portOf, programOf: (name, map) => object.programFor(map, name) };
+    return { portOf: this.#portOf, programOf: (name: string, map: TypedMap) => object.programFor(map, name) };
   }
 
   /** What names stand for in entries of a map: programs are those of its object. */
@@ -286,8 +258,7 @@ export class XdpTable {
   }
 
   /** Writes an entry as people write it. */
-  update(name: string, key: unknown, value: unknown): void {
-    const map = this.map(name);
+  write(map: BpfMap, key: unknown, value: unknown): void {
     writeEntry(map, key, value, this.names(map));
     this.#updateRanges();
   }

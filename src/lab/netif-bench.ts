@@ -3,7 +3,9 @@ import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { ControlClient } from '../control/index.ts';
 import type { Snapshot } from '../telemetry/snapshot.ts';
 import { type PeerFigure, type Peers, reasonOf } from './peers.ts';
 import { alternate } from './replay-bench.ts';
@@ -23,12 +25,14 @@ const FRAME_BYTES = 60;
 class Running {
   readonly #child: ChildProcess;
   readonly #snapshots: Snapshot[] = [];
+  readonly #name: string;
   #text = '';
 
   constructor(within: string, file: string) {
     const [, main = ''] = process.argv;
+    this.#name = `netif-${process.pid}-${file.at(-6)}`;
     const args = ['netns', 'exec', within, process.execPath, main, 'run', file, '--json', '--name'];
-    this.#child = spawn('ip', [...args, `netif-${process.pid}-${file.at(-6)}`], { stdio: ['ignore', 'pipe', 'pipe'] });
+    this.#child = spawn('ip', [...args, this.#name], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
       this.#text += chunk;
     });
@@ -63,6 +67,22 @@ class Running {
     return median(rates.slice(SKIP));
   }
 
+  /** Million packets a second that the program of DROP drops in the kernel, over `seconds`. */
+  async dropRate(seconds: number): Promise<number> {
+    const client = await ControlClient.connect({ name: this.#name });
+    const dropped = async (): Promise<number> => {
+      const entries = await client.request<{ value: number[] }[]>('map.dump', { map: 'packets' });
+      return entries[1]?.value.reduce((sum, n) => sum + n, 0) ?? 0;
+    };
+    try {
+      const [from, before] = [performance.now(), await dropped()];
+      await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+      return ((await dropped()) - before) / (performance.now() - from) / 1000;
+    } finally {
+      client.close();
+    }
+  }
+
   async end(): Promise<void> {
     if (this.#child.exitCode !== null) return;
     this.#child.kill('SIGKILL');
@@ -86,8 +106,31 @@ async function inNamespace<T>(use: (name: string) => Promise<T>): Promise<T> {
 const generator = { type: 'generator', size: FRAME_BYTES, learn: false };
 const sink = { type: 'null' };
 
+/** Drops all of IPv4, after a look-up in a trie; counts by CPU what it drops. */
+const DROP = {
+  object: fileURLToPath(new URL('../../examples/xdp/drop-list.o', import.meta.url)),
+  maps: { denied: { '0.0.0.0/0': 0 } },
+};
+
+const kernelDrop = { type: 'af-xdp', interface: 'right', xdp: { ...DROP, attach: 'kernel' } };
+
+const receivedBy = async (taking: Running): Promise<number> => {
+  await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
+  return taking.rate('wire', 'rxPackets');
+};
+const droppedBeneath = async (taking: Running): Promise<number> => {
+  await new Promise((resolve) => setTimeout(resolve, SKIP * 1000));
+  return await taking.dropRate(SECONDS - SKIP);
+};
+
 /** Runs a dataplane on each CPU, one with a port that sends and one with a port that receives. */
-async function runPair(within: string, cpus: [number, number], sender: object, receiver: object): Promise<number> {
+async function runPair(
+  within: string,
+  cpus: [number, number],
+  sender: object,
+  receiver: object,
+  measure: (taking: Running) => Promise<number> = receivedBy,
+): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'ringway-netif-'));
   const running: Running[] = [];
   const start = async (name: string, cpu: number, ports: object): Promise<Running> => {
@@ -101,8 +144,7 @@ async function runPair(within: string, cpus: [number, number], sender: object, r
   try {
     const taking = await start('r', cpus[1], { wire: { ...receiver, learn: false }, sink });
     await start('s', cpus[0], { load: generator, wire: { ...sender, learn: false } });
-    await new Promise((resolve) => setTimeout(resolve, SECONDS * 1000));
-    return taking.rate('wire', 'rxPackets');
+    return await measure(taking);
   } finally {
     for (const one of running) await one.end();
     rmSync(folder, { recursive: true, force: true });
@@ -128,7 +170,8 @@ async function runTap(within: string, cpu: number): Promise<number> {
 
 /**
  * Network interfaces of Linux: frames of 64 bytes from one dataplane to another over a veth, each on a core of its own, beside
- * DPDK's testpmd with the drivers of the same kind; and into a tap. As root. No samples.
+ * DPDK's testpmd with the drivers of the same kind; into a tap; and to a program that drops them, by kind of port. As root.
+ * No samples.
  */
 export async function benchNetif(peers: Peers): Promise<Row[]> {
   const cpus = twoCpus();
@@ -178,6 +221,24 @@ export async function benchNetif(peers: Peers): Promise<Row[]> {
     pair === undefined
       ? needsTwo
       : (within) => runPair(within, pair, { type: 'af-packet', interface: 'tap0' }, { type: 'tap', interface: 'tap0' }),
+  );
+  for (const [what, sender, receiver, measure] of [
+    ['af-xdp', 'af-xdp', { type: 'af-xdp', interface: 'right', xdp: DROP }, receivedBy],
+    ['af-xdp, in the kernel', 'af-xdp', kernelDrop, droppedBeneath],
+    ['af-packet', 'af-packet', { type: 'af-packet', interface: 'right', xdp: DROP }, receivedBy],
+  ] as const) {
+    const from = { type: sender, interface: 'left' };
+    await add(
+      `XDP_DROP at ${what}`,
+      'several cores',
+      pair === undefined ? needsTwo : (within) => runPair(within, pair, from, receiver, measure),
+    );
+  }
+  const tap = { type: 'tap', interface: 'tap0', xdp: DROP };
+  await add(
+    'XDP_DROP at a tap',
+    'several cores',
+    pair === undefined ? needsTwo : (within) => runPair(within, pair, { type: 'af-packet', interface: 'tap0' }, tap),
   );
   return rows;
 }

@@ -1,4 +1,5 @@
-import { encodeInstructions, type Instruction, LDDW, OP_LDDW } from '../bpf/instruction.ts';
+import { LinuxMap } from '../bpf/linux/map.ts';
+import { loadIntoLinux } from '../bpf/linux/program.ts';
 import type { Program } from '../bpf/program.ts';
 import { bpfUnavailable, requireBpf } from '../sys/index.ts';
 import { NOT_WANTED, type PeerFigure, reasonOf } from './peers.ts';
@@ -19,25 +20,18 @@ export function kernelRun(program: Program, packet: Uint8Array, wanted: boolean)
   const missing = bpfUnavailable();
   if (missing !== undefined) return { value: null, note: `no peer: ${missing}` };
   const bpf = requireBpf();
-  const open: number[] = [];
+  const maps: LinuxMap[] = [];
+  let loaded: number | undefined;
   const close = (): void => {
-    for (const descriptor of open.splice(0)) bpf.close(descriptor);
+    if (loaded !== undefined) bpf.close(loaded);
+    for (const map of maps) map.close();
   };
   try {
-    const maps = program.maps.map(({ kind, keyBytes, valueBytes, maxEntries, flags }) => {
-      const map = bpf.mapCreate({ kind, keyBytes, valueBytes, maxEntries, flags });
-      open.push(map);
-      return map;
-    });
-    const code = program.code.map((instruction): Instruction => {
-      const { opcode, src, imm } = instruction;
-      const isMap = opcode === OP_LDDW && src === LDDW.MAP_INDEX;
-      return isMap ? { ...instruction, src: LDDW.MAP_FD, imm: maps[imm] ?? 0 } : instruction;
-    });
-    const loaded = bpf.progLoad(encodeInstructions(code));
-    open.push(loaded);
+    for (const definition of program.maps) maps.push(new LinuxMap(definition));
+    const descriptor = loadIntoLinux(program, maps);
+    loaded = descriptor;
     // By the kernel's own clock, in whole ns: seen from here there would be what the system does in between.
-    return { ns: () => bpf.progTestRun(loaded, { dataIn: packet, repeat: REPEAT }).durationNs, close };
+    return { ns: () => bpf.progTestRun(descriptor, { dataIn: packet, repeat: REPEAT }).durationNs, close };
   } catch (error) {
     close();
     return { value: null, note: `no peer: ${reasonOf(error)}` };

@@ -85,8 +85,12 @@ interface XskKernels {
 /** Open XDP sockets: what their queues need, which can be posted. */
 export interface XskShare {
   readonly queues: readonly { readonly fd: number; readonly address: number }[];
-  /** Descriptors of what brings packets there: link, program, map. */
-  readonly attached: readonly number[];
+  /** Index of the interface. */
+  readonly index: number;
+  /** Descriptors of the program that brings all packets there, and of its map. */
+  readonly redirect: readonly [program: number, map: number];
+  /** Descriptor of what has the interface run a program; -1 when it runs none. The control thread's. */
+  link: number;
 }
 
 /** What XDP sockets are opened for. */
@@ -154,30 +158,32 @@ function bindQueue(devices: Devices, fd: number, index: number, queue: number, m
   devices.bind(fd, address, `AF_XDP to queue ${queue}`);
 }
 
-/** Loads the program that brings packets to the sockets, and attaches it. Returns what is to be closed. */
-function attach(fds: readonly number[], index: number): number[] {
+/** Loads the program that brings all packets to the sockets. */
+function loadRedirect(fds: readonly number[]): XskShare['redirect'] {
   const bpf = requireBpf();
-  const opened: number[] = [];
-  const open = (descriptor: number): number => {
-    opened.unshift(descriptor);
-    return descriptor;
-  };
+  const map = bpf.mapCreate({ kind: MAP_TYPE_XSKMAP, keyBytes: 4, valueBytes: 4, maxEntries: fds.length });
   try {
-    const map = open(bpf.mapCreate({ kind: MAP_TYPE_XSKMAP, keyBytes: 4, valueBytes: 4, maxEntries: fds.length }));
-    for (const [queue, fd] of fds.entries()) {
-      bpf.mapUpdate(map, word(queue), word(fd));
-    }
-    const program = open(bpf.progLoad(redirectTo(map), { name: 'ringway_xsk' }));
-    open(bpf.linkXdp(program, index));
-    return opened;
+    for (const [queue, fd] of fds.entries()) bpf.mapUpdate(map, word(queue), word(fd));
+    return [bpf.progLoad(redirectTo(map), { name: 'ringway_xsk' }), map];
   } catch (error) {
-    for (const descriptor of opened) bpf.close(descriptor);
+    bpf.close(map);
     throw error;
   }
 }
 
 /**
- * Opens a socket for each of the first queues of the interface, and attaches the program that brings packets to them.
+ * Has the interface run another program from the next packet on.
+ * @param program its descriptor; that of the program which brings all packets to the sockets when missing.
+ * @throws RingwayError `SYSTEM` when Linux refuses; it runs on as before.
+ */
+export function runOnInterface(share: XskShare, program: number = share.redirect[0]): void {
+  const bpf = requireBpf();
+  if (share.link === -1) share.link = bpf.linkXdp(program, share.index);
+  else bpf.linkUpdate(share.link, program);
+}
+
+/**
+ * Opens a socket for each of the first queues of the interface. It runs no program yet.
  * @param region names regions of the arena: `REGION xsk N`.
  * @throws RingwayError `SYSTEM` when the kernel refuses, `UNSUPPORTED` where there is no bpf(2).
  */
@@ -186,7 +192,6 @@ export function openXsks(arena: Arena, region: string, options: XskOptions): Xsk
   const { index } = findInterface(devices, options.interface);
   const pool = arena.region('pool.buffers');
   const opened: { fd: number; address: number }[] = [];
-  let attached: number[] = [];
   try {
     for (let queue = 0; queue < options.queues; queue++) {
       const address = arena.allocate(regionOf(region, queue), XSK_BYTES);
@@ -203,15 +208,11 @@ export function openXsks(arena: Arena, region: string, options: XskOptions): Xsk
       mapRings(arena, devices, rings, address, fd);
       bindQueue(devices, fd, index, queue, options.mode);
     }
-    attached = attach(
-      opened.map(({ fd }) => fd),
-      index,
-    );
+    return { queues: opened, index, redirect: loadRedirect(opened.map(({ fd }) => fd)), link: -1 };
   } catch (error) {
-    closeXsks(arena, region, { queues: opened, attached });
+    closeSockets(arena, region, opened);
     throw error;
   }
-  return { queues: opened, attached };
 }
 
 /** Closes a socket, unless that was done. It lives as long as its rings are mapped, so those go first. */
@@ -225,9 +226,14 @@ function closeSocket(arena: Arena, { fd, address }: XskShare['queues'][number]):
 }
 
 /** Detaches the program, and closes the sockets that are open still. */
-export function closeXsks(arena: Arena, region: string, { queues, attached }: XskShare): void {
+export function closeXsks(arena: Arena, region: string, { queues, redirect, link }: XskShare): void {
   const { closeFd } = requireSys(WHAT);
-  for (const descriptor of attached) closeFd(descriptor);
+  if (link !== -1) closeFd(link);
+  for (const descriptor of redirect) closeFd(descriptor);
+  closeSockets(arena, region, queues);
+}
+
+function closeSockets(arena: Arena, region: string, queues: XskShare['queues']): void {
   const names = new Set(arena.regions().map(({ name }) => name));
   for (const [queue, socket] of queues.entries()) {
     closeSocket(arena, socket);

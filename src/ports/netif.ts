@@ -1,7 +1,7 @@
 import { opening } from '../netif/interface.ts';
 import { type DropWord, dropReporter, type NetifQueue } from '../netif/queue.ts';
 import { type Alarm, alarmArmer } from '../sys/index.ts';
-import type { Port, PortContext, PortInfo, PortService, PortSetup, PortShare, PortType } from './port.ts';
+import type { Port, PortContext, PortHook, PortInfo, PortService, PortSetup, PortShare, PortType } from './port.ts';
 
 /** The descriptors of an open interface, one a queue. */
 interface Opened {
@@ -16,6 +16,7 @@ interface Netif<Config, Share extends Opened> {
   serve(context: PortContext, share: Share): NetifQueue;
   /** What the kernels count of the queue at an address. */
   drops(address: number): readonly DropWord[];
+  hook?(share: Share): PortHook;
   close(setup: PortSetup, share: Share): void;
 }
 
@@ -108,6 +109,7 @@ export function netifPort<Config extends { readonly queues: number }, Share exte
         pausable: false,
         finite: false,
         service: waker(setup, share),
+        ...(netif.hook === undefined ? {} : { hook: netif.hook(share) }),
       };
     },
     attach(context, data) {

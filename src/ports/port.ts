@@ -90,6 +90,20 @@ export interface PortService {
   stop(): Promise<void>;
 }
 
+/** Where Linux runs an XDP program on what the interface of a port receives. */
+export interface PortHook {
+  /** Index that Linux has for the interface. */
+  readonly index: number;
+  /** Descriptors of the port's XDP sockets, one a queue. */
+  readonly sockets: readonly number[];
+  /**
+   * Has the interface run a program, by its descriptor, from the next packet on; one that brings every packet to the
+   * sockets when missing.
+   * @throws RingwayError `SYSTEM` when Linux refuses; it runs on as before.
+   */
+  run(program?: number): void;
+}
+
 /** What the control thread tells the lcores about a port that it made. */
 export interface PortShare {
   /** Handed to `attach` in each lcore's thread: anything that can be posted. */
@@ -106,6 +120,8 @@ export interface PortShare {
   readonly untrusted?: boolean;
   readonly thread?: PortThread;
   readonly service?: PortService;
+  /** When Linux can run a program before packets come to this port. */
+  readonly hook?: PortHook;
   /** Changes a setting that is the control thread's to change, by its name in the configuration. */
   readonly set?: (name: string, value: unknown) => void | Promise<void>;
 }

@@ -15,6 +15,7 @@ const PROG_TEST_RUN = 10;
 const BTF_LOAD = 18;
 const MAP_FREEZE = 22;
 const LINK_CREATE = 28;
+const LINK_UPDATE = 29;
 
 const PROG_TYPE_XDP = 6;
 /** BPF_XDP, of enum bpf_attach_type. */
@@ -26,8 +27,10 @@ export const XDP_FLAGS_DRV_MODE = 1 << 2;
 export const BPF_F_XDP_HAS_FRAGS = 1 << 5;
 const NAME_MAX = 15;
 const FUNC_INFO_BYTES = 8;
-/** Behind the license in the scratch. */
-const FUNC_INFO_AT = 8;
+/** A license's bytes in the scratch, with a zero; the functions' records are behind it. */
+const LICENSE_BYTES = 128;
+/** Lines of what the verifier says that an error has: the last ones say why. */
+const LOG_LINES = 20;
 
 const ATTRIBUTE_BYTES = 160;
 const LOG_BYTES = 1 << 20;
@@ -36,12 +39,15 @@ const CONTEXT_BYTES = 64;
 
 /** How a program is loaded. */
 export interface KernelProgramOptions {
+  /** What the kernel is told of its license, which some helpers ask for: GPL by default. */
+  readonly license?: string;
   /** BPF_PROG_TYPE_…: XDP by default. */
   readonly type?: number;
   /** Up to 15 letters, digits and `_.` by which bpftool shows it. */
   readonly name?: string;
   /** BPF_F_…. */
   readonly flags?: number;
+  /** BPF_…, of enum bpf_attach_type: BPF_XDP by default for such programs. */
   readonly expectedAttachType?: number;
   /** Descriptor of BTF, and a struct bpf_func_info (u32 instruction, u32 type) for each function. */
   readonly btf?: { readonly descriptor: number; readonly functions: Uint8Array };
@@ -90,7 +96,7 @@ export interface KernelBpf {
   /**
    * Loads a program. Returns its descriptor.
    * @param code instructions as bytes, maps by descriptor in LDDW.
-   * @throws RingwayError `SYSTEM` with what the kernel's verifier said.
+   * @throws RingwayError `SYSTEM` with the last lines of what the kernel's verifier said.
    */
   progLoad(code: Uint8Array, options?: KernelProgramOptions): number;
   /** Loads BTF. Returns its descriptor. */
@@ -113,6 +119,8 @@ export interface KernelBpf {
    * @param flags XDP_FLAGS_SKB_MODE or XDP_FLAGS_DRV_MODE; 0: the driver's hook where it has one.
    */
   linkXdp(program: number, interface_: number, flags?: number): number;
+  /** Has a link run another program, from one packet to the next. */
+  linkUpdate(link: number, program: number): void;
   close(descriptor: number): void;
 }
 
@@ -167,10 +175,14 @@ class Scratch {
     return this;
   }
 
-  /** The text of the verifier's log. */
+  /** The last lines of the verifier's log, each on a line of its own. */
   logText(): string {
     const end = this.bytes.indexOf(0, this.log);
-    return new TextDecoder().decode(this.bytes.subarray(this.log, Math.min(end, this.log + LOG_BYTES))).trim();
+    const text = new TextDecoder().decode(this.bytes.subarray(this.log, Math.min(end, this.log + LOG_BYTES))).trim();
+    if (text === '') return '';
+    const lines = text.split('\n');
+    const left = lines.length - LOG_LINES;
+    return `\n${left > 0 ? `(${left} lines before these)\n` : ''}${lines.slice(-LOG_LINES).join('\n')}`;
   }
 }
 
@@ -203,18 +215,28 @@ function bind({ koffi, call, errorName }: Libc, number: number): KernelBpf {
       scratch.bytes[scratch.log] = 0;
       const result = attempt(BTF_LOAD);
       if (typeof result === 'number') return result;
-      throw new RingwayError('SYSTEM', `bpf(BTF_LOAD of ${btf.length} bytes): ${result}\n${scratch.logText()}`);
+      throw new RingwayError('SYSTEM', `bpf(BTF_LOAD of ${btf.length} bytes): ${result}${scratch.logText()}`);
     },
 
-    progLoad(code, { type = PROG_TYPE_XDP, name, flags = 0, expectedAttachType = 0, btf } = {}) {
-      const license = new TextEncoder().encode('GPL\0');
+    progLoad(
+      code,
+      {
+        type = PROG_TYPE_XDP,
+        license = 'GPL',
+        name,
+        flags = 0,
+        expectedAttachType = type === PROG_TYPE_XDP ? ATTACH_XDP : 0,
+        btf,
+      } = {},
+    ) {
+      const terms = new TextEncoder().encode(`${license.slice(0, LICENSE_BYTES - 1)}\0`);
       const attribute = (): Scratch => {
         scratch
           .begin()
           .u32(0, type)
           .u32(4, code.length / 8)
           .data(8, scratch.input, code)
-          .data(16, scratch.output, license)
+          .data(16, scratch.output, terms, LICENSE_BYTES)
           .u32(44, flags)
           .name(48, name)
           .u32(68, expectedAttachType);
@@ -222,7 +244,7 @@ function bind({ koffi, call, errorName }: Libc, number: number): KernelBpf {
           scratch
             .u32(72, btf.descriptor)
             .u32(76, FUNC_INFO_BYTES)
-            .data(80, scratch.output + FUNC_INFO_AT, btf.functions, DATA_BYTES - FUNC_INFO_AT)
+            .data(80, scratch.output + LICENSE_BYTES, btf.functions, DATA_BYTES - LICENSE_BYTES)
             .u32(88, btf.functions.length / FUNC_INFO_BYTES);
         }
         return scratch;
@@ -237,7 +259,7 @@ function bind({ koffi, call, errorName }: Libc, number: number): KernelBpf {
       if (typeof again === 'number') return again;
       throw new RingwayError(
         'SYSTEM',
-        `bpf(PROG_LOAD${name === undefined ? '' : ` ${name}`}): ${result}\n${scratch.logText()}`,
+        `bpf(PROG_LOAD${name === undefined ? '' : ` ${name}`}): ${result}${scratch.logText()}`,
       );
     },
 
@@ -280,7 +302,7 @@ function bind({ koffi, call, errorName }: Libc, number: number): KernelBpf {
         .name(28, name);
       return check(
         MAP_CREATE,
-        `MAP_CREATE of kind ${kind}, keys ${keyBytes}, values ${valueBytes}, ${maxEntries} entries`,
+        `MAP_CREATE${name === undefined ? '' : ` ${name}`} of kind ${kind}, keys ${keyBytes}, values ${valueBytes}, ${maxEntries} entries`,
       );
     },
 
@@ -328,6 +350,11 @@ function bind({ koffi, call, errorName }: Libc, number: number): KernelBpf {
       return check(LINK_CREATE, `LINK_CREATE of XDP on interface ${interface_}`);
     },
 
+    linkUpdate(link, program) {
+      scratch.begin().u32(0, link).u32(4, program);
+      check(LINK_UPDATE, `LINK_UPDATE of descriptor ${link}`);
+    },
+
     close(descriptor) {
       if (Number(closeFd(descriptor)) !== 0) throw new RingwayError('SYSTEM', `close(${descriptor}): it is not open`);
     },
@@ -353,7 +380,9 @@ function load(): { bpf: KernelBpf } | { reason: string } {
     // mov r0, 2; exit: whoever may load that may load all.
     bpf.close(bpf.progLoad(Uint8Array.of(0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0)));
   } catch (error) {
-    return { reason: `the kernel takes no program from this user: ${(error as Error).message.split('\n', 1)[0]}` };
+    const why = (error as Error).message.split('\n', 1)[0];
+    const advice = 'run as root, or give Node the capabilities CAP_BPF and CAP_NET_ADMIN';
+    return { reason: `the kernel takes no program from this user (${why}); ${advice}` };
   }
   return { bpf };
 }

@@ -4,13 +4,14 @@ import { createMap, mapBytes, releaseMap } from '../bpf/maps/create.ts';
 import type { BpfMap, MapRange } from '../bpf/maps/map.ts';
 import type { LinkOptions } from '../bpf/object/link.ts';
 import { linkProgram } from '../bpf/object/load.ts';
-import type { BpfObject } from '../bpf/object/object.ts';
+import type { BpfObject, ObjectProgram } from '../bpf/object/object.ts';
 import type { MapDefinition, Program } from '../bpf/program.ts';
 import { verifyStructure } from '../bpf/verify.ts';
 import type { Arena } from '../memory/arena.ts';
 import { GUARD_BYTES } from '../memory/layout.ts';
 import { RingwayError } from '../util/errors.ts';
 import { typedCodec } from './codec.ts';
+import type { TypedMap } from './text.ts';
 
 /** What a thread must know of a program to run it: can be posted. */
 export interface ProgramWire {
@@ -69,6 +70,37 @@ function isAlike(a: MapDefinition, b: MapDefinition): boolean {
   return (['kind', 'keyBytes', 'valueBytes', 'maxEntries', 'flags'] as const).every((field) => a[field] === b[field]);
 }
 
+/**
+ * The only one of the names of programs that there are.
+ * @throws RingwayError `NOT_FOUND` when there are none or several.
+ */
+export function onlyProgram(file: string, names: readonly string[]): string {
+  if (names.length === 1) return names[0] as string;
+  throw new RingwayError(
+    'NOT_FOUND',
+    `${file}: has ${names.length} XDP programs${names.length === 0 ? '' : `: ${names.join(', ')}; name one`}`,
+  );
+}
+
+/** @throws RingwayError `BAD_ARGUMENT` when a program is not of the type that `map` takes. */
+export function checkProgramFor({ kind, kindName, name }: TypedMap, program: ObjectProgram): void {
+  const wanted = kind === KIND_PROG_ARRAY ? 'xdp' : kind === KIND_CPUMAP ? 'xdp/cpumap' : 'xdp/devmap';
+  if (program.type === wanted) return;
+  throw new RingwayError(
+    'BAD_ARGUMENT',
+    `map ${name}: ${program.name} is in section ${program.section}; a ${kindName} takes programs of section ${wanted}`,
+  );
+}
+
+/**
+ * @param field where the configuration names the program, for messages.
+ * @throws RingwayError `BAD_ARGUMENT` when a program is none that a port runs.
+ */
+export function checkPortProgram({ name, section, type }: ObjectProgram, field: string): void {
+  if (type === 'xdp') return;
+  throw new RingwayError('BAD_ARGUMENT', `${field}: ${name} is in section ${section}; a port runs one of section xdp`);
+}
+
 /** An object file in an arena: its maps, and its programs compiled. */
 export class LoadedObject {
   /** Name of its file, for messages. */
@@ -123,14 +155,10 @@ export class LoadedObject {
    * The number of a program, for `map` to hold.
    * @throws RingwayError `NOT_FOUND` as `program`; `BAD_ARGUMENT` when it is not of the type that such a map takes.
    */
-  programFor(map: BpfMap, name: string): number {
+  programFor(map: TypedMap, name: string): number {
     const { wire, program } = this.program(name);
-    const wanted = map.kind === KIND_PROG_ARRAY ? 'xdp' : map.kind === KIND_CPUMAP ? 'xdp/cpumap' : 'xdp/devmap';
-    if (program.type === wanted) return wire.number;
-    throw new RingwayError(
-      'BAD_ARGUMENT',
-      `map ${map.name}: ${name} is in section ${program.section}; a ${map.kindName} takes programs of section ${wanted}`,
-    );
+    checkProgramFor(map, program);
+    return wire.number;
   }
 
   /** True for a map that goes when the object is released. */
@@ -143,11 +171,7 @@ export class LoadedObject {
       .filter(({ program }) => program.type === 'xdp')
       .map(({ program }) => program.name);
     const all = names.length > 0 ? names : [...this.refused.keys()];
-    if (all.length === 1) return all[0] as string;
-    throw new RingwayError(
-      'NOT_FOUND',
-      `${this.file}: has ${all.length} XDP programs${all.length === 0 ? '' : `: ${all.join(', ')}; name one`}`,
-    );
+    return onlyProgram(this.file, all);
   }
 
   /** Gives back what it took in the arena. No thread runs its programs any more; maps that are pinned stay. */

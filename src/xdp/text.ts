@@ -13,6 +13,11 @@ import { parseMacBytes, parsePrefix } from '../util/addresses.ts';
 import { RingwayError } from '../util/errors.ts';
 import { typesOf } from './codec.ts';
 
+/** A map that entries are written to: of ours, or of Linux. */
+export type TypedMap = Pick<BpfMap, 'name' | 'kind' | 'kindName' | 'definition' | 'cpus'> & {
+  set(key: unknown, value: unknown): unknown;
+};
+
 /** What names stand for in keys and values. */
 export interface Names {
   /** The interface index of a port; undefined when there is no such port. */
@@ -21,7 +26,7 @@ export interface Names {
    * The number of a program that `map` may hold.
    * @throws RingwayError when there is none of that name, or it may not.
    */
-  programOf(name: string, map: BpfMap): number;
+  programOf(name: string, map: TypedMap): number;
 }
 
 const INTEGERS: readonly number[] = [1, 2, 4, 8];
@@ -124,7 +129,7 @@ function readPart(given: unknown, id: number, what: string, reading: Reading): u
  * A key of a map as people write it, as the map takes it: text as `readItem` reads it, in members of structs too.
  * @throws RingwayError `BAD_ARGUMENT`.
  */
-export function readKey({ name, definition }: BpfMap, given: unknown, names: Names): unknown {
+export function readKey({ name, definition }: TypedMap, given: unknown, names: Names): unknown {
   const types = typesOf(definition);
   const what = `map ${name}: key`;
   if (types === undefined || types.key === 0) return readItem(given, definition.keyBytes, what, names);
@@ -132,7 +137,7 @@ export function readKey({ name, definition }: BpfMap, given: unknown, names: Nam
 }
 
 /** A value of a device or CPU map that has a program: each of both may be a name. */
-function readPair(map: BpfMap, given: object, what: string, names: Names): unknown {
+function readPair(map: TypedMap, given: object, what: string, names: Names): unknown {
   const parts = Object.entries(given).map(([name, part]) => {
     if (typeof part !== 'string') return [name, part];
     const isProgram = name === 'program' && !/^\d+$/.test(part);
@@ -142,7 +147,7 @@ function readPair(map: BpfMap, given: object, what: string, names: Names): unkno
 }
 
 /** A value, as `readKey` reads a key; one CPU's in a map with values by CPU. Programs may be given by name. */
-export function readValue(map: BpfMap, given: unknown, names: Names): unknown {
+export function readValue(map: TypedMap, given: unknown, names: Names): unknown {
   const { definition, name, kind } = map;
   const what = `map ${name}: value`;
   if (kind === KIND_PROG_ARRAY && typeof given === 'string' && !/^\d+$/.test(given)) return names.programOf(given, map);
@@ -160,7 +165,7 @@ export function readValue(map: BpfMap, given: unknown, names: Names): unknown {
  * Writes an entry as people write it. In a map with values by CPU a single value is written for all of them.
  * @throws RingwayError as `readItem` and `BpfMap.set`.
  */
-export function writeEntry(map: BpfMap, key: unknown, value: unknown, names: Names): void {
+export function writeEntry(map: TypedMap, key: unknown, value: unknown, names: Names): void {
   const taken = readKey(map, key, names);
   const read = (one: unknown): unknown => readValue(map, one, names);
   if (map.cpus === undefined) map.set(taken, read(value));

@@ -148,7 +148,10 @@ test.each<[string, () => void, RegExp]>([
   ],
   [
     'the address of no function',
-    () => check([op(0x18, { src: 4, imm: 1 }), op(0), EXIT]),
+    () => {
+      const code = [op(0x18, { src: 4, imm: 1 }), op(0), EXIT];
+      verifyStructure({ ...programOf(code, 'p'), functions: [{ name: 'p', start: 0, end: 3 }] });
+    },
     /instruction 2 is called\. No function/,
   ],
   ['an end without exit', () => check([op(0xb7)]), /p goes on behind its last instruction/],

@@ -170,11 +170,11 @@ test('maps and their entries are listed', () => {
 });
 
 test('ports with programs are listed', () => {
-  const one = { port: 'in', object: 'filter', program: 'main', checked: true };
-  expect(renderAttachments([one, { ...one, port: 'uplink', checked: false }], 80, false)).toEqual([
-    'PORT    OBJECT  PROGRAM  CHECKED',
-    'in      filter  main     yes',
-    'uplink  filter  main     no',
+  const one = { port: 'in', object: 'filter', program: 'main', attach: 'ringway', checked: true } as const;
+  expect(renderAttachments([one, { ...one, port: 'uplink', attach: 'kernel', checked: false }], 80, false)).toEqual([
+    'PORT    OBJECT  PROGRAM  ATTACH   CHECKED',
+    'in      filter  main     ringway  yes',
+    'uplink  filter  main     kernel   no',
   ]);
   expect(renderAttachments([], 80, false)).toEqual(['no port runs an XDP program']);
 });

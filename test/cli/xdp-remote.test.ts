@@ -40,7 +40,7 @@ test('a program is attached, listed, seen in stats and metrics, and detached', a
   expect(await ringway('map', 'list')).toEqual(done('no maps\n'));
   expect(await ringway('xdp', 'attach', 'in', list)).toEqual(done());
   expect(await ringway('xdp', 'list')).toEqual(
-    done('PORT  OBJECT     PROGRAM        CHECKED\nin    drop-list  xdp_drop_list  yes\n'),
+    done('PORT  OBJECT     PROGRAM        ATTACH   CHECKED\nin    drop-list  xdp_drop_list  ringway  yes\n'),
   );
   await expect.poll(() => xdpOf('in')?.pass ?? 0).toBeGreaterThan(100);
   const metrics = (await ringway('stats', '--prometheus')).out;
@@ -53,7 +53,9 @@ test('a program is attached, listed, seen in stats and metrics, and detached', a
     cwd: command.runtime,
   });
   expect(await command.finish(child)).toEqual(done());
-  expect(dataplane.listXdp()).toEqual([{ port: 'in', object: 'drop', program: 'drop', checked: false }]);
+  expect(dataplane.listXdp()).toEqual([
+    { port: 'in', object: 'drop', program: 'drop', attach: 'ringway', checked: false },
+  ]);
   await expect.poll(() => xdpOf('in')?.drop ?? 0).toBeGreaterThan(100);
   expect(await ringway('xdp', 'detach', 'in')).toEqual(done());
   expect(dataplane.listXdp()).toEqual([]);
@@ -68,6 +70,7 @@ test('what cannot be attached is refused, and the port runs on as before', async
     [['attach', 'in', 'package.json'], 1, /package\.json/],
     [['attach', 'in', resolve('examples/xdp/vlan.o')], 1, /2 XDP programs/],
     [['attach', 'in', list, '--prog', 'nope'], 1, /no program "nope"; there are: xdp_drop_list/],
+    [['attach', 'in', list, '--kernel'], 2, /attach: kernel is for af-xdp ports, and in is a generator port/],
     [['detach', 'out'], 1, /^ringway: port out: runs no XDP program\n$/],
   ];
   for (const [args, expected, message] of refusals) {

@@ -318,7 +318,7 @@ function xdpOf(yaml: string, set: string[] = []): unknown {
 }
 
 test('an XDP program is a path, or a mapping with defaults', () => {
-  const defaults = { maps: {}, trusted: false };
+  const defaults = { maps: {}, attach: 'ringway', trusted: false };
   expect(xdpOf('limit: 5')).toBeUndefined();
   expect(xdpOf('xdp: a.o')).toEqual({ ...defaults, object: resolve('dir/a.o') });
   expect(xdpOf('xdp: { object: /a/b.o }')).toEqual({ ...defaults, object: '/a/b.o' });
@@ -329,6 +329,7 @@ test('an XDP program is a path, or a mapping with defaults', () => {
   ).toEqual({
     object: resolve('a.o'),
     program: 'main',
+    attach: 'ringway',
     trusted: true,
     maps: { hosts: { '10.0.0.0/8': 1, 7: { a: [1, 2] } } },
   });
@@ -349,6 +350,7 @@ test('paths of XDP programs start where they were said: in the file, or in an ov
     object: '/there/a.o',
     program: 'p',
     maps: {},
+    attach: 'ringway',
     trusted: false,
   });
 });
@@ -362,6 +364,8 @@ test.each([
   ['{ program: main }', 'ports.in.xdp.object: is missing'],
   ['{ object: a.o, prog: main }', 'ports.in.xdp.prog: is not a key of an XDP program; known: object, program'],
   ['{ object: a.o, trustd: true }', 'ports.in.xdp.trustd: is not a key of an XDP program; did you mean "trusted"?'],
+  ['{ object: a.o, attach: kernel }', 'ports.in.xdp.attach: kernel is for af-xdp ports, and in is a generator port'],
+  ['{ object: a.o, attach: driver }', 'ports.in.xdp.attach: "driver" is not a place'],
   ['{ object: a.o, trusted: maybe }', 'ports.in.xdp.trusted: "maybe" is not true or false'],
   ['{ object: a.o, program: 7 }', 'ports.in.xdp.program: 7 is not a program'],
   ['{ object: a.o, maps: 4 }', 'ports.in.xdp.maps: 4 is no set of maps'],

@@ -167,7 +167,13 @@ test('programs are replaced while traffic flows, and every packet sees one of th
     await dataplane.attachXdp('in', objects[i % 2]);
     await sleep(10);
     expect(dataplane.listXdp()).toEqual([
-      { port: 'in', object: i % 2 === 0 ? 'drop' : 'pass2', program: i % 2 === 0 ? 'drop' : 'pass2', checked: true },
+      {
+        port: 'in',
+        object: i % 2 === 0 ? 'drop' : 'pass2',
+        program: i % 2 === 0 ? 'drop' : 'pass2',
+        attach: 'ringway',
+        checked: true,
+      },
     ]);
   }
   await dataplane.detachXdp('in');

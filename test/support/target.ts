@@ -224,8 +224,8 @@ export class FakeTarget implements ControlTarget {
 
   async attachXdp(port: string, config: unknown): Promise<XdpAttachment> {
     this.#known(port);
-    const { object, program = 'main', trusted } = parseXdp(config, { directory: '/' });
-    const attachment = { port, object, program, checked: !trusted };
+    const { object, program = 'main', attach, trusted } = parseXdp(config, { directory: '/' });
+    const attachment = { port, object, program, attach, checked: !trusted };
     this.#attached.set(port, attachment);
     return attachment;
   }

@@ -5,8 +5,8 @@ import { type BpfMap, loadXdp, XDP_ACTIONS } from 'ringway/xdp';
 import { expect, test } from 'vitest';
 import { linkProgram, loadObject } from '#build/bpf/object/load.js';
 import { Random } from '#build/util/random.js';
-import { possibleCpus } from '../bpf/support/differential.ts';
-import { KernelMaps, KernelProgram } from '../support/kernel-program.ts';
+import { spread } from '../bpf/support/differential.ts';
+import { closeAll, KernelProgram, kernelMaps } from '../support/kernel-program.ts';
 
 /** Where Debian's package xdp-tools has its objects. */
 const FOLDER = '/usr/lib/x86_64-linux-gnu/bpf';
@@ -61,11 +61,11 @@ test.each(filters)('%s does with 1,000 packets what it does in the kernel', asyn
   const path = join(FOLDER, name);
   const program = await loadXdp(path);
   const linked = linkProgram(loadObject(readFileSync(path), { file: name }));
-  const cpus = possibleCpus();
-  const maps = new KernelMaps(linked.maps, cpus);
+  const maps = kernelMaps(linked.maps);
   const kernel = new KernelProgram(linked, maps);
   try {
-    for (const [index, definition] of linked.maps.entries()) {
+    for (const linux of maps) {
+      const { definition } = linux;
       const map = program.maps[definition.name] as BpfMap;
       for (const [key, flags] of entries(map)) {
         // Per-CPU values: flags in the first word or byte of each, by what the object says their size is.
@@ -74,9 +74,7 @@ test.each(filters)('%s does with 1,000 packets what it does in the kernel', asyn
         const own = new Uint8Array(map.valueBytes);
         own.set(value.subarray(0, Math.min(own.length, value.length)));
         map.setBytes(key, own);
-        const theirs = new Uint8Array(maps.valueBytes(index));
-        for (let at = 0; at + value.length <= theirs.length; at += value.length) theirs.set(value, at);
-        maps.set(index, key, theirs);
+        linux.setBytes(key, spread(linux, value.subarray(0, definition.valueBytes)));
       }
     }
     const random = new Random(Number(process.env.RINGWAY_SEED ?? 1));
@@ -93,6 +91,6 @@ test.each(filters)('%s does with 1,000 packets what it does in the kernel', asyn
     expect([...counts.keys()]).toEqual(expect.arrayContaining(['DROP', 'PASS']));
   } finally {
     kernel.close();
-    maps.close();
+    closeAll(maps);
   }
 });

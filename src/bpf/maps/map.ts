@@ -16,13 +16,13 @@ import {
   MAP_CPUS,
   MAP_FLAG_RDONLY_PROG,
   MAP_ID,
-  MAP_STRIDE,
   MAP_VALUES,
   UPDATE_ANY,
 } from '../layout.ts';
 import type { MapDefinition } from '../program.ts';
 import { MapAccess } from './access.ts';
 import { CodecError, type MapCodec, plainCodec } from './codec.ts';
+import { checkSize, EntryCodec } from './entry-codec.ts';
 import { ERRNO_BUSY, ERRNO_E2BIG, ERRNO_EXIST, ERRNO_INVAL, ERRNO_NOENT, ERRNO_NOMEM, ERRNO_NOSPC } from './layout.ts';
 import { KINDS, shapeOf } from './shape.ts';
 
@@ -91,7 +91,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
   /** Where it lies. */
   readonly arena: Arena;
   readonly #access: MapAccess;
-  readonly #codec: MapCodec<Key, Value>;
+  readonly #codec: EntryCodec<Key, Value>;
 
   /** For `createMap` and `attachMap`: the map is there already. */
   constructor(
@@ -110,7 +110,8 @@ export class BpfMap<Key = unknown, Value = unknown> {
     this.cpus = this.#word(MAP_CPU_SPAN) === 0 ? undefined : this.#word(MAP_CPUS);
     this.inner = options.inner ?? definition.inner;
     this.#access = new MapAccess(arena, address, this.name, definition.keyBytes);
-    this.#codec = options.codec ?? (this.#ownCodec() as MapCodec<Key, Value>);
+    const codec = options.codec ?? (this.#ownCodec() as MapCodec<Key, Value>);
+    this.#codec = new EntryCodec(this.name, codec, definition.valueBytes, this.cpus);
     const { memory } = arena.handle;
     const maps = known.get(memory) ?? new Map<number, BpfMap>();
     known.set(memory, maps.set(address, this as unknown as BpfMap));
@@ -118,7 +119,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
 
   /** Bytes of what `getBytes` gives: one value, or one for each CPU, each at a multiple of 8. */
   get valueBytes(): number {
-    return this.cpus === undefined ? this.definition.valueBytes : this.cpus * this.#word(MAP_STRIDE);
+    return this.#codec.bytes;
   }
 
   /** Entries that there are; a moment old when others run. */
@@ -134,19 +135,19 @@ export class BpfMap<Key = unknown, Value = unknown> {
    * @throws RingwayError `BAD_ARGUMENT` when the key has not the map's size.
    */
   get(key: Key): Value | undefined {
-    const bytes = this.getBytes(this.#encode(key, 'key'));
-    return bytes === undefined ? undefined : this.#decodeValue(bytes);
+    const bytes = this.getBytes(this.#encodeKey(key));
+    return bytes === undefined ? undefined : this.#codec.decodeValue(bytes);
   }
 
   /** As `get`, in bytes: those of the CPUs one behind the other, as bpf(2) gives them. */
   getBytes(key: Uint8Array): Uint8Array | undefined {
     this.#refuseRings('look up or write');
-    this.#check(key, this.definition.keyBytes, 'key');
+    checkSize(this.name, key, this.definition.keyBytes, 'key');
     return this.#access.read(key, this.valueBytes);
   }
 
   has(key: Key): boolean {
-    return this.getBytes(this.#encode(key, 'key')) !== undefined;
+    return this.getBytes(this.#encodeKey(key)) !== undefined;
   }
 
   /**
@@ -156,16 +157,16 @@ export class BpfMap<Key = unknown, Value = unknown> {
    *   are there already; `NOT_FOUND`, `MAP_FULL`, `BUSY`.
    */
   set(key: Key, value: Value, flags: number = UPDATE_ANY): this {
-    const bytes = this.cpus === undefined ? this.#encode(value, 'value') : this.#encodePerCpu(value);
-    this.setBytes(this.#encode(key, 'key'), bytes, flags);
+    const encodedKey = this.#encodeKey(key);
+    this.setBytes(encodedKey, this.#codec.encodeValue(value), flags);
     return this;
   }
 
   /** As `set`, in bytes. */
   setBytes(key: Uint8Array, value: Uint8Array, flags: number = UPDATE_ANY): void {
     this.#refuseRings('look up or write');
-    this.#check(key, this.definition.keyBytes, 'key');
-    this.#check(value, this.valueBytes, 'value');
+    checkSize(this.name, key, this.definition.keyBytes, 'key');
+    checkSize(this.name, value, this.valueBytes, 'value');
     this.#refuse(this.#access.write(key, value, flags), key);
   }
 
@@ -174,13 +175,13 @@ export class BpfMap<Key = unknown, Value = unknown> {
    * @throws RingwayError `BAD_ARGUMENT` on kinds that lose nothing, and when the key has not the map's size.
    */
   delete(key: Key): boolean {
-    return this.deleteBytes(this.#encode(key, 'key'));
+    return this.deleteBytes(this.#encodeKey(key));
   }
 
   /** As `delete`, in bytes. */
   deleteBytes(key: Uint8Array): boolean {
     this.#refuseRings('delete');
-    this.#check(key, this.definition.keyBytes, 'key');
+    checkSize(this.name, key, this.definition.keyBytes, 'key');
     const errno = this.#access.erase(key);
     if (errno !== ERRNO_NOENT) this.#refuse(errno, key);
     return errno === 0;
@@ -203,7 +204,7 @@ export class BpfMap<Key = unknown, Value = unknown> {
   *entries(): Generator<[Key, Value]> {
     for (const key of this.#keyBytes()) {
       const value = this.getBytes(key);
-      if (value !== undefined) yield [this.#codec.decodeKey(key), this.#decodeValue(value)];
+      if (value !== undefined) yield [this.#codec.decodeKey(key), this.#codec.decodeValue(value)];
     }
   }
 
@@ -241,12 +242,6 @@ export class BpfMap<Key = unknown, Value = unknown> {
     }
   }
 
-  #check(bytes: Uint8Array, size: number, what: string): void {
-    if (bytes.length !== size) {
-      throw new RingwayError('BAD_ARGUMENT', `map ${this.name}: ${what} of ${bytes.length} bytes, must be ${size}`);
-    }
-  }
-
   #refuse(errno: number, key: Uint8Array): void {
     if (errno === 0) return;
     const [code, words] = WORDS[errno] ?? ['BAD_ARGUMENT', `error number ${errno}`];
@@ -257,37 +252,9 @@ export class BpfMap<Key = unknown, Value = unknown> {
     );
   }
 
-  #encode(given: unknown, what: 'key' | 'value'): Uint8Array {
+  #encodeKey(key: Key): Uint8Array {
     this.#refuseRings('look up or write');
-    try {
-      return what === 'key' ? this.#codec.encodeKey(given as Key) : this.#codec.encodeValue(given as Value);
-    } catch (error) {
-      if (!(error instanceof CodecError)) throw error;
-      throw new RingwayError('BAD_ARGUMENT', `map ${this.name}: ${what} ${error.message}`, { cause: error });
-    }
-  }
-
-  #encodePerCpu(values: unknown): Uint8Array {
-    const { cpus } = this;
-    if (!Array.isArray(values) || values.length !== cpus) {
-      throw new RingwayError('BAD_ARGUMENT', `map ${this.name}: values by CPU must be an array of ${cpus}`);
-    }
-    const stride = this.#word(MAP_STRIDE);
-    const bytes = new Uint8Array(this.valueBytes);
-    for (const [cpu, value] of values.entries()) {
-      const one = this.#encode(value, 'value');
-      this.#check(one, this.definition.valueBytes, 'value');
-      bytes.set(one, cpu * stride);
-    }
-    return bytes;
-  }
-
-  #decodeValue(bytes: Uint8Array): Value {
-    if (this.cpus === undefined) return this.#codec.decodeValue(bytes);
-    const stride = this.#word(MAP_STRIDE);
-    return Array.from({ length: this.cpus }, (_, cpu) =>
-      this.#codec.decodeValue(bytes.slice(cpu * stride, cpu * stride + this.definition.valueBytes)),
-    ) as Value;
+    return this.#codec.encodeKey(key);
   }
 
   #ownCodec(): MapCodec {

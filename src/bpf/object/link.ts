@@ -11,6 +11,7 @@ import {
   OP_CALL,
   OP_LDDW,
 } from '../instruction.ts';
+import { withLoops } from '../loops.ts';
 import type { FunctionInfo, MapDefinition, Program, SourceLine } from '../program.ts';
 import { MISSING_FUNCTION } from '../verify.ts';
 import type { CoreRecord, LineRecord } from './btf-ext.ts';
@@ -113,7 +114,7 @@ class Linker {
       if (definition.initialValues !== undefined) this.#addHeld(object, definition.initialValues);
     }
     const kind = kindOfSection(entry.section.name);
-    return {
+    return withLoops({
       name: entry.name,
       section: entry.section.name,
       type: kind?.type ?? 'xdp',
@@ -125,7 +126,7 @@ class Linker {
       maps: this.#maps.map(({ definition }) => definition),
       lines: this.#lines,
       ...(this.#missing.size === 0 ? {} : { missing: this.#missing }),
-    };
+    });
   }
 
   #unit(object: BpfObject, source: ObjectFunction): Unit {

@@ -62,7 +62,10 @@ const SAVED = 0b1111000000;
 /** Registers of a frame that may still be read. */
 function liveIn({ frames, pc }: State, depth: number, flow: Flow): number {
   const callee = frames[depth + 1];
-  return callee === undefined ? flow.liveIn(pc) : flow.liveIn(callee.returnPc) & SAVED;
+  if (callee === undefined) return flow.liveIn(pc);
+  // After a round of a bpf_loop it is at the call again, with all that this takes.
+  const live = flow.liveIn(callee.returnPc);
+  return callee.round === undefined ? live & SAVED : live;
 }
 
 /** Compares a state with one that came to the same place before. */
@@ -81,7 +84,7 @@ class StateComparison {
     if (old.frames.length !== now.frames.length || old.references.length !== now.references.length) return false;
     for (const [depth, frame] of old.frames.entries()) {
       const other = now.frames[depth];
-      if (other === undefined || frame.returnPc !== other.returnPc) return false;
+      if (other === undefined || frame.returnPc !== other.returnPc || frame.rounds > other.rounds) return false;
       const live = liveIn(old, depth, flow);
       for (let number = 0; number < frame.registers.length - 1; number++) {
         if ((live & (1 << number)) === 0) continue;
@@ -148,7 +151,7 @@ class StateComparison {
   }
 
   #scalars(old: Register, now: Register): boolean {
-    if (this.#how === 'explored' && !old.origin.isPrecise) return true;
+    if (this.#how === 'explored' && !old.origin.matters) return true;
     if (!includes(old.scalar, now.scalar)) return false;
     if (this.#how === 'same') return includes(now.scalar, old.scalar);
     // That two are one number was perhaps needed; that they may be is not.
@@ -180,7 +183,7 @@ class StateComparison {
     const { value } = old;
     if (value === undefined) return true;
     const isScalar = value.type === 'scalar';
-    if (this.#how === 'explored' && isScalar && !value.origin.isPrecise && !isPointerSlot(now)) return true;
+    if (this.#how === 'explored' && isScalar && !value.origin.matters && !isPointerSlot(now)) return true;
     if (now?.value === undefined || now.valueBytes !== old.valueBytes) return false;
     return this.#registers(value, now.value);
   }
@@ -214,9 +217,32 @@ export function inherit(old: State, now: State, flow: Flow): void {
   }
 }
 
+/** Whether between two states a bpf_loop began another round: it ends some time, though nothing else has changed. */
+export function hasMoreRounds(old: State, now: State): boolean {
+  return old.frames.some(({ rounds }, depth) => rounds < (now.frames[depth]?.rounds ?? 0));
+}
+
+/** All of a state may matter: it goes on as one does whose ways are not all known yet. */
+export function holdAll({ frames }: State): void {
+  const mark = (register: Register | undefined): void => {
+    if (register === undefined) return;
+    register.origin.hold();
+    register.extent?.note(0);
+    if (register.extent !== undefined) register.extent.isAbsolute = true;
+  };
+  for (const { registers, stack } of frames) {
+    for (const register of registers) mark(register);
+    for (const slot of stack.slots) {
+      slot?.markRead();
+      mark(slot?.value);
+    }
+  }
+}
+
 function inheritRegister(old: Register | undefined, now: Register | undefined): void {
   if (old === undefined || now === undefined) return;
   if (old.origin.isPrecise) now.origin.mark();
+  else if (old.origin.matters) now.origin.hold();
   if (old.extent === undefined || now.extent === undefined) return;
   now.extent.note(old.extent.lowest + now.offset - old.offset);
   if (old.extent.isAbsolute) now.extent.isAbsolute = true;

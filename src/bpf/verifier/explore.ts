@@ -1,5 +1,5 @@
 import type { Program } from '../program.ts';
-import { Checkpoint, type Comparison, covers, inherit } from './checkpoints.ts';
+import { Checkpoint, type Comparison, covers, hasMoreRounds, holdAll, inherit } from './checkpoints.ts';
 import type { Flow } from './flow.ts';
 import { Refusal } from './refusal.ts';
 import type { State } from './state.ts';
@@ -65,6 +65,7 @@ export class Exploration {
   readonly #flow: Flow;
   readonly #options: ExplorationOptions;
   readonly #stepper: Stepper;
+  readonly #loops: ReadonlyMap<number, number> | undefined;
   readonly #checkpoints = new Map<number, Checkpoint[]>();
   readonly #pending: State[] = [];
   #current: State;
@@ -81,6 +82,7 @@ export class Exploration {
     this.#flow = flow;
     this.#options = options;
     this.#stepper = new Stepper(program);
+    this.#loops = program.loops?.calls;
     this.visited = new Uint8Array(program.code.length);
     this.#current = this.#stepper.start();
     this.#pending.push(this.#current);
@@ -164,25 +166,30 @@ export class Exploration {
   #arrive(state: State): boolean {
     const { order } = this.#options;
     const list = this.#checkpoints.get(state.pc) ?? [];
+    const isLoop = this.#loops?.has(state.pc) === true;
     // The latest are the likeliest to be like this one.
     for (let index = list.length - 1; index >= 0; index--) {
       const checkpoint = list[index] as Checkpoint;
       const isDone = checkpoint.openWays === 0;
-      const how: Comparison = order === 'search' ? 'unexplored' : isDone ? 'explored' : 'same';
+      // A bpf_loop has an end whatever its rounds do, so that one which brings nothing new need not be followed.
+      const isOpen: Comparison = isLoop ? 'unexplored' : 'same';
+      const how: Comparison = order === 'search' ? 'unexplored' : isDone ? 'explored' : isOpen;
       if (!covers(checkpoint.state, state, this.#flow, how)) {
         checkpoint.misses++;
         if (checkpoint.misses > checkpoint.hits * MISSES_PER_HIT + MISSES_MIN) this.#forget(list, index);
         continue;
       }
-      if (how === 'same') throw endless();
+      const isRound = how !== 'explored' && hasMoreRounds(checkpoint.state, state);
+      if (how === 'same' && !isRound) throw endless();
       checkpoint.hits++;
       this.counts.pruned++;
       if (how === 'explored') inherit(checkpoint.state, state, this.#flow);
+      else if (isLoop || isRound) holdAll(state);
       state.parent?.close();
       return true;
     }
     const isApart = state.sinceInstructions >= APART_INSTRUCTIONS && state.sinceJumps >= APART_JUMPS;
-    if (isApart || order === 'search') this.#keep(state, list);
+    if (isApart || isLoop || order === 'search') this.#keep(state, list);
     return false;
   }
 

@@ -75,7 +75,7 @@ export class Flow {
   /** Instructions that no jump, call or line before leads to. */
   readonly unreachable: readonly number[];
 
-  constructor({ code, functions }: Program) {
+  constructor({ code, functions, loops }: Program) {
     this.#live = new Uint16Array(code.length);
     this.#joins = new Uint8Array(code.length);
     const before: number[][] = code.map(() => []);
@@ -91,7 +91,9 @@ export class Flow {
     }
     for (const [pc, ways] of before.entries()) {
       const isCalled = functions.some(({ start }) => start === pc);
-      if (ways.length > 1 || isCalled || ways.some((from) => from >= pc)) this.#joins[pc] = 1;
+      // Each round of a bpf_loop comes back to the call.
+      const isLoop = loops?.calls.has(pc) === true;
+      if (ways.length > 1 || isCalled || isLoop || ways.some((from) => from >= pc)) this.#joins[pc] = 1;
     }
     this.#findLive(code, before, reached);
     this.unreachable = [...code.keys()].filter((pc) => reached[pc] === 0 && code[pc - 1]?.opcode !== OP_LDDW);

@@ -6,11 +6,29 @@ import { constant, type Scalar, UNKNOWN, ZERO } from './scalar.ts';
  * it), it and all that it was made of are marked: only of those does it matter when states are compared.
  */
 export class Origin {
+  /** It was asked for. */
   isPrecise = false;
+  /** It may be: it is in a state that goes on as one does of which not all is known yet. */
+  #isHeld = false;
   #sources: readonly Origin[];
 
   constructor(...sources: readonly Origin[]) {
     this.#sources = sources;
+  }
+
+  /** It matters when states are compared. */
+  get matters(): boolean {
+    return this.isPrecise || this.#isHeld;
+  }
+
+  /** Marks it and its sources as what may be asked for. */
+  hold(): void {
+    const pending: Origin[] = [this];
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+      if (next.matters) continue;
+      next.#isHeld = true;
+      pending.push(...next.#sources);
+    }
   }
 
   /** Marks it and its sources. They need not be kept then: each is marked once. */

@@ -10,6 +10,13 @@ export interface StackUsage {
   bytes: number;
 }
 
+/** What a round of a bpf_loop is held against. */
+export interface Round {
+  /** What the frames before it were when it began. */
+  readonly before: readonly Frame[];
+  readonly references: readonly Reference[];
+}
+
 /** A function that runs, or waits for one that it called. */
 export class Frame {
   readonly registers: Register[];
@@ -17,16 +24,23 @@ export class Frame {
   readonly stack: Stack;
   /** Where its caller goes on; -1 for the program itself. */
   readonly returnPc: number;
+  /** When it is called by bpf_loop. */
+  readonly round: Round | undefined;
+  /** Rounds of the bpf_loop that it is at. */
+  rounds = 0;
 
-  constructor(usage: StackUsage, returnPc: number, registers: Register[], stack: Stack) {
+  constructor(usage: StackUsage, returnPc: number, registers: Register[], stack: Stack, round?: Round) {
     this.usage = usage;
     this.returnPc = returnPc;
     this.registers = registers;
     this.stack = stack;
+    this.round = round;
   }
 
   clone(): Frame {
-    return new Frame(this.usage, this.returnPc, this.registers.slice(), this.stack.clone());
+    const copy = new Frame(this.usage, this.returnPc, this.registers.slice(), this.stack.clone(), this.round);
+    copy.rounds = this.rounds;
+    return copy;
   }
 }
 
@@ -116,8 +130,8 @@ export class State {
 }
 
 /** A new frame: nothing is known but the frame pointer. `depth`: 0 for the program. */
-export function createFrame(usage: StackUsage, returnPc: number, depth: number): Frame {
+export function createFrame(usage: StackUsage, returnPc: number, depth: number, round?: Round): Frame {
   const registers = new Array<Register>(FRAME_POINTER + 1).fill(UNINITIALISED);
   registers[FRAME_POINTER] = new Register({ type: 'stack', frame: depth });
-  return new Frame(usage, returnPc, registers, new Stack());
+  return new Frame(usage, returnPc, registers, new Stack(), round);
 }

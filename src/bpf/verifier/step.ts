@@ -26,12 +26,13 @@ import { immediate, scalarArithmetic, scalarMove } from './arithmetic.ts';
 import { branch } from './branch.ts';
 import { registerText } from './describe.ts';
 import { callHelper, demandNoReferences } from './helper-call.ts';
+import { callLoop, endRound } from './loop.ts';
 import { pointerArithmetic } from './pointer.ts';
 import { type Operand, Refusal } from './refusal.ts';
 import { constantRegister, Register, scalarRegister, UNINITIALISED } from './register.ts';
 import { isConstant, signExtend, UNKNOWN, unknownOf } from './scalar.ts';
 import { demandUnlocked } from './spin-lock.ts';
-import { createFrame, type StackUsage, State } from './state.ts';
+import { createFrame, type Frame, type StackUsage, State } from './state.ts';
 
 /** What became of a state by one instruction. */
 export type Outcome =
@@ -233,6 +234,8 @@ export class Stepper {
       throw new Refusal('call', why, 'Call helpers by their names.', instruction.dst);
     }
     if (opcode === OP_CALL) {
+      const callback = this.#program.loops?.calls.get(state.pc);
+      if (callback !== undefined) return callLoop(state, callback, this.#usageAt(callback));
       if (src === CALL_LOCAL) this.#callLocal(state, state.pc + 1 + imm);
       else this.#callHelper(state, imm);
       return NEXT;
@@ -254,9 +257,13 @@ export class Stepper {
     state.pc++;
   }
 
+  #usageAt(target: number): StackUsage {
+    return this.usages[this.#functionAt.get(target) ?? 0] ?? { bytes: 0 };
+  }
+
   #callLocal(state: State, target: number): void {
     demandUnlocked(state, 'a function is called');
-    const usage = this.usages[this.#functionAt.get(target) ?? 0] ?? { bytes: 0 };
+    const usage = this.#usageAt(target);
     if (state.frames.length === FRAMES_MAX) {
       const why = `functions lie more than ${FRAMES_MAX} deep in each other.`;
       throw new Refusal('call', why, 'Inline some: `static __always_inline`.');
@@ -279,7 +286,12 @@ export class Stepper {
       const why = 'a function returns the address of a stack in r0.';
       throw new Refusal('stack-escape', why, 'Let the caller have the variable, and pass its address.', 0);
     }
-    const { returnPc } = state.frames.pop() as { returnPc: number };
+    const { returnPc, round } = state.frames.pop() as Frame;
+    if (round !== undefined) {
+      endRound(state, round, result);
+      state.pc = returnPc;
+      return NEXT;
+    }
     for (let number = 1; number <= 5; number++) state.setRegister(number, UNINITIALISED);
     state.setRegister(0, result);
     state.pc = returnPc;

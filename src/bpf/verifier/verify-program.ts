@@ -54,9 +54,10 @@ function logLine(program: Program, state: State): string {
   return `${String(state.pc).padStart(6)}: ${instructionText(program, state.pc)}    ; ${registers.join('; ')}`;
 }
 
-function statisticsOf({ code }: Program, exploration: Exploration): VerifierStatistics {
+function statisticsOf({ code, loops }: Program, exploration: Exploration): VerifierStatistics {
   const { visited, counts, stackBytes } = exploration;
-  const dead = [...code.keys()].filter((pc) => visited[pc] === 0 && code[pc - 1]?.opcode !== OP_LDDW);
+  const own = [...code.keys()].slice(0, loops?.start);
+  const dead = own.filter((pc) => visited[pc] === 0 && code[pc - 1]?.opcode !== OP_LDDW);
   return { ...counts, dead, stackBytes };
 }
 

@@ -71,7 +71,9 @@ class Collector {
     };
     // A line ran as often as the one of its instructions that ran most often: the others are parts of it.
     const most = new Map<OpenLine, number>();
-    for (let pc = 0; pc < program.code.length; pc++) {
+    // What linking added is in no file.
+    const end = program.loops?.start ?? program.code.length;
+    for (let pc = 0; pc < end; pc++) {
       const source = lineOf(program, pc);
       // Line 0 is what the compiler made up.
       if (source === undefined || source.line === 0) continue;
@@ -87,6 +89,7 @@ class Collector {
     }
     for (const [line, count] of most) line.runs += count;
     for (const { name, start } of program.functions) {
+      if (start >= end) continue;
       const source = lineOf(program, start);
       if (source === undefined || source.line === 0) continue;
       const { functions } = this.#file(pathOf(source.file));

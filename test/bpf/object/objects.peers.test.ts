@@ -23,8 +23,9 @@ import { linkProgram, loadObject } from '#build/bpf/object/load.js';
 import type { BpfObject } from '#build/bpf/object/object.js';
 import type { Program } from '#build/bpf/program.js';
 import { verifyStructure } from '#build/bpf/verify.js';
+import { bpfUnavailable } from '#build/sys/index.js';
 import { Random } from '#build/util/random.js';
-import { openKernel } from '../support/kernel.ts';
+import { tryLoad } from '../support/kernel.ts';
 import { compile, FIXTURES } from './fixtures/build.mjs';
 import { fixture, fixtureBytes } from './objects.ts';
 
@@ -37,8 +38,8 @@ const hasTool = (tool: string): boolean => spawnSync(tool, ['--version']).error 
 const canDump = hasTool('llvm-objdump');
 const canCompile = hasTool('clang') && hasTool('llvm-strip') && existsSync('/usr/include/bpf/bpf_helpers.h');
 if (!canDump || !canCompile) console.warn('objects.peers.test.ts runs in part: clang and its tools are not installed');
-const kernel = openKernel();
-if (kernel === undefined) console.warn('objects.peers.test.ts runs in part: this process may not use bpf(2)');
+const hasKernel = bpfUnavailable() === undefined;
+if (!hasKernel) console.warn('objects.peers.test.ts runs in part: this process may not use bpf(2)');
 
 const temporary = mkdtempSync(join(tmpdir(), 'ringway-objects-'));
 afterAll(() => rmSync(temporary, { recursive: true }));
@@ -149,7 +150,7 @@ const isJump = (opcode: number): boolean => opcode === OP_JA || isConditional(op
 // A kernel takes a spin lock only in a map that was made with BTF, and these are made without.
 const withoutLocks = objects.filter(([, path]) => !path.endsWith('locks.o'));
 
-test.skipIf(kernel === undefined).each(withoutLocks)('%s: the kernel takes what is linked', (_, path) => {
+test.skipIf(!hasKernel).each(withoutLocks)('%s: the kernel takes what is linked', (_, path) => {
   const object = load(path);
   for (const { name } of object.programs.filter(({ type }) => type !== undefined)) {
     let program: Program;
@@ -160,7 +161,7 @@ test.skipIf(kernel === undefined).each(withoutLocks)('%s: the kernel takes what 
       // The fixtures have some that are wrong.
       continue;
     }
-    expect(`${name} ${kernel?.tryLoad(program)}`).toBe(`${name} undefined`);
+    expect(`${name} ${tryLoad(program)}`).toBe(`${name} undefined`);
   }
 });
 
@@ -186,17 +187,17 @@ test.skipIf(debian.length === 0)('the dispatcher runs filters in the place of it
     'compat_test',
   ]);
   expect(program.maps.length).toBeGreaterThan(filters.length);
-  if (kernel !== undefined) expect(kernel.tryLoad(program)).toBeUndefined();
+  if (hasKernel) expect(tryLoad(program)).toBeUndefined();
 });
 
-test.skipIf(kernel === undefined)('a dispatcher with programs of the fixtures is taken by the kernel', () => {
+test.skipIf(!hasKernel)('a dispatcher with programs of the fixtures is taken by the kernel', () => {
   const object = withVariables(fixture('dispatcher'), { conf: { count: 3, proceed: [4, 4, 4] } });
   const replace = {
     slot0: { object: fixture('maps'), program: 'count' },
     slot1: { object: fixture('calls'), program: 'second' },
     slot2: { object: fixture('data') },
   };
-  expect(kernel?.tryLoad(linkProgram(object, 'dispatch', { replace }))).toBeUndefined();
+  expect(tryLoad(linkProgram(object, 'dispatch', { replace }))).toBeUndefined();
 });
 
 test.skipIf(!canCompile).each(FIXTURES)('fixture %s is what its source compiles to', (name) => {

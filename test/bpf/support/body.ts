@@ -66,6 +66,8 @@ export class Body {
   readonly loops: LoopPlace[] = [];
   readonly spills = new Set<number>(SPILLS);
   readonly callees: readonly Callee[];
+  /** Functions that bpf_loop may call. */
+  readonly rounds: readonly Label[];
   /** It is the program itself. */
   readonly isMain: boolean;
   readonly mayMove: boolean;
@@ -81,6 +83,7 @@ export class Body {
     random: Random,
     options: {
       readonly callees: readonly Callee[];
+      readonly rounds: readonly Label[];
       readonly isMain: boolean;
       readonly mayMove: boolean;
       readonly mayTailCall: boolean;
@@ -90,6 +93,7 @@ export class Body {
     this.e = e;
     this.random = random;
     this.callees = options.callees;
+    this.rounds = options.rounds;
     this.isMain = options.isMain;
     this.mayMove = options.mayMove;
     this.mayTailCall = options.mayTailCall;

@@ -73,7 +73,7 @@ export function allForms(): string[] {
     const atomics = [0x00, 0x40, 0x50, 0xa0].flatMap((what) => [what, what | 1]);
     forms.push(...[...atomics, 0xe1, 0xf1].map((imm) => `${hex(size)} imm ${hex(imm).replace('0x0', '0x')}`));
   }
-  forms.push(...[0, 5, 6].map((src) => `${hex(OP_LDDW)} src ${src}`));
+  forms.push(...[0, 4, 5, 6].map((src) => `${hex(OP_LDDW)} src ${src}`));
   // Spin locks need maps of which a kernel knows the BTF: test/bpf/locks.test.ts has them.
   const helpers = [...HELPERS.values()].filter(({ args }) => !args.includes('lock'));
   forms.push(...helpers.map(({ id }) => `helper ${id}`));

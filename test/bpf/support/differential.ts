@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { disassemble } from '#build/bpf/disassemble.js';
 import { LDDW, OP_LDDW } from '#build/bpf/instruction.js';
 import { interpret, type Step } from '#build/bpf/interpreter.js';
@@ -9,8 +8,9 @@ import {
   type ProgramInstance,
 } from '#build/bpf/jit/compile.js';
 import { FAULT_FUEL, FAULT_MAP, FAULT_MEMORY } from '#build/bpf/layout.js';
+import type { LinuxMap } from '#build/bpf/linux/map.js';
 import type { Program } from '#build/bpf/program.js';
-import { KernelMaps, KernelProgram } from '../../support/kernel-program.ts';
+import { closeAll, KernelProgram, kernelMaps } from '../../support/kernel-program.ts';
 import { DEFINITIONS, FIXTURE, HELD, MAPS, TARGETS } from './fixture.ts';
 import { type Contents, entryText, type RunOutput, type World } from './world.ts';
 
@@ -83,55 +83,48 @@ export function compiledEngine(world: World, options: { readonly checked: boolea
   });
 }
 
-/** CPUs that the kernel has values for in per-CPU maps. */
-export function possibleCpus(): number {
-  const [, last] = /(\d+)\s*$/.exec(readFileSync('/sys/devices/system/cpu/possible', 'utf8')) ?? [];
-  return Number(last) + 1;
-}
-
 const u32 = (value: number): Uint8Array => new Uint8Array(Uint32Array.of(value).buffer);
 const keyOf = (entry: string): string => entry.slice(0, entry.indexOf(':'));
+
+/** A value as system calls want it: on every CPU the same. */
+export function spread({ valueBytes, cpus = 1 }: LinuxMap, value: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(valueBytes);
+  for (let cpu = 0; cpu < cpus; cpu++) whole.set(value, (cpu * valueBytes) / cpus);
+  return whole;
+}
 
 /** The kernel as an engine: the fixture's maps are made once, and put right after each run. */
 export class KernelEngine implements Engine {
   readonly name = 'kernel';
-  readonly #maps: KernelMaps;
+  readonly #maps: readonly LinuxMap[];
   readonly #targets: KernelProgram[];
   readonly #initial: ReadonlyMap<string, readonly [key: Uint8Array, value: Uint8Array]>[];
 
   /** @throws RingwayError `UNSUPPORTED` without root. */
-  constructor(cpus: number = possibleCpus()) {
-    this.#maps = new KernelMaps(DEFINITIONS, cpus);
+  constructor() {
+    this.#maps = kernelMaps(DEFINITIONS);
     for (const [index, { initial }] of FIXTURE.entries()) {
-      for (const [key, value] of initial) this.#maps.set(index, key, this.#spread(index, value));
+      const map = this.#maps[index] as LinuxMap;
+      for (const [key, value] of initial) map.setBytes(key, spread(map, value));
     }
     for (const [outer, held] of Object.entries(HELD)) {
       for (const [key, inner] of Object.entries(held)) {
-        this.#maps.set(Number(outer), u32(Number(key)), u32(this.#maps.descriptors[inner] as number));
+        const { descriptor } = this.#maps[inner] as LinuxMap;
+        this.#maps[Number(outer)]?.setBytes(u32(Number(key)), u32(descriptor));
       }
     }
     this.#targets = [...TARGETS.values()].map((program) => new KernelProgram(program, this.#maps));
     for (const [index, { descriptor }] of this.#targets.entries()) {
-      this.#maps.set(MAPS.programs, u32(index), u32(descriptor));
+      this.#maps[MAPS.programs]?.setBytes(u32(index), u32(descriptor));
     }
     this.#initial = FIXTURE.map(({ isData }, index) => {
-      const entries = isData ? this.#maps.entries(index) : [];
+      const entries = isData ? [...(this.#maps[index] as LinuxMap).entryBytes()] : [];
       return new Map(entries.map(([key, value]) => [this.#text(index, key, value), [key, value] as const]));
     });
   }
 
-  /** A value as system calls want it: on every CPU the same. */
-  #spread(map: number, value: Uint8Array): Uint8Array {
-    const whole = new Uint8Array(this.#maps.valueBytes(map));
-    const { valueBytes } = DEFINITIONS[map] as { valueBytes: number };
-    const stride = whole.length === valueBytes ? valueBytes : whole.length / this.#maps.cpus;
-    for (let at = 0; at < whole.length; at += stride) whole.set(value.subarray(0, valueBytes), at);
-    return whole;
-  }
-
   #text(map: number, key: Uint8Array, value: Uint8Array): string {
-    const { valueBytes } = DEFINITIONS[map] as { valueBytes: number };
-    return entryText(map, key, value, value.length === valueBytes ? 1 : this.#maps.cpus);
+    return entryText(map, key, value, this.#maps[map]?.cpus ?? 1);
   }
 
   load(program: Program): Loaded {
@@ -148,19 +141,20 @@ export class KernelEngine implements Engine {
   #takeContents(map: number): string[] {
     const initial = this.#initial[map] as ReadonlyMap<string, readonly [Uint8Array, Uint8Array]>;
     const missing = new Map([...initial].map(([text, entry]) => [keyOf(text), entry]));
-    const found = this.#maps.entries(map).map(([key, value]) => {
+    const linux = this.#maps[map] as LinuxMap;
+    const found = [...linux.entryBytes()].map(([key, value]) => {
       const text = this.#text(map, key, value);
       if (initial.has(text)) missing.delete(keyOf(text));
-      else if (!missing.has(keyOf(text))) this.#maps.delete(map, key);
+      else if (!missing.has(keyOf(text))) linux.deleteBytes(key);
       return text;
     });
-    for (const [key, value] of missing.values()) this.#maps.set(map, key, value);
+    for (const [key, value] of missing.values()) linux.setBytes(key, value);
     return found.sort();
   }
 
   close(): void {
     for (const target of this.#targets) target.close();
-    this.#maps.close();
+    closeAll(this.#maps);
   }
 }
 

@@ -88,6 +88,12 @@ export class Emitter {
     this.emit(0, 0, 0, 0, high);
   }
 
+  /** The address of a function, for bpf_loop. */
+  function(dst: number, label: Label): void {
+    this.#refer(label);
+    this.#pair(dst, LDDW.FUNCTION, 0, 0);
+  }
+
   load(bytes: number, dst: number, base: number, offset: number, signed = false): void {
     this.emit((signed ? MODE.MEMSX : MODE.MEM) | (SIZES[bytes] as number) | CLASS.LDX, dst, base, offset, 0);
   }
@@ -135,7 +141,7 @@ export class Emitter {
     for (const { pc, label } of this.#uses) {
       const instruction = this.#code[pc] as Instruction;
       const distance = (label.at as number) - pc - 1;
-      const inImm = instruction.opcode === OP_JA32 || instruction.opcode === OP_CALL;
+      const inImm = [OP_JA32, OP_CALL, OP_LDDW].includes(instruction.opcode);
       this.#code[pc] = inImm ? { ...instruction, imm: distance } : { ...instruction, offset: distance };
     }
     return this.#code;

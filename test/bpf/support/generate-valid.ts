@@ -1,3 +1,4 @@
+import { withLoops } from '#build/bpf/loops.js';
 import type { Program } from '#build/bpf/program.js';
 import type { Random } from '#build/util/random.js';
 import { Body, type Callee, CONTEXT, FRAME, SCALARS } from './body.ts';
@@ -6,6 +7,8 @@ import { DEFINITIONS } from './fixture.ts';
 import * as helpers from './helper-statements.ts';
 import * as memory from './memory-statements.ts';
 import * as plain from './statements.ts';
+
+const ROUNDS_WEIGHT = 3;
 
 /** Statements, and how often each is tried beside the others. */
 const STATEMENTS: readonly (readonly [weight: number, write: plain.Statement])[] = [
@@ -39,13 +42,15 @@ const STATEMENTS: readonly (readonly [weight: number, write: plain.Statement])[]
   [2, helpers.say],
   [2, helpers.tailCall],
   [4, helpers.local],
+  [ROUNDS_WEIGHT, helpers.rounds],
 ];
 const TOTAL = STATEMENTS.reduce((sum, [weight]) => sum + weight, 0);
 
 function statement(b: Body): void {
   // One that has no place here is tried again as another.
   for (;;) {
-    let left = b.random.below(TOTAL);
+    // The last one is for those that have such functions.
+    let left = b.random.below(b.rounds.length === 0 ? TOTAL - ROUNDS_WEIGHT : TOTAL);
     const found = STATEMENTS.find(([weight]) => {
       left -= weight;
       return left < 0;
@@ -107,11 +112,22 @@ function makeCallees(e: Emitter, random: Random): Callee[] {
  * A random program that the kernel's verifier takes, over the fixture's maps, and that ends. What it returns and stores depends
  * on the packet and the maps alone.
  */
-export function generateValid(random: Random, options: { readonly statements?: number } = {}): Program {
+export function generateValid(
+  random: Random,
+  options: { readonly statements?: number; readonly loops?: boolean } = {},
+): Program {
   const e = new Emitter();
   const callees = makeCallees(e, random);
-  const { statements = 4 + random.below(28) } = options;
-  const main = new Body(e, random, { callees, isMain: true, mayMove: true, mayTailCall: true, budget: statements });
+  const { statements = 4 + random.below(28), loops = true } = options;
+  const rounds = loops ? Array.from({ length: random.below(3) }, () => e.label()) : [];
+  const main = new Body(e, random, {
+    callees,
+    rounds,
+    isMain: true,
+    mayMove: true,
+    mayTailCall: true,
+    budget: statements,
+  });
   writeFunction(main, { scalars: 0, takesStack: false });
   const starts = [0];
   const written = new Set<Callee>();
@@ -124,10 +140,16 @@ export function generateValid(random: Random, options: { readonly statements?: n
     starts.push(e.length);
     const { callees: own, moves: mayMove, mayTailCall } = next;
     const budget = 2 + random.below(8);
-    writeFunction(new Body(e, random, { callees: own, isMain: false, mayMove, mayTailCall, budget }), next);
+    writeFunction(new Body(e, random, { callees: own, rounds, isMain: false, mayMove, mayTailCall, budget }), next);
+  }
+  for (const label of rounds) {
+    if (!e.isUsed(label)) continue;
+    e.bind(label);
+    starts.push(e.length);
+    helpers.writeRound(e, random);
   }
   const code = e.finish();
-  return {
+  return withLoops({
     name: 'generated',
     section: 'xdp',
     type: 'xdp',
@@ -140,7 +162,7 @@ export function generateValid(random: Random, options: { readonly statements?: n
     })),
     maps: DEFINITIONS,
     lines: [],
-  };
+  });
 }
 
 /** A packet of 14 to 200 bytes, small numbers among them. */

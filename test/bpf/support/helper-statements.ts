@@ -1,5 +1,9 @@
 import { HELPER_REDIRECT, HELPER_REDIRECT_MAP, HELPER_TAIL_CALL } from '#build/bpf/helpers.js';
+import { ALU, JMP } from '#build/bpf/instruction.js';
+import { HELPER_LOOP } from '#build/bpf/loops.js';
+import type { Random } from '#build/util/random.js';
 import { type Body, BUFFER, CONTEXT, FRAME, SCALARS } from './body.ts';
+import type { Emitter } from './emitter.ts';
 import { MAPS } from './fixture.ts';
 
 /** Time, chance, CPU: whose results are not the same in two engines. */
@@ -186,4 +190,45 @@ export function local(b: Body): boolean {
   b.e.move(1, CONTEXT);
   b.e.callLocal(label);
   return after(b, true);
+}
+
+/** Calls one of the functions of `writeRound` some times, over the frame's scalars. */
+export function rounds(b: Body): boolean {
+  if (!b.mayCall || b.rounds.length === 0 || b.weight > 3) return false;
+  argument(b, 1, [1, 2, 5, 30]);
+  b.e.alu(ALU.AND, 1, { imm: 31 });
+  // With 0 that is known Linux 6.18 drops the function, and then does not find it (`verifier bug: No program to jit`).
+  b.e.alu(ALU.OR, 1, { imm: 1 });
+  b.e.function(2, b.pick(b.rounds));
+  b.frameAddress(3, SCALARS);
+  b.e.set(4, b.chance(95) ? 0 : 1);
+  b.e.call(HELPER_LOOP);
+  return after(b, true);
+}
+
+/** What bpf_loop calls: the number of the round in r1, the address of 32 bytes of scalars in r2. */
+export function writeRound(e: Emitter, random: Random): void {
+  const word = (): number => 8 * random.below(4);
+  const last = e.label();
+  e.load(8, 3, 2, word());
+  for (let left = 1 + random.below(4); left > 0; left--) {
+    const what = random.below(4);
+    if (what === 0) e.alu(ALU.ADD, 3, { register: 1 });
+    else if (what === 1) e.alu(ALU.XOR, 3, { imm: random.next() | 0 });
+    else if (what === 2) {
+      // A place that the round's number gives, or what is in a scalar.
+      e.move(4, 1 + 2 * random.below(2));
+      e.alu(ALU.AND, 4, { imm: 24 });
+      e.move(5, 2);
+      e.alu(ALU.ADD, 5, { register: 4 });
+      e.load(8, 3, 5, 0);
+      e.store(8, 5, 0, { register: 1 });
+    } else e.store(8, 2, word(), { register: 3 });
+  }
+  e.store(8, 2, word(), { register: 3 });
+  e.set(0, 0);
+  e.jump(JMP.JLT, 1, { imm: random.below(40) }, last);
+  e.set(0, random.below(2));
+  e.bind(last);
+  e.exit();
 }

@@ -1,14 +1,8 @@
+import { possibleCpus } from '#build/bpf/linux/map.js';
 import { verifyStructure } from '#build/bpf/verify.js';
 import { bpfUnavailable } from '#build/sys/index.js';
 import { Random } from '#build/util/random.js';
-import {
-  compareEngines,
-  compiledEngine,
-  type Engine,
-  interpreterEngine,
-  KernelEngine,
-  possibleCpus,
-} from './differential.ts';
+import { compareEngines, compiledEngine, type Engine, interpreterEngine, KernelEngine } from './differential.ts';
 import { generateHostile } from './generate-hostile.ts';
 import { generatePacket, generateValid } from './generate-valid.ts';
 import type { HostilePair } from './hostile.ts';
@@ -69,6 +63,6 @@ export function makeEngines(): Engines {
   return {
     interpreter: interpreterEngine(new World(cpus)),
     compiled: [false, true].map((checked) => compiledEngine(new World(cpus), { checked })),
-    kernel: reason === undefined ? [new KernelEngine(cpus)] : [],
+    kernel: reason === undefined ? [new KernelEngine()] : [],
   };
 }

@@ -1,6 +1,7 @@
 import { disassemble } from '#build/bpf/disassemble.js';
 import { interpret } from '#build/bpf/interpreter.js';
 import { FAULT_STACK } from '#build/bpf/layout.js';
+import { withLoops, withoutLoops } from '#build/bpf/loops.js';
 import type { Program } from '#build/bpf/program.js';
 import { Exploration } from '#build/bpf/verifier/explore.js';
 import { Flow } from '#build/bpf/verifier/flow.js';
@@ -19,9 +20,10 @@ const PACKETS = 3;
 const FAILURES_MAX = 3;
 
 /** A program that may be wrong: half of them have something left out or changed. */
-export function generateDoubtful(random: Random): Program | undefined {
-  const program = damaged(random, generateValid(random), random.below(2) * (1 + random.below(3)));
+export function generateDoubtful(random: Random, { loops = true } = {}): Program | undefined {
+  const whole = withoutLoops(generateValid(random, { loops }));
   try {
+    const program = withLoops(damaged(random, whole, random.below(2) * (1 + random.below(3))));
     verifyStructure(program);
     return program;
   } catch (error) {

@@ -1,4 +1,5 @@
 import { assemble, programOf } from '#build/bpf/assemble.js';
+import { withLoops } from '#build/bpf/loops.js';
 import type { Program, ProgramType } from '#build/bpf/program.js';
 import type { RejectionReason } from '#build/bpf/verifier/refusal.js';
 import { DEFINITIONS } from '../../support/fixture.ts';
@@ -29,7 +30,7 @@ export const found = (map: number, key = 1): string => `${lookup(map, key)}\njeq
 export function testCase(name: string, reason: RejectionReason, write: Writer, type: ProgramType = 'xdp'): Case {
   const programFrom = (text: string): Program => {
     const whole = /\bout:/.test(text) ? text : `${text}\n${OUT}`;
-    return { ...programOf(assemble(whole), 'program', DEFINITIONS), type };
+    return { ...withLoops(programOf(assemble(whole), 'program', DEFINITIONS)), type };
   };
   return {
     name,
