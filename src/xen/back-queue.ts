@@ -1,16 +1,15 @@
 import type { Arena } from '../memory/arena.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { GRANT_BATCH_MAX, NETRX_BYTES } from './layout.ts';
 import {
   GATHER_PACKETS_MAX,
-  GRANT_BATCH_MAX,
-  NETRX_BYTES,
   VIFQ_COPIES,
   VIFQ_DOMID,
   VIFQ_RECORDS,
   VIFQ_RECORDS_MAX,
   VIFQ_SLOTS,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { type StagingBuffers, setStaging } from './staging.ts';
 import { type MadeVifQueue, makeVifState, type VifQueueOptions } from './vif-queue.ts';
 

@@ -8,7 +8,7 @@ import {
   VIFQ_OTHER,
   VIFQ_OUT,
   VIFQ_PAGES,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { type StagingBuffers, setStaging } from './staging.ts';
 import { type MadeVifQueue, makeVifState, type VifQueueOptions } from './vif-queue.ts';
 

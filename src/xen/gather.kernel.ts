@@ -1,18 +1,17 @@
 // Packets out of a ring's slots: of requests at the backend, of responses at the frontend.
 
+import { NETRING_TAKE, PACKET_SLOTS_FATAL } from './layout.ts';
 import {
   GATHER_PACKETS,
   GATHER_PACKETS_MAX,
   GATHER_PACKETS_USED,
   GATHER_PIECES,
   GATHER_PIECES_USED,
-  NETRING_TAKE,
   PACKET_PIECE,
   PACKET_PIECES,
   PACKET_SHIFT,
-  PACKET_SLOTS_FATAL,
   PIECE_SHIFT,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { latch, unconsumed } from './ring.kernel.ts';
 import { takeRxPacket } from './rx-packet.kernel.ts';
 import { takeTxPacket } from './tx-packet.kernel.ts';

@@ -17,9 +17,6 @@ import {
   COPY_SOURCE,
   COPY_STATUS,
   COPY_TARGET,
-  GATHER_PACKETS,
-  GATHER_PACKETS_USED,
-  GATHER_PIECES,
   GNTCOPY_DEST_GREF,
   GRANT_BATCH_MAX,
   NETIF_RSP_ERROR,
@@ -31,6 +28,20 @@ import {
   NETRXF_DATA_VALIDATED,
   NETRXF_EXTRA_INFO,
   NETRXF_MORE_DATA,
+  RXRSP_BYTES,
+  RXRSP_FLAGS,
+  RXRSP_ID,
+  RXRSP_OFFSET,
+  RXRSP_STATUS,
+  SIDE_DOMID,
+  SIDE_OFFSET,
+  SIDE_PLACE,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import {
+  GATHER_PACKETS,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
   PACKET_COPIES,
   PACKET_COPY,
   PACKET_EXTRA,
@@ -44,14 +55,6 @@ import {
   PIECE_PLACE,
   PIECE_REACHED,
   PIECE_SHIFT,
-  RXRSP_BYTES,
-  RXRSP_FLAGS,
-  RXRSP_ID,
-  RXRSP_OFFSET,
-  RXRSP_STATUS,
-  SIDE_DOMID,
-  SIDE_OFFSET,
-  SIDE_PLACE,
   VIFQ_CACHE,
   VIFQ_COPIES,
   VIFQ_COPIES_USED,
@@ -63,8 +66,7 @@ import {
   VIFQ_RECORDS,
   VIFQ_RING,
   VIFQ_SCRATCH,
-  XEN_PAGE_BYTES,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { reachAsked, turnEpoch } from './reach.kernel.ts';
 import { copySlot, pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';

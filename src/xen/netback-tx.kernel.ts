@@ -18,14 +18,22 @@ import {
   COPY_SOURCE,
   COPY_STATUS,
   COPY_TARGET,
-  GATHER_PACKETS,
-  GATHER_PACKETS_USED,
-  GATHER_PIECES,
   GNTCOPY_SOURCE_GREF,
   NETIF_RSP_DROPPED,
   NETIF_RSP_ERROR,
   NETIF_RSP_NULL,
   NETTXF_CSUM_BLANK,
+  SIDE_DOMID,
+  SIDE_OFFSET,
+  SIDE_PLACE,
+  TXRSP_BYTES,
+  TXRSP_ID,
+  TXRSP_STATUS,
+} from './layout.ts';
+import {
+  GATHER_PACKETS,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
   PACKET_BAD,
   PACKET_BAD_COPY,
   PACKET_BAD_EMPTY,
@@ -45,12 +53,6 @@ import {
   PIECE_PLACE,
   PIECE_REACHED,
   PIECE_SHIFT,
-  SIDE_DOMID,
-  SIDE_OFFSET,
-  SIDE_PLACE,
-  TXRSP_BYTES,
-  TXRSP_ID,
-  TXRSP_STATUS,
   VIFQ_BAD,
   VIFQ_CACHE,
   VIFQ_COPIES,
@@ -63,7 +65,7 @@ import {
   VIFQ_RECORDS,
   VIFQ_RING,
   VIFQ_SLOTS,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { reachSent, turnEpoch } from './reach.kernel.ts';
 import { pushResponses } from './ring.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';

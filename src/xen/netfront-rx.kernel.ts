@@ -3,18 +3,21 @@ import { SLOT_BUFFER, SLOT_SHIFT } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
 import { rxGather } from './gather.kernel.ts';
 import {
-  GATHER_PACKETS,
-  GATHER_PIECES,
-  GATHER_PIECES_MAX,
-  LENDABLE_BUFFER,
-  LENDABLE_PLACE,
-  LENDABLE_SHIFT,
   NETRING_GIVE,
   NETRING_SIZE,
   NETRX_BYTES,
   NETRX_GREF,
   NETRX_ID,
   NETRXF_CSUM_BLANK,
+  XEN_PAGE_SHIFT,
+} from './layout.ts';
+import {
+  GATHER_PACKETS,
+  GATHER_PIECES,
+  GATHER_PIECES_MAX,
+  LENDABLE_BUFFER,
+  LENDABLE_PLACE,
+  LENDABLE_SHIFT,
   PACKET_BAD,
   PACKET_BAD_STATUS,
   PACKET_FLAGS,
@@ -39,8 +42,7 @@ import {
   VIFQ_RECENT,
   VIFQ_RING,
   VIFQ_SCRATCH,
-  XEN_PAGE_SHIFT,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { copySlot, isBroken, publish, room, slotAt } from './ring.kernel.ts';
 import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';

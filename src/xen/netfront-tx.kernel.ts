@@ -15,9 +15,6 @@ import {
 import { free } from '../memory/pool.kernel.ts';
 import {
   EXTRA_BYTES,
-  LENDABLE_BUFFER,
-  LENDABLE_PLACE,
-  LENDABLE_SHIFT,
   NETIF_RSP_NULL,
   NETRING_BROKEN_ID,
   NETRING_GIVE,
@@ -34,11 +31,18 @@ import {
   NETTXF_EXTRA_INFO,
   NETTXF_MORE_DATA,
   NETTXF_STAGING_BUFFER,
-  RECENT_COUNT,
-  RECENT_FIRST,
   TXRSP_BYTES,
   TXRSP_ID,
   TXRSP_STATUS,
+  XEN_PAGE_BYTES,
+  XEN_PAGE_SHIFT,
+} from './layout.ts';
+import {
+  LENDABLE_BUFFER,
+  LENDABLE_PLACE,
+  LENDABLE_SHIFT,
+  RECENT_COUNT,
+  RECENT_FIRST,
   VIFQ_CACHE,
   VIFQ_FAILED,
   VIFQ_FREE,
@@ -56,9 +60,7 @@ import {
   VIFQ_RECENT,
   VIFQ_RING,
   VIFQ_SCRATCH,
-  XEN_PAGE_BYTES,
-  XEN_PAGE_SHIFT,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { copySlot, isBroken, latch, publish, room, slotAt, unconsumed } from './ring.kernel.ts';
 import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';

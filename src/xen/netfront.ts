@@ -1,7 +1,8 @@
 import { TOEPLITZ_KEY_BYTES } from '../packet/layout.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { ControlClient, VifHash } from './control-client.ts';
-import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, VIFHASH_SIZE_MAX } from './layout.ts';
+import { VIFHASH_SIZE_MAX } from './control-layout.ts';
+import { SRING_ORDER_MAX, STAGING_LENGTH_MAX } from './layout.ts';
 import { type FrontControl, makeFrontControl } from './netfront-control.ts';
 import { type FrontendMemory, type FrontPath, FrontQueue } from './netfront-queue.ts';
 import { inTransaction } from './store-client.ts';

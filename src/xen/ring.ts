@@ -1,8 +1,7 @@
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
+import { CTRLREQ_BYTES, CTRLRSP_BYTES } from './control-layout.ts';
 import {
-  CTRLREQ_BYTES,
-  CTRLRSP_BYTES,
   NETRING_BROKEN,
   NETRING_BROKEN_EXTRA,
   NETRING_BROKEN_GSO,

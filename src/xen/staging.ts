@@ -10,6 +10,9 @@ import {
   STAGING_OFFSET,
   STAGING_PAGE_ENTRIES,
   STAGING_SHIFT,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import {
   VIFQ_LEND,
   VIFQ_LEND_BYTES,
   VIFQ_LEND_COUNT,
@@ -17,8 +20,7 @@ import {
   VIFQ_STAGE_BYTES,
   VIFQ_STAGE_COUNT,
   VIFQ_STAGE_LENGTH,
-  XEN_PAGE_BYTES,
-} from './layout.ts';
+} from './queue-layout.ts';
 
 /** Staging buffers of one direction of a queue. */
 export interface StagingBuffers {

@@ -12,24 +12,26 @@ import {
   NETTX_SIZE,
   NETTXF_EXTRA_INFO,
   NETTXF_MORE_DATA,
+  PACKET_BYTES_MIN,
+  PACKET_SLOTS_FATAL,
+  PACKET_SLOTS_MAX,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import {
   PACKET_BAD,
   PACKET_BAD_SIZE,
   PACKET_BAD_SLOTS,
-  PACKET_BYTES_MIN,
   PACKET_EXTRAS,
   PACKET_FLAGS,
   PACKET_PIECES,
   PACKET_SIZE,
-  PACKET_SLOTS_FATAL,
-  PACKET_SLOTS_MAX,
   PIECE_FLAGS,
   PIECE_ID,
   PIECE_LENGTH,
   PIECE_OFFSET,
   PIECE_PLACE,
   PIECE_SHIFT,
-  XEN_PAGE_BYTES,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { copySlot, slotAt } from './ring.kernel.ts';
 
 /** Takes one request into the piece at `piece`: copied whole, then taken apart. Returns its flags. */

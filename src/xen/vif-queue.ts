@@ -19,7 +19,7 @@ import {
   VIFQ_LONG,
   VIFQ_RECENT,
   VIFQ_RING,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { attachNetRing, type NetRing } from './ring.ts';
 
 /** What the peer takes, beside packets of one page. */

@@ -15,7 +15,7 @@ import {
   Xen,
 } from 'ringway/xen';
 import { nextPowerOfTwo } from '#dist/util/bits.js';
-import { VIFHASH_BYTES } from '#dist/xen/layout.js';
+import { VIFHASH_BYTES } from '#dist/xen/control-layout.js';
 
 export interface VifRigOptions {
   readonly mode: 'mapped' | 'plain';
