@@ -238,6 +238,8 @@ export const NETRING_BROKEN_EXTRA: u32 = 5;
 export const NETRING_BROKEN_GSO: u32 = 6;
 /** A response to what was not asked, or was answered already. */
 export const NETRING_BROKEN_ID: u32 = 7;
+/** A frame of the data ring that is not there, or of another length than its slot says. */
+export const NETRING_BROKEN_FRAME: u32 = 8;
 
 // ---------------------------------------------------------------- netif slots (io/netif.h)
 
@@ -261,6 +263,8 @@ export const NETTXF_MORE_DATA: u32 = 4;
 export const NETTXF_EXTRA_INFO: u32 = 8;
 /** Staging grants: the reference is the id of a staging buffer, of either list, and the bytes are there. */
 export const NETTXF_STAGING_BUFFER: u32 = 16;
+/** The packet is the next frame of the data ring, and has this slot alone beside extra information. */
+export const NETTXF_DATA_RING: u32 = 32;
 
 /** struct netif_rx_request: id u16, pad u16, gref u32. */
 export const NETRX_ID: u32 = 0;
@@ -278,6 +282,8 @@ export const NETRXF_DATA_VALIDATED: u32 = 1;
 export const NETRXF_CSUM_BLANK: u32 = 2;
 export const NETRXF_MORE_DATA: u32 = 4;
 export const NETRXF_EXTRA_INFO: u32 = 8;
+/** As NETTXF_DATA_RING; the frame says how long the packet is. 16 is NETRXF_gso_prefix of old frontends. */
+export const NETRXF_DATA_RING: u32 = 32;
 
 /**
  * Staging grants as first proposed: an entry of a page that lists a ring's staging buffers, in the order of their ids: id u16, offset

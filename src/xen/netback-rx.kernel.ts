@@ -10,6 +10,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
+import { countFallback, publishFrames, putFrame } from './data-ring.kernel.ts';
 import {
   COPY_FLAGS,
   COPY_LENGTH,
@@ -25,6 +26,7 @@ import {
   NETRX_GREF,
   NETRX_ID,
   NETRXF_CSUM_BLANK,
+  NETRXF_DATA_RING,
   NETRXF_DATA_VALIDATED,
   NETRXF_EXTRA_INFO,
   NETRXF_MORE_DATA,
@@ -147,13 +149,17 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   turnEpoch(queue);
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
-    const pages = pagesFor(queue, slot, frameLength(slot));
+    const length = frameLength(slot);
+    let pages = pagesFor(queue, slot, length);
     if (pages === 0) {
       countVif(queue, VIFQ_LONG);
       continue;
     }
     const extras: u32 = segmentType(slot) === 0 ? 0 : 1;
-    if (available < pages + extras || used + VIFQ_PACKET_COPIES > GRANT_BATCH_MAX) break;
+    const isFramed = available > extras && putFrame(queue, slot, length);
+    if (isFramed) pages = 1;
+    else if (available < pages + extras || used + VIFQ_PACKET_COPIES > GRANT_BATCH_MAX) break;
+    else countFallback(queue);
     const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
     const pieces = gather + GATHER_PIECES + (taken << PIECE_SHIFT);
     // The answer to the second request is the extra information. Its page stays empty, and the next request takes its piece.
@@ -163,10 +169,11 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
       writeSegments(packet + PACKET_EXTRA, slot);
     }
     for (let i: u32 = 1; i < pages; i++) takeRequest(queue, pieces + (i << PIECE_SHIFT));
-    const copies = plan(queue, slot, pieces, used);
+    const copies = isFramed ? 0 : plan(queue, slot, pieces, used);
     store<u32>(packet, taken, PACKET_PIECE);
     store<u32>(packet, pages, PACKET_PIECES);
-    store<u16>(packet, needsChecksum(slot) ? <u16>(NETRXF_CSUM_BLANK | NETRXF_DATA_VALIDATED) : 0, PACKET_FLAGS);
+    const sum = needsChecksum(slot) ? NETRXF_CSUM_BLANK | NETRXF_DATA_VALIDATED : 0;
+    store<u16>(packet, <u16>(sum | (isFramed ? NETRXF_DATA_RING : 0)), PACKET_FLAGS);
     store<u16>(packet, <u16>extras, PACKET_EXTRAS);
     store<u16>(packet, <u16>used, PACKET_COPY);
     store<u16>(packet, <u16>copies, PACKET_COPIES);
@@ -222,6 +229,7 @@ export function backRxEnd(queue: u32, slots: u32, count: u32): void {
     records += answer(queue, gather + GATHER_PACKETS + (i << PACKET_SHIFT), records);
   }
   store<u32>(gather, 0, GATHER_PACKETS_USED);
+  publishFrames(queue);
   pushResponses(load<u32>(queue, VIFQ_RING), load<u32>(queue, VIFQ_RECORDS), records);
   free(load<u32>(queue, VIFQ_CACHE), slots, count);
 }

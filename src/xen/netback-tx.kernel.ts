@@ -10,6 +10,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
+import { readFrame, returnFrames, takeFrame } from './data-ring.kernel.ts';
 import { txGather } from './gather.kernel.ts';
 import {
   COPY_FLAGS,
@@ -22,7 +23,9 @@ import {
   NETIF_RSP_DROPPED,
   NETIF_RSP_ERROR,
   NETIF_RSP_NULL,
+  NETRING_BROKEN_FRAME,
   NETTXF_CSUM_BLANK,
+  NETTXF_DATA_RING,
   SIDE_DOMID,
   SIDE_OFFSET,
   SIDE_PLACE,
@@ -37,6 +40,7 @@ import {
   PACKET_BAD,
   PACKET_BAD_COPY,
   PACKET_BAD_EMPTY,
+  PACKET_BAD_FRAME,
   PACKET_BAD_HEADERS,
   PACKET_BAD_STAGING,
   PACKET_COPIES,
@@ -67,7 +71,7 @@ import {
   VIFQ_SLOTS,
 } from './queue-layout.ts';
 import { reachSent, turnEpoch } from './reach.kernel.ts';
-import { pushResponses } from './ring.kernel.ts';
+import { latch, pushResponses } from './ring.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
 /** Writes the copy of `length` bytes at `offset` of the piece's page to `target`. */
@@ -131,6 +135,18 @@ function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
   return (copy - start) >> COPY_SHIFT;
 }
 
+/** Breaks the ring: a slot and its frame do not say the same. */
+function refuseFrame(queue: u32, packet: u32): void {
+  latch(load<u32>(queue, VIFQ_RING), NETRING_BROKEN_FRAME);
+  store<u32>(packet, PACKET_BAD_FRAME, PACKET_BAD);
+}
+
+/** Copies the frame that was taken last into the empty packet at `slot`. Returns how many copies Xen is to do: none. */
+function copyFrame(queue: u32, packet: u32, slot: u32): u32 {
+  if (!readFrame(queue, slot, load<u32>(packet, PACKET_SIZE))) store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
+  return 0;
+}
+
 /**
  * Gathers up to `max` (32 at most) packets that the frontend sends, copies what is reached without Xen, and plans the copies of the
  * rest. Returns how many copies there are; `backTxEnd` follows when they are done.
@@ -140,16 +156,20 @@ export function backTxBegin(queue: u32, max: u32): u32 {
   const cache = load<u32>(queue, VIFQ_CACHE);
   const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES);
   let used: u32 = 0;
+  returnFrames(queue);
   turnEpoch(queue);
   for (let i: u32 = 0; i < packets; i++) {
     const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
+    const isFramed = (load<u16>(packet, PACKET_FLAGS) & <u16>NETTXF_DATA_RING) !== 0;
+    // Its frame is passed over even when the packet comes to nothing: the next one's is behind it.
+    if (isFramed && takeFrame(queue) !== load<u32>(packet, PACKET_SIZE)) refuseFrame(queue, packet);
     if (load<u32>(packet, PACKET_BAD) !== 0) continue;
     const slot = load<u32>(queue, VIFQ_SLOTS) + (i << SLOT_SHIFT);
     if (alloc(cache, slot, 1) === 0) {
       store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
       continue;
     }
-    const copies = plan(queue, packet, slot, used);
+    const copies = isFramed ? copyFrame(queue, packet, slot) : plan(queue, packet, slot, used);
     if (load<u32>(packet, PACKET_BAD) !== 0) free(cache, slot, 1);
     store<u16>(packet, <u16>used, PACKET_COPY);
     store<u16>(packet, <u16>copies, PACKET_COPIES);

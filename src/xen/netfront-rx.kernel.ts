@@ -1,6 +1,7 @@
 import { append } from '../memory/chain.kernel.ts';
 import { SLOT_BUFFER, SLOT_SHIFT } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
+import { readFrame, returnFrames, takeFrame } from './data-ring.kernel.ts';
 import { rxGather } from './gather.kernel.ts';
 import {
   NETRING_GIVE,
@@ -9,6 +10,7 @@ import {
   NETRX_GREF,
   NETRX_ID,
   NETRXF_CSUM_BLANK,
+  NETRXF_DATA_RING,
   XEN_PAGE_SHIFT,
 } from './layout.ts';
 import {
@@ -120,11 +122,14 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
   // Before and not after: what was received last could be sent from where it lay until now.
   frontRefill(queue);
   const packets = rxGather(load<u32>(queue, VIFQ_RING), gather, max, GATHER_PIECES_MAX);
+  returnFrames(queue);
   let n: u32 = 0;
   for (let i: u32 = 0; i < packets; i++) {
     const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
     const bad = load<u32>(packet, PACKET_BAD);
-    if (bad !== 0) {
+    const isFramed = bad === 0 && (load<u16>(packet, PACKET_FLAGS) & <u16>NETRXF_DATA_RING) !== 0;
+    const length = isFramed ? takeFrame(queue) : 0;
+    if (bad !== 0 || (isFramed && length === 0)) {
       countVif(queue, bad === PACKET_BAD_STATUS ? VIFQ_FAILED : VIFQ_BAD);
       continue;
     }
@@ -133,7 +138,7 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
       countVif(queue, VIFQ_EMPTY);
       continue;
     }
-    const isWhole = copyOut(queue, packet, slot);
+    const isWhole = isFramed ? readFrame(queue, slot, length) : copyOut(queue, packet, slot);
     const csumBlank = (load<u16>(packet, PACKET_FLAGS) & <u16>NETRXF_CSUM_BLANK) !== 0;
     if (isWhole && acceptOffload(slot, packet, csumBlank)) {
       remember(queue, packet, slot);

@@ -13,6 +13,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
+import { countFallback, publishFrames, putFrame } from './data-ring.kernel.ts';
 import {
   EXTRA_BYTES,
   NETIF_RSP_NULL,
@@ -27,6 +28,7 @@ import {
   NETTX_OFFSET,
   NETTX_SIZE,
   NETTXF_CSUM_BLANK,
+  NETTXF_DATA_RING,
   NETTXF_DATA_VALIDATED,
   NETTXF_EXTRA_INFO,
   NETTXF_MORE_DATA,
@@ -132,6 +134,21 @@ function firstFlags(slot: u32): u32 {
   return sum | (segmentType(slot) === 0 ? 0 : NETTXF_EXTRA_INFO);
 }
 
+/** Writes the extra information of the packet at `slot` to the slot of `index`. */
+function writeExtra(queue: u32, slot: u32, index: u32): void {
+  writeSegments(queue + VIFQ_SCRATCH, slot);
+  copySlot(slotAt(load<u32>(queue, VIFQ_RING), index), queue + VIFQ_SCRATCH, EXTRA_BYTES);
+}
+
+/** Writes the slots of the packet at `slot`, which is in the data ring, from `index` on. Returns how many. */
+function writeFramed(queue: u32, slot: u32, index: u32): u32 {
+  const flags = firstFlags(slot) | NETTXF_DATA_RING;
+  writeRequest(queue, index, 0, takePage(queue, VIFQ_OUT_FIRST), frameLength(slot), flags);
+  if (!(flags & NETTXF_EXTRA_INFO)) return 1;
+  writeExtra(queue, slot, index + 1);
+  return 2;
+}
+
 /** Copies the packet at `slot` to pages, and writes its slots from `index` on. Returns how many slots it took. */
 function writePacket(queue: u32, slot: u32, index: u32): u32 {
   const total = frameLength(slot);
@@ -165,8 +182,7 @@ function writePacket(queue: u32, slot: u32, index: u32): u32 {
     writeRequest(queue, at, grefOf(queue, id), id, at === index ? total : length, flags);
     at++;
     if (flags & NETTXF_EXTRA_INFO) {
-      writeSegments(queue + VIFQ_SCRATCH, slot);
-      copySlot(slotAt(load<u32>(queue, VIFQ_RING), at), queue + VIFQ_SCRATCH, EXTRA_BYTES);
+      writeExtra(queue, slot, at);
       at++;
     }
   }
@@ -228,17 +244,25 @@ export function frontSend(queue: u32, slots: u32, count: u32): u32 {
   let done: u32 = 0;
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
-    const pages = pagesFor(queue, slot, frameLength(slot));
+    const length = frameLength(slot);
+    const pages = pagesFor(queue, slot, length);
     if (pages === 0) {
       countVif(queue, VIFQ_LONG);
       continue;
     }
     const extras: u32 = segmentType(slot) === 0 ? 0 : 1;
+    const hasSlot = written + 1 + extras <= slotsFree && load<u32>(queue, VIFQ_FREE_COUNT) > 0;
+    if (hasSlot && putFrame(queue, slot, length)) {
+      written += writeFramed(queue, slot, from + written);
+      continue;
+    }
     if (written + pages + extras > slotsFree || pages > load<u32>(queue, VIFQ_FREE_COUNT)) break;
+    countFallback(queue);
     const recent = findRecent(queue, slot);
     if (recent === 0) written += writePacket(queue, slot, from + written);
     else lend(queue, slot, recent, from + written++);
   }
+  publishFrames(queue);
   publish(ring, written);
   free(load<u32>(queue, VIFQ_CACHE), slots, done);
   return done;

@@ -68,6 +68,9 @@ export const PACKET_BAD_HEADERS: u32 = 6;
 /** An id of no staging buffer, or bytes outside it. */
 export const PACKET_BAD_STAGING: u32 = 7;
 
+/** Its slot announces a frame of the data ring, and there is none of its size. */
+export const PACKET_BAD_FRAME: u32 = 8;
+
 /** A piece of a packet: where it is, and what is to be answered. */
 export const PIECE_SHIFT: u32 = 4;
 /** tx: the reference. rx: the place in the ring that was answered, below its size. */
@@ -135,6 +138,13 @@ export const VIFQ_TABLE: u32 = 136;
 export const VIFQ_EPOCH: u32 = 140;
 /** Backend: references that are to be mapped for the next time (WANTED_…); 0 when the frontend does not keep its grants. */
 export const VIFQ_WANTED: u32 = 144;
+/** The data ring's half of this direction: its indexes (DATAHALF_…; 0 when there is none), its bytes, how many, and this end's own index. */
+export const VIFQ_DATA: u32 = 148;
+export const VIFQ_DATA_BASE: u32 = 152;
+export const VIFQ_DATA_SIZE: u32 = 156;
+export const VIFQ_DATA_INDEX: u32 = 160;
+/** Packets that went by grant although there is a data ring: it had no room. */
+export const VIFQ_FALLBACKS: u32 = 164;
 export const VIFQ_BYTES: u32 = 192;
 
 /** Mapped pages by reference: buckets of references, then their addresses. A reference of 0 is a free place. */

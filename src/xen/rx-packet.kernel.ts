@@ -1,11 +1,13 @@
 import { takeExtras } from './extra.kernel.ts';
 import {
+  NETRING_BROKEN_FRAME,
   NETRING_BROKEN_ID,
   NETRING_BROKEN_PAGE,
   NETRING_BROKEN_SHORT,
   NETRING_BROKEN_SLOTS,
   NETRING_SIZE,
   NETRING_TAKE,
+  NETRXF_DATA_RING,
   NETRXF_EXTRA_INFO,
   NETRXF_MORE_DATA,
   PACKET_BYTES_MIN,
@@ -54,6 +56,7 @@ export function takeRxPacket(ring: u32, packet: u32, first: u32, available: u32,
   let size: u32 = 0;
   let bad: u32 = 0;
   let flags: u32 = NETRXF_MORE_DATA;
+  let isFramed = false;
   while (flags & NETRXF_MORE_DATA) {
     if (left === 0) return NETRING_BROKEN_SHORT;
     if (pieces === PACKET_SLOTS_FATAL - 1) return NETRING_BROKEN_SLOTS;
@@ -68,6 +71,8 @@ export function takeRxPacket(ring: u32, packet: u32, first: u32, available: u32,
     store<u16>(piece, <u16>max(status, 0), PIECE_LENGTH);
     size += max(status, 0);
     if (pieces === 0) {
+      isFramed = (flags & NETRXF_DATA_RING) !== 0;
+      if (isFramed && flags & NETRXF_MORE_DATA) return NETRING_BROKEN_FRAME;
       store<u16>(packet, <u16>flags, PACKET_FLAGS);
       if (flags & NETRXF_EXTRA_INFO) {
         const code = takeExtras(ring, packet, left, scratch);
@@ -79,6 +84,8 @@ export function takeRxPacket(ring: u32, packet: u32, first: u32, available: u32,
   }
   store<u32>(packet, pieces, PACKET_PIECES);
   store<u32>(packet, size, PACKET_SIZE);
-  store<u32>(packet, bad === 0 && size < PACKET_BYTES_MIN ? PACKET_BAD_SIZE : bad, PACKET_BAD);
+  // A frame says itself how long it is.
+  if (bad === 0 && size < PACKET_BYTES_MIN && !isFramed) bad = PACKET_BAD_SIZE;
+  store<u32>(packet, bad, PACKET_BAD);
   return 0;
 }

@@ -153,6 +153,25 @@ export function mapGrants(hypervisor: Hypervisor, grants: readonly GrantMap[], u
 }
 
 /**
+ * The same, for pages that must lie one behind the other. @returns the first.
+ * @param what names them, for what is said of them.
+ * @throws RingwayError `BAD_REQUEST` when they do not: where nothing can be mapped, a page is where the frontend has it.
+ */
+export function mapRun(
+  hypervisor: Hypervisor,
+  grants: readonly GrantMap[],
+  undo: (() => void)[],
+  what: string,
+): number {
+  const pages = mapGrants(hypervisor, grants, undo);
+  const [first = 0] = pages;
+  if (pages.some((page, i) => page !== first + i * XEN_PAGE_BYTES)) {
+    throw new RingwayError('BAD_REQUEST', `${what} do not follow each other`);
+  }
+  return first;
+}
+
+/**
  * Reads a frontend's list of staging buffers, and maps what it names: each page once.
  * @param most entries at most.
  * @throws RingwayError `BAD_REQUEST` for a list that cannot be, `ARENA_FULL` when the map area is too small.

@@ -1,5 +1,6 @@
 import { takeExtras } from './extra.kernel.ts';
 import {
+  NETRING_BROKEN_FRAME,
   NETRING_BROKEN_PAGE,
   NETRING_BROKEN_SHORT,
   NETRING_BROKEN_SLOTS,
@@ -10,6 +11,7 @@ import {
   NETTX_ID,
   NETTX_OFFSET,
   NETTX_SIZE,
+  NETTXF_DATA_RING,
   NETTXF_EXTRA_INFO,
   NETTXF_MORE_DATA,
   PACKET_BYTES_MIN,
@@ -56,6 +58,8 @@ function leavesPage(piece: u32): bool {
 export function takeTxPacket(ring: u32, packet: u32, first: u32, available: u32, scratch: u32): u32 {
   let flags = takeRequest(ring, first, scratch);
   const size = <u32>load<u16>(first, PIECE_LENGTH);
+  const isFramed = (flags & NETTXF_DATA_RING) !== 0;
+  if (isFramed && flags & NETTXF_MORE_DATA) return NETRING_BROKEN_FRAME;
   let left = available - 1;
   store<u16>(packet, <u16>flags, PACKET_FLAGS);
   store<u32>(packet, size, PACKET_SIZE);
@@ -83,7 +87,7 @@ export function takeTxPacket(ring: u32, packet: u32, first: u32, available: u32,
   if (pieces > PACKET_SLOTS_MAX) bad = PACKET_BAD_SLOTS;
   if (bad === 0) {
     store<u16>(first, <u16>rest, PIECE_LENGTH);
-    if (leavesPage(first)) return NETRING_BROKEN_PAGE;
+    if (!isFramed && leavesPage(first)) return NETRING_BROKEN_PAGE;
   }
   store<u32>(packet, pieces, PACKET_PIECES);
   store<u32>(packet, bad, PACKET_BAD);
