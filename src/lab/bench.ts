@@ -24,6 +24,7 @@ import { benchVerify } from './verify-bench.ts';
 import { benchVhost } from './vhost-bench.ts';
 import { benchVirtqueue } from './virtqueue-bench.ts';
 import { benchXdp } from './xdp-bench.ts';
+import { benchXen } from './xen-bench.ts';
 
 const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
@@ -47,6 +48,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   dma: benchDma,
   netif: benchNetif,
   async: benchAsync,
+  xen: benchXen,
 };
 
 function isName(name: string): name is (typeof BENCH_NAMES)[number] {

@@ -21,4 +21,5 @@ export const BENCH_NAMES = [
   'dma',
   'netif',
   'async',
+  'xen',
 ] as const;

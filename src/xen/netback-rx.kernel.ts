@@ -22,7 +22,6 @@ import {
   GRANT_BATCH_MAX,
   NETIF_RSP_ERROR,
   NETRING_TAKE,
-  NETRX_BYTES,
   NETRX_GREF,
   NETRX_ID,
   NETRXF_CSUM_BLANK,
@@ -33,7 +32,6 @@ import {
   RXRSP_BYTES,
   RXRSP_FLAGS,
   RXRSP_ID,
-  RXRSP_OFFSET,
   RXRSP_STATUS,
   SIDE_DOMID,
   SIDE_OFFSET,
@@ -67,20 +65,19 @@ import {
   VIFQ_PACKET_COPIES,
   VIFQ_RECORDS,
   VIFQ_RING,
-  VIFQ_SCRATCH,
 } from './queue-layout.ts';
 import { reachAsked, turnEpoch } from './reach.kernel.ts';
-import { copySlot, pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
+import { pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
 
 /** Takes the next request: its reference and its id, copied once. */
 function takeRequest(queue: u32, piece: u32): void {
   const ring = load<u32>(queue, VIFQ_RING);
   const from = load<u32>(ring, NETRING_TAKE);
-  copySlot(queue + VIFQ_SCRATCH, slotAt(ring, from), NETRX_BYTES);
+  const slot = load<u64>(slotAt(ring, from));
   store<u32>(ring, from + 1, NETRING_TAKE);
-  store<u32>(piece, load<u32>(queue + VIFQ_SCRATCH, NETRX_GREF), PIECE_PLACE);
-  store<u16>(piece, load<u16>(queue + VIFQ_SCRATCH, NETRX_ID), PIECE_ID);
+  store<u32>(piece, <u32>(slot >> ((NETRX_GREF - NETRX_ID) << 3)), PIECE_PLACE);
+  store<u16>(piece, <u16>slot, PIECE_ID);
   store<u16>(piece, 0, PIECE_LENGTH);
 }
 
@@ -207,10 +204,10 @@ function answer(queue: u32, packet: u32, used: u32): u32 {
     const piece = pieces + (i << PIECE_SHIFT);
     let flags = i + 1 < pages ? NETRXF_MORE_DATA : 0;
     if (i === 0) flags |= load<u16>(packet, PACKET_FLAGS) | (hasExtra ? NETRXF_EXTRA_INFO : 0);
-    store<u16>(record, load<u16>(piece, PIECE_ID), RXRSP_ID);
-    store<u16>(record, 0, RXRSP_OFFSET);
-    store<u16>(record, <u16>flags, RXRSP_FLAGS);
-    store<i16>(record, ok ? <i16>load<u16>(piece, PIECE_LENGTH) : -(<i16>NETIF_RSP_ERROR), RXRSP_STATUS);
+    const status: u32 = ok ? load<u16>(piece, PIECE_LENGTH) : <u16>-(<i16>NETIF_RSP_ERROR);
+    // In one store, since it is read as one. The offset is 0.
+    const rear = <u64>flags | ((<u64>status) << ((RXRSP_STATUS - RXRSP_FLAGS) << 3));
+    store<u64>(record, <u64>load<u16>(piece, PIECE_ID) | (rear << ((RXRSP_FLAGS - RXRSP_ID) << 3)));
     record += RXRSP_BYTES;
     if (i === 0 && hasExtra) {
       store<u64>(record, load<u64>(packet, PACKET_EXTRA));

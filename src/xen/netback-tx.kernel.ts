@@ -200,8 +200,9 @@ function answer(queue: u32, packet: u32, used: u32): u32 {
   const extras = <u32>load<u16>(packet, PACKET_EXTRAS);
   for (let i: u32 = 0; i < n + extras; i++) {
     const record = load<u32>(queue, VIFQ_RECORDS) + (used + i) * TXRSP_BYTES;
-    store<u16>(record, i < n ? load<u16>(pieces + (i << PIECE_SHIFT), PIECE_ID) : 0, TXRSP_ID);
-    store<i16>(record, i < n ? status : <i16>NETIF_RSP_NULL, TXRSP_STATUS);
+    const id: u32 = i < n ? load<u16>(pieces + (i << PIECE_SHIFT), PIECE_ID) : 0;
+    const said: u32 = i < n ? <u16>status : NETIF_RSP_NULL;
+    store<u32>(record, id | (said << ((TXRSP_STATUS - TXRSP_ID) << 3)), TXRSP_ID);
   }
   return n + extras;
 }

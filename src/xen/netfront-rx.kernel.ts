@@ -6,7 +6,6 @@ import { rxGather } from './gather.kernel.ts';
 import {
   NETRING_GIVE,
   NETRING_SIZE,
-  NETRX_BYTES,
   NETRX_GREF,
   NETRX_ID,
   NETRXF_CSUM_BLANK,
@@ -43,9 +42,8 @@ import {
   VIFQ_PAGES,
   VIFQ_RECENT,
   VIFQ_RING,
-  VIFQ_SCRATCH,
 } from './queue-layout.ts';
-import { copySlot, isBroken, publish, room, slotAt } from './ring.kernel.ts';
+import { isBroken, publish, room, slotAt } from './ring.kernel.ts';
 import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
@@ -58,16 +56,14 @@ export function frontRefill(queue: u32): void {
   const recent = load<u32>(queue, VIFQ_RECENT);
   if (recent !== 0) store<u32>(recent, 0, RECENT_COUNT);
   if (isBroken(ring)) return;
-  const scratch = queue + VIFQ_SCRATCH;
   const from = load<u32>(ring, NETRING_GIVE);
   const n = room(ring);
   let given: u32 = 0;
   for (; given < n; given++) {
     const place = (from + given) & (load<u32>(ring, NETRING_SIZE) - 1);
     if (recent !== 0 && load<u8>(load<u32>(queue, VIFQ_LENT) + place) !== 0) break;
-    store<u32>(scratch, place, NETRX_ID);
-    store<u32>(scratch, load<u32>(load<u32>(queue, VIFQ_GREFS) + (place << 2)), NETRX_GREF);
-    copySlot(slotAt(ring, from + given), scratch, NETRX_BYTES);
+    const gref = load<u32>(load<u32>(queue, VIFQ_GREFS) + (place << 2));
+    store<u64>(slotAt(ring, from + given), <u64>place | ((<u64>gref) << ((NETRX_GREF - NETRX_ID) << 3)));
   }
   publish(ring, given);
 }

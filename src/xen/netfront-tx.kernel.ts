@@ -21,11 +21,9 @@ import {
   NETRING_GIVE,
   NETRING_SIZE,
   NETRING_TAKE,
-  NETTX_BYTES,
   NETTX_FLAGS,
   NETTX_GREF,
   NETTX_ID,
-  NETTX_OFFSET,
   NETTX_SIZE,
   NETTXF_CSUM_BLANK,
   NETTXF_DATA_RING,
@@ -115,13 +113,10 @@ export function frontReclaim(queue: u32): void {
 
 /** Writes a request for `length` bytes of what `gref` names to the slot of `index`. */
 function writeRequest(queue: u32, index: u32, gref: u32, id: u32, length: u32, flags: u32): void {
-  const scratch = queue + VIFQ_SCRATCH;
-  store<u32>(scratch, gref, NETTX_GREF);
-  store<u16>(scratch, 0, NETTX_OFFSET);
-  store<u16>(scratch, <u16>flags, NETTX_FLAGS);
-  store<u16>(scratch, <u16>id, NETTX_ID);
-  store<u16>(scratch, <u16>length, NETTX_SIZE);
-  copySlot(slotAt(load<u32>(queue, VIFQ_RING), index), scratch, NETTX_BYTES);
+  const slot = slotAt(load<u32>(queue, VIFQ_RING), index);
+  // In two stores: reading what several narrower ones have just written waits until they are done. The offset is 0.
+  store<u64>(slot, <u64>gref | ((<u64>flags) << ((NETTX_FLAGS - NETTX_GREF) << 3)));
+  store<u32>(slot, id | (length << ((NETTX_SIZE - NETTX_ID) << 3)), NETTX_ID);
 }
 
 function grefOf(queue: u32, id: u32): u32 {

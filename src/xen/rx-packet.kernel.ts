@@ -12,11 +12,9 @@ import {
   NETRXF_MORE_DATA,
   PACKET_BYTES_MIN,
   PACKET_SLOTS_FATAL,
-  RXRSP_BYTES,
   RXRSP_FLAGS,
   RXRSP_ID,
   RXRSP_OFFSET,
-  RXRSP_STATUS,
   XEN_PAGE_BYTES,
 } from './layout.ts';
 import {
@@ -33,20 +31,20 @@ import {
   PIECE_PLACE,
   PIECE_SHIFT,
 } from './queue-layout.ts';
-import { copySlot, slotAt } from './ring.kernel.ts';
+import { slotAt } from './ring.kernel.ts';
 
 /**
  * Takes one response, as 16 bits of flags below its status. A response lies in its request's slot, so its id is that slot's
  * place, which is what the frontend asks under.
  */
-function takeResponse(ring: u32, piece: u32, scratch: u32): u32 {
+function takeResponse(ring: u32, piece: u32): u32 {
   const from = load<u32>(ring, NETRING_TAKE);
-  copySlot(scratch, slotAt(ring, from), RXRSP_BYTES);
+  const slot = load<u64>(slotAt(ring, from));
   store<u32>(ring, from + 1, NETRING_TAKE);
   store<u32>(piece, from & (load<u32>(ring, NETRING_SIZE) - 1), PIECE_PLACE);
-  store<u16>(piece, load<u16>(scratch, RXRSP_OFFSET), PIECE_OFFSET);
-  store<u16>(piece, load<u16>(scratch, RXRSP_ID), PIECE_ID);
-  return <u32>load<u16>(scratch, RXRSP_FLAGS) | ((<u32>load<u16>(scratch, RXRSP_STATUS)) << 16);
+  store<u16>(piece, <u16>(slot >> ((RXRSP_OFFSET - RXRSP_ID) << 3)), PIECE_OFFSET);
+  store<u16>(piece, <u16>slot, PIECE_ID);
+  return <u32>(slot >> ((RXRSP_FLAGS - RXRSP_ID) << 3));
 }
 
 /** Takes the packet that begins at NETRING_TAKE, of `available` (1 or more) slots. Returns 0 or a NETRING_BROKEN_…. */
@@ -61,7 +59,7 @@ export function takeRxPacket(ring: u32, packet: u32, first: u32, available: u32,
     if (left === 0) return NETRING_BROKEN_SHORT;
     if (pieces === PACKET_SLOTS_FATAL - 1) return NETRING_BROKEN_SLOTS;
     const piece = first + (pieces << PIECE_SHIFT);
-    const word = takeResponse(ring, piece, scratch);
+    const word = takeResponse(ring, piece);
     const status = <i32>word >> 16;
     flags = word & 0xffff;
     left--;

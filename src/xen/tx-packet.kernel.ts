@@ -5,7 +5,6 @@ import {
   NETRING_BROKEN_SHORT,
   NETRING_BROKEN_SLOTS,
   NETRING_TAKE,
-  NETTX_BYTES,
   NETTX_FLAGS,
   NETTX_GREF,
   NETTX_ID,
@@ -34,18 +33,20 @@ import {
   PIECE_PLACE,
   PIECE_SHIFT,
 } from './queue-layout.ts';
-import { copySlot, slotAt } from './ring.kernel.ts';
+import { slotAt } from './ring.kernel.ts';
 
-/** Takes one request into the piece at `piece`: copied whole, then taken apart. Returns its flags. */
-function takeRequest(ring: u32, piece: u32, scratch: u32): u32 {
+/** Takes one request into the piece at `piece`: each byte is read once, then taken apart. Returns its flags. */
+function takeRequest(ring: u32, piece: u32): u32 {
   const from = load<u32>(ring, NETRING_TAKE);
-  copySlot(scratch, slotAt(ring, from), NETTX_BYTES);
+  const slot = slotAt(ring, from);
+  const front = load<u64>(slot);
+  const rear = load<u32>(slot, NETTX_ID);
   store<u32>(ring, from + 1, NETRING_TAKE);
-  store<u32>(piece, load<u32>(scratch, NETTX_GREF), PIECE_PLACE);
-  store<u16>(piece, load<u16>(scratch, NETTX_OFFSET), PIECE_OFFSET);
-  store<u16>(piece, load<u16>(scratch, NETTX_SIZE), PIECE_LENGTH);
-  store<u16>(piece, load<u16>(scratch, NETTX_ID), PIECE_ID);
-  const flags = load<u16>(scratch, NETTX_FLAGS);
+  store<u32>(piece, <u32>front, PIECE_PLACE);
+  store<u16>(piece, <u16>(front >> ((NETTX_OFFSET - NETTX_GREF) << 3)), PIECE_OFFSET);
+  store<u16>(piece, <u16>(rear >> ((NETTX_SIZE - NETTX_ID) << 3)), PIECE_LENGTH);
+  store<u16>(piece, <u16>rear, PIECE_ID);
+  const flags = <u16>(front >> ((NETTX_FLAGS - NETTX_GREF) << 3));
   store<u16>(piece, flags, PIECE_FLAGS);
   return flags;
 }
@@ -56,7 +57,7 @@ function leavesPage(piece: u32): bool {
 
 /** Takes the packet that begins at NETRING_TAKE, of `available` (1 or more) slots. Returns 0 or a NETRING_BROKEN_…. */
 export function takeTxPacket(ring: u32, packet: u32, first: u32, available: u32, scratch: u32): u32 {
-  let flags = takeRequest(ring, first, scratch);
+  let flags = takeRequest(ring, first);
   const size = <u32>load<u16>(first, PIECE_LENGTH);
   const isFramed = (flags & NETTXF_DATA_RING) !== 0;
   if (isFramed && flags & NETTXF_MORE_DATA) return NETRING_BROKEN_FRAME;
@@ -76,7 +77,7 @@ export function takeTxPacket(ring: u32, packet: u32, first: u32, available: u32,
     // Linux netback takes that for an attack, and less for a mistake.
     if (pieces === PACKET_SLOTS_FATAL - 1) return NETRING_BROKEN_SLOTS;
     const piece = first + (pieces << PIECE_SHIFT);
-    flags = takeRequest(ring, piece, scratch);
+    flags = takeRequest(ring, piece);
     left--;
     pieces++;
     if (leavesPage(piece)) return NETRING_BROKEN_PAGE;

@@ -67,6 +67,7 @@ test.each(matrix)(
       for (const stop of stops) stop();
     }
   },
+  60_000 + PACKETS,
 );
 
 /** Each path against an end that has another one alone, or none. */
