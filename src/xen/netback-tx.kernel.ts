@@ -155,6 +155,8 @@ export function backTxBegin(queue: u32, max: u32): u32 {
   const gather = load<u32>(queue, VIFQ_GATHER);
   const cache = load<u32>(queue, VIFQ_CACHE);
   const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES);
+  const slots = load<u32>(queue, VIFQ_SLOTS);
+  const have = alloc(cache, slots, packets);
   let used: u32 = 0;
   returnFrames(queue);
   turnEpoch(queue);
@@ -163,9 +165,12 @@ export function backTxBegin(queue: u32, max: u32): u32 {
     const isFramed = (load<u16>(packet, PACKET_FLAGS) & <u16>NETTXF_DATA_RING) !== 0;
     // Its frame is passed over even when the packet comes to nothing: the next one's is behind it.
     if (isFramed && takeFrame(queue) !== load<u32>(packet, PACKET_SIZE)) refuseFrame(queue, packet);
-    if (load<u32>(packet, PACKET_BAD) !== 0) continue;
-    const slot = load<u32>(queue, VIFQ_SLOTS) + (i << SLOT_SHIFT);
-    if (alloc(cache, slot, 1) === 0) {
+    const slot = slots + (i << SLOT_SHIFT);
+    if (load<u32>(packet, PACKET_BAD) !== 0) {
+      if (i < have) free(cache, slot, 1);
+      continue;
+    }
+    if (i >= have) {
       store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
       continue;
     }

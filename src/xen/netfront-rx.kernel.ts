@@ -1,5 +1,6 @@
 import { append } from '../memory/chain.kernel.ts';
-import { SLOT_BUFFER, SLOT_SHIFT } from '../memory/layout.ts';
+import { copyBytes } from '../memory/copy.kernel.ts';
+import { BUFFER_FRAME_MAX, BUFFER_HEADROOM, SLOT_BUFFER, SLOT_LENGTH, SLOT_SHIFT } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
 import { readFrame, returnFrames, takeFrame } from './data-ring.kernel.ts';
 import { rxGather } from './gather.kernel.ts';
@@ -68,11 +69,26 @@ export function frontRefill(queue: u32): void {
   publish(ring, given);
 }
 
+/** Copies a packet that lies in one place, and fits one buffer. Returns false for any other. */
+function copyOne(queue: u32, piece: u32, end: u32, slot: u32): bool {
+  const length = <u32>load<u16>(piece, PIECE_LENGTH);
+  if (end - piece !== 1 << PIECE_SHIFT || length > BUFFER_FRAME_MAX) return false;
+  const place = load<u32>(piece, PIECE_PLACE);
+  const staged = stagedBytes(queue, place, 0, length);
+  if (staged !== 0 && staged !== length) return false;
+  const page = load<u32>(queue, VIFQ_PAGES) + (place << XEN_PAGE_SHIFT);
+  const source = staged === 0 ? page + load<u16>(piece, PIECE_OFFSET) : stagedAt(queue, place);
+  copyBytes(load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, source, length);
+  store<u16>(slot, <u16>length, SLOT_LENGTH);
+  return true;
+}
+
 /** Copies a packet out of its staging buffers and pages into the empty one at `slot`. Returns false when buffers run out. */
 function copyOut(queue: u32, packet: u32, slot: u32): bool {
   const cache = load<u32>(queue, VIFQ_CACHE);
   const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
   const end = pieces + (load<u32>(packet, PACKET_PIECES) << PIECE_SHIFT);
+  if (copyOne(queue, pieces, end, slot)) return true;
   let last = load<u32>(slot, SLOT_BUFFER);
   let position: u32 = 0;
   for (let piece = pieces; piece < end; piece += 1 << PIECE_SHIFT) {
@@ -119,6 +135,8 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
   frontRefill(queue);
   const packets = rxGather(load<u32>(queue, VIFQ_RING), gather, max, GATHER_PIECES_MAX);
   returnFrames(queue);
+  // All buffers at once; those that are left go back behind the loop.
+  let have = alloc(cache, slots, packets);
   let n: u32 = 0;
   for (let i: u32 = 0; i < packets; i++) {
     const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
@@ -130,7 +148,7 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
       continue;
     }
     const slot = slots + (n << SLOT_SHIFT);
-    if (alloc(cache, slot, 1) === 0) {
+    if (n === have) {
       countVif(queue, VIFQ_EMPTY);
       continue;
     }
@@ -143,6 +161,10 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
     }
     countVif(queue, isWhole ? VIFQ_BAD : VIFQ_EMPTY);
     free(cache, slot, 1);
+    // The last buffer takes the place of the one that was freed.
+    have--;
+    v128.store(slot, v128.load(slots + (have << SLOT_SHIFT)));
   }
+  if (n < have) free(cache, slots + (n << SLOT_SHIFT), have - n);
   return n;
 }
