@@ -11,7 +11,7 @@ const folder = mkdtempSync(join(tmpdir(), 'ringway-layout-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
 const layouts = readdirSync('src', { recursive: true, encoding: 'utf8' })
-  .filter((path) => /(^|[/\\])layout\.ts$/.test(path))
+  .filter((path) => /(^|[/\\-])layout\.ts$/.test(path))
   .sort();
 
 /** Every number that a layout exports, as JavaScript sees it. */

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { list, mapping, oneOf, text, truth, whole } from './scalars.ts';
 import { common } from './schema-common.ts';
 
-const PATHS = ['staging', 'persistent', 'control'] as const;
+const PATHS = ['staging', 'persistent', 'control', 'data-ring'] as const;
 
 /** What both ends have. */
 const both = {
@@ -42,4 +42,10 @@ export const xenNetfront = mapping('a xen-netfront port', {
   rxDataLength: whole('a number of bytes', 0, 65_536, 'Bytes of each packet from the backend that are staged.').default(
     256,
   ),
+  dataRingOrder: whole(
+    'a data ring order',
+    1,
+    9,
+    'Pages of the data ring, as a power of two, half of them each way.',
+  ).default(5),
 });

@@ -25,6 +25,7 @@ import { benchVerify } from './verify-bench.ts';
 import { benchVhost } from './vhost-bench.ts';
 import { benchVirtqueue } from './virtqueue-bench.ts';
 import { benchXdp } from './xdp-bench.ts';
+import { benchXen } from './xen-bench.ts';
 
 const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => Promise<Row[]>>> = {
   ring: benchRing,
@@ -49,6 +50,7 @@ const BENCHES: Readonly<Record<(typeof BENCH_NAMES)[number], (peers: Peers) => P
   netif: benchNetif,
   async: benchAsync,
   copies: benchCopies,
+  xen: benchXen,
 };
 
 function isName(name: string): name is (typeof BENCH_NAMES)[number] {

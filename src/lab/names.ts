@@ -22,4 +22,5 @@ export const BENCH_NAMES = [
   'netif',
   'async',
   'copies',
+  'xen',
 ] as const;

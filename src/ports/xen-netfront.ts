@@ -16,14 +16,17 @@ export interface XenNetfrontConfig {
   /** Bytes of each packet that are staged, each way, 0 to 65,536: with `path` staging. */
   readonly txDataLength: number;
   readonly rxDataLength: number;
+  /** Pages of the data ring, as a power of two, 1 to 9: with `path` data-ring. */
+  readonly dataRingOrder: number;
   /** Pages of each ring, as a power of two: 0 to 4. */
   readonly ringOrder: number;
   /** Checksums, segments and packets of more than a page are taken. */
   readonly offloads: boolean;
 }
 
-function pathOf({ path, txDataLength: tx, rxDataLength: rx }: XenNetfrontConfig): FrontPath {
-  return path === 'staging' ? { kind: path, tx, rx } : { kind: path };
+function pathOf({ path, txDataLength: tx, rxDataLength: rx, dataRingOrder: order }: XenNetfrontConfig): FrontPath {
+  if (path === 'staging') return { kind: path, tx, rx };
+  return path === 'data-ring' ? { kind: path, order } : { kind: path };
 }
 
 /** The control ring, and a page for its lists. */

@@ -10,8 +10,8 @@ import {
   DROP_TX_ERROR,
   DROP_TX_FULL,
 } from '../telemetry/layout.ts';
+import { VIFHASH_BYTES, VIFSTEER_BYTES, VIFSTEER_COUNTS } from '../xen/control-layout.ts';
 import type { Hypervisor } from '../xen/hypervisor.ts';
-import { VIFHASH_BYTES, VIFSTEER_BYTES, VIFSTEER_COUNTS } from '../xen/layout.ts';
 import {
   attachVifQueue,
   attachVifReceiver,

@@ -1,16 +1,16 @@
 import type { Arena } from '../memory/arena.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
+import { type DataRing, setDataRing } from './data-ring.ts';
 import type { Hypervisor } from './hypervisor.ts';
+import { GRANT_BATCH_MAX, NETRX_BYTES } from './layout.ts';
 import {
   GATHER_PACKETS_MAX,
-  GRANT_BATCH_MAX,
-  NETRX_BYTES,
   VIFQ_COPIES,
   VIFQ_DOMID,
   VIFQ_RECORDS,
   VIFQ_RECORDS_MAX,
   VIFQ_SLOTS,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { type StagingBuffers, setStaging } from './staging.ts';
 import { type MadeVifQueue, makeVifState, type VifQueueOptions } from './vif-queue.ts';
 
@@ -20,6 +20,7 @@ export interface BackQueueOptions extends VifQueueOptions {
   /** Staging buffers of the frontend, which are mapped. */
   readonly txStaging?: StagingBuffers;
   readonly rxStaging?: StagingBuffers;
+  readonly dataRing?: DataRing;
 }
 
 /** Makes the backend's side of a queue: it receives what the frontend sends. */
@@ -37,5 +38,6 @@ export function createBackQueue(arena: Arena, hypervisor: Hypervisor, options: B
   const [txBatch, rxBatch] = [prepare(txQueue, 'tx'), prepare(rxQueue, 'rx')];
   set(txQueue, VIFQ_SLOTS, allocate('slots', GATHER_PACKETS_MAX << SLOT_SHIFT));
   setStaging(arena, state, options);
+  if (options.dataRing !== undefined) setDataRing(state, options.dataRing);
   return { txQueue, rxQueue, txBatch, rxBatch, recent: 0, release };
 }

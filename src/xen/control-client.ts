@@ -1,6 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
-import type { Hypervisor } from './hypervisor.ts';
 import {
   CTRL_ADD_GREF_MAPPING,
   CTRL_DEL_GREF_MAPPING,
@@ -24,7 +23,8 @@ import {
   GREFLIST_REF,
   GREFLIST_SHIFT,
   GREFLIST_STATUS,
-} from './layout.ts';
+} from './control-layout.ts';
+import type { Hypervisor } from './hypervisor.ts';
 import type { GrantEntry } from './mapped-grants.ts';
 import type { NetRing } from './ring.ts';
 

@@ -1,7 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Arena } from '../memory/arena.ts';
-import { HASH_FLAGS, type HashSettings } from './hash.ts';
-import type { CopyBatch, Hypervisor } from './hypervisor.ts';
 import {
   CTRL_ADD_GREF_MAPPING,
   CTRL_DEL_GREF_MAPPING,
@@ -32,11 +30,13 @@ import {
   GREFLIST_REF,
   GREFLIST_SHIFT,
   GREFLIST_STATUS,
-  GREFTABLE_MAX,
   VIFHASH_SIZE_MAX,
-  XEN_PAGE_BYTES,
-} from './layout.ts';
+} from './control-layout.ts';
+import { HASH_FLAGS, type HashSettings } from './hash.ts';
+import type { CopyBatch, Hypervisor } from './hypervisor.ts';
+import { XEN_PAGE_BYTES } from './layout.ts';
 import type { MappedGrants } from './mapped-grants.ts';
+import { GREFTABLE_MAX } from './queue-layout.ts';
 import type { NetRing } from './ring.ts';
 import { unwind } from './staging.ts';
 

@@ -21,6 +21,9 @@ import {
   NETRING_BROKEN_GSO,
   NETRING_BROKEN_SHORT,
   NETRING_TAKE,
+  XDPINFO_HEADROOM,
+} from './layout.ts';
+import {
   PACKET_EXTRA_TYPES,
   PACKET_EXTRAS,
   PACKET_GSO_SIZE,
@@ -31,8 +34,7 @@ import {
   PACKET_MCAST_ADD,
   PACKET_MCAST_DEL,
   PACKET_XDP_HEADROOM,
-  XDPINFO_HEADROOM,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { copySlot, slotAt } from './ring.kernel.ts';
 
 /** Keeps what the copy at `extra` says. Returns 0 or a NETRING_BROKEN_…. */

@@ -1,4 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
+import { type DataRing, setDataRing } from './data-ring.ts';
 import {
   RECENT_BYTES,
   VIFQ_FREE,
@@ -8,7 +9,7 @@ import {
   VIFQ_OTHER,
   VIFQ_OUT,
   VIFQ_PAGES,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { type StagingBuffers, setStaging } from './staging.ts';
 import { type MadeVifQueue, makeVifState, type VifQueueOptions } from './vif-queue.ts';
 
@@ -26,6 +27,7 @@ export interface FrontQueueOptions extends VifQueueOptions {
   /** Staging buffers that the backend has been told of. */
   readonly txStaging?: StagingBuffers;
   readonly rxStaging?: StagingBuffers;
+  readonly dataRing?: DataRing;
 }
 
 /**
@@ -51,6 +53,7 @@ export function createFrontQueue(arena: Arena, options: FrontQueueOptions): Made
   set(txQueue, VIFQ_FREE_COUNT, tx.slots);
   set(txQueue, VIFQ_OUT, allocate('out', tx.slots));
   setStaging(arena, state, options);
+  if (options.dataRing !== undefined) setDataRing(state, options.dataRing);
   let recent = 0;
   if (txStaging !== undefined && rxStaging !== undefined) {
     recent = allocate('recent', RECENT_BYTES);

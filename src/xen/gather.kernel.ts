@@ -1,21 +1,29 @@
 // Packets out of a ring's slots: of requests at the backend, of responses at the frontend.
 
+import { NETRING_TAKE, PACKET_SLOTS_FATAL } from './layout.ts';
 import {
   GATHER_PACKETS,
   GATHER_PACKETS_MAX,
   GATHER_PACKETS_USED,
   GATHER_PIECES,
   GATHER_PIECES_USED,
-  NETRING_TAKE,
   PACKET_PIECE,
   PACKET_PIECES,
   PACKET_SHIFT,
-  PACKET_SLOTS_FATAL,
   PIECE_SHIFT,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { latch, unconsumed } from './ring.kernel.ts';
 import { takeRxPacket } from './rx-packet.kernel.ts';
 import { takeTxPacket } from './tx-packet.kernel.ts';
+
+/** Makes a packet's 64 bytes zero: memory.fill is a call out of WebAssembly, and took a quarter of a gathering's time. */
+function clear(packet: u32): void {
+  const zero = i64x2.splat(0);
+  v128.store(packet, zero);
+  v128.store(packet, zero, 16);
+  v128.store(packet, zero, 32);
+  v128.store(packet, zero, 48);
+}
 
 function gatherPackets(ring: u32, gather: u32, max: u32, pieces: u32, ofRequests: bool): u32 {
   assert(max <= GATHER_PACKETS_MAX);
@@ -28,7 +36,7 @@ function gatherPackets(ring: u32, gather: u32, max: u32, pieces: u32, ofRequests
     const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
     const first = gather + GATHER_PIECES + (used << PIECE_SHIFT);
     const before = load<u32>(ring, NETRING_TAKE);
-    memory.fill(packet, 0, 1 << PACKET_SHIFT);
+    clear(packet);
     store<u32>(packet, used, PACKET_PIECE);
     const code = ofRequests
       ? takeTxPacket(ring, packet, first, available, scratch)

@@ -9,7 +9,7 @@ import {
   GREFTABLE_READONLY,
   GREFTABLE_SEED,
   GREFTABLE_WAYS,
-} from './layout.ts';
+} from './queue-layout.ts';
 
 /** An odd number with its bits well spread (2^32 over the golden ratio). */
 const SPREAD: u32 = 0x9e3779b1;

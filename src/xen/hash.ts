@@ -12,7 +12,7 @@ import {
   VIFHASH_RSS,
   VIFHASH_SIZE,
   VIFHASH_SIZE_MAX,
-} from './layout.ts';
+} from './control-layout.ts';
 
 /** NETIF_CTRL_HASH_TYPE_…: bits by family and protocol, and what `rssHash` calls them: bit r - 1 of HASH_REPORT_r. */
 const TYPES: readonly (readonly [bit: number, rss: number])[] = [

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { Arena } from '../memory/arena.ts';
 import type { DataAccess, Hypervisor } from './hypervisor.ts';
+import { XEN_PAGE_BYTES } from './layout.ts';
 import {
   GREFTABLE_BYTES,
   GREFTABLE_MAX,
@@ -15,8 +16,7 @@ import {
   WANTED_MAPPED,
   WANTED_MOST,
   WANTED_PAGES,
-  XEN_PAGE_BYTES,
-} from './layout.ts';
+} from './queue-layout.ts';
 
 /** Kernels that work on a table of mapped pages. */
 export interface GrefTableKernels {

@@ -238,6 +238,8 @@ export const NETRING_BROKEN_EXTRA: u32 = 5;
 export const NETRING_BROKEN_GSO: u32 = 6;
 /** A response to what was not asked, or was answered already. */
 export const NETRING_BROKEN_ID: u32 = 7;
+/** A frame of the data ring that is not there, or of another length than its slot says. */
+export const NETRING_BROKEN_FRAME: u32 = 8;
 
 // ---------------------------------------------------------------- netif slots (io/netif.h)
 
@@ -261,6 +263,8 @@ export const NETTXF_MORE_DATA: u32 = 4;
 export const NETTXF_EXTRA_INFO: u32 = 8;
 /** Staging grants: the reference is the id of a staging buffer, of either list, and the bytes are there. */
 export const NETTXF_STAGING_BUFFER: u32 = 16;
+/** The packet is the next frame of the data ring, and has this slot alone beside extra information. */
+export const NETTXF_DATA_RING: u32 = 32;
 
 /** struct netif_rx_request: id u16, pad u16, gref u32. */
 export const NETRX_ID: u32 = 0;
@@ -278,6 +282,8 @@ export const NETRXF_DATA_VALIDATED: u32 = 1;
 export const NETRXF_CSUM_BLANK: u32 = 2;
 export const NETRXF_MORE_DATA: u32 = 4;
 export const NETRXF_EXTRA_INFO: u32 = 8;
+/** As NETTXF_DATA_RING; the frame says how long the packet is. 16 is NETRXF_gso_prefix of old frontends. */
+export const NETRXF_DATA_RING: u32 = 32;
 
 /**
  * Staging grants as first proposed: an entry of a page that lists a ring's staging buffers, in the order of their ids: id u16, offset
@@ -291,42 +297,6 @@ export const STAGING_GREF: u32 = 4;
 export const STAGING_PAGE_ENTRIES: u32 = 512;
 /** Bytes of a packet that may be staged at most (tx-data-len, rx-data-len). */
 export const STAGING_LENGTH_MAX: u32 = 65536;
-
-/** struct netif_ctrl_request: id u16, type u16, three words. */
-export const CTRLREQ_ID: u32 = 0;
-export const CTRLREQ_TYPE: u32 = 2;
-export const CTRLREQ_DATA: u32 = 4;
-export const CTRLREQ_BYTES: u32 = 16;
-/** struct netif_ctrl_response: id u16, type u16, status u32, a word. */
-export const CTRLRSP_ID: u32 = 0;
-export const CTRLRSP_TYPE: u32 = 2;
-export const CTRLRSP_STATUS: u32 = 4;
-export const CTRLRSP_DATA: u32 = 8;
-export const CTRLRSP_BYTES: u32 = 12;
-/** CTRLREQ_TYPE. */
-export const CTRL_GET_HASH_FLAGS: u32 = 1;
-export const CTRL_SET_HASH_FLAGS: u32 = 2;
-export const CTRL_SET_HASH_KEY: u32 = 3;
-export const CTRL_GET_HASH_MAPPING_SIZE: u32 = 4;
-export const CTRL_SET_HASH_MAPPING_SIZE: u32 = 5;
-export const CTRL_SET_HASH_MAPPING: u32 = 6;
-export const CTRL_SET_HASH_ALGORITHM: u32 = 7;
-export const CTRL_GET_GREF_MAPPING_SIZE: u32 = 8;
-export const CTRL_ADD_GREF_MAPPING: u32 = 9;
-export const CTRL_DEL_GREF_MAPPING: u32 = 10;
-/** CTRLRSP_STATUS. */
-export const CTRL_STATUS_SUCCESS: u32 = 0;
-export const CTRL_STATUS_NOT_SUPPORTED: u32 = 1;
-export const CTRL_STATUS_INVALID: u32 = 2;
-export const CTRL_STATUS_OVERFLOW: u32 = 3;
-/** An entry of a list of grants that are to be kept mapped: reference u32, flags u16, status u16. */
-export const GREFLIST_SHIFT: u32 = 3;
-export const GREFLIST_REF: u32 = 0;
-export const GREFLIST_FLAGS: u32 = 4;
-export const GREFLIST_STATUS: u32 = 6;
-export const GREFLIST_F_READONLY: u32 = 1;
-/** Entries of a list at most: a page. */
-export const GREFLIST_MAX: u32 = 512;
 
 /** Status of a response: 0 (NETIF_RSP_OKAY), or this in the place of extra information. */
 export const NETIF_RSP_NULL: u32 = 1;
@@ -366,208 +336,3 @@ export const PACKET_SLOTS_MAX: u32 = 18;
 export const PACKET_SLOTS_FATAL: u32 = 20;
 /** Bytes of an Ethernet header: no packet has less. */
 export const PACKET_BYTES_MIN: u32 = 14;
-
-// ---------------------------------------------------------------- packets out of slots
-
-/**
- * What was taken from a ring, copied and checked: packets, each with its pieces, and how many of either.
- *
- *     0 │ packets │ pieces │   64 │ packet 0 │ packet 1 │ …      GATHER_PIECES on │ piece 0 │ piece 1 │ …
- */
-export const GATHER_PACKETS_USED: u32 = 0;
-export const GATHER_PIECES_USED: u32 = 4;
-/** The first packet. */
-export const GATHER_PACKETS: u32 = 64;
-/** Packets of a gathering at most: a burst. */
-export const GATHER_PACKETS_MAX: u32 = 32;
-/** The first piece: GATHER_PACKETS + GATHER_PACKETS_MAX * 64. */
-export const GATHER_PIECES: u32 = 2112;
-/** Pieces at most: GATHER_PACKETS_MAX * PACKET_SLOTS_FATAL. */
-export const GATHER_PIECES_MAX: u32 = 640;
-/** GATHER_PIECES + GATHER_PIECES_MAX * 16. */
-export const GATHER_BYTES: u32 = 12352;
-
-/** A packet. */
-export const PACKET_SHIFT: u32 = 6;
-/** Its first piece, and how many it has. */
-export const PACKET_PIECE: u32 = 0;
-export const PACKET_PIECES: u32 = 4;
-/** Bytes in all. */
-export const PACKET_SIZE: u32 = 8;
-/** NETTXF_… or NETRXF_… of the first slot, u16. */
-export const PACKET_FLAGS: u32 = 12;
-/** Slots of extra information, u16. */
-export const PACKET_EXTRAS: u32 = 14;
-/** 0, or PACKET_BAD_…: it is to be answered, and its bytes are not to be looked at. */
-export const PACKET_BAD: u32 = 16;
-/** Bit n stands for extra information of type n. What it says follows. */
-export const PACKET_EXTRA_TYPES: u32 = 20;
-export const PACKET_GSO_SIZE: u32 = 24;
-/** GSOINFO_TYPE_…, u16. */
-export const PACKET_GSO_TYPE: u32 = 26;
-/** Type u8, algorithm u8. */
-export const PACKET_HASH_TYPE: u32 = 28;
-export const PACKET_HASH_ALGORITHM: u32 = 29;
-export const PACKET_XDP_HEADROOM: u32 = 30;
-export const PACKET_HASH_VALUE: u32 = 32;
-/** Six bytes of a multicast address to add, and to remove. */
-export const PACKET_MCAST_ADD: u32 = 40;
-export const PACKET_MCAST_DEL: u32 = 48;
-/** Backend, rx: the extra information that is sent, eight bytes. */
-export const PACKET_EXTRA: u32 = 40;
-/** The first of its copies in a batch, and how many it has, u16 each. */
-export const PACKET_COPY: u32 = 56;
-export const PACKET_COPIES: u32 = 58;
-
-/** More slots than a backend takes. */
-export const PACKET_BAD_SLOTS: u32 = 1;
-/** Fragments of more bytes than the packet, or a packet without an Ethernet header. */
-export const PACKET_BAD_SIZE: u32 = 2;
-/** The backend says that it failed. */
-export const PACKET_BAD_STATUS: u32 = 3;
-/** Its bytes could not be copied. */
-export const PACKET_BAD_COPY: u32 = 4;
-/** The buffer pool is exhausted. */
-export const PACKET_BAD_EMPTY: u32 = 5;
-/** A checksum or segments are asked for, and it has no headers that could have them. */
-export const PACKET_BAD_HEADERS: u32 = 6;
-/** An id of no staging buffer, or bytes outside it. */
-export const PACKET_BAD_STAGING: u32 = 7;
-
-/** A piece of a packet: where it is, and what is to be answered. */
-export const PIECE_SHIFT: u32 = 4;
-/** tx: the reference. rx: the place in the ring that was answered, below its size. */
-export const PIECE_PLACE: u32 = 0;
-export const PIECE_OFFSET: u32 = 4;
-export const PIECE_LENGTH: u32 = 6;
-export const PIECE_ID: u32 = 8;
-/** tx: NETTXF_… of its slot, u16. */
-export const PIECE_FLAGS: u32 = 10;
-/** Backend: where its first bytes are, when they are reached without a copy by grant. */
-export const PIECE_REACHED: u32 = 12;
-
-// ---------------------------------------------------------------- queues of a network device
-
-/** One direction of one queue, on either side. */
-export const VIFQ_RING: u32 = 0;
-export const VIFQ_GATHER: u32 = 4;
-/** The lcore's buffer cache. */
-export const VIFQ_CACHE: u32 = 8;
-/** VIFQ_F_…: what the peer takes. */
-export const VIFQ_FEATURES: u32 = 12;
-/** Room for responses or requests of a burst. */
-export const VIFQ_RECORDS: u32 = 16;
-/** Backend: the copies of a burst, how many there are, and whose grants they name. */
-export const VIFQ_COPIES: u32 = 20;
-export const VIFQ_COPIES_USED: u32 = 24;
-export const VIFQ_DOMID: u32 = 28;
-/** Backend: packet slots of a burst that is being copied. */
-export const VIFQ_SLOTS: u32 = 32;
-/** Frontend: its pages, one for each slot of the ring, and the reference of each (u32). */
-export const VIFQ_PAGES: u32 = 36;
-export const VIFQ_GREFS: u32 = 40;
-/** Frontend, tx: ids that are free (u16 each), how many, and by id VIFQ_OUT_… or 0 (u8). */
-export const VIFQ_FREE: u32 = 44;
-export const VIFQ_FREE_COUNT: u32 = 48;
-export const VIFQ_OUT: u32 = 52;
-/** An id that is out with the first slot of a packet, or with another. */
-export const VIFQ_OUT_FIRST: u32 = 1;
-export const VIFQ_OUT_MORE: u32 = 2;
-/** A copy of a slot. */
-export const VIFQ_SCRATCH: u32 = 64;
-/** Packets that did not get through, u32 each: refused, too long for the peer, no buffer, not copied or sent by the peer. */
-export const VIFQ_BAD: u32 = 80;
-export const VIFQ_LONG: u32 = 84;
-export const VIFQ_EMPTY: u32 = 88;
-export const VIFQ_FAILED: u32 = 92;
-/** Staging buffers of this direction: addresses by id (u32 each), how many, bytes of each, and how many bytes of a packet go there. */
-export const VIFQ_STAGE: u32 = 96;
-export const VIFQ_STAGE_COUNT: u32 = 100;
-export const VIFQ_STAGE_BYTES: u32 = 104;
-export const VIFQ_STAGE_LENGTH: u32 = 108;
-/** tx: those of rx, which a packet may be sent from: addresses, how many, bytes of each. Their ids follow those of tx. */
-export const VIFQ_LEND: u32 = 112;
-export const VIFQ_LEND_COUNT: u32 = 116;
-export const VIFQ_LEND_BYTES: u32 = 120;
-/** Frontend, tx: by id, the rx staging buffer that goes out with it and 1 (u16). rx: whether a buffer is out (u8). */
-export const VIFQ_LENT: u32 = 124;
-/** Frontend: packets of the last burst that lie in one rx staging buffer each (LENDABLE_…), and how many. Both directions have them. */
-export const VIFQ_RECENT: u32 = 128;
-/** Frontend, tx: the direction rx. */
-export const VIFQ_OTHER: u32 = 132;
-/** Backend: a table of pages that stay mapped; 0 when there is none. */
-export const VIFQ_TABLE: u32 = 136;
-/** Backend: odd while packets of a burst are copied, with pages of the table. */
-export const VIFQ_EPOCH: u32 = 140;
-/** Backend: references that are to be mapped for the next time (WANTED_…); 0 when the frontend does not keep its grants. */
-export const VIFQ_WANTED: u32 = 144;
-export const VIFQ_BYTES: u32 = 192;
-
-/** How a backend spreads packets over queues: CTRL_HASH_…, entries of the mapping, then what is hashed, as RSS_… of `packet/layout.ts`. */
-export const VIFHASH_ALGORITHM: u32 = 0;
-export const VIFHASH_SIZE: u32 = 4;
-export const VIFHASH_RSS: u32 = 8;
-/** Queues (u32 each), VIFHASH_SIZE_MAX of them at most. */
-export const VIFHASH_MAPPING: u32 = 128;
-export const VIFHASH_SIZE_MAX: u32 = 128;
-/** VIFHASH_MAPPING + VIFHASH_SIZE_MAX * 4. */
-export const VIFHASH_BYTES: u32 = 640;
-export const CTRL_HASH_NONE: u32 = 0;
-export const CTRL_HASH_TOEPLITZ: u32 = 1;
-/** Work space of `vifSteer`: packets of each queue (u32), results of `rssHash`, a burst of slots. */
-export const VIFSTEER_COUNTS: u32 = 0;
-export const VIFSTEER_QUEUES_MAX: u32 = 16;
-export const VIFSTEER_RESULTS: u32 = 64;
-export const VIFSTEER_SLOTS: u32 = 320;
-export const VIFSTEER_BYTES: u32 = 832;
-
-/** Mapped pages by reference: buckets of references, then their addresses. A reference of 0 is a free place. */
-export const GREFTABLE_SEED: u32 = 0;
-export const GREFTABLE_COUNT: u32 = 4;
-export const GREFTABLE_FIRST: u32 = 64;
-export const GREFTABLE_BUCKETS: u32 = 256;
-export const GREFTABLE_WAYS: u32 = 16;
-/** A bucket: GREFTABLE_WAYS references u32, then as many addresses u32. */
-export const GREFTABLE_BUCKET_SHIFT: u32 = 7;
-export const GREFTABLE_ADDRESSES: u32 = 64;
-/** Bit of an address: the page is mapped for reading alone. */
-export const GREFTABLE_READONLY: u32 = 1;
-/** Mappings at most: a quarter of the places, so that hardly ever a bucket is full. */
-export const GREFTABLE_MAX: u32 = 1024;
-/** GREFTABLE_FIRST + GREFTABLE_BUCKETS * 128. */
-export const GREFTABLE_BYTES: u32 = 32832;
-
-/** References that were copied by, and are to be mapped: how many, and they. Then what is mapped: how many, room, the first page, and handles. */
-export const WANTED_COUNT: u32 = 0;
-export const WANTED_MAPPED: u32 = 4;
-export const WANTED_MOST: u32 = 8;
-export const WANTED_PAGES: u32 = 12;
-export const WANTED_GREFS: u32 = 64;
-/** References of a burst at most. */
-export const WANTED_MAX: u32 = 32;
-/** The first handle: WANTED_GREFS + WANTED_MAX * 4. */
-export const WANTED_HANDLES: u32 = 192;
-
-/** Received packets whose staging buffer may be sent from: how many, then buffer u32 and place u32 of each. */
-export const RECENT_COUNT: u32 = 0;
-export const RECENT_FIRST: u32 = 8;
-export const LENDABLE_SHIFT: u32 = 3;
-export const LENDABLE_BUFFER: u32 = 0;
-export const LENDABLE_PLACE: u32 = 4;
-/** RECENT_FIRST + GATHER_PACKETS_MAX * 8. */
-export const RECENT_BYTES: u32 = 264;
-
-/** Packets of several slots (feature-sg). */
-export const VIFQ_F_SG: u32 = 1;
-/** Segments over IPv4 and IPv6 (feature-gso-tcpv4, -tcpv6). */
-export const VIFQ_F_GSO_TCPV4: u32 = 2;
-export const VIFQ_F_GSO_TCPV6: u32 = 4;
-/** Checksums that are left to do. */
-export const VIFQ_F_CSUM: u32 = 8;
-
-/** Pieces that a backend gathers at once: each is four copies at most, since a buffer takes 1,792 bytes of a page. */
-export const VIFQ_GATHER_PIECES: u32 = 256;
-/** Copies of one packet to a frontend at most: SEGMENTS_MAX buffers of `memory/layout.ts`, cut at PACKET_SLOTS_MAX pages. */
-export const VIFQ_PACKET_COPIES: u32 = 165;
-/** Records of a burst at most: GATHER_PIECES_MAX and five of extra information for each packet. */
-export const VIFQ_RECORDS_MAX: u32 = 800;

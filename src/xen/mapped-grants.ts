@@ -1,17 +1,10 @@
 import { setImmediate } from 'node:timers/promises';
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
+import { CTRL_STATUS_INVALID, CTRL_STATUS_OVERFLOW, CTRL_STATUS_SUCCESS, GREFLIST_MAX } from './control-layout.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { createGrefTable, type GrefTableKernels, tableEntry } from './kept-grants.ts';
-import {
-  CTRL_STATUS_INVALID,
-  CTRL_STATUS_OVERFLOW,
-  CTRL_STATUS_SUCCESS,
-  GREFLIST_MAX,
-  GREFTABLE_MAX,
-  VIFQ_EPOCH,
-  VIFQ_TABLE,
-} from './layout.ts';
+import { GREFTABLE_MAX, VIFQ_EPOCH, VIFQ_TABLE } from './queue-layout.ts';
 
 /** An entry of a frontend's list. */
 export interface GrantEntry {

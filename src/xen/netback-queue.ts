@@ -1,15 +1,15 @@
 import type { Arena } from '../memory/arena.ts';
-import { RingwayError } from '../util/errors.ts';
 import { createBackQueue } from './back-queue.ts';
 import { ControlServer, type ControlServerOptions } from './control-server.ts';
+import { type DataRing, mapDataRing } from './data-ring.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { keepGrants } from './kept-grants.ts';
-import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, STAGING_PAGE_ENTRIES, XEN_PAGE_BYTES } from './layout.ts';
+import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, STAGING_PAGE_ENTRIES } from './layout.ts';
 import { MappedGrants } from './mapped-grants.ts';
 import { createNetRing, type NetRing } from './ring.ts';
-import { mapGrants, mapStaging, type StagingBuffers, unwind } from './staging.ts';
+import { mapGrants, mapRun, mapStaging, type StagingBuffers, unwind } from './staging.ts';
 import type { XenStore } from './store-client.ts';
-import type { VifPath } from './vif-device.ts';
+import { DATA_RING_KEY, type VifPath } from './vif-device.ts';
 import type { VifFeatures, VifQueueShare } from './vif-queue.ts';
 import { readKey, readNumber } from './xenbus.ts';
 
@@ -20,7 +20,7 @@ export const BACK_QUEUE_BYTES = 400 << 10;
 /** And that of the control ring. */
 export const BACK_CONTROL_BYTES = 48 << 10;
 
-/** Pages of others that a queue maps at most, with rings of up to `order`: rings, staging buffers and a page that lists them. */
+/** Pages of others that a queue maps at most, with rings of up to `order`: rings; staging buffers and a page that lists them, or a data ring. */
 export function backQueuePages(order: number): number {
   return 2 * 2 ** order * (1 + STAGING_PAGE_ENTRIES) + 2 ** order;
 }
@@ -76,16 +76,12 @@ class Connecting {
     const refs: number[] = [];
     if (order === 0) refs.push(await this.#number(`${kind}-ring-ref`));
     else for (let i = 0; i < 2 ** order; i++) refs.push(await this.#number(`${kind}-ring-ref${i}`));
-    const pages = mapGrants(
+    const sring = mapRun(
       hypervisor,
       refs.map((ref) => ({ domid: frontend, ref })),
       this.undo,
+      `${path}: the pages of its ${kind} ring`,
     );
-    const sring = pages[0] ?? 0;
-    // Where nothing can be mapped a page is where the frontend has it.
-    if (pages.some((page, i) => page !== sring + i * XEN_PAGE_BYTES)) {
-      throw new RingwayError('BAD_REQUEST', `${path}: the pages of its ${kind} ring do not follow each other`);
-    }
     const ring = createNetRing(arena, { name: `${name} ${kind} ring`, kind, side: 'back', sring, order });
     this.undo.push(() => arena.release(`${name} ${kind} ring`));
     return { ring, order };
@@ -142,6 +138,19 @@ class Connecting {
       this.undo,
     );
   }
+
+  /** The data ring, when the frontend has one. */
+  async dataRing(): Promise<DataRing | undefined> {
+    const { arena, hypervisor, frontend, path } = this.#options;
+    const key = `${path}/${DATA_RING_KEY}`;
+    if ((await readKey(this.#store, key)) === undefined) return undefined;
+    return mapDataRing(
+      arena,
+      hypervisor,
+      { path: key, domid: frontend, ref: await this.#number(DATA_RING_KEY) },
+      this.undo,
+    );
+  }
 }
 
 /** Connects the backend to a queue that the frontend offers. @throws RingwayError `BAD_REQUEST` when what it offers cannot be */
@@ -156,6 +165,7 @@ export async function connectBackQueue(options: BackConnectOptions): Promise<Bac
     const stages = paths.includes('staging');
     const txStaging = stages ? await steps.staging('tx', tx.order, 0) : undefined;
     const rxStaging = stages ? await steps.staging('rx', rx.order, txStaging?.addresses.length ?? 0) : undefined;
+    const dataRing = paths.includes('data-ring') ? await steps.dataRing() : undefined;
     const queue = createBackQueue(arena, hypervisor, {
       name,
       tx: tx.ring,
@@ -164,6 +174,7 @@ export async function connectBackQueue(options: BackConnectOptions): Promise<Bac
       frontend,
       ...(txStaging === undefined ? {} : { txStaging }),
       ...(rxStaging === undefined ? {} : { rxStaging }),
+      ...(dataRing === undefined ? {} : { dataRing }),
     });
     undo.push(() => queue.release());
     if (keeps) {

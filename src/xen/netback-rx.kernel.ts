@@ -10,6 +10,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
+import { countFallback, publishFrames, putFrame } from './data-ring.kernel.ts';
 import {
   COPY_FLAGS,
   COPY_LENGTH,
@@ -17,20 +18,30 @@ import {
   COPY_SOURCE,
   COPY_STATUS,
   COPY_TARGET,
-  GATHER_PACKETS,
-  GATHER_PACKETS_USED,
-  GATHER_PIECES,
   GNTCOPY_DEST_GREF,
   GRANT_BATCH_MAX,
   NETIF_RSP_ERROR,
   NETRING_TAKE,
-  NETRX_BYTES,
   NETRX_GREF,
   NETRX_ID,
   NETRXF_CSUM_BLANK,
+  NETRXF_DATA_RING,
   NETRXF_DATA_VALIDATED,
   NETRXF_EXTRA_INFO,
   NETRXF_MORE_DATA,
+  RXRSP_BYTES,
+  RXRSP_FLAGS,
+  RXRSP_ID,
+  RXRSP_STATUS,
+  SIDE_DOMID,
+  SIDE_OFFSET,
+  SIDE_PLACE,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import {
+  GATHER_PACKETS,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
   PACKET_COPIES,
   PACKET_COPY,
   PACKET_EXTRA,
@@ -44,14 +55,6 @@ import {
   PIECE_PLACE,
   PIECE_REACHED,
   PIECE_SHIFT,
-  RXRSP_BYTES,
-  RXRSP_FLAGS,
-  RXRSP_ID,
-  RXRSP_OFFSET,
-  RXRSP_STATUS,
-  SIDE_DOMID,
-  SIDE_OFFSET,
-  SIDE_PLACE,
   VIFQ_CACHE,
   VIFQ_COPIES,
   VIFQ_COPIES_USED,
@@ -62,21 +65,19 @@ import {
   VIFQ_PACKET_COPIES,
   VIFQ_RECORDS,
   VIFQ_RING,
-  VIFQ_SCRATCH,
-  XEN_PAGE_BYTES,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { reachAsked, turnEpoch } from './reach.kernel.ts';
-import { copySlot, pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
+import { pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
 
 /** Takes the next request: its reference and its id, copied once. */
 function takeRequest(queue: u32, piece: u32): void {
   const ring = load<u32>(queue, VIFQ_RING);
   const from = load<u32>(ring, NETRING_TAKE);
-  copySlot(queue + VIFQ_SCRATCH, slotAt(ring, from), NETRX_BYTES);
+  const slot = load<u64>(slotAt(ring, from));
   store<u32>(ring, from + 1, NETRING_TAKE);
-  store<u32>(piece, load<u32>(queue + VIFQ_SCRATCH, NETRX_GREF), PIECE_PLACE);
-  store<u16>(piece, load<u16>(queue + VIFQ_SCRATCH, NETRX_ID), PIECE_ID);
+  store<u32>(piece, <u32>(slot >> ((NETRX_GREF - NETRX_ID) << 3)), PIECE_PLACE);
+  store<u16>(piece, <u16>slot, PIECE_ID);
   store<u16>(piece, 0, PIECE_LENGTH);
 }
 
@@ -145,13 +146,17 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   turnEpoch(queue);
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
-    const pages = pagesFor(queue, slot, frameLength(slot));
+    const length = frameLength(slot);
+    let pages = pagesFor(queue, slot, length);
     if (pages === 0) {
       countVif(queue, VIFQ_LONG);
       continue;
     }
     const extras: u32 = segmentType(slot) === 0 ? 0 : 1;
-    if (available < pages + extras || used + VIFQ_PACKET_COPIES > GRANT_BATCH_MAX) break;
+    const isFramed = available > extras && putFrame(queue, slot, length);
+    if (isFramed) pages = 1;
+    else if (available < pages + extras || used + VIFQ_PACKET_COPIES > GRANT_BATCH_MAX) break;
+    else countFallback(queue);
     const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
     const pieces = gather + GATHER_PIECES + (taken << PIECE_SHIFT);
     // The answer to the second request is the extra information. Its page stays empty, and the next request takes its piece.
@@ -161,10 +166,11 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
       writeSegments(packet + PACKET_EXTRA, slot);
     }
     for (let i: u32 = 1; i < pages; i++) takeRequest(queue, pieces + (i << PIECE_SHIFT));
-    const copies = plan(queue, slot, pieces, used);
+    const copies = isFramed ? 0 : plan(queue, slot, pieces, used);
     store<u32>(packet, taken, PACKET_PIECE);
     store<u32>(packet, pages, PACKET_PIECES);
-    store<u16>(packet, needsChecksum(slot) ? <u16>(NETRXF_CSUM_BLANK | NETRXF_DATA_VALIDATED) : 0, PACKET_FLAGS);
+    const sum = needsChecksum(slot) ? NETRXF_CSUM_BLANK | NETRXF_DATA_VALIDATED : 0;
+    store<u16>(packet, <u16>(sum | (isFramed ? NETRXF_DATA_RING : 0)), PACKET_FLAGS);
     store<u16>(packet, <u16>extras, PACKET_EXTRAS);
     store<u16>(packet, <u16>used, PACKET_COPY);
     store<u16>(packet, <u16>copies, PACKET_COPIES);
@@ -198,10 +204,10 @@ function answer(queue: u32, packet: u32, used: u32): u32 {
     const piece = pieces + (i << PIECE_SHIFT);
     let flags = i + 1 < pages ? NETRXF_MORE_DATA : 0;
     if (i === 0) flags |= load<u16>(packet, PACKET_FLAGS) | (hasExtra ? NETRXF_EXTRA_INFO : 0);
-    store<u16>(record, load<u16>(piece, PIECE_ID), RXRSP_ID);
-    store<u16>(record, 0, RXRSP_OFFSET);
-    store<u16>(record, <u16>flags, RXRSP_FLAGS);
-    store<i16>(record, ok ? <i16>load<u16>(piece, PIECE_LENGTH) : -(<i16>NETIF_RSP_ERROR), RXRSP_STATUS);
+    const status: u32 = ok ? load<u16>(piece, PIECE_LENGTH) : <u16>-(<i16>NETIF_RSP_ERROR);
+    // In one store, since it is read as one. The offset is 0.
+    const rear = <u64>flags | ((<u64>status) << ((RXRSP_STATUS - RXRSP_FLAGS) << 3));
+    store<u64>(record, <u64>load<u16>(piece, PIECE_ID) | (rear << ((RXRSP_FLAGS - RXRSP_ID) << 3)));
     record += RXRSP_BYTES;
     if (i === 0 && hasExtra) {
       store<u64>(record, load<u64>(packet, PACKET_EXTRA));
@@ -220,6 +226,7 @@ export function backRxEnd(queue: u32, slots: u32, count: u32): void {
     records += answer(queue, gather + GATHER_PACKETS + (i << PACKET_SHIFT), records);
   }
   store<u32>(gather, 0, GATHER_PACKETS_USED);
+  publishFrames(queue);
   pushResponses(load<u32>(queue, VIFQ_RING), load<u32>(queue, VIFQ_RECORDS), records);
   free(load<u32>(queue, VIFQ_CACHE), slots, count);
 }

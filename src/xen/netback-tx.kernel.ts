@@ -10,6 +10,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
+import { readFrame, returnFrames, takeFrame } from './data-ring.kernel.ts';
 import { txGather } from './gather.kernel.ts';
 import {
   COPY_FLAGS,
@@ -18,17 +19,28 @@ import {
   COPY_SOURCE,
   COPY_STATUS,
   COPY_TARGET,
-  GATHER_PACKETS,
-  GATHER_PACKETS_USED,
-  GATHER_PIECES,
   GNTCOPY_SOURCE_GREF,
   NETIF_RSP_DROPPED,
   NETIF_RSP_ERROR,
   NETIF_RSP_NULL,
+  NETRING_BROKEN_FRAME,
   NETTXF_CSUM_BLANK,
+  NETTXF_DATA_RING,
+  SIDE_DOMID,
+  SIDE_OFFSET,
+  SIDE_PLACE,
+  TXRSP_BYTES,
+  TXRSP_ID,
+  TXRSP_STATUS,
+} from './layout.ts';
+import {
+  GATHER_PACKETS,
+  GATHER_PACKETS_USED,
+  GATHER_PIECES,
   PACKET_BAD,
   PACKET_BAD_COPY,
   PACKET_BAD_EMPTY,
+  PACKET_BAD_FRAME,
   PACKET_BAD_HEADERS,
   PACKET_BAD_STAGING,
   PACKET_COPIES,
@@ -45,12 +57,6 @@ import {
   PIECE_PLACE,
   PIECE_REACHED,
   PIECE_SHIFT,
-  SIDE_DOMID,
-  SIDE_OFFSET,
-  SIDE_PLACE,
-  TXRSP_BYTES,
-  TXRSP_ID,
-  TXRSP_STATUS,
   VIFQ_BAD,
   VIFQ_CACHE,
   VIFQ_COPIES,
@@ -63,9 +69,9 @@ import {
   VIFQ_RECORDS,
   VIFQ_RING,
   VIFQ_SLOTS,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { reachSent, turnEpoch } from './reach.kernel.ts';
-import { pushResponses } from './ring.kernel.ts';
+import { latch, pushResponses } from './ring.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
 /** Writes the copy of `length` bytes at `offset` of the piece's page to `target`. */
@@ -129,6 +135,18 @@ function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
   return (copy - start) >> COPY_SHIFT;
 }
 
+/** Breaks the ring: a slot and its frame do not say the same. */
+function refuseFrame(queue: u32, packet: u32): void {
+  latch(load<u32>(queue, VIFQ_RING), NETRING_BROKEN_FRAME);
+  store<u32>(packet, PACKET_BAD_FRAME, PACKET_BAD);
+}
+
+/** Copies the frame that was taken last into the empty packet at `slot`. Returns how many copies Xen is to do: none. */
+function copyFrame(queue: u32, packet: u32, slot: u32): u32 {
+  if (!readFrame(queue, slot, load<u32>(packet, PACKET_SIZE))) store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
+  return 0;
+}
+
 /**
  * Gathers up to `max` (32 at most) packets that the frontend sends, copies what is reached without Xen, and plans the copies of the
  * rest. Returns how many copies there are; `backTxEnd` follows when they are done.
@@ -137,17 +155,26 @@ export function backTxBegin(queue: u32, max: u32): u32 {
   const gather = load<u32>(queue, VIFQ_GATHER);
   const cache = load<u32>(queue, VIFQ_CACHE);
   const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES);
+  const slots = load<u32>(queue, VIFQ_SLOTS);
+  const have = alloc(cache, slots, packets);
   let used: u32 = 0;
+  returnFrames(queue);
   turnEpoch(queue);
   for (let i: u32 = 0; i < packets; i++) {
     const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
-    if (load<u32>(packet, PACKET_BAD) !== 0) continue;
-    const slot = load<u32>(queue, VIFQ_SLOTS) + (i << SLOT_SHIFT);
-    if (alloc(cache, slot, 1) === 0) {
+    const isFramed = (load<u16>(packet, PACKET_FLAGS) & <u16>NETTXF_DATA_RING) !== 0;
+    // Its frame is passed over even when the packet comes to nothing: the next one's is behind it.
+    if (isFramed && takeFrame(queue) !== load<u32>(packet, PACKET_SIZE)) refuseFrame(queue, packet);
+    const slot = slots + (i << SLOT_SHIFT);
+    if (load<u32>(packet, PACKET_BAD) !== 0) {
+      if (i < have) free(cache, slot, 1);
+      continue;
+    }
+    if (i >= have) {
       store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
       continue;
     }
-    const copies = plan(queue, packet, slot, used);
+    const copies = isFramed ? copyFrame(queue, packet, slot) : plan(queue, packet, slot, used);
     if (load<u32>(packet, PACKET_BAD) !== 0) free(cache, slot, 1);
     store<u16>(packet, <u16>used, PACKET_COPY);
     store<u16>(packet, <u16>copies, PACKET_COPIES);
@@ -178,8 +205,9 @@ function answer(queue: u32, packet: u32, used: u32): u32 {
   const extras = <u32>load<u16>(packet, PACKET_EXTRAS);
   for (let i: u32 = 0; i < n + extras; i++) {
     const record = load<u32>(queue, VIFQ_RECORDS) + (used + i) * TXRSP_BYTES;
-    store<u16>(record, i < n ? load<u16>(pieces + (i << PIECE_SHIFT), PIECE_ID) : 0, TXRSP_ID);
-    store<i16>(record, i < n ? status : <i16>NETIF_RSP_NULL, TXRSP_STATUS);
+    const id: u32 = i < n ? load<u16>(pieces + (i << PIECE_SHIFT), PIECE_ID) : 0;
+    const said: u32 = i < n ? <u16>status : NETIF_RSP_NULL;
+    store<u32>(record, id | (said << ((TXRSP_STATUS - TXRSP_ID) << 3)), TXRSP_ID);
   }
   return n + extras;
 }

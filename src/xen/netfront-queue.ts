@@ -1,10 +1,12 @@
 import type { Arena } from '../memory/arena.ts';
+import { type DataRing, dataRingPages, makeDataRing } from './data-ring.ts';
 import { createFrontQueue, type FrontPages } from './front-queue.ts';
 import type { GrantTable, Hypervisor } from './hypervisor.ts';
 import { XEN_PAGE_BYTES } from './layout.ts';
 import type { GrantEntry } from './mapped-grants.ts';
 import { createNetRing, initSharedRing, type NetRing, netRingSlots } from './ring.ts';
-import { makeStaging, type StagingBuffers, stagingPages } from './staging.ts';
+import { makeStaging, type StagingBuffers, type StagingMemory, stagingPages } from './staging.ts';
+import { DATA_RING_KEY } from './vif-device.ts';
 import type { MadeVifQueue, VifFeatures, VifQueueShare } from './vif-queue.ts';
 
 /** What a frontend needs of its own domain. */
@@ -23,7 +25,9 @@ export type FrontPath =
   /** The backend is asked by messages to keep the slots' pages mapped: staging grants as merged. */
   | { readonly kind: 'control' }
   /** Bytes of each packet that go to staging buffers, 0 to 65,536 each way: the rest goes by grant. */
-  | { readonly kind: 'staging'; readonly tx: number; readonly rx: number };
+  | { readonly kind: 'staging'; readonly tx: number; readonly rx: number }
+  /** Whole packets go through a ring of bytes of 2^order pages, 1 to 9, half of them each way; by grant when it is full. */
+  | { readonly kind: 'data-ring'; readonly order: number };
 
 type Kind = 'tx' | 'rx';
 
@@ -39,7 +43,7 @@ export function frontQueuePages(order: number, path: FrontPath): number {
     const staging = path.kind === 'staging' && path[kind] > 0 ? stagingPages(path[kind], slots) : 0;
     return 2 ** order + slots + staging;
   };
-  return one('tx') + one('rx');
+  return one('tx') + one('rx') + (path.kind === 'data-ring' ? dataRingPages(path.order) : 0);
 }
 
 /** What a frontend makes a queue with. */
@@ -67,6 +71,10 @@ export class FrontQueue {
   readonly #refs: number[] = [];
   readonly #pages: number[] = [];
   readonly #regions: string[] = [];
+  readonly #memory: StagingMemory = {
+    alloc: (pages) => this.#alloc(pages),
+    grant: (page, readonly) => this.#grant(page, readonly),
+  };
   #made: MadeVifQueue | undefined;
   #share: VifQueueShare | undefined;
 
@@ -124,14 +132,24 @@ export class FrontQueue {
   #staging(kind: Kind, ring: NetRing, pages: FrontPages, firstId: number): StagingBuffers | undefined {
     const { arena, path } = this.#options;
     if (path.kind !== 'staging' || path[kind] === 0) return undefined;
-    const { buffers, listRefs } = makeStaging(
-      arena,
-      { alloc: (count) => this.#alloc(count), grant: (page, readonly) => this.#grant(page, readonly) },
-      { length: path[kind], slots: ring.slots, readonly: kind === 'tx', firstId, pages },
-    );
+    const { buffers, listRefs } = makeStaging(arena, this.#memory, {
+      length: path[kind],
+      slots: ring.slots,
+      readonly: kind === 'tx',
+      firstId,
+      pages,
+    });
     this.keys[`${kind}-data-len`] = path[kind];
     for (const [i, ref] of listRefs.entries()) this.keys[`${kind}-data-ref${i}`] = ref;
     return buffers;
+  }
+
+  #dataRing(): DataRing | undefined {
+    const { arena, path } = this.#options;
+    if (path.kind !== 'data-ring') return undefined;
+    const { ring, ref } = makeDataRing(arena, this.#memory, path.order);
+    this.keys[DATA_RING_KEY] = ref;
+    return ring;
   }
 
   #channel(): number {
@@ -156,6 +174,7 @@ export class FrontQueue {
     for (const ref of rxPages.refs) this.grants.push({ ref, readonly: false });
     const txStaging = this.#staging('tx', tx, txPages, 0);
     const rxStaging = this.#staging('rx', rx, rxPages, txStaging?.addresses.length ?? 0);
+    const dataRing = this.#dataRing();
     this.#made = createFrontQueue(arena, {
       name,
       tx,
@@ -165,6 +184,7 @@ export class FrontQueue {
       rxPages,
       ...(txStaging === undefined ? {} : { txStaging }),
       ...(rxStaging === undefined ? {} : { rxStaging }),
+      ...(dataRing === undefined ? {} : { dataRing }),
     });
     const data = hypervisor.shareData(`${name} data`);
     this.#regions.push(data.name);

@@ -1,7 +1,18 @@
 import { append } from '../memory/chain.kernel.ts';
-import { SLOT_BUFFER, SLOT_SHIFT } from '../memory/layout.ts';
+import { copyBytes } from '../memory/copy.kernel.ts';
+import { BUFFER_FRAME_MAX, BUFFER_HEADROOM, SLOT_BUFFER, SLOT_LENGTH, SLOT_SHIFT } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
+import { readFrame, returnFrames, takeFrame } from './data-ring.kernel.ts';
 import { rxGather } from './gather.kernel.ts';
+import {
+  NETRING_GIVE,
+  NETRING_SIZE,
+  NETRX_GREF,
+  NETRX_ID,
+  NETRXF_CSUM_BLANK,
+  NETRXF_DATA_RING,
+  XEN_PAGE_SHIFT,
+} from './layout.ts';
 import {
   GATHER_PACKETS,
   GATHER_PIECES,
@@ -9,12 +20,6 @@ import {
   LENDABLE_BUFFER,
   LENDABLE_PLACE,
   LENDABLE_SHIFT,
-  NETRING_GIVE,
-  NETRING_SIZE,
-  NETRX_BYTES,
-  NETRX_GREF,
-  NETRX_ID,
-  NETRXF_CSUM_BLANK,
   PACKET_BAD,
   PACKET_BAD_STATUS,
   PACKET_FLAGS,
@@ -38,10 +43,8 @@ import {
   VIFQ_PAGES,
   VIFQ_RECENT,
   VIFQ_RING,
-  VIFQ_SCRATCH,
-  XEN_PAGE_SHIFT,
-} from './layout.ts';
-import { copySlot, isBroken, publish, room, slotAt } from './ring.kernel.ts';
+} from './queue-layout.ts';
+import { isBroken, publish, room, slotAt } from './ring.kernel.ts';
 import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { acceptOffload, countVif } from './vif.kernel.ts';
 
@@ -54,18 +57,30 @@ export function frontRefill(queue: u32): void {
   const recent = load<u32>(queue, VIFQ_RECENT);
   if (recent !== 0) store<u32>(recent, 0, RECENT_COUNT);
   if (isBroken(ring)) return;
-  const scratch = queue + VIFQ_SCRATCH;
   const from = load<u32>(ring, NETRING_GIVE);
   const n = room(ring);
   let given: u32 = 0;
   for (; given < n; given++) {
     const place = (from + given) & (load<u32>(ring, NETRING_SIZE) - 1);
     if (recent !== 0 && load<u8>(load<u32>(queue, VIFQ_LENT) + place) !== 0) break;
-    store<u32>(scratch, place, NETRX_ID);
-    store<u32>(scratch, load<u32>(load<u32>(queue, VIFQ_GREFS) + (place << 2)), NETRX_GREF);
-    copySlot(slotAt(ring, from + given), scratch, NETRX_BYTES);
+    const gref = load<u32>(load<u32>(queue, VIFQ_GREFS) + (place << 2));
+    store<u64>(slotAt(ring, from + given), <u64>place | ((<u64>gref) << ((NETRX_GREF - NETRX_ID) << 3)));
   }
   publish(ring, given);
+}
+
+/** Copies a packet that lies in one place, and fits one buffer. Returns false for any other. */
+function copyOne(queue: u32, piece: u32, end: u32, slot: u32): bool {
+  const length = <u32>load<u16>(piece, PIECE_LENGTH);
+  if (end - piece !== 1 << PIECE_SHIFT || length > BUFFER_FRAME_MAX) return false;
+  const place = load<u32>(piece, PIECE_PLACE);
+  const staged = stagedBytes(queue, place, 0, length);
+  if (staged !== 0 && staged !== length) return false;
+  const page = load<u32>(queue, VIFQ_PAGES) + (place << XEN_PAGE_SHIFT);
+  const source = staged === 0 ? page + load<u16>(piece, PIECE_OFFSET) : stagedAt(queue, place);
+  copyBytes(load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, source, length);
+  store<u16>(slot, <u16>length, SLOT_LENGTH);
+  return true;
 }
 
 /** Copies a packet out of its staging buffers and pages into the empty one at `slot`. Returns false when buffers run out. */
@@ -73,6 +88,7 @@ function copyOut(queue: u32, packet: u32, slot: u32): bool {
   const cache = load<u32>(queue, VIFQ_CACHE);
   const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
   const end = pieces + (load<u32>(packet, PACKET_PIECES) << PIECE_SHIFT);
+  if (copyOne(queue, pieces, end, slot)) return true;
   let last = load<u32>(slot, SLOT_BUFFER);
   let position: u32 = 0;
   for (let piece = pieces; piece < end; piece += 1 << PIECE_SHIFT) {
@@ -118,20 +134,25 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
   // Before and not after: what was received last could be sent from where it lay until now.
   frontRefill(queue);
   const packets = rxGather(load<u32>(queue, VIFQ_RING), gather, max, GATHER_PIECES_MAX);
+  returnFrames(queue);
+  // All buffers at once; those that are left go back behind the loop.
+  let have = alloc(cache, slots, packets);
   let n: u32 = 0;
   for (let i: u32 = 0; i < packets; i++) {
     const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
     const bad = load<u32>(packet, PACKET_BAD);
-    if (bad !== 0) {
+    const isFramed = bad === 0 && (load<u16>(packet, PACKET_FLAGS) & <u16>NETRXF_DATA_RING) !== 0;
+    const length = isFramed ? takeFrame(queue) : 0;
+    if (bad !== 0 || (isFramed && length === 0)) {
       countVif(queue, bad === PACKET_BAD_STATUS ? VIFQ_FAILED : VIFQ_BAD);
       continue;
     }
     const slot = slots + (n << SLOT_SHIFT);
-    if (alloc(cache, slot, 1) === 0) {
+    if (n === have) {
       countVif(queue, VIFQ_EMPTY);
       continue;
     }
-    const isWhole = copyOut(queue, packet, slot);
+    const isWhole = isFramed ? readFrame(queue, slot, length) : copyOut(queue, packet, slot);
     const csumBlank = (load<u16>(packet, PACKET_FLAGS) & <u16>NETRXF_CSUM_BLANK) !== 0;
     if (isWhole && acceptOffload(slot, packet, csumBlank)) {
       remember(queue, packet, slot);
@@ -140,6 +161,10 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
     }
     countVif(queue, isWhole ? VIFQ_BAD : VIFQ_EMPTY);
     free(cache, slot, 1);
+    // The last buffer takes the place of the one that was freed.
+    have--;
+    v128.store(slot, v128.load(slots + (have << SLOT_SHIFT)));
   }
+  if (n < have) free(cache, slots + (n << SLOT_SHIFT), have - n);
   return n;
 }

@@ -13,32 +13,36 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
+import { countFallback, publishFrames, putFrame } from './data-ring.kernel.ts';
 import {
   EXTRA_BYTES,
-  LENDABLE_BUFFER,
-  LENDABLE_PLACE,
-  LENDABLE_SHIFT,
   NETIF_RSP_NULL,
   NETRING_BROKEN_ID,
   NETRING_GIVE,
   NETRING_SIZE,
   NETRING_TAKE,
-  NETTX_BYTES,
   NETTX_FLAGS,
   NETTX_GREF,
   NETTX_ID,
-  NETTX_OFFSET,
   NETTX_SIZE,
   NETTXF_CSUM_BLANK,
+  NETTXF_DATA_RING,
   NETTXF_DATA_VALIDATED,
   NETTXF_EXTRA_INFO,
   NETTXF_MORE_DATA,
   NETTXF_STAGING_BUFFER,
-  RECENT_COUNT,
-  RECENT_FIRST,
   TXRSP_BYTES,
   TXRSP_ID,
   TXRSP_STATUS,
+  XEN_PAGE_BYTES,
+  XEN_PAGE_SHIFT,
+} from './layout.ts';
+import {
+  LENDABLE_BUFFER,
+  LENDABLE_PLACE,
+  LENDABLE_SHIFT,
+  RECENT_COUNT,
+  RECENT_FIRST,
   VIFQ_CACHE,
   VIFQ_FAILED,
   VIFQ_FREE,
@@ -56,9 +60,7 @@ import {
   VIFQ_RECENT,
   VIFQ_RING,
   VIFQ_SCRATCH,
-  XEN_PAGE_BYTES,
-  XEN_PAGE_SHIFT,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { copySlot, isBroken, latch, publish, room, slotAt, unconsumed } from './ring.kernel.ts';
 import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
@@ -111,13 +113,10 @@ export function frontReclaim(queue: u32): void {
 
 /** Writes a request for `length` bytes of what `gref` names to the slot of `index`. */
 function writeRequest(queue: u32, index: u32, gref: u32, id: u32, length: u32, flags: u32): void {
-  const scratch = queue + VIFQ_SCRATCH;
-  store<u32>(scratch, gref, NETTX_GREF);
-  store<u16>(scratch, 0, NETTX_OFFSET);
-  store<u16>(scratch, <u16>flags, NETTX_FLAGS);
-  store<u16>(scratch, <u16>id, NETTX_ID);
-  store<u16>(scratch, <u16>length, NETTX_SIZE);
-  copySlot(slotAt(load<u32>(queue, VIFQ_RING), index), scratch, NETTX_BYTES);
+  const slot = slotAt(load<u32>(queue, VIFQ_RING), index);
+  // In two stores: reading what several narrower ones have just written waits until they are done. The offset is 0.
+  store<u64>(slot, <u64>gref | ((<u64>flags) << ((NETTX_FLAGS - NETTX_GREF) << 3)));
+  store<u32>(slot, id | (length << ((NETTX_SIZE - NETTX_ID) << 3)), NETTX_ID);
 }
 
 function grefOf(queue: u32, id: u32): u32 {
@@ -128,6 +127,21 @@ function grefOf(queue: u32, id: u32): u32 {
 function firstFlags(slot: u32): u32 {
   const sum = needsChecksum(slot) ? NETTXF_CSUM_BLANK | NETTXF_DATA_VALIDATED : 0;
   return sum | (segmentType(slot) === 0 ? 0 : NETTXF_EXTRA_INFO);
+}
+
+/** Writes the extra information of the packet at `slot` to the slot of `index`. */
+function writeExtra(queue: u32, slot: u32, index: u32): void {
+  writeSegments(queue + VIFQ_SCRATCH, slot);
+  copySlot(slotAt(load<u32>(queue, VIFQ_RING), index), queue + VIFQ_SCRATCH, EXTRA_BYTES);
+}
+
+/** Writes the slots of the packet at `slot`, which is in the data ring, from `index` on. Returns how many. */
+function writeFramed(queue: u32, slot: u32, index: u32): u32 {
+  const flags = firstFlags(slot) | NETTXF_DATA_RING;
+  writeRequest(queue, index, 0, takePage(queue, VIFQ_OUT_FIRST), frameLength(slot), flags);
+  if (!(flags & NETTXF_EXTRA_INFO)) return 1;
+  writeExtra(queue, slot, index + 1);
+  return 2;
 }
 
 /** Copies the packet at `slot` to pages, and writes its slots from `index` on. Returns how many slots it took. */
@@ -163,8 +177,7 @@ function writePacket(queue: u32, slot: u32, index: u32): u32 {
     writeRequest(queue, at, grefOf(queue, id), id, at === index ? total : length, flags);
     at++;
     if (flags & NETTXF_EXTRA_INFO) {
-      writeSegments(queue + VIFQ_SCRATCH, slot);
-      copySlot(slotAt(load<u32>(queue, VIFQ_RING), at), queue + VIFQ_SCRATCH, EXTRA_BYTES);
+      writeExtra(queue, slot, at);
       at++;
     }
   }
@@ -226,17 +239,25 @@ export function frontSend(queue: u32, slots: u32, count: u32): u32 {
   let done: u32 = 0;
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
-    const pages = pagesFor(queue, slot, frameLength(slot));
+    const length = frameLength(slot);
+    const pages = pagesFor(queue, slot, length);
     if (pages === 0) {
       countVif(queue, VIFQ_LONG);
       continue;
     }
     const extras: u32 = segmentType(slot) === 0 ? 0 : 1;
+    const hasSlot = written + 1 + extras <= slotsFree && load<u32>(queue, VIFQ_FREE_COUNT) > 0;
+    if (hasSlot && putFrame(queue, slot, length)) {
+      written += writeFramed(queue, slot, from + written);
+      continue;
+    }
     if (written + pages + extras > slotsFree || pages > load<u32>(queue, VIFQ_FREE_COUNT)) break;
+    countFallback(queue);
     const recent = findRecent(queue, slot);
     if (recent === 0) written += writePacket(queue, slot, from + written);
     else lend(queue, slot, recent, from + written++);
   }
+  publishFrames(queue);
   publish(ring, written);
   free(load<u32>(queue, VIFQ_CACHE), slots, done);
   return done;

@@ -1,7 +1,9 @@
 import { TOEPLITZ_KEY_BYTES } from '../packet/layout.ts';
 import { RingwayError } from '../util/errors.ts';
 import type { ControlClient, VifHash } from './control-client.ts';
-import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, VIFHASH_SIZE_MAX } from './layout.ts';
+import { VIFHASH_SIZE_MAX } from './control-layout.ts';
+import { DATARING_ORDER_MAX, DATARING_ORDER_MIN } from './data-ring-layout.ts';
+import { SRING_ORDER_MAX, STAGING_LENGTH_MAX } from './layout.ts';
 import { type FrontControl, makeFrontControl } from './netfront-control.ts';
 import { type FrontendMemory, type FrontPath, FrontQueue } from './netfront-queue.ts';
 import { inTransaction } from './store-client.ts';
@@ -40,6 +42,7 @@ function check({ name, queues, path, ringOrder = 0, hash }: NetfrontOptions): vo
   whole('ring order', ringOrder, 0, SRING_ORDER_MAX);
   if (hash !== undefined) whole('bytes of the key of its hash,', hash.key.length, 0, TOEPLITZ_KEY_BYTES);
   if (hash !== undefined) whole('entries of the mapping of its hash,', hash.mapping.length, 0, VIFHASH_SIZE_MAX);
+  if (path?.kind === 'data-ring') whole('order of its data ring,', path.order, DATARING_ORDER_MIN, DATARING_ORDER_MAX);
   if (path?.kind !== 'staging') return;
   for (const kind of ['tx', 'rx'] as const) whole(`bytes to stage (${kind})`, path[kind], 0, STAGING_LENGTH_MAX);
 }

@@ -1,8 +1,8 @@
 // Where a backend finds a slot's bytes without a copy by grant: in a staging buffer, or in a page that stays mapped.
 
 import { grefAt } from './gref-table.kernel.ts';
+import { NETTXF_STAGING_BUFFER } from './layout.ts';
 import {
-  NETTXF_STAGING_BUFFER,
   PIECE_FLAGS,
   PIECE_ID,
   PIECE_LENGTH,
@@ -17,7 +17,7 @@ import {
   WANTED_MAPPED,
   WANTED_MAX,
   WANTED_MOST,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { anyStaged, stagedAt, stagedBytes } from './staging.kernel.ts';
 
 /** Says that pages of the table are in use from here, or, in turn, are not any more. */

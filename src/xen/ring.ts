@@ -1,10 +1,10 @@
 import type { Arena } from '../memory/arena.ts';
 import { RingwayError } from '../util/errors.ts';
+import { CTRLREQ_BYTES, CTRLRSP_BYTES } from './control-layout.ts';
 import {
-  CTRLREQ_BYTES,
-  CTRLRSP_BYTES,
   NETRING_BROKEN,
   NETRING_BROKEN_EXTRA,
+  NETRING_BROKEN_FRAME,
   NETRING_BROKEN_GSO,
   NETRING_BROKEN_ID,
   NETRING_BROKEN_INDEX,
@@ -50,6 +50,7 @@ const RULES: ReadonlyMap<number, string> = new Map([
   [NETRING_BROKEN_EXTRA, 'extra information of no known type, or too much'],
   [NETRING_BROKEN_GSO, 'segments of 0 bytes, or of no known protocol'],
   [NETRING_BROKEN_ID, 'an answer to what was not asked'],
+  [NETRING_BROKEN_FRAME, 'a frame of the data ring that is not there, or of another length than its slot says'],
 ]);
 
 /** What a ring is on one side. */

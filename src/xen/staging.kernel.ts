@@ -8,7 +8,7 @@ import {
   VIFQ_STAGE_BYTES,
   VIFQ_STAGE_COUNT,
   VIFQ_STAGE_LENGTH,
-} from './layout.ts';
+} from './queue-layout.ts';
 
 /**
  * Bytes, of the `length` that the slot `id` has from `position` of its packet on, that lie in its staging buffer. The rest lies in

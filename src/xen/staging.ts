@@ -10,6 +10,9 @@ import {
   STAGING_OFFSET,
   STAGING_PAGE_ENTRIES,
   STAGING_SHIFT,
+  XEN_PAGE_BYTES,
+} from './layout.ts';
+import {
   VIFQ_LEND,
   VIFQ_LEND_BYTES,
   VIFQ_LEND_COUNT,
@@ -17,8 +20,7 @@ import {
   VIFQ_STAGE_BYTES,
   VIFQ_STAGE_COUNT,
   VIFQ_STAGE_LENGTH,
-  XEN_PAGE_BYTES,
-} from './layout.ts';
+} from './queue-layout.ts';
 
 /** Staging buffers of one direction of a queue. */
 export interface StagingBuffers {
@@ -148,6 +150,25 @@ export function mapGrants(hypervisor: Hypervisor, grants: readonly GrantMap[], u
     }
   }
   return addresses;
+}
+
+/**
+ * The same, for pages that must lie one behind the other. @returns the first.
+ * @param what names them, for what is said of them.
+ * @throws RingwayError `BAD_REQUEST` when they do not: where nothing can be mapped, a page is where the frontend has it.
+ */
+export function mapRun(
+  hypervisor: Hypervisor,
+  grants: readonly GrantMap[],
+  undo: (() => void)[],
+  what: string,
+): number {
+  const pages = mapGrants(hypervisor, grants, undo);
+  const [first = 0] = pages;
+  if (pages.some((page, i) => page !== first + i * XEN_PAGE_BYTES)) {
+    throw new RingwayError('BAD_REQUEST', `${what} do not follow each other`);
+  }
+  return first;
 }
 
 /**

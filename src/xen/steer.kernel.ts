@@ -12,7 +12,7 @@ import {
   VIFSTEER_QUEUES_MAX,
   VIFSTEER_RESULTS,
   VIFSTEER_SLOTS,
-} from './layout.ts';
+} from './control-layout.ts';
 
 /** Says of each packet its queue, at VIFSTEER_RESULTS. */
 function classify(state: u32, slots: u32, n: u32, queues: u32, work: u32): void {

@@ -29,17 +29,21 @@ export interface VifOptions {
 }
 
 /** How a packet's bytes get across, beside copies by grant, which any two ends can. */
-export type VifPath = 'staging' | 'persistent' | 'control';
+export type VifPath = 'staging' | 'persistent' | 'control' | 'data-ring';
 
 /** Keys by which a backend says that it can, as 1. */
 export const PATH_KEYS = {
   staging: 'feature-staging-grants',
   persistent: 'feature-persistent',
   control: 'feature-ctrl-ring',
+  'data-ring': 'feature-data-ring',
 } as const satisfies Record<VifPath, string>;
 
 /** Key of the most pages of a ring, as a power of two, that a backend takes; `RING-ring-page-order` says what a frontend has. */
 export const RING_ORDER_KEY = 'max-ring-page-order';
+
+/** Key by which a frontend says the reference of a queue's data ring: that of its index page. */
+export const DATA_RING_KEY = 'data-ring-ref';
 
 /** Keys of features that both ends write, and what they stand for. Checksums over IPv4 can be left to anybody who does not say NO_CSUM_KEY. */
 const FEATURE_KEYS = {

@@ -14,12 +14,13 @@ import {
   VIFQ_F_GSO_TCPV6,
   VIFQ_F_SG,
   VIFQ_FAILED,
+  VIFQ_FALLBACKS,
   VIFQ_FEATURES,
   VIFQ_GATHER,
   VIFQ_LONG,
   VIFQ_RECENT,
   VIFQ_RING,
-} from './layout.ts';
+} from './queue-layout.ts';
 import { attachNetRing, type NetRing } from './ring.ts';
 import { attachDevices } from './system/device-access.ts';
 
@@ -82,6 +83,8 @@ export interface VifReceiver extends VifDirection {
 export interface VifSender extends VifDirection {
   /** What the peer takes. */
   readonly features: VifFeatures;
+  /** Packets that went by grant since the queue was made, because the data ring had no room; 0 without one. */
+  fallbacks(): number;
   /** Takes the first of `count` (1 to 32) packets at `slots`; returns how many. The rest stay the caller's. */
   send(slots: number, count: number): number;
 }
@@ -230,6 +233,7 @@ export function attachVifSender(arena: Arena, share: VifQueueShare, cache: numbe
       gsoTcpv6: (bits & VIFQ_F_GSO_TCPV6) !== 0,
       csum: (bits & VIFQ_F_CSUM) !== 0,
     },
+    fallbacks: () => get(VIFQ_FALLBACKS),
     send(slots, count) {
       const n = give(slots, count);
       notify();

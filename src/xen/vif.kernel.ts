@@ -22,18 +22,20 @@ import {
   GSOINFO_TYPE,
   GSOINFO_TYPE_TCPV4,
   GSOINFO_TYPE_TCPV6,
+  PACKET_SLOTS_MAX,
+  XEN_PAGE_BYTES,
+  XEN_PAGE_SHIFT,
+} from './layout.ts';
+import {
   PACKET_EXTRA_TYPES,
   PACKET_GSO_SIZE,
   PACKET_GSO_TYPE,
-  PACKET_SLOTS_MAX,
   VIFQ_F_CSUM,
   VIFQ_F_GSO_TCPV4,
   VIFQ_F_GSO_TCPV6,
   VIFQ_F_SG,
   VIFQ_FEATURES,
-  XEN_PAGE_BYTES,
-  XEN_PAGE_SHIFT,
-} from './layout.ts';
+} from './queue-layout.ts';
 
 /** Where TCP and UDP have their checksum (RFC 9293, RFC 768). */
 const TCP_CSUM: u32 = 16;

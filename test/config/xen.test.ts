@@ -9,7 +9,16 @@ test('the ends of a Xen device', () => {
     vif: { type: 'xen-netback', paths: [] },
   });
   expect(ports).toMatchObject([
-    { backend: 'vif', path: 'staging', txDataLength: 4096, rxDataLength: 256, queues: 2, ringOrder: 0, offloads: true },
+    {
+      backend: 'vif',
+      path: 'staging',
+      txDataLength: 4096,
+      rxDataLength: 256,
+      dataRingOrder: 5,
+      queues: 2,
+      ringOrder: 0,
+      offloads: true,
+    },
     { paths: [], queues: 1, ringOrder: 0, offloads: true, xen: 'process' },
   ]);
 });

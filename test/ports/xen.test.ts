@@ -49,6 +49,7 @@ test.each([
     { queues: 2, ringOrder: 1 },
     { queues: 2, ringOrder: 1, txDataLength: 4096, rxDataLength: 65536 },
   ],
+  ['a data ring, two queues', { queues: 2 }, { queues: 2, path: 'data-ring', dataRingOrder: 2 }],
   ['pages that stay mapped', {}, { path: 'persistent' }],
   ['pages that messages name', {}, { path: 'control' }],
   ['a backend without staging', { paths: [] }, { path: 'staging' }],

@@ -1,8 +1,8 @@
 import { createArena, createPool, type PoolKernels } from 'ringway/memory';
 import { buildFrame } from 'ringway/packet';
 import { expect, test } from 'vitest';
+import { VIFHASH_BYTES, VIFSTEER_BYTES } from '#build/xen/control-layout.js';
 import { HashSettings } from '#build/xen/hash.js';
-import { VIFHASH_BYTES, VIFSTEER_BYTES } from '#build/xen/layout.js';
 
 /** Key and packets of Microsoft's "Verifying the RSS Hash Calculation": hashes over addresses and ports, and over addresses alone. */
 const KEY = Uint8Array.from(

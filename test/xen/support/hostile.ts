@@ -1,5 +1,6 @@
 import { Random } from '#build/util/random.js';
-import { GATHER_BYTES, NETRING_BYTES } from '#build/xen/layout.js';
+import { NETRING_BYTES } from '#build/xen/layout.js';
+import { GATHER_BYTES } from '#build/xen/queue-layout.js';
 import { testArena } from '../../support/arena.ts';
 import { TracedArena } from '../../support/traced.ts';
 import { makeRingRig, RECORD_BYTES, RING_ARENA_BYTES, type RingKernels } from './ring-rig.ts';

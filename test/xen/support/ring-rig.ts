@@ -1,6 +1,5 @@
 import type { Arena } from 'ringway/memory';
 import {
-  GATHER_BYTES,
   NETRING_BYTES,
   NETRING_GIVE,
   NETRING_TAKE,
@@ -9,6 +8,7 @@ import {
   SRING_RSP_EVENT,
   SRING_RSP_PROD,
 } from '#build/xen/layout.js';
+import { GATHER_BYTES } from '#build/xen/queue-layout.js';
 import { createNetRing, initSharedRing, type NetRing, type NetRingKind } from '#build/xen/ring.js';
 import { testArena } from '../../support/arena.ts';
 

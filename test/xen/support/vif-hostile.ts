@@ -1,5 +1,7 @@
 import type { NetfrontOptions } from 'ringway/xen';
 import { Random } from '#build/util/random.js';
+import { DATARING_OUT } from '#build/xen/data-ring-layout.js';
+import { VIFQ_DATA } from '#build/xen/queue-layout.js';
 import { frameOf, makeVif, type Served, settle } from './vif-rig.ts';
 
 /** What bytes get across by, one after the other. */
@@ -9,6 +11,7 @@ export const PATHS: readonly NonNullable<NetfrontOptions['path']>[] = [
   { kind: 'persistent' },
   { kind: 'staging', tx: 4096, rx: 65_536 },
   { kind: 'control' },
+  { kind: 'data-ring', order: 2 },
 ];
 
 /**
@@ -29,6 +32,8 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
   if (back === undefined || front === undefined) throw new Error('not connected');
   const { u8, u16, u32 } = arena;
   const srings = [front.tx, front.rx].map((ring) => u32[ring.address >>> 2] ?? 0) as [number, number];
+  const half = netfront.bus.queues[0]?.txQueue ?? 0;
+  const indexes = path.kind === 'data-ring' ? (u32[(half + VIFQ_DATA) >>> 2] ?? 0) - DATARING_OUT : 0;
   // How likely what is: some peers break rings at once, and others only entries and bytes.
   const attacksRings = seed % 2 === 0;
   const attacksEntries = seed % 3 !== 0;
@@ -37,6 +42,12 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
     const [tx, rx] = srings;
     const slot = random.below(256);
     const roll = random.below(attacksRings ? 8 : 2);
+    // Indexes of the data ring, and headers of frames.
+    if (indexes > 0 && random.below(attacksRings ? 4 : 64) === 0) {
+      const word = random.below(2) === 0 ? random.below(2) * 64 + random.below(3) * 4 : 4096 + random.below(1024) * 16;
+      u32[(indexes + word) >>> 2] = random.below(2) === 0 ? random.next() : random.below(70_000);
+      return;
+    }
     if (roll === 0 && attacksEntries) {
       const entry = guest.grants.address + (8 + random.below(560)) * 8;
       const what = random.below(3);

@@ -15,7 +15,7 @@ import {
   Xen,
 } from 'ringway/xen';
 import { nextPowerOfTwo } from '#build/util/bits.js';
-import { VIFHASH_BYTES } from '#build/xen/layout.js';
+import { VIFHASH_BYTES } from '#build/xen/control-layout.js';
 
 export interface VifRigOptions {
   readonly mode: 'mapped' | 'plain';
@@ -38,6 +38,7 @@ export interface Served {
   readonly rx: NetRing;
   receive(slots: number, max: number): number;
   send(slots: number, count: number): number;
+  fallbacks(): number;
   drops(): { readonly received: VifDrops; readonly sent: VifDrops };
   fault(): string | undefined;
 }
@@ -51,6 +52,7 @@ function serve(arena: Arena, share: VifQueueShare, cache: number): Served {
     rx: (isBack ? sender : receiver).ring,
     receive: receiver.receive,
     send: sender.send,
+    fallbacks: sender.fallbacks,
     drops: () => ({ received: receiver.drops(), sent: sender.drops() }),
     fault: () => receiver.fault() ?? sender.fault(),
   };
