@@ -94,7 +94,7 @@ test('every method reaches the target and its answer comes back', async () => {
   expect(await client.request('steer.list')).toEqual([{ id: 1, rule, hits: 10 }]);
   await client.request('steer.del', { id: 1 });
   expect(await client.request('steer.list')).toEqual([]);
-  const attached = { port: 'in', object: '/filter.o', program: 'main', checked: true };
+  const attached = { port: 'in', object: '/filter.o', program: 'main', attach: 'ringway', checked: true };
   expect(await client.request('xdp.attach', { port: 'in', program: '/filter.o' })).toEqual(attached);
   expect(await client.request('xdp.list')).toEqual([attached]);
   expect(await client.request('xdp.detach', { port: 'in' })).toEqual({});
