@@ -48,8 +48,8 @@ function casesOf(guests: number, lcores: number): Omit<AsyncCase, 'way'>[] {
 }
 
 /**
- * The lcore copies: the plain queue, and the async one without an engine. Beside the faster of them, since the plain one
- * takes 64 chains for each frame that needs two.
+ * The lcore copies: the plain queue, and the async one without an engine. Engines are held against the faster of them, so
+ * that no weakness of the other looks like their gain.
  */
 function baselines(one: Omit<AsyncCase, 'way'>): AsyncCase[] {
   return [

@@ -118,6 +118,12 @@ function rowsOf<T>(
 const copiesEach = ({ world }: Measured, items: number): number => world.costs().copies / items;
 const sayCopies = (copies: number): string => `${copies.toFixed(2)} copies by grant`;
 
+/** What is said of a row in virtual time. */
+function noteOf(copies: number, queues: number, isFirst: boolean): string {
+  if (queues > 1) return `${sayCopies(copies)}; one queue times ${queues}, since they share nothing`;
+  return isFirst ? `${sayCopies(copies)}; ${XEN_COST_TEXT}` : sayCopies(copies);
+}
+
 /** A way and a size with real system calls: both ends on one core, millions a second. */
 async function real(way: Way, bytes: number, entries: readonly Entry[]): Promise<Row[]> {
   const outcomes = await inTurn(
@@ -153,7 +159,7 @@ async function virtual(way: Way, bytes: number, entries: readonly Entry[]): Prom
     rowsOf(outcomes, 'M/s', 'virtual time', ({ entry, give, take, seen: { copies, xen } }) => ({
       name: `xen ${way} ${bytes} B, ${entry.name}, ${queues === 1 ? '1 queue' : `${queues} queues`}`,
       value: (queues * 1000) / (way === 'tx' ? Math.max(give, take + xen) : Math.max(give + xen, take)),
-      note: queues === 1 && entry === entries[0] ? `${sayCopies(copies)}; ${XEN_COST_TEXT}` : sayCopies(copies),
+      note: noteOf(copies, queues, entry === entries[0]),
     })),
   );
 }
