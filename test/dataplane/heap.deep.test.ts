@@ -13,7 +13,8 @@ async function lowest(dataplane: RunningDataplane, packets: number): Promise<num
   const sent = (): number => dataplane.snapshot().ports.find(({ name }) => name === 'out')?.txPackets ?? 0;
   const until = sent() + packets;
   let low = Number.POSITIVE_INFINITY;
-  while (sent() < until) {
+  // A fast machine may send them all before the lcore answers for the first time.
+  while (sent() < until || low === Number.POSITIVE_INFINITY) {
     await new Promise((resolve) => setTimeout(resolve, 60));
     low = Math.min(low, heap(dataplane));
   }
@@ -36,7 +37,6 @@ test('10,000,000 packets leave no garbage on the heap of the lcore', async () =>
   const before = await lowest(dataplane, 1_000_000);
   await lowest(dataplane, 9_000_000);
   const after = await lowest(dataplane, 1_000_000);
-  expect([before, after].every(Number.isFinite)).toBe(true);
   const last = await dataplane.stop();
   expect(problemsOf(last)).toEqual([]);
   expect(last.ports[1]?.txPackets).toBeGreaterThan(10_000_000);
