@@ -1,13 +1,17 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { prepareDataplane } from '../dataplane/prepare.ts';
 import { describeError, EXIT_DONE } from './exit.ts';
 
 type Add = (program: Command) => void;
 
 /** The commands, in the order of the help, and the file of each, which adds it to the program. */
 const COMMANDS: Readonly<Record<string, () => Promise<Add>>> = {
-  run: async () => (await import('./run.ts')).addRun,
+  run: async () => {
+    prepareDataplane();
+    return (await import('./run.ts')).addRun;
+  },
   check: async () => (await import('./check.ts')).addCheck,
   stats: async () => (await import('./stats.ts')).addStats,
   top: async () => (await import('./top.ts')).addTop,

@@ -2,7 +2,7 @@
  * The configuration of a dataplane: YAML in, checked and normalised values out.
  *
  * @example
- * import { loadConfig } from '#dist/config/index.js';
+ * import { loadConfig } from '#build/config/index.js';
  *
  * const config = loadConfig('examples/edge.yaml', { set: ['ports.in.path=other.pcap'] });
  * console.log(config.ports.map((port) => port.name));

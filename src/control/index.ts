@@ -2,7 +2,7 @@
  * Asking and changing a running dataplane: a Unix socket for each, and its metrics over HTTP.
  *
  * @example
- * import { ControlClient } from '#dist/control/index.js';
+ * import { ControlClient } from '#build/control/index.js';
  *
  * const client = await ControlClient.connect({ name: 'edge' });
  * console.log(await client.request('stats'));

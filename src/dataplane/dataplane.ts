@@ -8,13 +8,13 @@ import { LCORE_SECONDS } from '../lcore/layout.ts';
 import { type Lcore, startLcore } from '../lcore/lcore.ts';
 import type { Snapshot } from '../telemetry/snapshot.ts';
 import { RingwayError } from '../util/errors.ts';
-import { moduleUrl } from '../util/module-url.ts';
 import { type Disk, startDisk } from '../vhost/disk.ts';
 import { writeDump } from './dump.ts';
 import { EventsWatch } from './events-snapshot.ts';
 import { createMachine, type Machine, stopEvents } from './machine.ts';
 import { planDataplane } from './plan.ts';
 import { type PortEntry, PortTable } from './port-table.ts';
+import { LCORE_MODULE } from './prepare.ts';
 import { applySwitchConfig, SteeringRules } from './rules.ts';
 import type { RunningDataplane } from './running.ts';
 import { busyNs, inFlight, takeSnapshot } from './snapshot.ts';
@@ -137,7 +137,7 @@ class Dataplane implements RunningDataplane {
     const { cpu, idle = this.#defaultIdle() } = this.#config.lcores[index] ?? {};
     const lcore = await startLcore(arena, lcores[index] ?? 0, {
       index,
-      module: moduleUrl('dataplane/lcore-entry.js'),
+      module: LCORE_MODULE,
       data: pipelines[index],
       idle,
       ...(cpu === undefined ? {} : { cpu }),

@@ -70,12 +70,11 @@ export interface Lcore {
   terminate(): Promise<void>;
 }
 
-/** What the thread of an lcore is given. */
-export interface LcoreWorkerData {
+/** What the thread of an lcore is told once: it imports its module meanwhile. */
+export interface LcoreStart {
   readonly arena: ArenaHandle;
   readonly index: number;
   readonly address: number;
-  readonly module: string;
   readonly data: unknown;
   readonly idle: IdleStrategy;
   readonly cpu?: number;
@@ -116,6 +115,29 @@ export function allocateLcore(arena: Arena, index: number, cache: number, counte
   return address;
 }
 
+/** By module: threads that import it and wait to be told what they are. */
+const prepared = new Map<string, Worker[]>();
+
+function startWorker({ href }: URL, label: string): Worker {
+  return new Worker(moduleUrl('lcore/worker.js'), { name: `ringway ${label}`, workerData: href });
+}
+
+/**
+ * Starts a thread for the next lcore of `module` ahead, while its starter still finds out what it is to do: a thread takes
+ * some 70 ms. One that is not needed does not keep the process; one that fails is forgotten, and `startLcore` tries again.
+ */
+export function prepareLcore(module: URL): void {
+  const worker = startWorker(module, 'lcore');
+  const waiting = prepared.get(module.href) ?? [];
+  prepared.set(module.href, waiting);
+  waiting.push(worker);
+  const forget = (): void => {
+    const at = waiting.indexOf(worker);
+    if (at >= 0) waiting.splice(at, 1);
+  };
+  worker.on('error', forget).on('exit', forget).unref();
+}
+
 /**
  * Starts a thread that polls `options.module`. Resolves when the task is made and polling begins.
  * @throws what the module threw while it started; RingwayError `UNSUPPORTED` when `cpu` is given and pinning is not
@@ -124,21 +146,18 @@ export function allocateLcore(arena: Arena, index: number, cache: number, counte
 export async function startLcore(arena: Arena, address: number, options: LcoreOptions): Promise<Lcore> {
   const { index, label = `lcore ${index}`, module, data, idle, cpu } = options;
   const { port1, port2 } = new MessageChannel();
-  const workerData: LcoreWorkerData = {
+  const worker = prepared.get(module.href)?.shift() ?? startWorker(module, label);
+  worker.ref();
+  const start: LcoreStart = {
     arena: arena.handle,
     index,
     address,
-    module: module.href,
     data,
     idle,
     ...(cpu === undefined ? {} : { cpu }),
     port: port2,
   };
-  const worker = new Worker(moduleUrl('lcore/worker.js'), {
-    name: `ringway ${label}`,
-    workerData,
-    transferList: [port2],
-  });
+  worker.postMessage(start, [port2]);
   const waiters = new Map<number, Waiter>();
   let serial = 0;
   let stopping = false;

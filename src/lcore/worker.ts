@@ -1,4 +1,5 @@
-// The thread of an lcore: imports the module it is given, and polls it until it is told to stop.
+// The thread of an lcore: imports the module it is given, and polls it, once told over what, until it is told to stop.
+import { once } from 'node:events';
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { type Arena, attachArena } from '../memory/arena.ts';
 import { requireSys } from '../sys/index.ts';
@@ -21,9 +22,9 @@ import {
   EVENT_ID,
   type LcoreReply,
   type LcoreRequest,
+  type LcoreStart,
   type LcoreTask,
   type LcoreTaskFactory,
-  type LcoreWorkerData,
 } from './lcore.ts';
 
 /** Busy polls between two readings of the clock: 64 bursts of 32 take some 50 µs. */
@@ -32,7 +33,7 @@ const POLLS_PER_REFRESH = 64;
 const POLLS_PER_REPORT = 1024;
 
 /** Polls `task` until the doorbell rings. */
-function pollUntilDoorbell(arena: Arena, data: LcoreWorkerData, task: LcoreTask, clock: LcoreClock): void {
+function pollUntilDoorbell(arena: Arena, data: LcoreStart, task: LcoreTask, clock: LcoreClock): void {
   const { address, idle: strategy } = data;
   const { i32 } = arena;
   const doorbell = (address + LCORE_DOORBELL) >>> 2;
@@ -91,12 +92,7 @@ function pollUntilDoorbell(arena: Arena, data: LcoreWorkerData, task: LcoreTask,
 }
 
 /** Handles the messages that wait. Returns false after `stop`. */
-async function handleMessages(
-  arena: Arena,
-  data: LcoreWorkerData,
-  task: LcoreTask,
-  port: MessagePort,
-): Promise<boolean> {
+async function handleMessages(arena: Arena, data: LcoreStart, task: LcoreTask, port: MessagePort): Promise<boolean> {
   Atomics.store(arena.i32, (data.address + LCORE_DOORBELL) >>> 2, 0);
   for (let item = receiveMessageOnPort(port); item !== undefined; item = receiveMessageOnPort(port)) {
     const request = item.message as LcoreRequest;
@@ -113,9 +109,14 @@ async function handleMessages(
   return true;
 }
 
-async function startTask(port: MessagePort, data: LcoreWorkerData, arena: Arena): Promise<LcoreTask> {
+async function startTask(
+  module: Promise<{ default: LcoreTaskFactory }>,
+  data: LcoreStart,
+  arena: Arena,
+): Promise<LcoreTask> {
+  const { port } = data;
   if (data.cpu !== undefined) requireSys(`pinning lcore ${data.index} to cpu ${data.cpu}`).pinThread(data.cpu);
-  const { default: start } = (await import(data.module)) as { default: LcoreTaskFactory };
+  const { default: start } = await module;
   return start({
     arena,
     index: data.index,
@@ -125,13 +126,17 @@ async function startTask(port: MessagePort, data: LcoreWorkerData, arena: Arena)
   });
 }
 
-async function main(port: MessagePort, data: LcoreWorkerData): Promise<void> {
+async function main(control: MessagePort, url: string): Promise<void> {
+  const module = import(url) as Promise<{ default: LcoreTaskFactory }>;
+  module.catch(() => {});
+  const [data] = (await once(control, 'message')) as [LcoreStart];
+  const { port } = data;
   const arena = attachArena(data.arena);
   const clock = new LcoreClock(arena, data.address);
   clock.refresh();
   let task: LcoreTask;
   try {
-    task = await startTask(port, data, arena);
+    task = await startTask(module, data, arena);
   } catch (error) {
     port.postMessage({ id: 0, error: packError(error) } satisfies LcoreReply);
     return;
@@ -147,4 +152,4 @@ async function main(port: MessagePort, data: LcoreWorkerData): Promise<void> {
   process.exit(0);
 }
 
-if (parentPort !== null) await main((workerData as LcoreWorkerData).port, workerData as LcoreWorkerData);
+if (parentPort !== null) await main(parentPort, workerData as string);

@@ -15,7 +15,7 @@ import {
   LCORE_STATE,
   LCORE_STOPPED,
 } from '#build/lcore/layout.js';
-import { allocateLcore, type Lcore, startLcore } from '#build/lcore/lcore.js';
+import { allocateLcore, type Lcore, prepareLcore, startLcore } from '#build/lcore/lcore.js';
 import { sysAvailable } from '#build/sys/index.js';
 import { readCounter } from '#build/telemetry/counters.js';
 import { testArena } from '../support/arena.ts';
@@ -102,6 +102,35 @@ test.each([
 test('a module that is missing or has no such export rejects', async () => {
   await expect(start({ module: new URL('./none.mjs', import.meta.url) })).rejects.toThrow(/Cannot find module/);
   await expect(start({ module: new URL('../support/arena.mjs', import.meta.url) })).rejects.toThrow();
+});
+
+const moduleOf = (text: string): URL => new URL(`data:text/javascript,${encodeURIComponent(text)}`);
+
+test('a thread that was started ahead becomes the next lcore of its module, and of no other', async () => {
+  const module = (name: string): URL =>
+    moduleOf(`
+      import { threadId } from 'node:worker_threads';
+      export default () => ({ poll: () => 0, handle: () => ['${name}', threadId], stop() {} });
+    `);
+  prepareLcore(module('a'));
+  const answers = [];
+  for (const name of ['b', 'a', 'a']) answers.push(await (await start({ module: module(name) })).lcore.call('who'));
+  const [b, first, second] = answers as [string, number][];
+  expect([b?.[0], first?.[0], second?.[0]]).toEqual(['b', 'a', 'a']);
+  expect(first?.[1]).toBeLessThan(b?.[1] ?? 0);
+  expect(second?.[1]).toBeGreaterThan(b?.[1] ?? 0);
+});
+
+test.each([
+  ['throw new Error("no, today");', /no, today/],
+  ['process.exit(3);', /ended by itself: exit code 3/],
+])('a thread that was started ahead and fails (%s) tells who starts it, whenever that is', async (text, reason) => {
+  const module = moduleOf(text);
+  prepareLcore(module);
+  await expect(start({ module })).rejects.toThrow(reason);
+  prepareLcore(module);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  await expect(start({ module })).rejects.toThrow(reason);
 });
 
 test.each([
