@@ -62,6 +62,36 @@ test('an engine that fails now and then, and one that hangs: the CPU copies what
   expect(run.engines(({ failed }) => failed)).toBeGreaterThan(0);
 });
 
+test('work that is looked at seldom, and often then, is done all the same', async () => {
+  const run = await echoes({ integration: 'defer', attempts: 4, delay: 1024 }, 600);
+  await run.finished();
+  for (const { deferred, done } of run.async.lcores) {
+    expect(done).toBeGreaterThan(0);
+    // An item stands for all that its queue has under way.
+    expect(deferred).toBeGreaterThanOrEqual(done);
+  }
+});
+
+test('what finds the ring of v4 full is dropped, if it is to be, and counted on the port and on the queue', async () => {
+  running = await start({
+    version: 1,
+    lcores: 2,
+    async: { integration: 'v4', ringFull: 'drop' },
+    ports: {
+      in: { type: 'generator', learn: false, size: 999, lcore: 0 },
+      sink: { type: 'guest', app: 'sink', idle: 'park', queueSize: 16, learn: false, lcore: 1 },
+    },
+  });
+  const port = (name: string) => running?.snapshot().ports.find((each) => each.name === name);
+  await expect.poll(() => port('sink')?.drops['tx-full'] ?? 0, { timeout: 20_000 }).toBeGreaterThan(100);
+  const last = await running.stop();
+  const [from, to] = last.ports;
+  const ring = last.async?.rings.find(({ sends }) => sends);
+  expect(ring?.ringFull).toBeGreaterThan(0);
+  expect(to?.drops).toMatchObject({ 'tx-full': ring?.dropped });
+  expect((to?.txPackets ?? 0) + Object.values(to?.drops ?? {}).reduce((sum, n) => sum + n, 0)).toBe(from?.rxPackets);
+});
+
 test('without engines there is nothing to change', async () => {
   running = await start({ version: 1, name: 'plain', ports: { a: { type: 'null' } } });
   await expect(running.set('async.integration', 'v3')).rejects.toThrow(
