@@ -43,7 +43,6 @@ export async function bundle(root) {
     entryFileNames: '[name].js',
     // As deep as `moduleUrl` and the kernels expect.
     chunkFileNames: 'chunks/[name]-[hash].js',
-    minify: { mangle: false, compress: false, codegen: { removeWhitespace: true } },
   });
   await bundled.close();
   for (const name of COPIED) copyFileSync(join(build, name), join(dist, name));

@@ -64,6 +64,11 @@ export function enter(queue: u32, slot: u32, records: u32, n: u32): void {
   store<u32>(queue, head + 1, ASYNC_HEAD);
 }
 
+/** True when no packet is under way. */
+export function isIdle(queue: u32): bool {
+  return load<u32>(queue, ASYNC_TAIL) === load<u32>(queue, ASYNC_HEAD);
+}
+
 /** True when the first packet under way is copied. */
 export function isFirstDone(queue: u32): bool {
   const tail = load<u32>(queue, ASYNC_TAIL);

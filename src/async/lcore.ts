@@ -42,6 +42,8 @@ export interface ServedQueue extends NetQueue {
   poll?(): void;
   /** Receiving: drops the frames that are copied, for a port whose link is down. Returns how many. */
   discard?(): number;
+  /** Gives back the chains that it holds, and goes on: its thread is about to sleep. */
+  flush?(): void;
 }
 
 interface Served {
@@ -86,7 +88,12 @@ export class AsyncLcore {
     const queue = attachAsyncQueue(this.#arena, address, this.#cache, used);
     if (u32[(address + ASYNC_RING) >>> 2] === 0) {
       this.#served.set(address, { queue, transmit: undefined });
-      return { ...queue, discard: () => queue.settle(), detach: () => this.#end(address, queue) };
+      return {
+        ...queue,
+        discard: () => queue.settle(),
+        flush: () => void queue.detach(),
+        detach: () => this.#end(address, queue),
+      };
     }
     const { ringFull } = this.#wire;
     const transmit = new Transmit(this.#arena, {
@@ -123,6 +130,7 @@ export class AsyncLcore {
       Atomics.wait(i32, (address + ASYNC_RING) >>> 2, i32[(address + ASYNC_RING) >>> 2] ?? 0, PAUSE_MS);
       settled += queue.settle();
     }
+    queue.detach();
     this.#served.delete(address);
     // Nothing of it is in flight: its item goes.
     this.#work.run();

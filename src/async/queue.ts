@@ -2,7 +2,7 @@ import type { Arena } from '../memory/arena.ts';
 import { BURST_MAX, SLOT_SHIFT } from '../memory/layout.ts';
 import { createMpscRing, mpscRingBytes } from '../ring/ring.ts';
 import { readCounter } from '../telemetry/counters.ts';
-import { NETQ_ASYNC, NETQ_CHAINS, NETQ_QUEUE, USED_SHIFT, VQ_SIZE } from '../virtio/layout.ts';
+import { NETQ_ASYNC, NETQ_CHAINS, NETQ_PENDING, NETQ_QUEUE, USED_SHIFT, VQ_SIZE } from '../virtio/layout.ts';
 import { attachNetQueue, type NetQueue } from '../virtio/net-queue.ts';
 import {
   ASYNC_BYTES,
@@ -163,16 +163,24 @@ export function attachAsyncQueue(arena: Arena, address: number, cache: number, o
     u32[(address + offset) >>> 2] = value;
   };
   const net = attachNetQueue(arena, get(ASYNC_NETQ), cache);
+  const pendingAt = (get(ASYNC_NETQ) + NETQ_PENDING) >>> 2;
   const inFlight = (): number => ((u32[headAt] as number) - (u32[tailAt] as number)) >>> 0;
   return {
     ...net,
     receive(slots, max) {
-      const tail = u32[tailAt];
+      const [tail, pending] = [u32[tailAt], u32[pendingAt] as number];
       const n = kernels.asyncReceive(address, slots, max);
-      if (u32[tailAt] !== tail) onUsed();
+      // Or what was received without the channel was given back.
+      if (u32[tailAt] !== tail || (u32[pendingAt] === 0 && n + pending > 0)) onUsed();
       return n;
     },
-    send: (slots, count) => kernels.asyncSend(address, slots, count),
+    send(slots, count) {
+      const head = u32[headAt] as number;
+      const n = kernels.asyncSend(address, slots, count);
+      // What is not kept was sent without the channel.
+      if (n !== ((u32[headAt] as number) - head) >>> 0) onUsed();
+      return n;
+    },
     deliver(slots, max) {
       const tail = u32[tailAt];
       const n = kernels.asyncDeliver(address, slots, max);
@@ -183,6 +191,11 @@ export function attachAsyncQueue(arena: Arena, address: number, cache: number, o
       const tail = u32[tailAt];
       const n = kernels.asyncSettle(address);
       if (u32[tailAt] !== tail) onUsed();
+      return n;
+    },
+    detach() {
+      const n = net.detach();
+      onUsed();
       return n;
     },
     inFlight,

@@ -32,10 +32,16 @@ import {
   SEGMENT_SHIFT,
   USED_SHIFT,
 } from '../virtio/layout.ts';
-import { receiveFrame, writeRecord } from '../virtio/net-device.kernel.ts';
+import {
+  flushReceived,
+  receivedNothing,
+  receiveFrame,
+  receiveTaken,
+  writeRecord,
+} from '../virtio/net-device.kernel.ts';
 import { acceptOffload, countNet } from '../virtio/net-header.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
-import { collectAll, count, enter, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import { collectAll, count, enter, flagOf, isFirstDone, isIdle, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -128,14 +134,20 @@ function gather(queue: u32, chain: u32, slot: u32, byChannel: bool): i32 {
   return last;
 }
 
+/** Frames of fewer bytes, with their header, are the CPU's. */
+function longFrom(queue: u32): u32 {
+  const track = load<u32>(queue, ASYNC_TRACK);
+  if (track === 0 || !isOpen(track)) return u32.MAX_VALUE;
+  const headerBytes = load<u32>(load<u32>(queue, ASYNC_NETQ), NETQ_HEADER_BYTES);
+  return headerBytes + max(NET_FRAME_MIN, load<u32>(queue, ASYNC_THRESHOLD));
+}
+
 /** Begins to copy the frame of a chain into the empty packet at `slot`. Returns as `gather`. */
 function beginFrame(queue: u32, chain: u32, slot: u32): i32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
-  const track = load<u32>(queue, ASYNC_TRACK);
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const bytes = load<u32>(chain, CHAIN_READABLE_BYTES);
-  const least = headerBytes + max(NET_FRAME_MIN, load<u32>(queue, ASYNC_THRESHOLD));
-  if (track === 0 || !isOpen(track) || bytes < least || bytes > headerBytes + NET_FRAME_MAX) {
+  if (bytes < longFrom(queue) || bytes > headerBytes + NET_FRAME_MAX) {
     const isTaken = receiveFrame(netq, chain, slot);
     count(queue, isTaken, ASYNC_COPIED);
     return isTaken !== 0 ? NOTHING : REFUSED;
@@ -201,10 +213,41 @@ export function asyncDeliver(queue: u32, slots: u32, max: u32): u32 {
   return out;
 }
 
-/** `asyncDeliver`, and begins to copy what the driver has sent since. */
+/**
+ * Receives what comes before the first frame that the channel copies, as if there were none; nothing is under way. Returns
+ * how many packets; or ~ of that when such a frame is next.
+ */
+function receiveShort(queue: u32, slots: u32, most: u32): i32 {
+  const netq = load<u32>(queue, ASYNC_NETQ);
+  const vq = load<u32>(netq, NETQ_QUEUE);
+  const list = load<u32>(netq, NETQ_LIST);
+  const taken = takeAny(vq, list, min(most, BURST_MAX));
+  if (taken === 0) {
+    receivedNothing(netq);
+    return 0;
+  }
+  const long = longFrom(queue);
+  let short: u32 = 0;
+  while (short < taken && load<u32>(chainAt(list, short), CHAIN_READABLE_BYTES) < long) short++;
+  putBack(vq, list, short, taken);
+  const n = short > 0 ? receiveTaken(netq, slots, short) : 0;
+  count(queue, n, ASYNC_COPIED);
+  return short === taken ? <i32>n : ~(<i32>n);
+}
+
+/** Packets that are copied, in order, to `slots`; and begins to copy what the driver has sent since. Returns how many. */
 export function asyncReceive(queue: u32, slots: u32, max: u32): u32 {
-  const out = asyncDeliver(queue, slots, max);
   const track = load<u32>(queue, ASYNC_TRACK);
+  let out: u32;
+  if (isIdle(queue)) {
+    const n = receiveShort(queue, slots, max);
+    if (n >= 0) return n;
+    out = ~n;
+    // What goes back later is kept where packets under way have their records.
+    flushReceived(load<u32>(queue, ASYNC_NETQ));
+  } else {
+    out = asyncDeliver(queue, slots, max);
+  }
   if (track !== 0) hold(track);
   begin(queue, max);
   if (track !== 0) {

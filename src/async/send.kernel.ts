@@ -23,12 +23,12 @@ import {
   USED_SHIFT,
 } from '../virtio/layout.ts';
 import { isLogged, logUsed } from '../virtio/log.kernel.ts';
-import { spread } from '../virtio/net-device.kernel.ts';
+import { deviceSend, putBackTaken, spread } from '../virtio/net-device.kernel.ts';
 import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
 import { beginPieces, findPiece, passPiece } from '../virtio/pieces.kernel.ts';
 import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
 import { isBroken } from '../virtio/state.kernel.ts';
-import { collectAll, count, enter, firstRecords, flagOf, isFirstDone, leave } from './entry.kernel.ts';
+import { collectAll, count, enter, firstRecords, flagOf, isFirstDone, isIdle, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,
   ASYNC_FULL,
@@ -133,17 +133,37 @@ function sendTaken(queue: u32, slots: u32, n: u32, taken: u32): u32 {
   return done;
 }
 
+/** Of the `n` packets at `slots`, how many come before the first of which the channel copies anything. */
+function shortOnes(queue: u32, slots: u32, n: u32): u32 {
+  const track = load<u32>(queue, ASYNC_TRACK);
+  if (track === 0 || !isOpen(track) || isLogged(load<u32>(load<u32>(queue, ASYNC_NETQ), NETQ_QUEUE))) return n;
+  const threshold = load<u32>(queue, ASYNC_THRESHOLD);
+  let i: u32 = 0;
+  while (i < n && frameLength(slots + (i << SLOT_SHIFT)) < threshold) i++;
+  return i;
+}
+
 /**
  * Sends the first of `n` (1 to 32) packets at `slots` to the driver: their buffers are the queue's until they are copied.
- * Returns how many; the rest stay the caller's. `asyncSettle` uses the chains.
+ * Returns how many; the rest stay the caller's. `asyncSettle` uses the chains; but what the CPU copies while nothing is
+ * under way is sent as if there were no channel, and is not kept.
  */
 export function asyncSend(queue: u32, slots: u32, n: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
   const vq = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
   const track = load<u32>(queue, ASYNC_TRACK);
-  if (track !== 0) hold(track);
   let done: u32 = 0;
+  if (isIdle(queue)) {
+    const short = shortOnes(queue, slots, n);
+    if (short > 0) {
+      done = deviceSend(netq, slots, short);
+      count(queue, done, ASYNC_COPIED);
+      if (done < short || short === n) return done;
+    }
+    putBackTaken(netq);
+  }
+  if (track !== 0) hold(track);
   while (done < n && !isBroken(vq)) {
     const sent = sendTaken(queue, slots + (done << SLOT_SHIFT), n - done, takeAny(vq, list, n - done));
     done += sent;

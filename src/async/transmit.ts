@@ -66,7 +66,7 @@ export class Transmit implements Deferred {
     // Of the time when it was v4.
     const isEmpty = this.#waiting() === 0 || this.#pass();
     const sent = isEmpty ? queue.send(slots, n) : 0;
-    if (this.#integration === 'defer' && (sent > 0 || !isEmpty)) work.defer(this);
+    if (this.#integration === 'defer' && this.inFlight() > 0) work.defer(this);
     return sent;
   }
 

@@ -25,7 +25,7 @@ export function linesOf(type: { toString(): string }, methods?: readonly string[
       ? [text]
       : methods.map((name) => {
           // A method begins in the class's own column, and ends with the next brace there.
-          const [found] = text.match(new RegExp(`^    ${name}\\([^]*?^    }`, 'm')) ?? [];
+          const [found] = text.match(new RegExp(`^(\\s+)${name}\\([^]*?^\\1}`, 'm')) ?? [];
           if (found === undefined) throw new Error(`bench async: no method ${name} to count`);
           return found;
         });

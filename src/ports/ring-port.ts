@@ -32,9 +32,7 @@ const POLL_MS = 1;
 /** The ring that the other side sends through, as this lcore serves it. */
 interface Received {
   readonly side: VirtqueueSide;
-  readonly net: NetQueue;
-  /** Engines do its copies. Then it keeps nothing of what was taken, once nothing is under way. */
-  readonly isAsync: boolean;
+  readonly net: ServedQueue;
   /** There is an eventfd by which the other side wakes us. */
   readonly wakes: boolean;
 }
@@ -66,9 +64,9 @@ export class RingPort implements Port {
 
   #rest(): number {
     if (this.#received === undefined) return REST_MS;
-    const { side, net, isAsync, wakes } = this.#received;
+    const { side, net, wakes } = this.#received;
     // The driver may be waiting for what it sent, and nobody looks again before it sends more.
-    if (!this.#share.isDriver && !isAsync) net.detach();
+    if (!this.#share.isDriver) (net.flush ?? net.detach)();
     if (!wakes) return POLL_MS;
     this.#armed = true;
     return side.setNotify(true) ? 0 : REST_MS;
@@ -137,7 +135,7 @@ export class RingPort implements Port {
     const used = this.#notifier(side, theirs);
     const served = async?.serve(net, { used, drop });
     const ring = served ?? notifying(attachNetQueue(arena, net, cache), used);
-    if (isReceived) this.#received = { side, net: ring, isAsync: served !== undefined, wakes: ours !== -1 };
+    if (isReceived) this.#received = { side, net: ring, wakes: ours !== -1 };
     return ring;
   }
 

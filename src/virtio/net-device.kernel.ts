@@ -121,31 +121,23 @@ const RETURN_AT: u32 = 32;
 const IDLE_POLLS: u32 = 8;
 
 /** Returns what was received: all bytes of it are copied. */
-function flushReceived(netq: u32): void {
+export function flushReceived(netq: u32): void {
   returnAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_RECORDS), load<u32>(netq, NETQ_PENDING));
   store<u32>(netq, 0, NETQ_PENDING);
   store<u32>(netq, 0, NETQ_EMPTY_POLLS);
 }
 
 /** A poll found nothing: soon the driver should have back what it may be waiting for. */
-function receivedNothing(netq: u32): void {
+export function receivedNothing(netq: u32): void {
   if (load<u32>(netq, NETQ_PENDING) === 0) return;
   const polls = load<u32>(netq, NETQ_EMPTY_POLLS) + 1;
   store<u32>(netq, polls, NETQ_EMPTY_POLLS);
   if (polls === IDLE_POLLS) flushReceived(netq);
 }
 
-/**
- * Takes up to `max` (1 to 32) frames that the driver sends, as packets to `slots`. Returns how many. Chains go back by
- * the burst, or when the queue is idle: where the driver is writing, the device had better not write too. Device only.
- */
-export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
+/** Receives from the first `taken` chains of the list. Returns in how many packets, at `slots`. */
+export function receiveTaken(netq: u32, slots: u32, taken: u32): u32 {
   const list = load<u32>(netq, NETQ_LIST);
-  const taken = takeAny(load<u32>(netq, NETQ_QUEUE), list, min(max, BURST_MAX));
-  if (taken === 0) {
-    receivedNothing(netq);
-    return 0;
-  }
   const cache = load<u32>(netq, NETQ_CACHE);
   const pending = load<u32>(netq, NETQ_PENDING);
   const records = load<u32>(netq, NETQ_RECORDS) + (pending << USED_SHIFT);
@@ -170,6 +162,17 @@ export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
   store<u32>(netq, pending + taken, NETQ_PENDING);
   if (pending + taken >= RETURN_AT) flushReceived(netq);
   return n;
+}
+
+/**
+ * Takes up to `max` (1 to 32) frames that the driver sends, as packets to `slots`. Returns how many. Chains go back by
+ * the burst, or when the queue is idle: where the driver is writing, the device had better not write too. Device only.
+ */
+export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
+  const taken = takeAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_LIST), min(max, BURST_MAX));
+  if (taken > 0) return receiveTaken(netq, slots, taken);
+  receivedNothing(netq);
+  return 0;
 }
 
 // ---------------------------------------------------------------- what the driver receives
@@ -205,7 +208,7 @@ function sendSimple(netq: u32, slot: u32, chain: u32, frame: u32): void {
 }
 
 /** Gives up the chains that were taken ahead. */
-function putBackTaken(netq: u32): void {
+export function putBackTaken(netq: u32): void {
   const list = load<u32>(netq, NETQ_LIST);
   putBack(load<u32>(netq, NETQ_QUEUE), list, load<u32>(netq, NETQ_NEXT), load<u32>(netq, NETQ_TAKEN));
   store<u64>(netq, 0, NETQ_TAKEN);

@@ -135,6 +135,33 @@ test.each(LAYOUTS)('%s: a frame in more pieces than the channel has descriptors 
   side.finish();
 });
 
+test.each(LAYOUTS)('%s: what the CPU copies while nothing is under way is not kept, in either direction', (layout) => {
+  const side = new AsyncSide({ layout, size: 64 });
+  const [short, long] = [frameOf(60, 1), frameOf(900, 2)];
+  const arrived = (): Uint8Array[] => side.driver.receive().map(({ bytes }) => bytes.slice(12));
+  const whole = (frame: Uint8Array): Uint8Array => Uint8Array.from([...new Uint8Array(12), ...frame]);
+  for (let i = 0; i < 5; i++) side.driver.send([], [2000]);
+  expect(side.send(short, short, long, short)).toBe(4);
+  // The one behind the long one has to wait for it.
+  sameFrames(arrived(), [short, short]);
+  expect(side.async.inFlight()).toBe(2);
+  side.run(32);
+  side.async.settle();
+  sameFrames(arrived(), [long, short]);
+  expect(side.send(short)).toBe(1);
+  sameFrames(arrived(), [short]);
+
+  for (const frame of [short, short, long, short]) side.driver.send([whole(frame)]);
+  sameFrames(side.receive(), [short, short]);
+  sameFrames(side.receive(), []);
+  side.run(32);
+  sameFrames(side.receive(), [long, short]);
+  side.driver.send([whole(short)]);
+  sameFrames(side.receive(), [short]);
+  expect(readAsyncCounters(side.arena, side.address)).toMatchObject({ offloaded: 2, copied: 8 });
+  side.finish();
+});
+
 test.each(LAYOUTS)('%s: a received frame of several buffers is copied by the channel', (layout) => {
   const side = new AsyncSide({ layout, size: 64 });
   const frame = frameOf(3900, 1);

@@ -36,10 +36,13 @@ test('an lcore that copies needs no engine, and its queue goes on with one after
 
 test('lines of code are those of a class or of its methods, without comments', () => {
   const text = ['class A {', '    /** Says. */', '    say(x) {', '        // Why.', '        return x;', '    }', '}'];
-  const type = { toString: () => text.join('\n') };
-  expect(linesOf(type)).toBe(5);
-  expect(linesOf(type, ['say'])).toBe(3);
-  expect(() => linesOf(type, ['ask'])).toThrow('no method ask to count');
+  // As compiled, and as bundled.
+  for (const indent of ['    ', '\t']) {
+    const type = { toString: () => text.join('\n').replaceAll('    ', indent) };
+    expect(linesOf(type)).toBe(5);
+    expect(linesOf(type, ['say'])).toBe(3);
+    expect(() => linesOf(type, ['ask'])).toThrow('no method ask to count');
+  }
 });
 
 test('each integration has its memory, drop points and lines; only v4 drops', () => {

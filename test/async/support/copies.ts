@@ -133,6 +133,7 @@ export function copies(options: CopiesOptions): Simulation {
       got: 0,
       ended: false,
       reset() {
+        queue.detach();
         device.reset();
         while (driver.detach().length > 0);
         driver.queue.reset();

@@ -25,9 +25,9 @@ export const COPY_FAULTS: readonly { readonly what: string; readonly mutation: M
   {
     what: 'an engine that has ended is waited for',
     mutation: {
-      file: 'async/send.kernel.ts',
-      from: 'track !== 0 && isOpen(track) && !isLogged',
-      to: 'track !== 0 && !isLogged',
+      file: 'async/track.kernel.ts',
+      from: 'return load<u32>(load<u32>(track, TRACK_VCHAN), VCHAN_CAPACITY) !== 0;',
+      to: 'return load<u32>(load<u32>(track, TRACK_VCHAN), VCHAN_CAPACITY) !== 1;',
     },
   },
 ];
