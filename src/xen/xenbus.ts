@@ -152,9 +152,13 @@ export class Xenbus {
     });
   }
 
-  /** Watches the other end, unless it does already. */
+  /** Watches the other end; when it does already, looks at it again, which may have been ready before this end was. */
   async start(): Promise<void> {
-    if (this.#unwatch !== undefined) return;
+    if (this.#unwatch !== undefined) {
+      this.#peer = -1;
+      await this.do(() => this.#look());
+      return;
+    }
     // However many changes are told while one is dealt with, the state is what it is then: one look is waiting at most.
     this.#unwatch = await this.store.watch(`${this.peerPath}/state`, this.path, () => {
       if (this.#willLook) return;
