@@ -199,7 +199,10 @@ export class Netfront {
 
   async #disconnect(): Promise<void> {
     const shared = this.#shared;
-    if (shared === undefined) return;
+    if (shared === undefined) {
+      this.#reclaim();
+      return;
+    }
     this.#shared = undefined;
     const old = this.#made;
     this.#made = [];

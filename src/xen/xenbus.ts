@@ -152,10 +152,10 @@ export class Xenbus {
     });
   }
 
-  /** Watches the other end; when it does already, looks at it again, which may have been ready before this end was. */
+  /** Watches the other end, and looks at it: it may have been ready before this end was, and seen so. */
   async start(): Promise<void> {
+    this.#peer = -1;
     if (this.#unwatch !== undefined) {
-      this.#peer = -1;
       await this.do(() => this.#look());
       return;
     }

@@ -57,10 +57,13 @@ test('a frontend that closes comes back, and so does a backend', async () => {
   expect(events.slice(-2)).toEqual(['again connected 1', 'front connected 1']);
 });
 
-test('a frontend that begins again finds a backend that has waited for it', async () => {
+test.each([
+  ['closed', 'close'],
+  ['ended', 'destroy'],
+] as const)('a frontend that was %s begins again, and finds a backend that has waited for it', async (_, end) => {
   const rig = await makeVif({ mode: 'plain' });
   await connect(rig);
-  await rig.netfront.close();
+  await rig.netfront.bus[end]();
   await settle();
   await rig.netback.close();
   await rig.netback.start();
