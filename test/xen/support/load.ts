@@ -74,7 +74,8 @@ export class Load {
     }
     for (const queue of [...netfront.queues, ...netback.queues]) {
       expect(queue.fault()).toBeUndefined();
-      for (const drops of Object.values(queue.drops())) expect(drops).toEqual({ bad: 0, long: 0, empty: 0, failed: 0 });
+      for (const drops of Object.values(queue.drops()))
+        expect(drops).toEqual({ bad: 0, long: 0, empty: 0, failed: 0, stalled: 0, filtered: 0 });
     }
   }
 

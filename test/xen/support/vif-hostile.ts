@@ -37,7 +37,15 @@ const KEYS = [
   ...['tx-ring-ref', 'rx-ring-ref', 'tx-ring-page-order', 'rx-ring-page-order', 'tx-ring-ref0', 'rx-ring-ref1'],
   ...['event-channel', 'event-channel-tx', 'event-channel-rx', 'event-channel-ctrl', 'ctrl-ring-ref', 'data-ring-ref'],
   ...['tx-data-ref0', 'rx-data-ref0', 'tx-data-len', 'rx-data-len', 'multi-queue-num-queues', 'multi-queue-max-queues'],
-  ...['request-rx-copy', 'feature-rx-copy', 'feature-sg', 'feature-gso-tcpv4', 'feature-persistent'],
+  ...[
+    'request-rx-copy',
+    'xdp-headroom',
+    'request-multicast-control',
+    'feature-rx-copy',
+    'feature-sg',
+    'feature-gso-tcpv4',
+    'feature-persistent',
+  ],
   ...['feature-staging-grants', 'feature-ctrl-ring', 'feature-data-ring', 'max-ring-page-order', 'backend', 'frontend'],
 ];
 const VALUES = [

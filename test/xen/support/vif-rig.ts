@@ -30,6 +30,8 @@ export interface VifRigOptions {
   /** The backend spreads packets as the frontend says. */
   readonly hash?: boolean;
   readonly setHash?: VifHash;
+  /** The time of whoever serves queues, in ms: the system's by default. */
+  readonly now?: () => number;
   /** Devices that the world has room for: 1. */
   readonly devices?: number;
   /** The world that the device is made in: its frontend is domain 2 then. */
@@ -43,13 +45,15 @@ export interface Served {
   receive(slots: number, max: number): number;
   send(slots: number, count: number): number;
   fallbacks(): number;
+  waits(): number;
+  stalled(): boolean;
   drops(): { readonly received: VifDrops; readonly sent: VifDrops };
   fault(): string | undefined;
 }
 
-function serve(arena: Arena, share: VifQueueShare, cache: number): Served {
+function serve(arena: Arena, share: VifQueueShare, cache: number, now?: () => number): Served {
   // As if it came to another thread.
-  const { receiver, sender } = attachVifQueue(arena, structuredClone(share), cache);
+  const { receiver, sender } = attachVifQueue(arena, structuredClone(share), cache, now);
   const isBack = share.side === 'back';
   return {
     tx: (isBack ? receiver : sender).ring,
@@ -57,6 +61,8 @@ function serve(arena: Arena, share: VifQueueShare, cache: number): Served {
     receive: receiver.receive,
     send: sender.send,
     fallbacks: sender.fallbacks,
+    waits: receiver.waits,
+    stalled: sender.stalled,
     drops: () => ({ received: receiver.drops(), sent: sender.drops() }),
     fault: () => receiver.fault() ?? sender.fault(),
   };
@@ -109,7 +115,7 @@ export async function makeVif(options: VifRigOptions) {
     const bus = make({
       name,
       onConnect(shares) {
-        queues = shares.map((share) => serve(arena, share, cache));
+        queues = shares.map((share) => serve(arena, share, cache, options.now));
         events.push(`${name} connected ${queues.length}`);
       },
       onDisconnect() {
