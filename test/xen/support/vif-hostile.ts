@@ -66,7 +66,8 @@ const VALUES = [
 
 /** Bytes of one frame at most, and of the pattern that all are cut out of. */
 const FRAME_MOST = 20_000;
-/** Rounds between looks at everything. */
+/** Rounds between turns for what is done on events, and between looks at everything. */
+const TURN = 32;
 const AUDIT = 512;
 
 /** What a run came to. A step is one write into shared memory, an event or a change in xenstore, or one call of an end. */
@@ -98,6 +99,9 @@ class VifFuzz {
   #ends: readonly [front: Served, back: Served] | undefined;
   #srings: readonly [tx: number, rx: number] = [0, 0];
   #indexes = 0;
+  /** The control ring, and the frontend's port of it; 0 without one. */
+  #control = 0;
+  #controlPort = 0;
   #latchedFor = 0;
 
   constructor(rig: Awaited<ReturnType<typeof makeVif>>, seed: number) {
@@ -152,7 +156,30 @@ class VifFuzz {
     const { u32 } = this.#rig.arena;
     this.#srings = [u32[front.tx.address >>> 2] ?? 0, u32[front.rx.address >>> 2] ?? 0];
     const half = netfront.bus.queues[0]?.txQueue ?? 0;
+    await this.#findControl();
     this.#indexes = this.#path.kind === 'data-ring' ? (u32[(half + VIFQ_DATA) >>> 2] ?? 0) - DATARING_OUT : 0;
+  }
+
+  async #findControl(): Promise<void> {
+    const { guest, arena, netfront } = this.#rig;
+    if (netfront.bus.control === undefined) return;
+    const read = async (key: string): Promise<number> => Number(await guest.hypervisor.store.read(`${FRONT}/${key}`));
+    const entry = guest.grants.address + (await read('ctrl-ring-ref')) * 8;
+    this.#control = guest.memory + (arena.u32[(entry + 4) >>> 2] ?? 0) * 4096;
+    this.#controlPort = await read('event-channel-ctrl');
+  }
+
+  /** Asks anything of the control ring, or moves its indexes; the backend is told. */
+  #ask(): void {
+    const random = this.#random;
+    const { u16, u32 } = this.#rig.arena;
+    const producer = this.#control >>> 2;
+    const slot = this.#control + 64 + ((u32[producer] ?? 0) & 127) * 16;
+    u16.set([random.next() & 0xffff, random.below(12)], slot >>> 1);
+    for (let i = 1; i < 4; i++) u32[(slot >>> 2) + i] = random.below(4) === 0 ? random.next() : random.below(600);
+    u32[producer] = ((u32[producer] ?? 0) + (random.below(256) === 0 ? random.below(1000) : 1)) >>> 0;
+    this.#guest.hypervisor.send(this.#controlPort);
+    this.done.steps++;
   }
 
   /** One write into what both ends share. */
@@ -237,6 +264,7 @@ class VifFuzz {
       (random.below(2) === 0 ? driver : guest).hypervisor.send(1 + random.below(8));
       this.done.steps++;
     }
+    if (this.#control !== 0 && random.below(16) === 0) this.#ask();
   }
 
   /** One change in the directory of an end. */
@@ -257,6 +285,7 @@ class VifFuzz {
     else await store.write(key, VALUES[random.below(VALUES.length)] ?? '').catch(ignore);
   }
 
+  /** Changes, and turns for both ends to see them, and what was asked of the control ring. */
   async changes(): Promise<void> {
     for (let i = 1 + this.#random.below(6); i > 0; i--) await this.#change();
     for (let i = this.#random.below(4); i > 0; i--) await new Promise((resolve) => setImmediate(resolve));
@@ -303,7 +332,10 @@ class VifFuzz {
  * grant is lost, and nothing beside the shared pages was written. A failure names its seed.
  */
 export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, steps: number): Promise<Hostility> {
-  const rig = await makeVif({ mode, path: PATHS[seed % PATHS.length] ?? { kind: 'copy' } });
+  // Half of them have hashes set, by a control ring.
+  const setHash = { flags: 15, key: new Uint8Array(40).fill(seed), mapping: [0] };
+  const hashes = seed % 4 < 2 ? { hash: true, setHash } : {};
+  const rig = await makeVif({ mode, path: PATHS[seed % PATHS.length] ?? { kind: 'copy' }, ...hashes });
   const stops = [rig.driver.startEvents(), rig.guest.startEvents()];
   const fuzz = new VifFuzz(rig, seed);
   try {
@@ -312,6 +344,7 @@ export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, step
       fuzz.round();
       if (fuzz.isTurnOfStore) await fuzz.changes();
       await fuzz.keepConnected();
+      if (round % TURN === 0) await new Promise((resolve) => setImmediate(resolve));
       if (round % AUDIT === 0) fuzz.audit();
     }
     await fuzz.end();
