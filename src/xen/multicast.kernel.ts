@@ -39,10 +39,9 @@ export function tellMulticast(queue: u32, packet: u32): bool {
   return (types & (1 << EXTRA_TYPE_MCAST_ADD)) === 0 || add(table, addressAt(packet + PACKET_MCAST_ADD));
 }
 
-/** True when the frontend wants the packet at `slot`: what is not multicast, or broadcast, it always does. */
+/** True when the frontend, which says what it wants, wants the packet at `slot`: what is not multicast, or broadcast, it always does. */
 export function wantsMulticast(queue: u32, slot: u32): bool {
   const table = load<u32>(queue, VIFQ_MCAST);
-  if (table === 0) return true;
   const address = addressAt(frameAddress(slot));
   return (address & 1) === 0 || address === BROADCAST || has(table, address);
 }

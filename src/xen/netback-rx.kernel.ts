@@ -89,6 +89,7 @@ import {
   VIFQ_HASH,
   VIFQ_HEADROOM,
   VIFQ_LONG,
+  VIFQ_MCAST,
   VIFQ_PACKET_COPIES,
   VIFQ_RECORDS,
   VIFQ_RING,
@@ -105,8 +106,8 @@ function takeRequest(queue: u32, piece: u32): void {
   store<u32>(ring, from + 1, NETRING_TAKE);
   store<u32>(piece, <u32>(slot >> ((NETRX_GREF - NETRX_ID) << 3)), PIECE_PLACE);
   store<u16>(piece, <u16>slot, PIECE_ID);
-  store<u16>(piece, 0, PIECE_LENGTH);
-  store<u16>(piece, 0, PIECE_OFFSET);
+  // The length lies behind it.
+  store<u32>(piece, 0, PIECE_OFFSET);
 }
 
 /** HASHINFO_TYPE of what was hashed, HASH_REPORT_…: bits of the control ring's types, by number. */
@@ -224,11 +225,13 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   const hashes = tellsHashes(queue);
   // Read once: it may change.
   const headroom = load<u32>(queue, VIFQ_HEADROOM);
+  const tellsMore = hashes || headroom !== 0;
+  const filters = load<u32>(queue, VIFQ_MCAST) !== 0;
   turnEpoch(queue);
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
     const length = frameLength(slot);
-    if (!wantsMulticast(queue, slot)) {
+    if (filters && !wantsMulticast(queue, slot)) {
       countVif(queue, VIFQ_FILTERED);
       continue;
     }
@@ -238,7 +241,8 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
       continue;
     }
     const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
-    const extras = writeExtras(packet + SENTPACKET_EXTRA, slot, headroom, hashes);
+    const hasExtras = tellsMore || segmentType(slot) !== 0;
+    const extras: u32 = hasExtras ? writeExtras(packet + SENTPACKET_EXTRA, slot, headroom, hashes) : 0;
     const isFramed = available > extras && putFrame(queue, slot, length);
     if (isFramed) pages = 1;
     else if (available < pages + extras || used + VIFQ_PACKET_COPIES > GRANT_BATCH_MAX) break;

@@ -6,7 +6,6 @@ import {
   BUFFER_LENGTH,
   BUFFER_TOTAL,
   SLOT_BUFFER,
-  SLOT_FLOW,
   SLOT_LENGTH,
   SLOT_SHIFT,
 } from '../memory/layout.ts';
@@ -81,7 +80,7 @@ import {
 } from './queue-layout.ts';
 import { reachSent, turnEpoch } from './reach.kernel.ts';
 import { latch, pushResponses } from './ring.kernel.ts';
-import { acceptOffload, countVif, saidHash } from './vif.kernel.ts';
+import { acceptOffload, countVif, keepHash } from './vif.kernel.ts';
 
 /** Extra information that makes a packet a message about multicast addresses. */
 const MCAST_TYPES: u32 = (1 << EXTRA_TYPE_MCAST_ADD) | (1 << EXTRA_TYPE_MCAST_DEL);
@@ -247,7 +246,7 @@ export function backTxEnd(queue: u32, slots: u32): u32 {
       bad = judge(queue, packet, slot);
       store<u32>(packet, bad, PACKET_BAD);
       if (bad === 0) {
-        store<u32>(slot, saidHash(packet), SLOT_FLOW);
+        keepHash(slot, packet);
         v128.store(slots + (n << SLOT_SHIFT), v128.load(slot));
         n++;
       } else free(load<u32>(queue, VIFQ_CACHE), slot, 1);

@@ -20,10 +20,10 @@ export class StallWatch {
     return this.#stalled;
   }
 
-  /** Is told of each burst: how many packets were dealt with, of how many. Returns true when the others are to be dropped. */
-  saw(done: number, count: number): boolean {
-    if (done > 0 || count === 0) {
-      if (done > 0) this.#stalled = false;
+  /** Is told of each burst how many of its packets were dealt with. Returns true when the others are to be dropped. */
+  saw(done: number): boolean {
+    if (done > 0) {
+      this.#stalled = false;
       this.#since = undefined;
       return false;
     }

@@ -244,7 +244,7 @@ export function attachVifSender(arena: Arena, share: VifQueueShare, cache: numbe
     if (copies > 0 && rxBatch !== undefined) access.copy(rxBatch, copies);
     mapWanted();
     xenBackRxEnd(queue, slots, done);
-    if (!stall.saw(done, count)) return done;
+    if (!stall.saw(done)) return done;
     poolFree(cache, slots + (done << SLOT_SHIFT), count - done);
     const word = (queue + VIFQ_STALLED) >>> 2;
     arena.u32[word] = (arena.u32[word] ?? 0) + count - done;

@@ -12,6 +12,7 @@ import {
   SLOT_BUFFER,
   SLOT_FLAG_OFFLOAD,
   SLOT_FLAGS,
+  SLOT_FLOW,
   SLOT_LENGTH,
 } from '../memory/layout.ts';
 import { frameAddress, headersFlags, headersL4, headersProtocol, parseHeaders } from '../packet/headers.kernel.ts';
@@ -79,11 +80,11 @@ export function acceptOffload(slot: u32, packet: u32, csumBlank: bool): bool {
   return true;
 }
 
-/** The hash that the peer says a packet has, 0 without one: it only says which packets are alike. */
-export function saidHash(packet: u32): u32 {
-  if (!(load<u32>(packet, PACKET_EXTRA_TYPES) & (1 << EXTRA_TYPE_HASH))) return 0;
-  const isKnown = load<u8>(packet, PACKET_HASH_ALGORITHM) === <u8>CTRL_HASH_TOEPLITZ;
-  return isKnown ? load<u32>(packet, PACKET_HASH_VALUE) : 0;
+/** Keeps the hash that the peer says a packet has in the new packet at `slot`: it only says which packets are alike. */
+export function keepHash(slot: u32, packet: u32): void {
+  if (!(load<u32>(packet, PACKET_EXTRA_TYPES) & (1 << EXTRA_TYPE_HASH))) return;
+  if (load<u8>(packet, PACKET_HASH_ALGORITHM) !== <u8>CTRL_HASH_TOEPLITZ) return;
+  store<u32>(slot, load<u32>(packet, PACKET_HASH_VALUE), SLOT_FLOW);
 }
 
 /** True when the packet at `slot` leaves its checksum to be done. */

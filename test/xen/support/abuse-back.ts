@@ -9,6 +9,9 @@ import { frameOf, settle } from './vif-rig.ts';
 /** Events of a storm, all before the other end gets a turn. */
 const STORM = 100_000;
 
+/** The time of those who are to wait. */
+const time = { ms: 0 };
+
 /** A frame with headers of Ethernet, IPv4 and TCP, whose checksum is left to do. */
 function tcpFrame(bytes: number): Uint8Array {
   const frame = frameOf(7, bytes);
@@ -213,6 +216,7 @@ const cases: readonly AbuseCase[] = [
   },
   {
     name: 'XSA-392: a frontend that asks for no packets',
+    options: { now: () => time.ms },
     run(abuse) {
       const { rig, back } = abuse;
       let sent = 0;
@@ -226,6 +230,11 @@ const cases: readonly AbuseCase[] = [
       assert.equal(sent, 256);
       assert.equal(rig.held(), 0);
       assert.equal(back.fault(), undefined);
+      // Nor does anybody wait for it for ever.
+      time.ms += 10_000;
+      rig.make([frameOf(1, 60), frameOf(2, 60)]);
+      assert.equal(back.send(rig.burst, 2), 2);
+      assert.deepEqual([back.stalled(), back.drops().sent.stalled], [true, 2]);
       assert.equal(rig.receive(abuse.front).length, 32);
     },
   },
