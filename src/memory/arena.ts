@@ -66,12 +66,26 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 const modules = new Map<string, WebAssembly.Module>();
 
+/** @throws RingwayError `UNSUPPORTED` where V8 compiles no SIMD: it needs SSSE3 and SSE 4.1 on x64. */
+function compile(bytes: Uint8Array<ArrayBuffer>): WebAssembly.Module {
+  try {
+    return new WebAssembly.Module(bytes);
+  } catch (cause) {
+    if (!(cause instanceof WebAssembly.CompileError && cause.message.includes('SIMD unsupported'))) throw cause;
+    throw new RingwayError(
+      'UNSUPPORTED',
+      'this CPU has no SSE 4.1, which ringway needs: use a CPU that does, or let a virtual machine see it (QEMU: -cpu host)',
+      { cause },
+    );
+  }
+}
+
 /** The compiled kernels: compiled once a process, instantiated in each thread. */
 function kernelModule(debug: boolean): WebAssembly.Module {
   const file = debug ? 'kernel.debug.wasm' : 'kernel.wasm';
   let module = modules.get(file);
   if (module === undefined) {
-    module = new WebAssembly.Module(readFileSync(new URL(`../${file}`, import.meta.url)));
+    module = compile(readFileSync(new URL(`../${file}`, import.meta.url)));
     modules.set(file, module);
   }
   return module;

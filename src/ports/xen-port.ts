@@ -1,16 +1,18 @@
 import { ringDoorbell } from '../lcore/idle.ts';
+import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
 import type { PoolKernels } from '../memory/pool.ts';
 import { OFFLOAD_CSUM, OFFLOAD_TSO4, OFFLOAD_TSO6 } from '../packet/layout.ts';
 import {
   DROP_BAD_DESCRIPTOR,
+  DROP_FILTERED,
   DROP_LINK_DOWN,
   DROP_OVERSIZE,
   DROP_POOL_EMPTY,
   DROP_TX_ERROR,
   DROP_TX_FULL,
 } from '../telemetry/layout.ts';
-import { VIFHASH_BYTES, VIFSTEER_BYTES, VIFSTEER_COUNTS } from '../xen/control-layout.ts';
+import { VIFHASH_ALGORITHM, VIFHASH_BYTES, VIFSTEER_BYTES, VIFSTEER_COUNTS } from '../xen/control-layout.ts';
 import type { Hypervisor } from '../xen/hypervisor.ts';
 import {
   attachVifQueue,
@@ -38,7 +40,7 @@ interface XenPortKernels extends PoolKernels {
 
 /** Who wants to be woken is woken by the other end alone; it looks by itself now and then, all the same. */
 const REST_MS = 1000;
-const NO_DROPS: VifDrops = { bad: 0, long: 0, empty: 0, failed: 0 };
+const NO_DROPS: VifDrops = { bad: 0, long: 0, empty: 0, failed: 0, stalled: 0, filtered: 0 };
 
 /** The features of an end with or without offloads. Packets of several pages are no offload, but need as much of the other end. */
 export function xenFeatures(offloads: boolean) {
@@ -68,6 +70,8 @@ function lossReporter(
       ['long', DROP_OVERSIZE],
       ['empty', DROP_POOL_EMPTY],
       ['failed', failed],
+      ['stalled', DROP_LINK_DOWN],
+      ['filtered', DROP_FILTERED],
     ] as const) {
       if (now[key] !== seen[key]) report(reason, (now[key] - seen[key]) >>> 0);
     }
@@ -112,17 +116,30 @@ export class XenPort implements Port {
 
   txBurst(slots: number, count: number): number {
     const { senders } = this.#serving;
-    if (senders.length === 1) return senders[0]?.send(slots, count) ?? 0;
+    if (senders.length === 1) {
+      // A frontend that set how packets are hashed is told the hash of each.
+      if (this.#hashes) this.#steer(slots, count);
+      return senders[0]?.send(slots, count) ?? 0;
+    }
     if (senders.length === 0) this.#drop(slots, count, DROP_LINK_DOWN);
     else this.#spread(slots, count);
     return count;
   }
 
+  get #hashes(): boolean {
+    return this.#context.arena.u32[(this.#share.hash + VIFHASH_ALGORITHM) >>> 2] !== 0;
+  }
+
+  #steer(slots: number, count: number): void {
+    const { hash, work } = this.#share;
+    this.#kernels.xenVifSteer(hash, slots, count, this.#serving.senders.length, work);
+  }
+
   /** Gives each queue its flows. What a full queue does not take is dropped: the other queues go on. */
   #spread(slots: number, count: number): void {
     const { senders } = this.#serving;
-    const { hash, work } = this.#share;
-    this.#kernels.xenVifSteer(hash, slots, count, senders.length, work);
+    const { work } = this.#share;
+    this.#steer(slots, count);
     let at = slots;
     for (const [index, sender] of senders.entries()) {
       const n = this.#context.arena.u32[((work + VIFSTEER_COUNTS) >>> 2) + index] ?? 0;
@@ -141,7 +158,7 @@ export class XenPort implements Port {
 
   info(): PortInfo {
     for (const report of this.#serving.reports) report();
-    const broken = this.#broken() ?? this.#fault;
+    const broken = this.#broken() ?? this.#stalled() ?? this.#fault;
     return broken === undefined ? { done: false } : { done: false, fault: broken };
   }
 
@@ -157,8 +174,22 @@ export class XenPort implements Port {
     );
   }
 
+  #stalled(): string | undefined {
+    const queue = this.#serving.senders.findIndex((sender) => sender.stalled());
+    return queue < 0 ? undefined : `the frontend asks for no packets on queue ${queue}: they are dropped until it does`;
+  }
+
   rest(): number {
-    return this.#serving.receiver?.ring.finalCheck() === true ? 0 : REST_MS;
+    const { receiver } = this.#serving;
+    // What may not be taken yet is no reason to stay awake.
+    return receiver?.ring.finalCheck() === true ? Math.min(Math.ceil(receiver.waits()), REST_MS) : REST_MS;
+  }
+
+  /** The lcore's time, in ms. */
+  #now(): number {
+    const { arena, lcore } = this.#context;
+    const word = (offset: number): number => arena.u32[(lcore + offset) >>> 2] ?? 0;
+    return word(LCORE_SECONDS) * 1000 + word(LCORE_NANOSECONDS) / 1e6;
   }
 
   set(name: string, value: unknown): void {
@@ -169,14 +200,15 @@ export class XenPort implements Port {
   #serve(shares: readonly VifQueueShare[]): void {
     for (const report of this.#serving.reports) report();
     const { arena, cache, queue, refuse, lost } = this.#context;
+    const now = (): number => this.#now();
     const share = shares[queue];
     if (shares.length === 1 && share !== undefined) {
-      const { receiver, sender } = attachVifQueue(arena, share, cache);
+      const { receiver, sender } = attachVifQueue(arena, share, cache, now);
       this.#serving = { receiver, senders: [sender], reports: [] };
     } else {
       this.#serving = {
-        receiver: share === undefined ? undefined : attachVifReceiver(arena, share, cache),
-        senders: queue === 0 ? shares.map((each) => attachVifSender(arena, each, cache)) : [],
+        receiver: share === undefined ? undefined : attachVifReceiver(arena, share, cache, now),
+        senders: queue === 0 ? shares.map((each) => attachVifSender(arena, each, cache, now)) : [],
         reports: [],
       };
     }

@@ -2,6 +2,7 @@ import { baseOf, type Libc, loadLibc } from './libc.ts';
 import { requireSys } from './linux.ts';
 
 /** Values of the Linux headers (include/uapi/asm-generic/mman-common.h, linux/mman.h). */
+const PROT_NONE = 0;
 const PROT_READ = 1;
 const PROT_WRITE = 2;
 const MAP_SHARED = 0x01;
@@ -18,8 +19,8 @@ export interface Pages {
   readonly base: number;
   /** Puts the page at `fileOffset` of `fd` in place of the one at `offset`. False when the system refuses. */
   map(offset: number, fd: number, fileOffset: number, writable: boolean): boolean;
-  /** Puts a private page of zeroes in place of the one at `offset`. False when the system refuses. */
-  unmap(offset: number): boolean;
+  /** Puts nothing in place of the `bytes` at `offset`: who touches them is killed. False when the system refuses. */
+  unmap(offset: number, bytes: number): boolean;
   /**
    * Copies through the kernel, in one call: what the `count` iovecs at offset `sources` name to where those at `targets` say,
    * vector by vector of the same length.
@@ -51,9 +52,8 @@ function bindPages({ koffi, call, check }: Libc, memory: WebAssembly.Memory): Pa
           fileOffset,
         ),
       ) !== -1,
-    unmap: (offset) =>
-      Number(mmap(base + offset, pageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)) !==
-      -1,
+    unmap: (offset, bytes) =>
+      Number(mmap(base + offset, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)) !== -1,
     copy: (targets, sources, count) =>
       check(readv(pid, base + targets, count, base + sources, count, 0), `process_vm_readv(${count} vectors)`),
   };

@@ -159,7 +159,7 @@ class Access implements DataAccess {
     for (const [i, status] of statuses.entries()) {
       const place = arena.u32[this.#word(i, MAP_TARGET)] ?? 0;
       // Before the entry is given back: its owner may reuse the page from then on.
-      if (status === 0 && pages !== undefined && !pages.unmap(place)) {
+      if (status === 0 && pages !== undefined && !pages.unmap(place, XEN_PAGE_BYTES)) {
         throw new RingwayError('SYSTEM', `${this.#place.name}: the page at ${place} cannot be unmapped`);
       }
     }

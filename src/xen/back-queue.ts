@@ -7,6 +7,8 @@ import {
   GATHER_PACKETS_MAX,
   VIFQ_COPIES,
   VIFQ_DOMID,
+  VIFQ_HASH,
+  VIFQ_MCAST,
   VIFQ_RECORDS,
   VIFQ_RECORDS_MAX,
   VIFQ_SLOTS,
@@ -17,6 +19,11 @@ import { type MadeVifQueue, makeVifState, type VifQueueOptions } from './vif-que
 /** What a backend's queue is made of. */
 export interface BackQueueOptions extends VifQueueOptions {
   readonly frontend: number;
+  /** Address of multicast addresses that it wants (MCAST_…); whether it wants no others. */
+  readonly multicast: number;
+  readonly filters: boolean;
+  /** Address of what it sets of hashes (VIFHASH_…), or 0. */
+  readonly hash: number;
   /** Staging buffers of the frontend, which are mapped. */
   readonly txStaging?: StagingBuffers;
   readonly rxStaging?: StagingBuffers;
@@ -36,6 +43,9 @@ export function createBackQueue(arena: Arena, hypervisor: Hypervisor, options: B
     return { address, vectors, size };
   };
   const [txBatch, rxBatch] = [prepare(txQueue, 'tx'), prepare(rxQueue, 'rx')];
+  set(txQueue, VIFQ_MCAST, options.multicast);
+  if (options.filters) set(rxQueue, VIFQ_MCAST, options.multicast);
+  set(rxQueue, VIFQ_HASH, options.hash);
   set(txQueue, VIFQ_SLOTS, allocate('slots', GATHER_PACKETS_MAX << SLOT_SHIFT));
   setStaging(arena, state, options);
   if (options.dataRing !== undefined) setDataRing(state, options.dataRing);

@@ -1,5 +1,5 @@
 import type { Arena } from '../memory/arena.ts';
-import { requireSys } from '../sys/index.ts';
+import { type Pages, requireSys } from '../sys/index.ts';
 import { alignUp, isPowerOfTwo } from '../util/bits.ts';
 import { RingwayError } from '../util/errors.ts';
 import {
@@ -154,7 +154,8 @@ export function domainBytes(options: DomainOptions): number {
 
 /**
  * Makes the memory and the record of a domain.
- * @param mapped its memory is a file of its own, mapped over the arena, so that others can map its pages.
+ * @param mapper its memory is a file of its own, mapped over the arena, so that others can map its pages; and nothing is where it maps
+ *   theirs until it does. Undefined where nothing can be mapped.
  * @throws RingwayError `BAD_ARGUMENT` when an option is out of range, `ARENA_FULL` when it does not fit.
  */
 export function createDomainPlace(
@@ -162,7 +163,7 @@ export function createDomainPlace(
   name: string,
   domid: number,
   options: DomainOptions,
-  mapped: boolean,
+  mapper: Pages | undefined,
 ): DomainPlace {
   const checked = check(name, options);
   const { pages, mapPages } = checked;
@@ -174,7 +175,10 @@ export function createDomainPlace(
   };
   let file = -1;
   let memory = 0;
+  let area = 0;
   const release = (): void => {
+    if (mapper !== undefined && area !== 0)
+      requireSys(name).unmap(arena.handle.memory, area, mapPages << XEN_PAGE_SHIFT);
     if (file >= 0) {
       const sys = requireSys(name);
       sys.unmap(arena.handle.memory, memory, pages << XEN_PAGE_SHIFT);
@@ -184,13 +188,16 @@ export function createDomainPlace(
   };
   try {
     memory = reserve('memory', pages << XEN_PAGE_SHIFT);
-    const area = reserve('map area', mapPages << XEN_PAGE_SHIFT);
+    area = reserve('map area', mapPages << XEN_PAGE_SHIFT);
     const parts = reserve('tables', partBytes(checked));
     const record = reserve('record', DOMAIN_BYTES);
-    if (mapped) {
+    if (mapper !== undefined) {
       const sys = requireSys(name);
       file = sys.memfdCreate(name, pages << XEN_PAGE_SHIFT, { seal: true });
       sys.mapFile(arena.handle.memory, memory, pages << XEN_PAGE_SHIFT, file, 0);
+      if (!mapper.unmap(area, mapPages << XEN_PAGE_SHIFT)) {
+        throw new RingwayError('SYSTEM', `${name}: its map area of ${mapPages} pages cannot be emptied`);
+      }
     }
     writeRecord(arena, record, domid, checked, { memory, area, file, parts });
     return { record, memory, pages, area, areaPages: mapPages, release };

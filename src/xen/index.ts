@@ -38,7 +38,7 @@ export {
 } from './hypervisor.ts';
 export { Netback, type NetbackOptions } from './netback.ts';
 export { Netfront, type NetfrontOptions } from './netfront.ts';
-export type { FrontendMemory, FrontPath } from './netfront-queue.ts';
+export type { FrontPath } from './netfront-queue.ts';
 export {
   createNetRing,
   initSharedRing,
@@ -47,6 +47,7 @@ export {
   type NetRingOptions,
   netRingSlots,
 } from './ring.ts';
+export type { FrontendMemory } from './shared-pages.ts';
 export {
   type Access,
   inTransaction,

@@ -330,6 +330,8 @@ export const HASHINFO_ALGORITHM: u32 = 3;
 export const HASHINFO_VALUE: u32 = 4;
 /** XDP: headroom u16. */
 export const XDPINFO_HEADROOM: u32 = 2;
+/** Headroom at most: half a page (io/netif.h allows more than a page). */
+export const XDP_HEADROOM_MAX: u32 = 2048;
 
 /** Slots of a packet that a backend takes (XEN_NETIF_NR_SLOTS_MIN), and those that end the connection (Linux netback's fatal_skb_slots). */
 export const PACKET_SLOTS_MAX: u32 = 18;

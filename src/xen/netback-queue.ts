@@ -53,6 +53,10 @@ export interface BackConnectOptions extends ConnectPlace {
   readonly keeps: boolean;
   /** It may say by messages which grants are to be kept mapped. */
   readonly controls: boolean;
+  /** What all queues of the device have: see `BackQueueOptions`. */
+  readonly multicast: number;
+  readonly filters: boolean;
+  readonly hash: number;
 }
 
 /** Rings, channels and buffers of one queue, step by step as its keys name them. Each step can be undone. */
@@ -155,7 +159,7 @@ class Connecting {
 
 /** Connects the backend to a queue that the frontend offers. @throws RingwayError `BAD_REQUEST` when what it offers cannot be */
 export async function connectBackQueue(options: BackConnectOptions): Promise<BackConnection> {
-  const { arena, hypervisor, frontend, name, features, paths, keeps, controls } = options;
+  const { arena, hypervisor, frontend, name, features, paths, keeps, controls, multicast, filters, hash } = options;
   const steps = new Connecting(options);
   const { undo } = steps;
   try {
@@ -172,6 +176,9 @@ export async function connectBackQueue(options: BackConnectOptions): Promise<Bac
       rx: rx.ring,
       features,
       frontend,
+      multicast,
+      filters,
+      hash,
       ...(txStaging === undefined ? {} : { txStaging }),
       ...(rxStaging === undefined ? {} : { rxStaging }),
       ...(dataRing === undefined ? {} : { dataRing }),

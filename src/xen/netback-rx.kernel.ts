@@ -5,11 +5,21 @@ import {
   BUFFER_NEXT,
   BUFFER_OFFSET,
   SLOT_BUFFER,
+  SLOT_EVENT,
+  SLOT_FLOW,
   SLOT_LENGTH,
   SLOT_OFFSET,
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
+import {
+  HASH_REPORT_IPV4,
+  HASH_REPORT_IPV6,
+  HASH_REPORT_TCPV4,
+  HASH_REPORT_TCPV6,
+  RSS_TYPES,
+} from '../packet/layout.ts';
+import { CTRL_HASH_TOEPLITZ, VIFHASH_ALGORITHM, VIFHASH_RSS } from './control-layout.ts';
 import { countFallback, publishFrames, putFrame } from './data-ring.kernel.ts';
 import {
   COPY_FLAGS,
@@ -18,8 +28,17 @@ import {
   COPY_SOURCE,
   COPY_STATUS,
   COPY_TARGET,
+  EXTRA_BYTES,
+  EXTRA_F_MORE,
+  EXTRA_FLAGS,
+  EXTRA_TYPE,
+  EXTRA_TYPE_HASH,
+  EXTRA_TYPE_XDP,
   GNTCOPY_DEST_GREF,
   GRANT_BATCH_MAX,
+  HASHINFO_ALGORITHM,
+  HASHINFO_TYPE,
+  HASHINFO_VALUE,
   NETIF_RSP_ERROR,
   NETRING_TAKE,
   NETRX_GREF,
@@ -32,19 +51,21 @@ import {
   RXRSP_BYTES,
   RXRSP_FLAGS,
   RXRSP_ID,
+  RXRSP_OFFSET,
   RXRSP_STATUS,
   SIDE_DOMID,
   SIDE_OFFSET,
   SIDE_PLACE,
+  XDPINFO_HEADROOM,
   XEN_PAGE_BYTES,
 } from './layout.ts';
+import { wantsMulticast } from './multicast.kernel.ts';
 import {
   GATHER_PACKETS,
   GATHER_PACKETS_USED,
   GATHER_PIECES,
   PACKET_COPIES,
   PACKET_COPY,
-  PACKET_EXTRA,
   PACKET_EXTRAS,
   PACKET_FLAGS,
   PACKET_PIECE,
@@ -52,16 +73,23 @@ import {
   PACKET_SHIFT,
   PIECE_ID,
   PIECE_LENGTH,
+  PIECE_OFFSET,
   PIECE_PLACE,
   PIECE_REACHED,
   PIECE_SHIFT,
+  SENTPACKET_EXTRA,
+  SENTPACKET_EXTRA_MAX,
   VIFQ_CACHE,
   VIFQ_COPIES,
   VIFQ_COPIES_USED,
   VIFQ_DOMID,
   VIFQ_FAILED,
+  VIFQ_FILTERED,
   VIFQ_GATHER,
+  VIFQ_HASH,
+  VIFQ_HEADROOM,
   VIFQ_LONG,
+  VIFQ_MCAST,
   VIFQ_PACKET_COPIES,
   VIFQ_RECORDS,
   VIFQ_RING,
@@ -78,7 +106,56 @@ function takeRequest(queue: u32, piece: u32): void {
   store<u32>(ring, from + 1, NETRING_TAKE);
   store<u32>(piece, <u32>(slot >> ((NETRX_GREF - NETRX_ID) << 3)), PIECE_PLACE);
   store<u16>(piece, <u16>slot, PIECE_ID);
-  store<u16>(piece, 0, PIECE_LENGTH);
+  // The length lies behind it.
+  store<u32>(piece, 0, PIECE_OFFSET);
+}
+
+/** HASHINFO_TYPE of what was hashed, HASH_REPORT_…: bits of the control ring's types, by number. */
+function hashType(report: u32): u32 {
+  return report === HASH_REPORT_IPV4 ? 0 : report === HASH_REPORT_TCPV4 ? 1 : report === HASH_REPORT_IPV6 ? 2 : 3;
+}
+
+/** True when the frontend has set how packets are hashed, so that each that has a hash says so. */
+function tellsHashes(queue: u32): bool {
+  const hash = load<u32>(queue, VIFQ_HASH);
+  if (hash === 0) return false;
+  return load<u32>(hash, VIFHASH_ALGORITHM) === CTRL_HASH_TOEPLITZ && load<u32>(hash + VIFHASH_RSS, RSS_TYPES) !== 0;
+}
+
+/** True when `vifSteer` has left a hash of a type that the frontend knows with the packet at `slot`. */
+function hasHash(slot: u32): bool {
+  const report = <u32>load<u16>(slot, SLOT_EVENT);
+  const isOfIp = report === HASH_REPORT_IPV4 || report === HASH_REPORT_IPV6;
+  return isOfIp || report === HASH_REPORT_TCPV4 || report === HASH_REPORT_TCPV6;
+}
+
+/**
+ * Writes the extra information of the packet at `slot` to `extras`: segments, the bytes before it (`headroom`, unless 0), its hash if
+ * `hashes`. Returns how many.
+ */
+function writeExtras(extras: u32, slot: u32, headroom: u32, hashes: bool): u32 {
+  let at = extras;
+  if (segmentType(slot) !== 0) {
+    writeSegments(at, slot);
+    at += EXTRA_BYTES;
+  }
+  if (headroom !== 0) {
+    store<u64>(at, EXTRA_TYPE_XDP);
+    store<u16>(at, <u16>headroom, XDPINFO_HEADROOM);
+    at += EXTRA_BYTES;
+  }
+  if (hashes && hasHash(slot)) {
+    store<u8>(at, <u8>EXTRA_TYPE_HASH, EXTRA_TYPE);
+    store<u8>(at, 0, EXTRA_FLAGS);
+    store<u8>(at, <u8>hashType(load<u16>(slot, SLOT_EVENT)), HASHINFO_TYPE);
+    store<u8>(at, <u8>CTRL_HASH_TOEPLITZ, HASHINFO_ALGORITHM);
+    store<u32>(at, load<u32>(slot, SLOT_FLOW), HASHINFO_VALUE);
+    at += EXTRA_BYTES;
+  }
+  const n = (at - extras) / EXTRA_BYTES;
+  for (let i: u32 = 1; i < n; i++) store<u8>(extras + (i - 1) * EXTRA_BYTES, <u8>EXTRA_F_MORE, EXTRA_FLAGS);
+  assert(n <= SENTPACKET_EXTRA_MAX);
+  return n;
 }
 
 /** Writes the copy of `length` bytes at `source` to `offset` of the piece's page. */
@@ -92,10 +169,10 @@ function writeCopy(queue: u32, copy: u32, piece: u32, offset: u32, source: u32, 
 }
 
 /**
- * Copies the packet at `slot` to the pieces at `pieces`, as far as they are reached, and plans the copies of the rest, from copy `used`
- * on. Returns how many.
+ * Copies the packet at `slot` to the pieces at `pieces`, `headroom` bytes behind the first one's start, as far as they are reached, and
+ * plans the copies of the rest, from copy `used` on. Returns how many.
  */
-function plan(queue: u32, slot: u32, pieces: u32, used: u32): u32 {
+function plan(queue: u32, slot: u32, pieces: u32, used: u32, headroom: u32): u32 {
   let copy = load<u32>(queue, VIFQ_COPIES) + (used << COPY_SHIFT);
   const start = copy;
   let buffer = load<u32>(slot, SLOT_BUFFER);
@@ -104,9 +181,11 @@ function plan(queue: u32, slot: u32, pieces: u32, used: u32): u32 {
   const total = frameLength(slot);
   let position: u32 = 0;
   for (let piece = pieces; position < total; piece += 1 << PIECE_SHIFT) {
-    const length = min(total - position, XEN_PAGE_BYTES);
-    const reached = reachAsked(queue, piece, position, length);
+    const offset = position === 0 ? headroom : 0;
+    const length = min(total - position, XEN_PAGE_BYTES - offset);
+    const reached = reachAsked(queue, piece, position, length, offset);
     store<u16>(piece, <u16>length, PIECE_LENGTH);
+    store<u16>(piece, <u16>offset, PIECE_OFFSET);
     let done: u32 = 0;
     while (done < length) {
       while (have === 0) {
@@ -119,7 +198,7 @@ function plan(queue: u32, slot: u32, pieces: u32, used: u32): u32 {
         n = min(n, reached - done);
         copyBytes(load<u32>(piece, PIECE_REACHED) + done, source, n);
       } else {
-        writeCopy(queue, copy, piece, done, source, n);
+        writeCopy(queue, copy, piece, offset + done, source, n);
         copy += 1 << COPY_SHIFT;
       }
       source += n;
@@ -143,30 +222,37 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   let packets: u32 = 0;
   let taken: u32 = 0;
   let done: u32 = 0;
+  const hashes = tellsHashes(queue);
+  // Read once: it may change.
+  const headroom = load<u32>(queue, VIFQ_HEADROOM);
+  const tellsMore = hashes || headroom !== 0;
+  const filters = load<u32>(queue, VIFQ_MCAST) !== 0;
   turnEpoch(queue);
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
     const length = frameLength(slot);
-    let pages = pagesFor(queue, slot, length);
+    if (filters && !wantsMulticast(queue, slot)) {
+      countVif(queue, VIFQ_FILTERED);
+      continue;
+    }
+    let pages = pagesFor(queue, slot, length, headroom);
     if (pages === 0) {
       countVif(queue, VIFQ_LONG);
       continue;
     }
-    const extras: u32 = segmentType(slot) === 0 ? 0 : 1;
+    const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
+    const hasExtras = tellsMore || segmentType(slot) !== 0;
+    const extras: u32 = hasExtras ? writeExtras(packet + SENTPACKET_EXTRA, slot, headroom, hashes) : 0;
     const isFramed = available > extras && putFrame(queue, slot, length);
     if (isFramed) pages = 1;
     else if (available < pages + extras || used + VIFQ_PACKET_COPIES > GRANT_BATCH_MAX) break;
     else countFallback(queue);
-    const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
     const pieces = gather + GATHER_PIECES + (taken << PIECE_SHIFT);
-    // The answer to the second request is the extra information. Its page stays empty, and the next request takes its piece.
+    // Extra information answers the requests behind the first. Their pages stay empty, and the next request takes the piece.
     takeRequest(queue, pieces);
-    if (extras !== 0) {
-      takeRequest(queue, pieces + (1 << PIECE_SHIFT));
-      writeSegments(packet + PACKET_EXTRA, slot);
-    }
+    for (let i: u32 = 0; i < extras; i++) takeRequest(queue, pieces + (1 << PIECE_SHIFT));
     for (let i: u32 = 1; i < pages; i++) takeRequest(queue, pieces + (i << PIECE_SHIFT));
-    const copies = isFramed ? 0 : plan(queue, slot, pieces, used);
+    const copies = isFramed ? 0 : plan(queue, slot, pieces, used, headroom);
     store<u32>(packet, taken, PACKET_PIECE);
     store<u32>(packet, pages, PACKET_PIECES);
     const sum = needsChecksum(slot) ? NETRXF_CSUM_BLANK | NETRXF_DATA_VALIDATED : 0;
@@ -199,22 +285,24 @@ function answer(queue: u32, packet: u32, used: u32): u32 {
   const pages = load<u32>(packet, PACKET_PIECES);
   const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
   let record = load<u32>(queue, VIFQ_RECORDS) + used * RXRSP_BYTES;
-  const hasExtra = load<u16>(packet, PACKET_EXTRAS) !== 0;
+  const extras = <u32>load<u16>(packet, PACKET_EXTRAS);
   for (let i: u32 = 0; i < pages; i++) {
     const piece = pieces + (i << PIECE_SHIFT);
     let flags = i + 1 < pages ? NETRXF_MORE_DATA : 0;
-    if (i === 0) flags |= load<u16>(packet, PACKET_FLAGS) | (hasExtra ? NETRXF_EXTRA_INFO : 0);
+    if (i === 0) flags |= load<u16>(packet, PACKET_FLAGS) | (extras === 0 ? 0 : NETRXF_EXTRA_INFO);
     const status: u32 = ok ? load<u16>(piece, PIECE_LENGTH) : <u16>-(<i16>NETIF_RSP_ERROR);
-    // In one store, since it is read as one. The offset is 0.
+    // In one store, since it is read as one.
+    const front =
+      load<u16>(piece, PIECE_ID) | ((<u32>load<u16>(piece, PIECE_OFFSET)) << ((RXRSP_OFFSET - RXRSP_ID) << 3));
     const rear = <u64>flags | ((<u64>status) << ((RXRSP_STATUS - RXRSP_FLAGS) << 3));
-    store<u64>(record, <u64>load<u16>(piece, PIECE_ID) | (rear << ((RXRSP_FLAGS - RXRSP_ID) << 3)));
+    store<u64>(record, <u64>front | (rear << ((RXRSP_FLAGS - RXRSP_ID) << 3)));
     record += RXRSP_BYTES;
-    if (i === 0 && hasExtra) {
-      store<u64>(record, load<u64>(packet, PACKET_EXTRA));
+    for (let j: u32 = 0; i === 0 && j < extras; j++) {
+      store<u64>(record, load<u64>(packet + j * EXTRA_BYTES, SENTPACKET_EXTRA));
       record += RXRSP_BYTES;
     }
   }
-  return pages + <u32>load<u16>(packet, PACKET_EXTRAS);
+  return pages + extras;
 }
 
 /** Answers the requests that were used, and frees the `count` packets at `slots` that `backRxBegin` dealt with. */

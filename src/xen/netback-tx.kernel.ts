@@ -19,6 +19,8 @@ import {
   COPY_SOURCE,
   COPY_STATUS,
   COPY_TARGET,
+  EXTRA_TYPE_MCAST_ADD,
+  EXTRA_TYPE_MCAST_DEL,
   GNTCOPY_SOURCE_GREF,
   NETIF_RSP_DROPPED,
   NETIF_RSP_ERROR,
@@ -33,6 +35,7 @@ import {
   TXRSP_ID,
   TXRSP_STATUS,
 } from './layout.ts';
+import { tellMulticast } from './multicast.kernel.ts';
 import {
   GATHER_PACKETS,
   GATHER_PACKETS_USED,
@@ -41,10 +44,13 @@ import {
   PACKET_BAD_COPY,
   PACKET_BAD_EMPTY,
   PACKET_BAD_FRAME,
+  PACKET_BAD_FULL,
   PACKET_BAD_HEADERS,
   PACKET_BAD_STAGING,
+  PACKET_BAD_TOLD,
   PACKET_COPIES,
   PACKET_COPY,
+  PACKET_EXTRA_TYPES,
   PACKET_EXTRAS,
   PACKET_FLAGS,
   PACKET_PIECE,
@@ -61,18 +67,23 @@ import {
   VIFQ_CACHE,
   VIFQ_COPIES,
   VIFQ_COPIES_USED,
+  VIFQ_CREDIT,
   VIFQ_DOMID,
   VIFQ_EMPTY,
   VIFQ_FAILED,
   VIFQ_GATHER,
   VIFQ_GATHER_PIECES,
+  VIFQ_RATE_USEC,
   VIFQ_RECORDS,
   VIFQ_RING,
   VIFQ_SLOTS,
 } from './queue-layout.ts';
 import { reachSent, turnEpoch } from './reach.kernel.ts';
 import { latch, pushResponses } from './ring.kernel.ts';
-import { acceptOffload, countVif } from './vif.kernel.ts';
+import { acceptOffload, countVif, keepHash } from './vif.kernel.ts';
+
+/** Extra information that makes a packet a message about multicast addresses. */
+const MCAST_TYPES: u32 = (1 << EXTRA_TYPE_MCAST_ADD) | (1 << EXTRA_TYPE_MCAST_DEL);
 
 /** Writes the copy of `length` bytes at `offset` of the piece's page to `target`. */
 function writeCopy(queue: u32, copy: u32, piece: u32, offset: u32, target: u32, length: u32): void {
@@ -154,7 +165,8 @@ function copyFrame(queue: u32, packet: u32, slot: u32): u32 {
 export function backTxBegin(queue: u32, max: u32): u32 {
   const gather = load<u32>(queue, VIFQ_GATHER);
   const cache = load<u32>(queue, VIFQ_CACHE);
-  const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES);
+  const credit = load<u32>(queue, VIFQ_RATE_USEC) === 0 ? 0 : queue + VIFQ_CREDIT;
+  const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES, credit);
   const slots = load<u32>(queue, VIFQ_SLOTS);
   const have = alloc(cache, slots, packets);
   let used: u32 = 0;
@@ -166,6 +178,9 @@ export function backTxBegin(queue: u32, max: u32): u32 {
     // Its frame is passed over even when the packet comes to nothing: the next one's is behind it.
     if (isFramed && takeFrame(queue) !== load<u32>(packet, PACKET_SIZE)) refuseFrame(queue, packet);
     const slot = slots + (i << SLOT_SHIFT);
+    if (load<u32>(packet, PACKET_EXTRA_TYPES) & MCAST_TYPES) {
+      store<u32>(packet, tellMulticast(queue, packet) ? PACKET_BAD_TOLD : PACKET_BAD_FULL, PACKET_BAD);
+    }
     if (load<u32>(packet, PACKET_BAD) !== 0) {
       if (i < have) free(cache, slot, 1);
       continue;
@@ -199,7 +214,12 @@ function judge(queue: u32, packet: u32, slot: u32): u32 {
 /** Writes the answers to a packet's slots from record `used` on. Returns how many. */
 function answer(queue: u32, packet: u32, used: u32): u32 {
   const bad = load<u32>(packet, PACKET_BAD);
-  const status: i16 = bad === 0 ? 0 : bad === PACKET_BAD_EMPTY ? -(<i16>NETIF_RSP_DROPPED) : -(<i16>NETIF_RSP_ERROR);
+  const status: i16 =
+    bad === 0 || bad === PACKET_BAD_TOLD
+      ? 0
+      : bad === PACKET_BAD_EMPTY
+        ? -(<i16>NETIF_RSP_DROPPED)
+        : -(<i16>NETIF_RSP_ERROR);
   const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
   const n = load<u32>(packet, PACKET_PIECES);
   const extras = <u32>load<u16>(packet, PACKET_EXTRAS);
@@ -226,11 +246,12 @@ export function backTxEnd(queue: u32, slots: u32): u32 {
       bad = judge(queue, packet, slot);
       store<u32>(packet, bad, PACKET_BAD);
       if (bad === 0) {
+        keepHash(slot, packet);
         v128.store(slots + (n << SLOT_SHIFT), v128.load(slot));
         n++;
       } else free(load<u32>(queue, VIFQ_CACHE), slot, 1);
     }
-    if (bad !== 0)
+    if (bad !== 0 && bad !== PACKET_BAD_TOLD)
       countVif(queue, bad === PACKET_BAD_COPY ? VIFQ_FAILED : bad === PACKET_BAD_EMPTY ? VIFQ_EMPTY : VIFQ_BAD);
     records += answer(queue, packet, records);
   }

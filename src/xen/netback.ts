@@ -1,13 +1,18 @@
 import { RingwayError } from '../util/errors.ts';
 import { HashSettings } from './hash.ts';
-import { SRING_ORDER_MAX } from './layout.ts';
+import { SRING_ORDER_MAX, XDP_HEADROOM_MAX } from './layout.ts';
 import { type BackConnection, connectBackQueue, connectControl } from './netback-queue.ts';
-import { inTransaction } from './store-client.ts';
+import { MCAST_BYTES, VIFQ_HEADROOM } from './queue-layout.ts';
+import { parseRate, setRate, type VifRate } from './rate.ts';
+import { inTransaction, type Unwatch } from './store-client.ts';
 import {
   allFeatures,
   featureKeys,
+  HEADROOM_KEYS,
+  MULTICAST_KEYS,
   PATH_KEYS,
   queuePath,
+  RATE_KEY,
   RING_ORDER_KEY,
   readFeatures,
   type VifOptions,
@@ -23,8 +28,8 @@ export interface NetbackOptions extends VifOptions {
   /** What it can beside copies by grant: all by default. */
   readonly paths?: readonly VifPath[];
   /**
-   * Address of VIFHASH_BYTES of `layout.ts`, for the frontend to say how packets are spread over its queues: whoever sends looks there.
-   * Without it nobody is asked to.
+   * Address of VIFHASH_BYTES of `layout.ts`, for the frontend to say how packets are spread over its queues: whoever sends looks there,
+   * and has `vifSteer` leave hashes in their slots. Without it nobody is asked to.
    */
   readonly hash?: number;
   /** Pages of a ring that it takes, as a power of two: 0 to 4, the default. */
@@ -37,6 +42,8 @@ export class Netback {
   readonly #bus: Xenbus;
   #connections: readonly BackConnection[] = [];
   #control: Awaited<ReturnType<typeof connectControl>> | undefined;
+  #unwatchRate: Unwatch | undefined;
+  #forget = (): void => {};
 
   constructor(options: NetbackOptions) {
     const { frontend, backend, index, hypervisor } = options;
@@ -98,6 +105,8 @@ export class Netback {
         'feature-split-event-channels': splitEventChannels ? 1 : 0,
         'multi-queue-max-queues': queues,
         [RING_ORDER_KEY]: maxRingOrder,
+        [HEADROOM_KEYS.back]: 1,
+        [MULTICAST_KEYS.back]: 1,
       };
       for (const path of ALL_PATHS) keys[PATH_KEYS[path]] = paths.includes(path) ? 1 : 0;
       if (hash !== undefined) keys[PATH_KEYS.control] = 1;
@@ -115,6 +124,11 @@ export class Netback {
       await this.#offer();
     } else if (state === XenbusState.initialised || state === XenbusState.connected) {
       if (own === XenbusState.initWait) await this.#connect();
+      else if (own === XenbusState.reconfigured) await this.#bus.switchTo(XenbusState.connected);
+    } else if (state === XenbusState.reconfiguring) {
+      if (own !== XenbusState.connected) return;
+      await this.#readHeadroom();
+      await this.#bus.switchTo(XenbusState.reconfigured);
     } else if (state === XenbusState.closing) {
       await this.#disconnect();
       await this.#bus.switchTo(XenbusState.closing);
@@ -128,6 +142,9 @@ export class Netback {
     const { arena, hypervisor, frontend, name, paths = ALL_PATHS, hash, onConnect } = this.#options;
     const { store, peerPath } = this.#bus;
     const made: BackConnection[] = [];
+    const region = `${name} multicast`;
+    const multicast = arena.allocate(region, MCAST_BYTES);
+    this.#forget = () => arena.release(region);
     try {
       const queues = await readNumber(store, `${peerPath}/multi-queue-num-queues`, this.#options.queues, 1);
       if (queues === 0) throw new RingwayError('BAD_REQUEST', `${peerPath}: 0 queues`);
@@ -137,6 +154,7 @@ export class Netback {
       const features = await readFeatures(store, peerPath);
       const says = (await readNumber(store, `${peerPath}/${PATH_KEYS.persistent}`, 1, 0)) === 1;
       const keeps = says && paths.includes('persistent');
+      const filters = (await readNumber(store, `${peerPath}/${MULTICAST_KEYS.front}`, 1, 0)) === 1;
       const controls = paths.includes('control');
       const hasControl = (await readKey(store, `${peerPath}/ctrl-ring-ref`)) !== undefined;
       for (let i = 0; i < queues; i++) {
@@ -151,6 +169,9 @@ export class Netback {
           paths,
           keeps,
           controls: controls && hasControl,
+          multicast,
+          filters,
+          hash: hash ?? 0,
         };
         made.push(await connectBackQueue(of));
       }
@@ -160,23 +181,54 @@ export class Netback {
         const settings = hash === undefined ? undefined : new HashSettings(arena, hash, queues);
         this.#control = await connectControl(place, { hash: settings, grants });
       }
+      this.#connections = made;
+      await this.#readHeadroom();
     } catch (error) {
-      for (const { undo } of made.reverse()) undo();
+      this.#connections = [];
+      this.#release(made);
       await this.#bus.switchTo(XenbusState.closing);
       throw error;
     }
-    this.#connections = made;
     await onConnect?.(this.queues);
     await this.#bus.switchTo(XenbusState.connected);
+    // Last, so that what is wrong with it is the news that stays.
+    const path = `${this.#bus.path}/${RATE_KEY}`;
+    this.#unwatchRate = await store.watch(path, path, () => void this.#bus.do(() => this.#readRate(path)));
+  }
+
+  /** Has the queues take as much as the tools allow; all, when what they wrote is no rate. */
+  async #readRate(path: string): Promise<void> {
+    const text = await readKey(this.#bus.store, path);
+    let rate: VifRate = { bytes: 0, usec: 0 };
+    try {
+      rate = parseRate(path, text);
+    } finally {
+      for (const { txQueue } of this.queues) setRate(this.#options.arena, txQueue, rate);
+    }
+  }
+
+  /** Leaves so many bytes before each packet as the frontend says, for its programs. */
+  async #readHeadroom(): Promise<void> {
+    const { store, peerPath } = this.#bus;
+    const bytes = await readNumber(store, `${peerPath}/${HEADROOM_KEYS.front}`, XDP_HEADROOM_MAX, 0);
+    for (const { rxQueue } of this.queues)
+      Atomics.store(this.#options.arena.u32, (rxQueue + VIFQ_HEADROOM) >>> 2, bytes);
   }
 
   async #disconnect(): Promise<void> {
     const old = this.#connections;
     if (old.length === 0) return;
     this.#connections = [];
+    await this.#unwatchRate?.();
+    this.#unwatchRate = undefined;
     await this.#options.onDisconnect?.();
+    this.#release(old);
+  }
+
+  #release(queues: readonly BackConnection[]): void {
     this.#control?.undo();
     this.#control = undefined;
-    for (const { undo } of old) undo();
+    for (const { undo } of queues) undo();
+    this.#forget();
   }
 }

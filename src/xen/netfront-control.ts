@@ -1,36 +1,29 @@
 import type { Arena } from '../memory/arena.ts';
 import { ControlClient } from './control-client.ts';
 import type { Hypervisor } from './hypervisor.ts';
-import type { FrontendMemory } from './netfront-queue.ts';
 import { createNetRing, initSharedRing } from './ring.ts';
+import type { SharedPages } from './shared-pages.ts';
 import { unwind } from './staging.ts';
 
 /** The control ring of a frontend, and what the other end is told of it. */
 export interface FrontControl {
   readonly client: ControlClient;
   readonly keys: Readonly<Record<string, number>>;
-  /** Gives it back; grants that are still in use are counted and their pages kept. */
-  release(): number;
+  /** Gives it back, but for the pages. */
+  release(): void;
 }
 
 /** Makes a control ring, with a page that lists are handed over in. @throws RingwayError `ARENA_FULL`, `BUSY` */
 export function makeFrontControl(
   arena: Arena,
   hypervisor: Hypervisor,
-  { name, backend, memory }: { readonly name: string; readonly backend: number; readonly memory: FrontendMemory },
+  { name, backend, shared }: { readonly name: string; readonly backend: number; readonly shared: SharedPages },
 ): FrontControl {
   const undo: (() => void)[] = [];
-  let kept = 0;
   try {
     const share = (): { address: number; ref: number } => {
-      const address = memory.allocPages(1);
-      let ref: number | undefined;
-      undo.push(() => {
-        if (ref === undefined || memory.grants.end(ref)) memory.freePages(address);
-        else kept++;
-      });
-      ref = memory.grants.grant(backend, address);
-      return { address, ref };
+      const address = shared.alloc(1);
+      return { address, ref: shared.grant(address, false) };
     };
     const sring = share();
     const page = share();
@@ -42,11 +35,11 @@ export function makeFrontControl(
     undo.push(() => hypervisor.events.close(port));
     const client = new ControlClient(arena, hypervisor, { name, ring, port, page });
     undo.push(() => client.close());
-    const release = (): number => {
-      unwind(undo);
-      return kept;
+    return {
+      client,
+      keys: { 'ctrl-ring-ref': sring.ref, 'event-channel-ctrl': port },
+      release: () => unwind(undo),
     };
-    return { client, keys: { 'ctrl-ring-ref': sring.ref, 'event-channel-ctrl': port }, release };
   } catch (error) {
     unwind(undo);
     throw error;

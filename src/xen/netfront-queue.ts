@@ -1,21 +1,14 @@
 import type { Arena } from '../memory/arena.ts';
 import { type DataRing, dataRingPages, makeDataRing } from './data-ring.ts';
 import { createFrontQueue, type FrontPages } from './front-queue.ts';
-import type { GrantTable, Hypervisor } from './hypervisor.ts';
+import type { Hypervisor } from './hypervisor.ts';
 import { XEN_PAGE_BYTES } from './layout.ts';
 import type { GrantEntry } from './mapped-grants.ts';
 import { createNetRing, initSharedRing, type NetRing, netRingSlots } from './ring.ts';
-import { makeStaging, type StagingBuffers, type StagingMemory, stagingPages } from './staging.ts';
+import type { SharedPages } from './shared-pages.ts';
+import { makeStaging, type StagingBuffers, stagingPages } from './staging.ts';
 import { DATA_RING_KEY } from './vif-device.ts';
 import type { MadeVifQueue, VifFeatures, VifQueueShare } from './vif-queue.ts';
-
-/** What a frontend needs of its own domain. */
-export interface FrontendMemory {
-  readonly grants: GrantTable;
-  /** Zeroed pages that follow each other. */
-  allocPages(pages: number): number;
-  freePages(address: number): void;
-}
 
 /** How a frontend's packets get across, once the backend is known to be able to. */
 export type FrontPath =
@@ -50,7 +43,7 @@ export function frontQueuePages(order: number, path: FrontPath): number {
 export interface FrontMakeOptions {
   readonly arena: Arena;
   readonly hypervisor: Hypervisor;
-  readonly memory: FrontendMemory;
+  readonly shared: SharedPages;
   readonly backend: number;
   /** Names its regions in the arena. */
   readonly name: string;
@@ -68,17 +61,11 @@ export class FrontQueue {
   readonly grants: GrantEntry[] = [];
   readonly #options: FrontMakeOptions;
   readonly #ports: number[] = [];
-  readonly #refs: number[] = [];
-  readonly #pages: number[] = [];
   readonly #regions: string[] = [];
-  readonly #memory: StagingMemory = {
-    alloc: (pages) => this.#alloc(pages),
-    grant: (page, readonly) => this.#grant(page, readonly),
-  };
   #made: MadeVifQueue | undefined;
   #share: VifQueueShare | undefined;
 
-  /** @throws RingwayError `ARENA_FULL`, `BUSY` when the domain has no pages, grants or ports left: nothing is kept then. */
+  /** @throws RingwayError `ARENA_FULL`, `BUSY` when the domain has no pages, grants or ports left: then only `shared` keeps anything. */
   constructor(options: FrontMakeOptions) {
     this.#options = options;
     try {
@@ -94,45 +81,33 @@ export class FrontQueue {
     return this.#share;
   }
 
-  #alloc(pages: number): number {
-    const address = this.#options.memory.allocPages(pages);
-    this.#pages.push(address);
-    return address;
-  }
-
-  #grant(page: number, readonly: boolean): number {
-    const { memory, backend } = this.#options;
-    const ref = memory.grants.grant(backend, page, { readonly });
-    this.#refs.push(ref);
-    return ref;
-  }
-
   #ring(kind: Kind): NetRing {
-    const { arena, name, ringOrder } = this.#options;
+    const { arena, name, ringOrder, shared } = this.#options;
     const pages = 2 ** ringOrder;
-    const sring = this.#alloc(pages);
+    const sring = shared.alloc(pages);
     initSharedRing(arena, sring);
     const region = `${name} ${kind} ring`;
     const ring = createNetRing(arena, { name: region, kind, side: 'front', sring, order: ringOrder });
     this.#regions.push(region);
-    const refs = Array.from({ length: pages }, (_, i) => this.#grant(sring + i * XEN_PAGE_BYTES, false));
+    const refs = Array.from({ length: pages }, (_, i) => shared.grant(sring + i * XEN_PAGE_BYTES, false));
     if (ringOrder > 0) this.keys[`${kind}-ring-page-order`] = ringOrder;
     for (const [i, ref] of refs.entries()) this.keys[`${kind}-ring-ref${ringOrder === 0 ? '' : i}`] = ref;
     return ring;
   }
 
   #slotPages(slots: number, readonly: boolean): FrontPages {
-    const address = this.#alloc(slots);
+    const { shared } = this.#options;
+    const address = shared.alloc(slots);
     return {
       address,
-      refs: Array.from({ length: slots }, (_, slot) => this.#grant(address + slot * XEN_PAGE_BYTES, readonly)),
+      refs: Array.from({ length: slots }, (_, slot) => shared.grant(address + slot * XEN_PAGE_BYTES, readonly)),
     };
   }
 
   #staging(kind: Kind, ring: NetRing, pages: FrontPages, firstId: number): StagingBuffers | undefined {
-    const { arena, path } = this.#options;
+    const { arena, path, shared } = this.#options;
     if (path.kind !== 'staging' || path[kind] === 0) return undefined;
-    const { buffers, listRefs } = makeStaging(arena, this.#memory, {
+    const { buffers, listRefs } = makeStaging(arena, shared, {
       length: path[kind],
       slots: ring.slots,
       readonly: kind === 'tx',
@@ -145,9 +120,9 @@ export class FrontQueue {
   }
 
   #dataRing(): DataRing | undefined {
-    const { arena, path } = this.#options;
+    const { arena, path, shared } = this.#options;
     if (path.kind !== 'data-ring') return undefined;
-    const { ring, ref } = makeDataRing(arena, this.#memory, path.order);
+    const { ring, ref } = makeDataRing(arena, shared, path.order);
     this.keys[DATA_RING_KEY] = ref;
     return ring;
   }
@@ -192,19 +167,12 @@ export class FrontQueue {
     return { side: 'front', ...made, txPort, rxPort, data };
   }
 
-  /**
-   * Ends grants and gives all back that nobody serves any more, but for pages that the backend keeps.
-   * @returns grants that are still in use.
-   */
-  release(): number {
-    const { arena, hypervisor, memory } = this.#options;
+  /** Gives all back that nobody serves any more, but for `shared`. */
+  release(): void {
+    const { arena, hypervisor } = this.#options;
     this.#made?.release();
     for (const port of this.#ports.splice(0)) hypervisor.events.close(port);
-    const kept = this.#refs.splice(0).filter((ref) => !memory.grants.end(ref)).length;
     for (const region of this.#regions.splice(0)) arena.release(region);
-    // Which run a kept page is of is not looked up: a backend that keeps one is rare, and the pages are its domain's alone.
-    if (kept === 0) for (const page of this.#pages) memory.freePages(page);
     this.#share = undefined;
-    return kept;
   }
 }

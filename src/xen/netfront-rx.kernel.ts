@@ -46,7 +46,7 @@ import {
 } from './queue-layout.ts';
 import { isBroken, publish, room, slotAt } from './ring.kernel.ts';
 import { stagedAt, stagedBytes } from './staging.kernel.ts';
-import { acceptOffload, countVif } from './vif.kernel.ts';
+import { acceptOffload, countVif, keepHash } from './vif.kernel.ts';
 
 /**
  * Asks for packets in all slots that are free, up to one whose staging buffer is out with a packet that is sent from it. A slot's page
@@ -155,6 +155,7 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
     const isWhole = isFramed ? readFrame(queue, slot, length) : copyOut(queue, packet, slot);
     const csumBlank = (load<u16>(packet, PACKET_FLAGS) & <u16>NETRXF_CSUM_BLANK) !== 0;
     if (isWhole && acceptOffload(slot, packet, csumBlank)) {
+      keepHash(slot, packet);
       remember(queue, packet, slot);
       n++;
       continue;

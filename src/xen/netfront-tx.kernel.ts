@@ -240,7 +240,7 @@ export function frontSend(queue: u32, slots: u32, count: u32): u32 {
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);
     const length = frameLength(slot);
-    const pages = pagesFor(queue, slot, length);
+    const pages = pagesFor(queue, slot, length, 0);
     if (pages === 0) {
       countVif(queue, VIFQ_LONG);
       continue;

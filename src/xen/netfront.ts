@@ -5,7 +5,8 @@ import { VIFHASH_SIZE_MAX } from './control-layout.ts';
 import { DATARING_ORDER_MAX, DATARING_ORDER_MIN } from './data-ring-layout.ts';
 import { SRING_ORDER_MAX, STAGING_LENGTH_MAX } from './layout.ts';
 import { type FrontControl, makeFrontControl } from './netfront-control.ts';
-import { type FrontendMemory, type FrontPath, FrontQueue } from './netfront-queue.ts';
+import { type FrontPath, FrontQueue } from './netfront-queue.ts';
+import { type FrontendMemory, SharedPages } from './shared-pages.ts';
 import { inTransaction } from './store-client.ts';
 import {
   allFeatures,
@@ -53,7 +54,9 @@ export class Netfront {
   readonly #bus: Xenbus;
   #made: readonly FrontQueue[] = [];
   #control: FrontControl | undefined;
-  /** References that the backend did not give back when it was told to: their pages are lost to this domain. */
+  /** Pages of the connection, and of earlier ones, which the backend did not give back when it was told to. */
+  #shared: SharedPages | undefined;
+  #left: readonly SharedPages[] = [];
   #lost = 0;
   #closing = false;
 
@@ -86,7 +89,7 @@ export class Netfront {
     return this.#control?.client;
   }
 
-  /** Grants that a backend kept in use beyond the end: a page of them is never used again. */
+  /** Grants that the backend keeps in use beyond the end: their pages are used again when it has let go, and not before. */
   get lost(): number {
     return this.#lost;
   }
@@ -142,6 +145,9 @@ export class Netfront {
       const wanted = this.#options.path ?? { kind: 'copy' };
       const isPossible = wanted.kind === 'copy' || (await read(PATH_KEYS[wanted.kind])) === 1;
       const peer = await readFeatures(store, peerPath);
+      this.#reclaim();
+      const shared = new SharedPages(memory, backend);
+      this.#shared = shared;
       const made: FrontQueue[] = [];
       this.#made = made;
       for (let i = 0; i < queues; i++) {
@@ -149,7 +155,7 @@ export class Netfront {
           new FrontQueue({
             arena,
             hypervisor,
-            memory,
+            shared,
             backend,
             name: `${name} queue ${i}`,
             features: peer,
@@ -160,7 +166,7 @@ export class Netfront {
         );
       }
       if ((wanted.kind === 'control' || hash !== undefined) && (await read(PATH_KEYS.control)) === 1) {
-        this.#control = makeFrontControl(arena, hypervisor, { name, backend, memory });
+        this.#control = makeFrontControl(arena, hypervisor, { name, backend, shared });
       }
       const own = featureKeys(allFeatures(features));
       await inTransaction(store, async (transaction) => {
@@ -192,12 +198,26 @@ export class Netfront {
   }
 
   async #disconnect(): Promise<void> {
+    const shared = this.#shared;
+    if (shared === undefined) {
+      this.#reclaim();
+      return;
+    }
+    this.#shared = undefined;
     const old = this.#made;
-    if (old.length === 0) return;
     this.#made = [];
-    await this.#options.onDisconnect?.();
-    this.#lost += this.#control?.release() ?? 0;
+    if (old.length > 0) await this.#options.onDisconnect?.();
+    this.#control?.release();
     this.#control = undefined;
-    for (const queue of old) this.#lost += queue.release();
+    for (const queue of old) queue.release();
+    this.#left = [...this.#left, shared];
+    this.#reclaim();
+  }
+
+  /** Takes back what the backend has let go by now. */
+  #reclaim(): void {
+    const left = this.#left.map((shared) => ({ shared, grants: shared.release() })).filter(({ grants }) => grants > 0);
+    this.#left = left.map(({ shared }) => shared);
+    this.#lost = left.reduce((sum, { grants }) => sum + grants, 0);
   }
 }

@@ -47,11 +47,15 @@ export const PACKET_HASH_VALUE: u32 = 32;
 /** Six bytes of a multicast address to add, and to remove. */
 export const PACKET_MCAST_ADD: u32 = 40;
 export const PACKET_MCAST_DEL: u32 = 48;
-/** Backend, rx: the extra information that is sent, eight bytes. */
-export const PACKET_EXTRA: u32 = 40;
 /** The first of its copies in a batch, and how many it has, u16 each. */
 export const PACKET_COPY: u32 = 56;
 export const PACKET_COPIES: u32 = 58;
+/**
+ * Backend, rx: the extra information that is sent, eight bytes each, SENTPACKET_EXTRA_MAX at most: where
+ * PACKET_… has what was received.
+ */
+export const SENTPACKET_EXTRA: u32 = 24;
+export const SENTPACKET_EXTRA_MAX: u32 = 3;
 
 /** More slots than a backend takes. */
 export const PACKET_BAD_SLOTS: u32 = 1;
@@ -67,9 +71,11 @@ export const PACKET_BAD_EMPTY: u32 = 5;
 export const PACKET_BAD_HEADERS: u32 = 6;
 /** An id of no staging buffer, or bytes outside it. */
 export const PACKET_BAD_STAGING: u32 = 7;
-
 /** Its slot announces a frame of the data ring, and there is none of its size. */
 export const PACKET_BAD_FRAME: u32 = 8;
+/** No packet: a multicast address that was added or removed; or could not be. */
+export const PACKET_BAD_TOLD: u32 = 9;
+export const PACKET_BAD_FULL: u32 = 10;
 
 /** A piece of a packet: where it is, and what is to be answered. */
 export const PIECE_SHIFT: u32 = 4;
@@ -145,7 +151,25 @@ export const VIFQ_DATA_SIZE: u32 = 156;
 export const VIFQ_DATA_INDEX: u32 = 160;
 /** Packets that went by grant although there is a data ring: it had no room. */
 export const VIFQ_FALLBACKS: u32 = 164;
-export const VIFQ_BYTES: u32 = 192;
+/** Backend, tx: bytes that may be taken now, i32, while VIFQ_RATE_USEC is not 0: a packet that is more than is left owes the rest. */
+export const VIFQ_CREDIT: u32 = 168;
+/** Backend, tx: credit of each window, and µs of a window; 0 when nothing limits it. The control thread writes them. */
+export const VIFQ_RATE_BYTES: u32 = 172;
+export const VIFQ_RATE_USEC: u32 = 176;
+/** Backend, rx: packets that were dropped because the frontend asked for none, and because it asked for no such multicast. */
+export const VIFQ_STALLED: u32 = 180;
+export const VIFQ_FILTERED: u32 = 184;
+/** Backend, rx: what the frontend said of hashes (VIFHASH_…), which `vifSteer` has left in the slots; 0 when it is not asked. */
+export const VIFQ_HASH: u32 = 188;
+/** Backend, rx: bytes before a packet in its first page. The control thread writes it. */
+export const VIFQ_HEADROOM: u32 = 192;
+/** Backend: multicast addresses that the frontend wants (MCAST_…). tx always; rx when others are to be dropped, else 0. */
+export const VIFQ_MCAST: u32 = 196;
+export const VIFQ_BYTES: u32 = 256;
+
+/** Multicast addresses, u64 each with bit 48, or 0: as many as Linux's netback takes (XEN_NETBK_MCAST_MAX). */
+export const MCAST_MAX: u32 = 64;
+export const MCAST_BYTES: u32 = 512;
 
 /** Mapped pages by reference: buckets of references, then their addresses. A reference of 0 is a free place. */
 export const GREFTABLE_SEED: u32 = 0;

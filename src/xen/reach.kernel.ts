@@ -71,13 +71,15 @@ export function reachSent(queue: u32, piece: u32, position: u32): u32 {
   return length;
 }
 
-/** The same for `length` bytes of a packet to the frontend. */
-export function reachAsked(queue: u32, piece: u32, position: u32, length: u32): u32 {
+/** The same for `length` bytes of a packet to the frontend, which go to `offset` of a page that is mapped. */
+export function reachAsked(queue: u32, piece: u32, position: u32, length: u32, offset: u32): u32 {
   const id = <u32>load<u16>(piece, PIECE_ID);
   const bytes = stagedBytes(queue, id, position, length);
   if (bytes > 0) {
     store<u32>(piece, stagedAt(queue, id), PIECE_REACHED);
     return bytes;
   }
-  return findPage(queue, piece, true) ? length : 0;
+  if (!findPage(queue, piece, true)) return 0;
+  store<u32>(piece, load<u32>(piece, PIECE_REACHED) + offset, PIECE_REACHED);
+  return length;
 }

@@ -1,6 +1,6 @@
-import { BURST_MAX, SLOT_FLOW, SLOT_SHIFT } from '../memory/layout.ts';
+import { BURST_MAX, SLOT_EVENT, SLOT_FLOW, SLOT_SHIFT } from '../memory/layout.ts';
 import { flowHash } from '../packet/flow.kernel.ts';
-import { RSS_RESULT_HASH, RSS_RESULT_QUEUE, RSS_RESULT_SHIFT, RSS_TYPES } from '../packet/layout.ts';
+import { RSS_RESULT_HASH, RSS_RESULT_QUEUE, RSS_RESULT_REPORT, RSS_RESULT_SHIFT, RSS_TYPES } from '../packet/layout.ts';
 import { rssHash } from '../packet/rss.kernel.ts';
 import {
   CTRL_HASH_TOEPLITZ,
@@ -14,7 +14,7 @@ import {
   VIFSTEER_SLOTS,
 } from './control-layout.ts';
 
-/** Says of each packet its queue, at VIFSTEER_RESULTS. */
+/** Says of each packet its queue, at VIFSTEER_RESULTS; and in its slot its hash, and what that is of (HASH_REPORT_…, 0 without one). */
 function classify(state: u32, slots: u32, n: u32, queues: u32, work: u32): void {
   const results = work + VIFSTEER_RESULTS;
   const isHashed =
@@ -25,7 +25,10 @@ function classify(state: u32, slots: u32, n: u32, queues: u32, work: u32): void 
   const size: u32 = isHashed ? load<u32>(state, VIFHASH_SIZE) : 0;
   for (let i: u32 = 0; i < n; i++) {
     const result = results + (i << RSS_RESULT_SHIFT);
-    const hash = isHashed ? load<u32>(result, RSS_RESULT_HASH) : load<u32>(slots + (i << SLOT_SHIFT), SLOT_FLOW);
+    const slot = slots + (i << SLOT_SHIFT);
+    if (isHashed) store<u32>(slot, load<u32>(result, RSS_RESULT_HASH), SLOT_FLOW);
+    store<u16>(slot, isHashed ? load<u16>(result, RSS_RESULT_REPORT) : 0, SLOT_EVENT);
+    const hash = load<u32>(slot, SLOT_FLOW);
     const queue = size === 0 ? hash % queues : load<u32>(state + VIFHASH_MAPPING + ((hash % size) << 2));
     // The mapping is of the queues that the frontend has said, and may be changed at any time.
     store<u16>(result, <u16>(queue < queues ? queue : 0), RSS_RESULT_QUEUE);

@@ -42,6 +42,15 @@ export const PATH_KEYS = {
 /** Key of the most pages of a ring, as a power of two, that a backend takes; `RING-ring-page-order` says what a frontend has. */
 export const RING_ORDER_KEY = 'max-ring-page-order';
 
+/** Key of the backend's directory by which Xen's tools limit what the frontend sends. */
+export const RATE_KEY = 'rate';
+
+/** Keys by which the backend says that it leaves bytes before a packet, and the frontend how many: at any time, by Reconfiguring. */
+export const HEADROOM_KEYS = { back: 'feature-xdp-headroom', front: 'xdp-headroom' } as const;
+
+/** Keys by which the backend says that it drops multicast that nobody wants, and the frontend that it is to: before it connects. */
+export const MULTICAST_KEYS = { back: 'feature-multicast-control', front: 'request-multicast-control' } as const;
+
 /** Key by which a frontend says the reference of a queue's data ring: that of its index page. */
 export const DATA_RING_KEY = 'data-ring-ref';
 

@@ -1,4 +1,6 @@
 import type { Arena } from '../memory/arena.ts';
+import { SLOT_SHIFT } from '../memory/layout.ts';
+import type { PoolKernels } from '../memory/pool.ts';
 import { attachDomain } from './access.ts';
 import type { CopyBatch, DataAccess, DataShare } from './hypervisor.ts';
 import { wantedMapper } from './kept-grants.ts';
@@ -16,12 +18,16 @@ import {
   VIFQ_FAILED,
   VIFQ_FALLBACKS,
   VIFQ_FEATURES,
+  VIFQ_FILTERED,
   VIFQ_GATHER,
   VIFQ_LONG,
   VIFQ_RECENT,
   VIFQ_RING,
+  VIFQ_STALLED,
 } from './queue-layout.ts';
+import { creditMeter } from './rate.ts';
 import { attachNetRing, type NetRing } from './ring.ts';
+import { StallWatch } from './stall.ts';
 import { attachDevices } from './system/device-access.ts';
 
 /** What the peer takes, beside packets of one page. */
@@ -43,6 +49,10 @@ export interface VifDrops {
   readonly empty: number;
   /** Bytes could not be copied, or the peer says that it failed. */
   readonly failed: number;
+  /** The frontend has asked for no packets for ten seconds. */
+  readonly stalled: number;
+  /** Multicast that the frontend did not ask for. */
+  readonly filtered: number;
 }
 
 /** One side of one queue, for the thread that is to serve it: anything that can be posted. */
@@ -77,6 +87,8 @@ interface VifDirection {
 export interface VifReceiver extends VifDirection {
   /** Writes up to `max` (1 to 32) packets to the packet slots at `slots`; returns how many. */
   receive(slots: number, max: number): number;
+  /** How many ms it is until the frontend may send more, as the device's `rate` has it: 0 when now. */
+  waits(): number;
 }
 
 /** The direction that packets leave by, on the thread that serves it. */
@@ -85,6 +97,8 @@ export interface VifSender extends VifDirection {
   readonly features: VifFeatures;
   /** Packets that went by grant since the queue was made, because the data ring had no room; 0 without one. */
   fallbacks(): number;
+  /** True when the frontend has asked for no packets for ten seconds: they are dropped, until it does. */
+  stalled(): boolean;
   /** Takes the first of `count` (1 to 32) packets at `slots`; returns how many. The rest stay the caller's. */
   send(slots: number, count: number): number;
 }
@@ -167,6 +181,8 @@ function attachDirection(arena: Arena, queue: number, port: number, cache: numbe
     long: get(VIFQ_LONG),
     empty: get(VIFQ_EMPTY),
     failed: get(VIFQ_FAILED),
+    stalled: get(VIFQ_STALLED),
+    filtered: get(VIFQ_FILTERED),
   });
   /** Has the peer told of what it is to see. */
   const notify = (): void => {
@@ -180,15 +196,20 @@ function attachData(arena: Arena, share: DataShare): DataAccess {
   return 'gntdev' in share ? attachDevices(arena, share) : attachDomain(arena, share);
 }
 
-/** Receives from this thread, with buffers of `cache`. One thread at a time does. */
-export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: number): VifReceiver {
+/** ms of the system's clock, for whoever has none of its own. */
+const monotonic = (): number => performance.now();
+
+/** Receives from this thread, with buffers of `cache`. One thread at a time does. @param now ms, from anywhere on */
+export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: number, now = monotonic): VifReceiver {
   const { side, txQueue, rxQueue, txPort, rxPort, txBatch } = share;
   const [queue, port] = side === 'back' ? [txQueue, txPort] : [rxQueue, rxPort];
   const access = attachData(arena, share.data);
   const { notify, shown } = attachDirection(arena, queue, port, cache, (to) => access.send(to));
   const { xenBackTxBegin, xenBackTxEnd, xenFrontReceive } = arena.kernels<VifKernels>();
   const mapWanted = wantedMapper(arena, access, queue, true);
+  const waits = side === 'back' ? creditMeter(arena, queue, now) : () => 0;
   const back = (slots: number, max: number): number => {
+    waits();
     const copies = xenBackTxBegin(queue, max);
     if (copies > 0 && txBatch !== undefined) access.copy(txBatch, copies);
     mapWanted();
@@ -199,6 +220,7 @@ export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: num
   notify();
   return {
     ...shown,
+    waits,
     receive(slots, max) {
       const n = take(slots, max);
       notify();
@@ -207,21 +229,26 @@ export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: num
   };
 }
 
-/** Sends from this thread, with buffers of `cache`. One thread at a time does. */
-export function attachVifSender(arena: Arena, share: VifQueueShare, cache: number): VifSender {
+/** Sends from this thread, with buffers of `cache`. One thread at a time does. @param now ms, from anywhere on */
+export function attachVifSender(arena: Arena, share: VifQueueShare, cache: number, now = monotonic): VifSender {
   const { side, txQueue, rxQueue, txPort, rxPort, rxBatch } = share;
   const [queue, port] = side === 'back' ? [rxQueue, rxPort] : [txQueue, txPort];
   const access = attachData(arena, share.data);
   const { get, notify, shown } = attachDirection(arena, queue, port, cache, (to) => access.send(to));
-  const { xenBackRxBegin, xenBackRxEnd, xenFrontSend } = arena.kernels<VifKernels>();
+  const { xenBackRxBegin, xenBackRxEnd, xenFrontSend, poolFree } = arena.kernels<VifKernels & PoolKernels>();
   const mapWanted = wantedMapper(arena, access, queue, false);
+  const stall = new StallWatch(now);
   const back = (slots: number, count: number): number => {
     const done = xenBackRxBegin(queue, slots, count);
     const copies = get(VIFQ_COPIES_USED);
     if (copies > 0 && rxBatch !== undefined) access.copy(rxBatch, copies);
     mapWanted();
     xenBackRxEnd(queue, slots, done);
-    return done;
+    if (!stall.saw(done)) return done;
+    poolFree(cache, slots + (done << SLOT_SHIFT), count - done);
+    const word = (queue + VIFQ_STALLED) >>> 2;
+    arena.u32[word] = (arena.u32[word] ?? 0) + count - done;
+    return count;
   };
   const give = side === 'back' ? back : (slots: number, count: number) => xenFrontSend(queue, slots, count);
   const bits = get(VIFQ_FEATURES);
@@ -234,6 +261,7 @@ export function attachVifSender(arena: Arena, share: VifQueueShare, cache: numbe
       csum: (bits & VIFQ_F_CSUM) !== 0,
     },
     fallbacks: () => get(VIFQ_FALLBACKS),
+    stalled: () => stall.stalled,
     send(slots, count) {
       const n = give(slots, count);
       notify();
@@ -243,11 +271,11 @@ export function attachVifSender(arena: Arena, share: VifQueueShare, cache: numbe
 }
 
 /** Serves both directions from this thread: a frontend then sends what it has received from where it lies, when that can be. */
-export function attachVifQueue(arena: Arena, share: VifQueueShare, cache: number): VifQueue {
+export function attachVifQueue(arena: Arena, share: VifQueueShare, cache: number, now = monotonic): VifQueue {
   const { side, txQueue, rxQueue, recent } = share;
   for (const queue of [txQueue, rxQueue]) arena.u32[(queue + VIFQ_RECENT) >>> 2] = recent;
-  const receiver = attachVifReceiver(arena, share, cache);
-  const sender = attachVifSender(arena, share, cache);
+  const receiver = attachVifReceiver(arena, share, cache, now);
+  const sender = attachVifSender(arena, share, cache, now);
   if (side === 'back') return { receiver, sender };
   const { xenFrontReclaim } = arena.kernels<VifKernels>();
   return {

@@ -12,12 +12,15 @@ import {
   SLOT_BUFFER,
   SLOT_FLAG_OFFLOAD,
   SLOT_FLAGS,
+  SLOT_FLOW,
   SLOT_LENGTH,
 } from '../memory/layout.ts';
 import { frameAddress, headersFlags, headersL4, headersProtocol, parseHeaders } from '../packet/headers.kernel.ts';
 import { HEADERS_IPV4, HEADERS_IPV6, HEADERS_PORTS, PROTOCOL_TCP, PROTOCOL_UDP } from '../packet/layout.ts';
+import { CTRL_HASH_TOEPLITZ } from './control-layout.ts';
 import {
   EXTRA_TYPE_GSO,
+  EXTRA_TYPE_HASH,
   GSOINFO_SIZE,
   GSOINFO_TYPE,
   GSOINFO_TYPE_TCPV4,
@@ -30,6 +33,8 @@ import {
   PACKET_EXTRA_TYPES,
   PACKET_GSO_SIZE,
   PACKET_GSO_TYPE,
+  PACKET_HASH_ALGORITHM,
+  PACKET_HASH_VALUE,
   VIFQ_F_CSUM,
   VIFQ_F_GSO_TCPV4,
   VIFQ_F_GSO_TCPV6,
@@ -75,6 +80,13 @@ export function acceptOffload(slot: u32, packet: u32, csumBlank: bool): bool {
   return true;
 }
 
+/** Keeps the hash that the peer says a packet has in the new packet at `slot`: it only says which packets are alike. */
+export function keepHash(slot: u32, packet: u32): void {
+  if (!(load<u32>(packet, PACKET_EXTRA_TYPES) & (1 << EXTRA_TYPE_HASH))) return;
+  if (load<u8>(packet, PACKET_HASH_ALGORITHM) !== <u8>CTRL_HASH_TOEPLITZ) return;
+  store<u32>(slot, load<u32>(packet, PACKET_HASH_VALUE), SLOT_FLOW);
+}
+
 /** True when the packet at `slot` leaves its checksum to be done. */
 export function needsChecksum(slot: u32): bool {
   if (!(load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD)) return false;
@@ -88,10 +100,10 @@ export function segmentType(slot: u32): u32 {
   return type === GSO_TCPV4 ? GSOINFO_TYPE_TCPV4 : type === GSO_TCPV6 ? GSOINFO_TYPE_TCPV6 : 0;
 }
 
-/** Pages that `length` bytes of the packet at `slot` take; 0 when the peer takes no such packet. */
-export function pagesFor(queue: u32, slot: u32, length: u32): u32 {
+/** Pages that `length` bytes of the packet at `slot` take, `headroom` bytes from the first one's start; 0 when the peer takes no such packet. */
+export function pagesFor(queue: u32, slot: u32, length: u32, headroom: u32): u32 {
   const features = load<u32>(queue, VIFQ_FEATURES);
-  const pages = (length + XEN_PAGE_BYTES - 1) >> XEN_PAGE_SHIFT;
+  const pages = (headroom + length + XEN_PAGE_BYTES - 1) >> XEN_PAGE_SHIFT;
   const segments = segmentType(slot);
   if (!(features & VIFQ_F_CSUM) && needsChecksum(slot)) return 0;
   if (length > 0xffff || pages > PACKET_SLOTS_MAX || (pages > 1 && !(features & VIFQ_F_SG))) return 0;

@@ -131,7 +131,7 @@ export class Xen {
       throw new RingwayError('BAD_ARGUMENT', `${name}: is there already, or its pages are still mapped`);
     }
     const arena = this.#arena;
-    const place = createDomainPlace(arena, name, domid, options, this.mode === 'mapped');
+    const place = createDomainPlace(arena, name, domid, options, this.#pages);
     const { record, memory, pages, area, areaPages } = place;
     let ops: number;
     try {

@@ -152,9 +152,13 @@ export class Xenbus {
     });
   }
 
-  /** Watches the other end, unless it does already. */
+  /** Watches the other end, and looks at it: it may have been ready before this end was, and seen so. */
   async start(): Promise<void> {
-    if (this.#unwatch !== undefined) return;
+    this.#peer = -1;
+    if (this.#unwatch !== undefined) {
+      await this.do(() => this.#look());
+      return;
+    }
     // However many changes are told while one is dealt with, the state is what it is then: one look is waiting at most.
     this.#unwatch = await this.store.watch(`${this.peerPath}/state`, this.path, () => {
       if (this.#willLook) return;

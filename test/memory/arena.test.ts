@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import fc from 'fast-check';
 import { type Arena, attachArena, Budget, createArena, RingwayError } from 'ringway/memory';
 import { expect, test } from 'vitest';
@@ -199,4 +199,14 @@ test('a memory without a directory is no arena', () => {
   expect(error.code).toBe('ARENA_LAYOUT');
   expect(error.message).toMatch(/no directory at \d+; was it made with createArena\?/);
   expect(attachArena(handle).u32[(handle.base + ARENA_MAGIC) >>> 2]).toBe(0x57474e52);
+});
+
+test.skipIf(process.arch !== 'x64')('a CPU without SIMD is named, in one sentence', () => {
+  const { stderr, status } = spawnSync(
+    process.execPath,
+    ['--no-enable-sse4-1', 'dist/cli/main.js', 'run', 'examples/xen.yaml'],
+    { encoding: 'utf8' },
+  );
+  expect(stderr).toMatch(/^ringway: this CPU has no SSE 4\.1, which ringway needs: .*\n$/);
+  expect(status).toBe(1);
 });

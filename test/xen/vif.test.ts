@@ -57,6 +57,23 @@ test('a frontend that closes comes back, and so does a backend', async () => {
   expect(events.slice(-2)).toEqual(['again connected 1', 'front connected 1']);
 });
 
+test.each([
+  ['closed', 'close'],
+  ['ended', 'destroy'],
+] as const)('a frontend that was %s begins again, and finds a backend that has waited for it', async (_, end) => {
+  const rig = await makeVif({ mode: 'plain' });
+  await connect(rig);
+  await rig.netfront.bus[end]();
+  await settle();
+  await rig.netback.close();
+  await rig.netback.start();
+  // It sees that, while it is closed.
+  await settle();
+  await rig.netfront.start();
+  await settle();
+  expect([rig.netback.state, rig.netfront.state]).toEqual([XenbusState.connected, XenbusState.connected]);
+});
+
 test('a frontend that begins anew, its end unseen, is offered to again', async () => {
   const rig = await makeVif({ mode: 'plain' });
   await connect(rig);

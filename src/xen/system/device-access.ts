@@ -93,9 +93,9 @@ export class DeviceAccess implements DataAccess {
     return GNTST.generalError;
   }
 
-  /** Puts an empty page where a granted one is, or a hole. */
+  /** Puts nothing where a granted page is, or a hole. */
   #replace(address: number): void {
-    if (this.#pages.unmap(address)) return;
+    if (this.#pages.unmap(address, XEN_PAGE_BYTES)) return;
     throw new RingwayError('SYSTEM', `${this.#share.name}: the page at ${address} cannot be unmapped`);
   }
 

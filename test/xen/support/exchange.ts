@@ -60,7 +60,8 @@ export function exchange(rig: VifRig, seed: number, rounds: number, most = 65_53
   }
   for (const queue of ends.flatMap((end) => end.queues)) {
     expect(queue.fault()).toBeUndefined();
-    for (const drops of Object.values(queue.drops())) expect(drops).toEqual({ bad: 0, long: 0, empty: 0, failed: 0 });
+    for (const drops of Object.values(queue.drops()))
+      expect(drops).toEqual({ bad: 0, long: 0, empty: 0, failed: 0, stalled: 0, filtered: 0 });
   }
 }
 

@@ -1,6 +1,6 @@
+import assert from 'node:assert/strict';
 import type { PoolKernels } from 'ringway/memory';
 import { buildFrame } from 'ringway/packet';
-import { expect } from 'vitest';
 import type { BurstProgram } from '#build/lab/burst-program.js';
 import { Random } from '#build/util/random.js';
 import type { VifRig } from './exchange.ts';
@@ -73,8 +73,9 @@ export class Load {
       sent += this.#random.below(2) === 0 ? this.#pass(front, back, false) : this.#pass(back, front, true);
     }
     for (const queue of [...netfront.queues, ...netback.queues]) {
-      expect(queue.fault()).toBeUndefined();
-      for (const drops of Object.values(queue.drops())) expect(drops).toEqual({ bad: 0, long: 0, empty: 0, failed: 0 });
+      assert.equal(queue.fault(), undefined);
+      for (const drops of Object.values(queue.drops()))
+        assert.deepEqual(drops, { bad: 0, long: 0, empty: 0, failed: 0, stalled: 0, filtered: 0 });
     }
   }
 
@@ -126,12 +127,12 @@ export class Load {
     let [at, back] = [0, 0];
     for (let more = to.receive(burst, BURST); more > 0; more = to.receive(burst, BURST)) {
       const some = expected.slice(at, at + more);
-      expect(some.length).toBe(more);
+      assert.equal(some.length, more);
       at += more;
       if (program === undefined) this.#check(some, more);
       else back += this.#checkProgram(program, to, from, some);
     }
-    expect(at).toBe(n);
+    assert.equal(at, n);
     this.arrived += n - back;
     this.returned += back;
     return n;
@@ -140,7 +141,7 @@ export class Load {
   /** Compares the packets at the rig's slots, and frees them. */
   #check(expected: readonly Sent[], n: number): void {
     const { arena, burst } = this.#rig;
-    expect(n).toBe(expected.length);
+    assert.equal(n, expected.length);
     for (const [i, sent] of expected.entries()) {
       const slot = burst + i * 16;
       const length = this.#kernels.memoryGather(slot, this.#scratch, PATTERN);
@@ -153,7 +154,7 @@ export class Load {
       const buffer = arena.u32[slot >>> 2] ?? 0;
       const asked = ((arena.u8[slot + 13] ?? 0) & 8) !== 0;
       if (asked !== sent.cut) throw new Error(`seed ${this.#options.seed}: segments to cut: ${asked}, not ${sent.cut}`);
-      if (sent.cut) expect(arena.u16[(buffer + 32) >>> 1]).toBe(GSO_SIZE);
+      if (sent.cut) assert.equal(arena.u16[(buffer + 32) >>> 1], GSO_SIZE);
     }
     this.#kernels.poolFree(this.#cache, burst, n);
   }
@@ -167,7 +168,7 @@ export class Load {
       passed,
     );
     const odd = expected.filter(isOdd);
-    expect(program.leavingCount).toBe(odd.length);
+    assert.equal(program.leavingCount, odd.length);
     const sent = front.send(program.leaving, odd.length);
     this.#kernels.poolFree(this.#cache, program.leaving + sent * 16, odd.length - sent);
     let at = 0;
@@ -175,7 +176,7 @@ export class Load {
       this.#check(odd.slice(at, at + n), n);
       at += n;
     }
-    expect(at).toBe(sent);
+    assert.equal(at, sent);
     return odd.length;
   }
 }

@@ -30,6 +30,12 @@ export interface VifRigOptions {
   /** The backend spreads packets as the frontend says. */
   readonly hash?: boolean;
   readonly setHash?: VifHash;
+  /** The time of whoever serves queues, in ms: the system's by default. */
+  readonly now?: () => number;
+  /** Devices that the world has room for: 1. */
+  readonly devices?: number;
+  /** The world that the device is made in: its frontend is domain 2 then. */
+  readonly beside?: VifWorld;
 }
 
 /** A queue that this thread serves, both ways. */
@@ -39,13 +45,15 @@ export interface Served {
   receive(slots: number, max: number): number;
   send(slots: number, count: number): number;
   fallbacks(): number;
+  waits(): number;
+  stalled(): boolean;
   drops(): { readonly received: VifDrops; readonly sent: VifDrops };
   fault(): string | undefined;
 }
 
-function serve(arena: Arena, share: VifQueueShare, cache: number): Served {
+function serve(arena: Arena, share: VifQueueShare, cache: number, now?: () => number): Served {
   // As if it came to another thread.
-  const { receiver, sender } = attachVifQueue(arena, structuredClone(share), cache);
+  const { receiver, sender } = attachVifQueue(arena, structuredClone(share), cache, now);
   const isBack = share.side === 'back';
   return {
     tx: (isBack ? receiver : sender).ring,
@@ -53,6 +61,8 @@ function serve(arena: Arena, share: VifQueueShare, cache: number): Served {
     receive: receiver.receive,
     send: sender.send,
     fallbacks: sender.fallbacks,
+    waits: receiver.waits,
+    stalled: sender.stalled,
     drops: () => ({ received: receiver.drops(), sent: sender.drops() }),
     fault: () => receiver.fault() ?? sender.fault(),
   };
@@ -68,33 +78,44 @@ export interface VifEnd<T> {
   close(): Promise<void>;
 }
 
+type VifWorld = ReturnType<typeof makeWorld>;
+
+/** An arena with a driver domain, a pool, and room for `devices` guests of `pages` each. */
+function makeWorld(mode: VifRigOptions['mode'], buffers: number, pages: number, devices: number) {
+  const arena = createArena({ bytes: (16 << 20) + pages * devices * 3 * 4096, debug: true });
+  const pool: Pool = createPool(arena, { buffers, caches: 1 });
+  const xen = new Xen(arena, { name: 'xen', mode });
+  const most = pages * devices * 2;
+  const driver = xen.createDomain(0, { pages: 16, wholeArena: true, mapPages: most, maptrack: most });
+  const [burst, scratch] = [arena.allocate('burst', 32 * 16), arena.allocate('scratch', 1 << 17)];
+  return { arena, pool, xen, driver, burst, scratch };
+}
+
 /** A network device with both ends, and a pool that both take their buffers from. */
 export async function makeVif(options: VifRigOptions) {
-  const { mode, queues = { front: 1, back: 1 }, front = {}, back = {}, buffers = 2048 } = options;
+  const { mode, queues = { front: 1, back: 1 }, front = {}, back = {}, buffers = 2048, devices = 1 } = options;
   const { split = { front: true, back: true } } = options;
   const { path = { kind: 'copy' }, paths, ringOrder = 0 } = options;
   // For each queue: slots' pages, rings, staging buffers; and some for the tests. All of it is mapped.
   const pages = 64 + queues.front * 2 ** ringOrder * 800;
-  const arena = createArena({ bytes: (16 << 20) + pages * 3 * 4096, debug: true });
-  const pool: Pool = createPool(arena, { buffers, caches: 1 });
-  const xen = new Xen(arena, { name: 'xen', mode });
-  const driver = xen.createDomain(0, { pages: 16, wholeArena: true, mapPages: pages * 2, maptrack: pages * 2 });
-  const guest = xen.createDomain(1, { pages, grants: nextPowerOfTwo(pages + 512) });
-  await addVif(driver.hypervisor.store, { frontend: 1, backend: 0, index: 0, mac: '00:16:3e:00:00:01' });
+  const { arena, pool, xen, driver, burst, scratch } = options.beside ?? makeWorld(mode, buffers, pages, devices);
+  const [frontend, own] = options.beside === undefined ? [1, ''] : [2, 'other '];
+  const guest = xen.createDomain(frontend, { pages, grants: nextPowerOfTwo(pages + 512) });
+  await addVif(driver.hypervisor.store, { frontend, backend: 0, index: 0, mac: '00:16:3e:00:00:01' });
   const cache = pool.caches[0] ?? 0;
-  const where = { arena, frontend: 1, backend: 0, index: 0 };
+  const where = { arena, frontend, backend: 0, index: 0 };
   const events: string[] = [];
-  const hashState = arena.allocate('hash', VIFHASH_BYTES);
+  const hashState = arena.allocate(`${own}hash`, VIFHASH_BYTES);
   /** What both ends are made with, and the queues that this thread serves of one. */
   const makeEnd = <T extends Netback | Netfront>(
     name: string,
-    make: (own: Pick<NetbackOptions, 'name' | 'onConnect' | 'onDisconnect'>) => T,
+    make: (ends: Pick<NetbackOptions, 'name' | 'onConnect' | 'onDisconnect'>) => T,
   ): VifEnd<T> => {
     let queues: readonly Served[] = [];
     const bus = make({
       name,
       onConnect(shares) {
-        queues = shares.map((share) => serve(arena, share, cache));
+        queues = shares.map((share) => serve(arena, share, cache, options.now));
         events.push(`${name} connected ${queues.length}`);
       },
       onDisconnect() {
@@ -117,13 +138,13 @@ export async function makeVif(options: VifRigOptions) {
       close: () => ('close' in bus ? bus.close() : bus.destroy()),
     };
   };
-  const makeBack = (name = 'back'): VifEnd<Netback> =>
+  const makeBack = (name = `${own}back`): VifEnd<Netback> =>
     makeEnd(
       name,
-      (own) =>
+      (ends) =>
         new Netback({
           ...where,
-          ...own,
+          ...ends,
           hypervisor: driver.hypervisor,
           queues: queues.back,
           features: back,
@@ -134,11 +155,11 @@ export async function makeVif(options: VifRigOptions) {
     );
   const netback = makeBack();
   const netfront = makeEnd(
-    'front',
-    (own) =>
+    `${own}front`,
+    (ends) =>
       new Netfront({
         ...where,
-        ...own,
+        ...ends,
         hypervisor: guest.hypervisor,
         queues: queues.front,
         features: front,
@@ -149,9 +170,7 @@ export async function makeVif(options: VifRigOptions) {
         ...(options.setHash === undefined ? {} : { hash: options.setHash }),
       }),
   );
-  const burst = arena.allocate('burst', 32 * 16);
   const k = arena.kernels<PoolKernels>();
-  const scratch = arena.allocate('scratch', 1 << 17);
   return {
     arena,
     pool,
@@ -164,6 +183,7 @@ export async function makeVif(options: VifRigOptions) {
     events,
     hashState,
     burst,
+    scratch,
     /** Makes packets of these bytes at the burst. */
     make(frames: readonly Uint8Array[]): void {
       for (const [i, frame] of frames.entries()) {
