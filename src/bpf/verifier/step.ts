@@ -22,7 +22,7 @@ import {
 import { FRAMES_MAX, KIND_ARRAY } from '../layout.ts';
 import type { Program } from '../program.ts';
 import { type Access, checkAccess, loadFrom, storeTo } from './access.ts';
-import { immediate, scalarArithmetic, scalarMove } from './arithmetic.ts';
+import { immediate, scalarArithmetic, scalarByteOrder, scalarMove } from './arithmetic.ts';
 import { branch } from './branch.ts';
 import { registerText } from './describe.ts';
 import { callHelper, demandNoReferences } from './helper-call.ts';
@@ -126,9 +126,11 @@ export class Stepper {
       state.setRegister(dst, pointerArithmetic(instruction, target, source, this.#newId));
       return;
     }
-    // Of a change in the order of bytes nothing is kept, as in Linux.
+    const { scalar } = target.register;
     const result =
-      what === ALU.END ? UNKNOWN : scalarArithmetic(what, bits, target.register.scalar, source.register.scalar);
+      what === ALU.END
+        ? scalarByteOrder(instruction, scalar)
+        : scalarArithmetic(what, bits, scalar, source.register.scalar);
     state.setRegister(dst, scalarRegister(result, target.register.origin, source.register.origin));
   }
 

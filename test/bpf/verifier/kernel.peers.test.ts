@@ -93,7 +93,7 @@ test.skipIf(!here)(
   () => {
     const found: string[] = [];
     for (let seed = FIRST_SEED; seed < FIRST_SEED + GENERATED; seed++) {
-      const program = generateDoubtful(new Random(seed), { loops: false });
+      const program = generateDoubtful(new Random(seed));
       if (program === undefined) continue;
       const verdict = verifyProgram(program);
       if (verdict.accepted || refusal(program) !== undefined) continue;

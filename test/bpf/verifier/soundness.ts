@@ -24,8 +24,8 @@ const COMPILED_EVERY = 4;
 const FAILURES_MAX = 3;
 
 /** A program that may be wrong: half of them have something left out or changed. */
-export function generateDoubtful(random: Random, { loops = true } = {}): Program | undefined {
-  const whole = withoutLoops(generateValid(random, { loops }));
+export function generateDoubtful(random: Random): Program | undefined {
+  const whole = withoutLoops(generateValid(random));
   try {
     const program = withLoops(damaged(random, whole, random.below(2) * (1 + random.below(3))));
     verifyStructure(program);
