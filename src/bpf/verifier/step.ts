@@ -222,10 +222,11 @@ export class Stepper {
     const access: Access = { pointer, offset, bytes, write: true, isAtomic: true };
     checkAccess(access, this.#program.type);
     checkAccess({ ...access, write: false }, this.#program.type);
-    if (pointer.register.type === 'stack') loadFrom(state, { ...access, write: false });
+    const isStack = pointer.register.type === 'stack';
+    const old = isStack ? loadFrom(state, { ...access, write: false }) : scalarRegister(unknownOf(bytes));
     storeTo(state, access, { number: value.number, register: scalarRegister(UNKNOWN) });
     const target = imm === ATOMIC.CMPXCHG ? 0 : src;
-    if ((imm & ATOMIC.FETCH) !== 0) state.setRegister(target, scalarRegister(unknownOf(bytes)));
+    if ((imm & ATOMIC.FETCH) !== 0) state.setRegister(target, old);
   }
 
   #jump(state: State, instruction: Instruction): Outcome {

@@ -72,13 +72,13 @@ test('rounds of a bpf_loop burn fuel whatever was proven', () => {
 });
 
 test('what a read-only map holds proves nothing, since it may be written before a run', () => {
-  const initial = Uint8Array.of(8, 0, 0, 0, 0, 0, 0, 0);
+  const initial = Uint8Array.of(248, 255, 255, 255, 255, 255, 255, 255);
   const rodata = definition('rodata', layout.KIND_ARRAY, {
     flags: layout.MAP_FLAG_RDONLY_PROG,
     maxEntries: 1,
     initial,
   });
-  const text = `lddw %r1, value 0 + 0\nldxw %r2, [%r1+0]\nmov %r3, %r10\nsub %r3, %r2\nldxb %r0, [%r3+0]${OUT}`;
+  const text = `lddw %r1, value 0 + 0\nldxdw %r2, [%r1+0]\nmov %r3, %r10\nadd %r3, %r2\nldxb %r0, [%r3+0]${OUT}`;
   const { program } = new Rig().program(text, [rodata]);
   expect(verifyProgram(program).accepted).toBe(true);
   expect(prove(program)).toBeUndefined();
