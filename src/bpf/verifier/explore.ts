@@ -1,4 +1,4 @@
-import type { Program } from '../program.ts';
+import type { LoopCalls, Program } from '../program.ts';
 import { Checkpoint, type Comparison, covers, hasMoreRounds, holdAll, inherit } from './checkpoints.ts';
 import type { Flow } from './flow.ts';
 import { Refusal } from './refusal.ts';
@@ -65,7 +65,7 @@ export class Exploration {
   readonly #flow: Flow;
   readonly #options: ExplorationOptions;
   readonly #stepper: Stepper;
-  readonly #loops: ReadonlyMap<number, number> | undefined;
+  readonly #loops: LoopCalls['calls'] | undefined;
   readonly #checkpoints = new Map<number, Checkpoint[]>();
   readonly #pending: State[] = [];
   #current: State;

@@ -142,7 +142,7 @@ class HelperCall {
   /** Checks memory that a helper reads or writes. */
   #checkMemory(operand: Operand, bytes: number, write: boolean, what: string): void {
     const { register, number } = operand;
-    const isMemory = register.isPacket || ['stack', 'map_value', 'memory'].includes(register.type);
+    const isMemory = register.isPacket || ['stack', 'map_key', 'map_value', 'memory'].includes(register.type);
     if (!isMemory) {
       if (register.mayBeNull) checkAccess({ pointer: operand, offset: 0, bytes, write }, this.#context.type);
       const isStale = register.lost !== undefined;

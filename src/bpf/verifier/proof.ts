@@ -9,7 +9,7 @@ export interface Proof {
    * there. 0 where no way leads to.
    */
   readonly safe: Uint8Array;
-  /** Most instructions that a run takes, without those of programs that it goes on with; undefined with a bpf_loop. */
+  /** Most instructions that a run takes, without those of programs that it goes on with; undefined with a bpf_loop, or a like helper. */
   readonly stepsMax: number | undefined;
 }
 

@@ -237,8 +237,8 @@ export class Stepper {
       throw new Refusal('call', why, 'Call helpers by their names.', instruction.dst);
     }
     if (opcode === OP_CALL) {
-      const callback = this.#program.loops?.calls.get(state.pc);
-      if (callback !== undefined) return callLoop(state, callback, this.#usageAt(callback));
+      const call = this.#program.loops?.calls.get(state.pc);
+      if (call !== undefined) return callLoop(state, call, this.#usageAt(call.callback), this.#newId);
       if (src === CALL_LOCAL) this.#callLocal(state, state.pc + 1 + imm);
       else this.#callHelper(state, imm);
       return NEXT;

@@ -81,7 +81,7 @@ test.skipIf(!here || CONFORMANCE.length === 0)('conformance programs: as the ker
   expect(found).toEqual([]);
 });
 
-const GENERATED = 400;
+const GENERATED = 600;
 
 /**
  * Of generated ones only this is asked: the kernel also follows ways that never run (a number that is below itself, a
