@@ -1,6 +1,6 @@
 // What merging looks at outside of a tunnel: `outer` are those headers, and what is merged is the TCP packet inside.
 import { SLOT_LENGTH } from '../memory/layout.ts';
-import { addressSum, checksum } from './checksum.kernel.ts';
+import { addressSum, checksum, isIpv4SumRight } from './checksum.kernel.ts';
 import { frameAddress, headersFlags, headersL3, headersL4, headersProtocol, loadNetwork16 } from './headers.kernel.ts';
 import {
   HEADERS_IPV4,
@@ -26,7 +26,7 @@ export function isPlainIp(ip: u32, l4: u32, length: u32, isV4: bool): bool {
   if (!isV4) return l4 - ip === IPV6_BYTES && loadNetwork16(ip + 4) + IPV6_BYTES === length;
   if (l4 - ip !== IPV4_BYTES || loadNetwork16(ip + 2) !== length) return false;
   // 0xffff is right where a segment would get 0.
-  return load<u16>(ip, 10) !== 0xffff && checksum(ip, IPV4_BYTES, 0) === 0xffff;
+  return load<u16>(ip, 10) !== 0xffff && isIpv4SumRight(ip);
 }
 
 /** Whether addresses are the same: those of the IP packets at `a` and `b`. */
