@@ -13,7 +13,7 @@ export interface Proof {
   readonly stepsMax: number | undefined;
 }
 
-/** Instructions that are visited for the sake of it: whoever loads a program waits for it, some 100 ms at most. */
+/** Instructions that are visited for the sake of it: whoever loads a program waits for it, a third of a second at most. */
 const VISITED_MAX = 100_000;
 
 /**
