@@ -1,7 +1,15 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { GSO_TCPV4, GSO_TUNNEL } from '#build/memory/layout.js';
-import { BAD_GSO_HEADERS, BAD_GSO_LENGTHS } from '#build/packet/layout.js';
+import {
+  BAD_GSO_HEADERS,
+  BAD_GSO_LENGTHS,
+  OFFLOAD_CSUM,
+  OFFLOAD_ECN,
+  OFFLOAD_TSO4,
+  OFFLOAD_TSO6,
+  OFFLOAD_USO,
+} from '#build/packet/layout.js';
 import { type Arrival, CHANGES, type FlowSpec, Sender } from './support/gro-model.ts';
 import { GroRig } from './support/gro-properties.ts';
 import { checkTunnels } from './support/tunnel-properties.ts';
@@ -139,6 +147,20 @@ test('a request for a tunnel that is none is refused', () => {
   expect(Array.isArray(cut(frame, inner + 34))).toBe(true);
   frame[l4 + 5] = (frame[l4 + 5] as number) ^ 1;
   expect(cut(frame, inner + 34)).toBe(BAD_GSO_LENGTHS);
+});
+
+test('whoever cuts TCP of both families does not cut it in tunnels', () => {
+  const rig = new GroRig();
+  const plain = new Sender(FLOW).next('').frame;
+  const { frame, inner } = wrap(plain, { kind: 'vxlan', family: 4, step: 1, hasSum: false, number: 1 }, 0);
+  const words = { flags: 1, headerLength: 66, size: 100, offset: 16 };
+  const known = OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_USO | OFFLOAD_ECN;
+  rig.load(plain, [1792], { ...words, type: GSO_TCPV4, start: 34 });
+  expect(rig.kernels.packetFinish(rig.slots, 1, known)).toBe(1);
+  rig.kernels.poolFree(rig.cache, rig.slots, 1);
+  rig.load(frame, [1792], { ...words, type: GSO_TCPV4 | GSO_TUNNEL, start: inner + 34 });
+  expect(rig.kernels.packetFinish(rig.slots, 1, known)).toBe(0);
+  rig.kernels.poolFree(rig.cache, rig.slots, 1);
 });
 
 test('hostile bytes in tunnels come out as they were', () => {
