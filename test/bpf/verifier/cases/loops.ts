@@ -153,4 +153,13 @@ export const LOOP_CASES: readonly Case[] = [
     'helper-argument',
     (mend) => `${each(MAPS.hash)}\n${END} ${mend('', 'mov %r1, 0\n')}call 3\nmov %r0, 0\nexit`,
   ),
+  testCase(
+    'a loop around a loop that has an end',
+    'infinite-loop',
+    (mend) => `mov %r7, 3
+      again: ${loop('4')}
+      ${mend('sub %r7, 1', 'add %r7, 0')}
+      jgt %r7, 0, again
+      ${END} mov %r0, 0\nexit`,
+  ),
 ];
