@@ -21,6 +21,7 @@ import {
   read as bpfMapRead,
   write as bpfMapWrite,
 } from './bpf/maps/control.kernel.ts';
+import { nextElement as bpfNextElement } from './bpf/maps/each.kernel.ts';
 import {
   remove as bpfMapDelete,
   lookup as bpfMapLookup,
@@ -233,6 +234,7 @@ export {
   bpfMapRead,
   bpfMapUpdate,
   bpfMapWrite,
+  bpfNextElement,
   bpfNumaNode,
   bpfPerfEventOutput,
   bpfPrandom,

@@ -155,5 +155,18 @@ const LIST: readonly Helper[] = [
   { id: 208, name: 'ktime_get_tai_ns', args: [], returns: 'i64', kernel: 'bpfKtime' },
 ];
 
+/**
+ * What bpf_for_each_map_elem asks for the next entry (`loops.ts`, `maps/each.kernel.ts`). No kernel has it, and programs call it only
+ * by that.
+ */
+export const HELPER_NEXT = 0x10000;
+const NEXT: Helper = {
+  id: HELPER_NEXT,
+  name: 'next_elem',
+  args: ['map', 'writable', 'size'],
+  returns: 'address',
+  kernel: 'bpfNextElement',
+};
+
 /** The helpers that there are, by number. */
-export const HELPERS: ReadonlyMap<number, Helper> = new Map(LIST.map((helper) => [helper.id, helper]));
+export const HELPERS: ReadonlyMap<number, Helper> = new Map([...LIST, NEXT].map((helper) => [helper.id, helper]));

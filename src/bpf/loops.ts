@@ -1,5 +1,6 @@
 import { RingwayError } from '../util/errors.ts';
 import { assemble } from './assemble.ts';
+import { HELPER_NEXT } from './helpers.ts';
 import {
   ALU,
   accessMode,
@@ -19,9 +20,11 @@ import {
   opcodeClass,
   SOURCE_REGISTER,
 } from './instruction.ts';
-import { type FunctionInfo, type LoopCalls, lineOf, type Program, placeOf } from './program.ts';
+import { EACH_AGAIN, EACH_KEY, EACH_KEY_MAX } from './maps/layout.ts';
+import { type FunctionInfo, type LoopCall, type LoopCalls, lineOf, type Program, placeOf } from './program.ts';
 
-/** BPF_FUNC_loop (Linux include/uapi/linux/bpf.h). */
+/** BPF_FUNC_for_each_map_elem and BPF_FUNC_loop (Linux include/uapi/linux/bpf.h). */
+export const HELPER_EACH = 164;
 export const HELPER_LOOP = 181;
 const OP_MOVE = CLASS.ALU64 | ALU.MOV | SOURCE_REGISTER;
 
@@ -47,7 +50,70 @@ const LOOP = assemble(`
   jeq %r0, 0, -6
   mov %r0, %r8
   exit`);
-const LOOP_CALL = LOOP.findIndex(({ opcode }) => opcode === OP_CALL);
+
+/** Bytes of the stack that bpf_for_each_map_elem keeps its place and the key in. */
+const PLACE_BYTES = EACH_KEY + EACH_KEY_MAX;
+
+/** What bpf_for_each_map_elem does (Linux kernel/bpf/arraymap.c, hashtab.c): r1 the map, r3 the callback's last argument, r4 flags. */
+const EACH = assemble(`
+  jeq %r4, 0, +2
+  mov %r0, -22
+  exit
+  mov %r6, %r1
+  mov %r7, %r3
+  mov %r8, 0
+  stdw [%r10-${PLACE_BYTES}], 0
+  stdw [%r10-${PLACE_BYTES - 8}], 0
+  stdw [%r10-${PLACE_BYTES - 16}], 0
+  next: mov %r1, %r6
+  mov %r2, %r10
+  add %r2, -${PLACE_BYTES}
+  mov %r3, ${PLACE_BYTES}
+  call ${HELPER_NEXT}
+  jeq %r0, 0, out
+  jeq %r0, ${EACH_AGAIN}, next
+  mov %r1, %r6
+  mov %r2, %r10
+  add %r2, -${EACH_KEY_MAX}
+  mov %r3, %r0
+  mov %r4, %r7
+  call 0
+  add %r8, 1
+  jeq %r0, 0, next
+  out: mov %r0, %r8
+  exit`);
+
+/** A helper that calls a function of the program round by round. */
+export interface LoopHelper {
+  readonly name: string;
+  /** How it is called, for messages. */
+  readonly use: string;
+  /** How the function is declared, for messages. */
+  readonly round: string;
+  readonly code: readonly Instruction[];
+}
+
+/** The helpers that call a function of the program round by round. */
+export const LOOPS: ReadonlyMap<number, LoopHelper> = new Map([
+  [
+    HELPER_LOOP,
+    {
+      name: 'bpf_loop',
+      use: 'bpf_loop(n, round, &data, 0)',
+      round: 'static long round(__u32 i, struct data *data)',
+      code: LOOP,
+    },
+  ],
+  [
+    HELPER_EACH,
+    {
+      name: 'bpf_for_each_map_elem',
+      use: 'bpf_for_each_map_elem(&map, round, &data, 0)',
+      round: 'static long round(struct bpf_map *map, const void *key, void *value, struct data *data)',
+      code: EACH,
+    },
+  ],
+]);
 
 /** Instructions that some jump leads to. */
 function jumpTargets({ code }: Program): Set<number> {
@@ -81,28 +147,30 @@ function callbackAt({ code }: Program, call: number, start: number, targets: Rea
 }
 
 /**
- * The program with a function of its own in the place of each bpf_loop, as kernels do it too; the program itself when it has none.
+ * The program with a function of its own in the place of each such call, as kernels do it with bpf_loop, too; the program itself
+ * when it has none.
  * @throws RingwayError `BAD_PROGRAM` when it is not plain which function a loop calls.
  */
 export function withLoops(program: Program): Program {
   const { functions } = program;
-  const callbacks = new Map<number, number>();
+  const calls = new Map<number, LoopCall>();
   const targets = jumpTargets(program);
   for (const { start, end } of functions) {
     for (let pc = start; pc < end; pc++) {
       const { opcode, src, imm } = program.code[pc] as Instruction;
-      if (opcode !== OP_CALL || src !== CALL_HELPER || imm !== HELPER_LOOP) continue;
+      const helper = opcode === OP_CALL && src === CALL_HELPER ? LOOPS.get(imm) : undefined;
+      if (helper === undefined) continue;
       const callback = callbackAt(program, pc, start, targets);
       if (callback === undefined || !functions.some((each) => each.start === callback)) {
         throw new RingwayError(
           'BAD_PROGRAM',
-          `program ${program.name}: it is not plain which function bpf_loop calls. Name it in the call: bpf_loop(n, round, &data, 0). At ${placeOf(program, pc)}`,
+          `program ${program.name}: it is not plain which function ${helper.name} calls. Name it in the call: ${helper.use}. At ${placeOf(program, pc)}`,
         );
       }
-      callbacks.set(pc, callback);
+      calls.set(pc, { helper: imm, callback });
     }
   }
-  return callbacks.size === 0 ? program : append(program, { calls: callbacks, start: program.code.length });
+  return calls.size === 0 ? program : append(program, { calls, start: program.code.length });
 }
 
 /** Adds a loop for each callback, and has the calls lead there. */
@@ -110,16 +178,17 @@ function append(program: Program, loops: LoopCalls): Program {
   const code = [...program.code];
   const functions: FunctionInfo[] = [...program.functions];
   const lines = [...program.lines];
-  const loopOf = new Map<number, number>();
-  for (const [pc, callback] of loops.calls) {
-    const start = loopOf.get(callback) ?? code.length;
-    if (!loopOf.has(callback)) {
-      loopOf.set(callback, start);
-      const call = start + LOOP_CALL;
-      code.push(...LOOP);
+  const loopOf = new Map<string, number>();
+  for (const [pc, { helper, callback }] of loops.calls) {
+    const loop = LOOPS.get(helper) as LoopHelper;
+    const start = loopOf.get(`${helper} ${callback}`) ?? code.length;
+    if (start === code.length) {
+      loopOf.set(`${helper} ${callback}`, start);
+      const call = start + loop.code.findIndex(({ opcode, imm }) => opcode === OP_CALL && imm === 0);
+      code.push(...loop.code);
       code[call] = { ...(code[call] as Instruction), src: CALL_LOCAL, imm: callback - call - 1 };
       const name = functions.find((each) => each.start === callback)?.name;
-      functions.push({ name: `bpf_loop.${name}`, start, end: code.length });
+      functions.push({ name: `${loop.name}.${name}`, start, end: code.length });
       // What it takes is taken at the call.
       const line = lineOf(program, pc);
       if (line !== undefined) lines.push({ ...line, pc: start });
@@ -129,12 +198,13 @@ function append(program: Program, loops: LoopCalls): Program {
   return { ...program, code, functions, lines, loops };
 }
 
-/** The program as it was before `withLoops`, for who knows bpf_loop. */
+/** The program as it was before `withLoops`, for who knows such helpers. */
 export function withoutLoops(program: Program): Program {
   const { loops } = program;
   if (loops === undefined) return program;
   const code = program.code.slice(0, loops.start);
-  for (const pc of loops.calls.keys()) code[pc] = { ...(code[pc] as Instruction), src: CALL_HELPER, imm: HELPER_LOOP };
+  for (const [pc, { helper }] of loops.calls)
+    code[pc] = { ...(code[pc] as Instruction), src: CALL_HELPER, imm: helper };
   const isOwn = ({ start }: FunctionInfo): boolean => start < loops.start;
   const lines = program.lines.filter(({ pc }) => pc < loops.start);
   return { ...program, code, functions: program.functions.filter(isOwn), lines };

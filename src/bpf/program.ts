@@ -30,10 +30,18 @@ export interface FunctionInfo {
   readonly end: number;
 }
 
-/** Calls of bpf_loop, in the place of which are calls of functions that `withLoops` added (`loops.ts`). */
+/** A call of bpf_loop, or of bpf_for_each_map_elem. */
+export interface LoopCall {
+  /** BPF_FUNC_…. */
+  readonly helper: number;
+  /** The first instruction of the function that each round calls. */
+  readonly callback: number;
+}
+
+/** Such calls, in the place of which are calls of functions that `withLoops` added (`loops.ts`). */
 export interface LoopCalls {
-  /** By instruction that calls: the first one of the function that each round calls. */
-  readonly calls: ReadonlyMap<number, number>;
+  /** By instruction that calls. */
+  readonly calls: ReadonlyMap<number, LoopCall>;
   /** The first instruction of what was added: it is behind all others. */
   readonly start: number;
 }

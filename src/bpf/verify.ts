@@ -1,6 +1,6 @@
 import { RingwayError } from '../util/errors.ts';
 import { helperName } from './helper-names.ts';
-import { HELPERS } from './helpers.ts';
+import { HELPER_NEXT, HELPERS } from './helpers.ts';
 import {
   ALU,
   ATOMIC,
@@ -27,6 +27,7 @@ import {
   SOURCE_REGISTER,
 } from './instruction.ts';
 import { FRAMES_MAX } from './layout.ts';
+import { LOOPS } from './loops.ts';
 import { type FunctionInfo, type Program, placeOf } from './program.ts';
 
 /** The frame pointer: programs may read it only. */
@@ -48,6 +49,9 @@ const ATOMICS: readonly number[] = [
 ];
 
 /** `1-3, 5-8`: numbers in messages. */
+/** What programs may call. */
+const CALLABLE = [...HELPERS.keys(), ...LOOPS.keys()].filter((id) => id !== HELPER_NEXT).sort((a, b) => a - b);
+
 function ranges(numbers: Iterable<number>): string {
   const sorted = [...numbers].sort((a, b) => a - b);
   const found: [number, number][] = [];
@@ -282,7 +286,8 @@ class StructureVerifier {
   }
 
   #checkHelper(id: number, pc: number): void {
-    if (HELPERS.has(id)) return;
+    const isOwn = this.#program.loops !== undefined && pc >= this.#program.loops.start;
+    if (HELPERS.has(id) && (id !== HELPER_NEXT || isOwn)) return;
     const missing = this.#program.missing?.get(pc);
     if (missing !== undefined) {
       const advice =
@@ -291,7 +296,7 @@ class StructureVerifier {
     }
     const name = helperName(id);
     const what = name === undefined ? `${id} is called, which no kernel has` : `bpf_${name} (${id}) is called`;
-    throw this.#fail(pc, `helper ${what}. There are helpers ${ranges(HELPERS.keys())}.`);
+    throw this.#fail(pc, `helper ${what}. There are helpers ${ranges(CALLABLE)}.`);
   }
 
   #refuseCall(src: number, imm: number, pc: number): never {

@@ -60,10 +60,11 @@ async function benchEngines(peers: Peers): Promise<Row[]> {
     const figure = { ...nothing, name, value, unit: 'ns', state: 'one core' as const, note: note || other.note };
     return rowOf(figure, { name: peer, value: other.value, note: other.note });
   };
-  return figures.flatMap(({ name, steps, trusted, checked, interpreted, kernel }) => [
+  return figures.flatMap(({ name, steps, trusted, verified, checked, interpreted, kernel }) => [
     row(`xdp alone, ${name}`, trusted, "kernel's JIT", kernel, `${steps} instructions`),
     row(`xdp alone, ${name}, checked`, checked, "kernel's JIT", kernel),
     row(`xdp alone, ${name}, checked`, checked, 'trusted', { value: trusted, note: '' }),
+    row(`xdp alone, ${name}, verified`, verified, 'checked', { value: checked, note: '' }),
     row(`xdp alone, ${name}`, trusted, 'interpreter', { value: interpreted, note: '' }),
   ]);
 }

@@ -7,6 +7,7 @@ import { createMap } from '../bpf/maps/create.ts';
 import type { BpfMap } from '../bpf/maps/map.ts';
 import { loadObject } from '../bpf/object/load.ts';
 import type { Program } from '../bpf/program.ts';
+import { prove } from '../bpf/verifier/proof.ts';
 import { parseConfig } from '../config/index.ts';
 import { createMachine, type Machine } from '../dataplane/machine.ts';
 import { Pipeline } from '../dataplane/pipeline.ts';
@@ -69,7 +70,8 @@ function loadProgram(machine: Machine, { text, object, checked }: XdpCase): Prog
   const program: Program = programOfText('bench', text, text.includes('map 0') ? [DEVICES] : []);
   const maps: BpfMap[] = program.maps.map((definition) => createMap(arena, definition, { cpus: 1, seed: 1 }));
   for (const map of maps) map.set(0, 2);
-  const module = compileProgram(arena, program, { maps, checked });
+  const proof = checked ? prove(program) : undefined;
+  const module = compileProgram(arena, program, { maps, checked, ...(proof && { proof }) });
   const ranges = arena.allocate('bench ranges', 16);
   return { number: 1, name: 'bench', module, frags: false, checked, ranges, rangeCount: 0 };
 }

@@ -132,6 +132,12 @@ export const GSO_UDP: u32 = 3;
 export const GSO_TCPV6: u32 = 4;
 /** Several UDP datagrams. */
 export const GSO_UDP_L4: u32 = 5;
+/**
+ * Beside TCPV4 or TCPV6, and no other knows of it: the packet is in a tunnel (`packet/tunnel.kernel.ts`), and csum_start is that of the
+ * TCP header inside. Outer identifications count, too, or are all the same.
+ */
+export const GSO_TUNNEL: u32 = 64;
+export const GSO_TUNNEL_FIXED: u32 = 96;
 /** Beside TCPV4 or TCPV6: the TCP header has CWR (RFC 3168, 6.1.2). */
 export const GSO_ECN: u32 = 128;
 /** Debug kernels only: STATE_FREE or STATE_HELD. */

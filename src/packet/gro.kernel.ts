@@ -13,6 +13,8 @@ import {
   BUFFER_WIRE_LENGTH,
   GSO_TCPV4,
   GSO_TCPV6,
+  GSO_TUNNEL,
+  GSO_TUNNEL_FIXED,
   HDR_NEEDS_CSUM,
   SEGMENTS_MAX,
   SLOT_BUFFER,
@@ -26,6 +28,17 @@ import {
 } from '../memory/layout.ts';
 import { addressSum, checksum } from './checksum.kernel.ts';
 import { flowOf } from './flow.kernel.ts';
+import {
+  finishOuter,
+  hasSameAddresses,
+  hasSameIp,
+  holdOuter,
+  IP_MAX,
+  isNextOuter,
+  isPlainIp,
+  isPlainOuter,
+  isSameTunnel,
+} from './gro-tunnel.kernel.ts';
 import {
   frameAddress,
   headersFlags,
@@ -60,6 +73,8 @@ import {
   HELD_LAST,
   HELD_NEWER,
   HELD_OLDER,
+  HELD_OUTER,
+  HELD_OUTER_STEP,
   HELD_SEGMENTS,
   HELD_SEQUENCE,
   HELD_SINCE,
@@ -67,16 +82,16 @@ import {
   HELD_TOTAL,
   IPV4_BYTES,
   IPV6_BYTES,
+  OUTER_STAYS,
   PROTOCOL_TCP,
   TCP_BYTES,
   TCP_CSUM_OFFSET,
 } from './layout.ts';
+import { innerHeaders } from './tunnel.kernel.ts';
 
 /** The TCP flags that segments in the middle of a stream have (RFC 9293, 3.1). */
 const TCP_ACK: u32 = 0x10;
 const TCP_PSH: u32 = 0x08;
-/** IP packets are not longer (RFC 791, 3.1). */
-const IP_MAX: u32 = 65535;
 
 /** Moves the slot at `slot` behind those that are done. */
 function pass(area: u32, slot: u32): void {
@@ -85,19 +100,11 @@ function pass(area: u32, slot: u32): void {
   store<u32>(area, ready + 1, GRO_READY);
 }
 
-/** Whether the IP packet at `ip`, of `length` bytes to the frame's end, is a plain one, without options and whole. */
-function isPlainIp(ip: u32, l4: u32, length: u32, isV4: bool): bool {
-  if (!isV4) return l4 - ip === IPV6_BYTES && loadNetwork16(ip + 4) + IPV6_BYTES === length;
-  if (l4 - ip !== IPV4_BYTES || loadNetwork16(ip + 2) !== length) return false;
-  // 0xffff is right where a segment would get 0.
-  return load<u16>(ip, 10) !== 0xffff && checksum(ip, IPV4_BYTES, 0) === 0xffff;
-}
-
 /**
  * Bytes of payload, when the packet at `slot` is a segment that may be merged: plain, whole, with right checksums, ACK and
  * at most PSH set. 0 when it is not.
  */
-function payloadOf(slot: u32, headers: u64): u32 {
+function payloadOf(slot: u32, headers: u64, outer: u64): u32 {
   const flags: u32 = load<u8>(slot, SLOT_FLAGS);
   const length: u32 = load<u16>(slot, SLOT_LENGTH);
   // Chained, shared and unfinished ones stay as they are.
@@ -116,13 +123,13 @@ function payloadOf(slot: u32, headers: u64): u32 {
   if (load<u16>(tcp, TCP_CSUM_OFFSET) === 0xffff) return 0;
   const upper = length - l4;
   if (checksum(tcp, upper, addressSum(ip, isV4, PROTOCOL_TCP) + upper) !== 0xffff) return 0;
-  return upper - bytes;
+  return outer === 0 || isPlainOuter(slot, outer) ? upper - bytes : 0;
 }
 
-/** Whether the packets at `entry` and `slot` are of one flow: MAC addresses, VLANs, IP addresses and ports. */
-function isSameFlow(entry: u32, slot: u32, headers: u64): bool {
+/** Whether the packets at `entry` and `slot` are of one flow: MAC addresses, VLANs, tunnel, IP addresses and ports. */
+function isSameFlow(entry: u32, slot: u32, headers: u64, outer: u64): bool {
   const l3 = headersL3(headers);
-  if (load<u16>(entry, HELD_L3) !== <u16>l3) return false;
+  if (load<u16>(entry, HELD_L3) !== <u16>l3 || load<u8>(entry, HELD_OUTER) !== <u8>headersL3(outer)) return false;
   const a = frameAddress(entry);
   const b = frameAddress(slot);
   // 14, 18 or 22 bytes, some of them twice.
@@ -131,20 +138,19 @@ function isSameFlow(entry: u32, slot: u32, headers: u64): bool {
   const ipB = b + l3;
   if (load<u64>(ipA - 8) !== load<u64>(ipB - 8)) return false;
   if (load<u32>(a + load<u16>(entry, HELD_L4)) !== load<u32>(b + headersL4(headers))) return false;
-  if (headersFlags(headers) & HEADERS_IPV4) return load<u64>(ipA, 12) === load<u64>(ipB, 12);
-  const source = v128.xor(v128.load(ipA, 8), v128.load(ipB, 8));
-  return !v128.any_true(v128.or(source, v128.xor(v128.load(ipA, 24), v128.load(ipB, 24))));
+  if (!hasSameAddresses(ipA, ipB, (headersFlags(headers) & HEADERS_IPV4) !== 0)) return false;
+  return outer === 0 || isSameTunnel(a, b, outer, l3);
 }
 
 /** The entry of the flow of the packet at `slot`, 0 when none of it waits. */
-function find(area: u32, hash: u32, slot: u32, headers: u64): u32 {
+function find(area: u32, hash: u32, slot: u32, headers: u64, outer: u64): u32 {
   const bucket = (hash & GRO_BUCKET_MASK) << GRO_BUCKET_SHIFT;
   const tags = v128.load(area + GRO_TABLE + bucket);
   let candidates = <u32>i32x4.bitmask(i32x4.eq(tags, i32x4.splat(hash)));
   while (candidates !== 0) {
     const index = (bucket >> 2) + ctz<u32>(candidates);
     const entry = area + GRO_ENTRIES + (index << GRO_ENTRY_SHIFT);
-    if (isSameFlow(entry, slot, headers)) return entry;
+    if (isSameFlow(entry, slot, headers, outer)) return entry;
     candidates &= candidates - 1;
   }
   return 0;
@@ -175,18 +181,21 @@ function isNext(entry: u32, slot: u32, headers: u64, payload: u32): bool {
   if (load<u8>(entry, SLOT_FLAGS) !== load<u8>(slot, SLOT_FLAGS)) return false;
   const ipA = a + l3;
   const ipB = b + l3;
-  if (headersFlags(headers) & HEADERS_IPV4) {
-    // Version, length and TOS; fragment word, TTL and protocol.
-    if (load<u16>(ipA) !== load<u16>(ipB) || load<u32>(ipA, 6) !== load<u32>(ipB, 6)) return false;
-    if (loadNetwork16(ipB + 4) !== load<u32>(entry, HELD_IDENTIFICATION)) return false;
-  } else if (load<u32>(ipA) !== load<u32>(ipB) || load<u16>(ipA, 6) !== load<u16>(ipB, 6)) {
-    // Version, traffic class and flow label; next header and hop limit.
-    return false;
-  }
+  const isV4 = (headersFlags(headers) & HEADERS_IPV4) !== 0;
+  if (!hasSameIp(ipA, ipB, isV4)) return false;
+  if (isV4 && loadNetwork16(ipB + 4) !== load<u32>(entry, HELD_IDENTIFICATION)) return false;
   // Acknowledgement and header length; window and urgent pointer.
   if (load<u32>(tcpA, 8) !== load<u32>(tcpB, 8) || load<u8>(tcpA, 12) !== load<u8>(tcpB, 12)) return false;
   if (load<u16>(tcpA, 14) !== load<u16>(tcpB, 14) || load<u16>(tcpA, 18) !== load<u16>(tcpB, 18)) return false;
   return hasSameOptions(tcpA, tcpB, header - l4);
+}
+
+/** Sets what is outside of the tunnel of the packet in `entry`. Returns the bits of its request; 0 without a tunnel. */
+function finishTunnel(entry: u32, frame: u32, total: u32): u32 {
+  const outer: u32 = load<u8>(entry, HELD_OUTER);
+  if (outer === 0) return 0;
+  finishOuter(frame, outer, total);
+  return load<u8>(entry, HELD_OUTER_STEP) === <u8>OUTER_STAYS ? GSO_TUNNEL_FIXED : GSO_TUNNEL;
 }
 
 /** Makes the segments of `entry` one packet that asks to be cut: lengths, checksums as far as they are asked for, words. */
@@ -210,7 +219,8 @@ function finish(entry: u32): void {
   store<u16>(frame + l4, bswap<u16>(<u16>pseudo), TCP_CSUM_OFFSET);
   store<u32>(buffer, total, BUFFER_TOTAL);
   store<u8>(buffer, <u8>HDR_NEEDS_CSUM, BUFFER_OFFLOAD_FLAGS);
-  store<u8>(buffer, <u8>(isV4 ? GSO_TCPV4 : GSO_TCPV6), BUFFER_GSO_TYPE);
+  const type = (isV4 ? GSO_TCPV4 : GSO_TCPV6) | finishTunnel(entry, frame, total);
+  store<u8>(buffer, <u8>type, BUFFER_GSO_TYPE);
   store<u16>(buffer, load<u16>(entry, HELD_HEADER), BUFFER_HEADER_LENGTH);
   store<u16>(buffer, load<u16>(entry, HELD_SIZE), BUFFER_GSO_SIZE);
   store<u16>(buffer, <u16>l4, BUFFER_CSUM_START);
@@ -260,7 +270,7 @@ function claim(area: u32, hash: u32): u32 {
 }
 
 /** Lets the segment at `slot`, the first of its flow, wait for the next ones. */
-function hold(area: u32, hash: u32, slot: u32, headers: u64, payload: u32): void {
+function hold(area: u32, hash: u32, slot: u32, headers: u64, outer: u64, payload: u32): void {
   const entry = claim(area, hash);
   const frame = frameAddress(slot);
   const length: u32 = load<u16>(slot, SLOT_LENGTH);
@@ -277,6 +287,8 @@ function hold(area: u32, hash: u32, slot: u32, headers: u64, payload: u32): void
   store<u32>(entry, length, HELD_TOTAL);
   store<u32>(entry, 1, HELD_SEGMENTS);
   store<u32>(entry, load<u32>(area, GRO_POLL), HELD_SINCE);
+  if (outer === 0) store<u32>(entry, 0, HELD_OUTER);
+  else holdOuter(entry, slot, outer);
   const newest = load<u32>(area, GRO_NEWEST);
   store<u32>(entry, newest, HELD_OLDER);
   store<u32>(entry, 0, HELD_NEWER);
@@ -308,18 +320,19 @@ function merge(area: u32, entry: u32, slot: u32, headers: u64, payload: u32): vo
   if (flags & <u8>TCP_PSH || payload < <u32>load<u16>(entry, HELD_SIZE)) release(area, entry);
 }
 
-/** Merges the packet at `slot`, lets it wait, or passes it on behind what waits of its flow. */
-function receive(area: u32, slot: u32): void {
-  const headers = parseHeaders(slot);
-  if (headersProtocol(headers) !== PROTOCOL_TCP || !(headersFlags(headers) & HEADERS_PORTS)) {
-    pass(area, slot);
-    return;
-  }
-  const hash = flowOf(slot);
-  const entry = find(area, hash, slot, headers);
-  const payload = payloadOf(slot, headers);
+/** The hash of a flow in a tunnel: those of one tunnel are not to meet. */
+function tunnelHash(slot: u32, inner: u64): u32 {
+  const ports = load<u32>(frameAddress(slot) + headersL4(inner)) * 0x9e3779b1;
+  return max(flowOf(slot) ^ ports ^ (ports >> 16), 1);
+}
+
+/** Merges the segment at `slot`, lets it wait, or passes it on behind what waits of its flow. `outer`: 0 without a tunnel. */
+function receiveTcp(area: u32, slot: u32, hash: u32, headers: u64, outer: u64): void {
+  const entry = find(area, hash, slot, headers, outer);
+  const payload = payloadOf(slot, headers, outer);
   if (entry !== 0) {
-    if (payload !== 0 && isNext(entry, slot, headers, payload)) {
+    const isFollowing = payload !== 0 && isNext(entry, slot, headers, payload);
+    if (isFollowing && (outer === 0 || isNextOuter(entry, slot, outer, payload))) {
       merge(area, entry, slot, headers, payload);
       return;
     }
@@ -327,12 +340,23 @@ function receive(area: u32, slot: u32): void {
   }
   const isLast = payload === 0 || load<u8>(frameAddress(slot) + headersL4(headers), 13) & <u8>TCP_PSH;
   if (isLast) pass(area, slot);
-  else hold(area, hash, slot, headers, payload);
+  else hold(area, hash, slot, headers, outer, payload);
+}
+
+function receive(area: u32, slot: u32): void {
+  const headers = parseHeaders(slot);
+  if (headersProtocol(headers) === PROTOCOL_TCP && headersFlags(headers) & HEADERS_PORTS) {
+    receiveTcp(area, slot, flowOf(slot), headers, 0);
+    return;
+  }
+  const inner = innerHeaders(slot, headers);
+  if (inner === 0) pass(area, slot);
+  else receiveTcp(area, slot, tunnelHash(slot, inner), inner, headers);
 }
 
 /**
  * Merges TCP segments among `count` (0 to 32) packets at `slots` and those that came before, as Linux's GRO does
- * (net/core/gro.c): consecutive ones of a flow become one chained packet that asks for segmentation, which gives the same
+ * (net/core/gro.c), those in a tunnel (`tunnel.kernel.ts`) too: consecutive ones of a flow become one chained packet that asks for segmentation, which gives the same
  * frames again. Payload is not copied. Everything else passes, in the order of its flow; fragments are of none. A segment
  * waits for GRO_POLLS_MAX calls at most. `wanted`: releases what waits, oldest first, until so many packets are ready or
  * none waits. `area` is the address of GRO_BYTES, zeroes at first, of which `groTake` has taken all. Returns how many

@@ -139,6 +139,12 @@ function parseIpv6(frame: u32, length: u32, l3: u32, flags: u32): u64 {
   return pack(ETHERTYPE_IPV6, l3, protocol, 0, known);
 }
 
+/** Packs the headers of what is behind `l3`, an offset in the frame of up to 255, of EtherType `type`. */
+export function parseNetwork(frame: u32, length: u32, l3: u32, type: u32): u64 {
+  if (type === ETHERTYPE_IPV4) return parseIpv4(frame, length, l3, 0);
+  return type === ETHERTYPE_IPV6 ? parseIpv6(frame, length, l3, 0) : pack(type, l3, 0, 0, 0);
+}
+
 /**
  * Finds the headers of the packet at `slot`: HEADERS_… of `layout.ts`. Only the frame's bytes in its first buffer are
  * read, whatever its length fields say. A header that is cut or malformed ends the walk: its flag is missing then,

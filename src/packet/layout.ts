@@ -95,12 +95,19 @@ export const IPV6_BYTES: u32 = 40;
 /** Bytes of a TCP header without options, and where its checksum is. */
 export const TCP_BYTES: u32 = 20;
 export const TCP_CSUM_OFFSET: u32 = 16;
+export const UDP_BYTES: u32 = 8;
+export const UDP_CSUM_OFFSET: u32 = 6;
 
 /** IP protocols and IPv6 next headers (IANA, "Assigned Internet Protocol Numbers"). */
 export const PROTOCOL_HOP_BY_HOP: u32 = 0;
 export const PROTOCOL_ICMP: u32 = 1;
+/** IPv4 in IP (RFC 2003). */
+export const PROTOCOL_IPIP: u32 = 4;
 export const PROTOCOL_TCP: u32 = 6;
 export const PROTOCOL_UDP: u32 = 17;
+/** IPv6 in IP (RFC 4213, 3; RFC 2473). */
+export const PROTOCOL_IPV6: u32 = 41;
+export const PROTOCOL_GRE: u32 = 47;
 export const PROTOCOL_ROUTING: u32 = 43;
 export const PROTOCOL_FRAGMENT: u32 = 44;
 export const PROTOCOL_AUTHENTICATION: u32 = 51;
@@ -164,8 +171,10 @@ export const GSO_SEGMENTS_MAX: u32 = 8192;
  *     16 ├──────────────┼──────────────┼──────────────┼──────────────┤
  *        │ L3           │ L4           │ protocol     │ address sum  │
  *     32 ├──────────────┼──────────────┼──────────────┼──────────────┤
- *        │ buffer       │ at           │ left there   │              │  the next byte of payload
- *     64 ├──────────────┴──────────────┴──────────────┴──────────────┤
+ *        │ buffer       │ at           │ left there   │ outer L3     │  the next byte of payload
+ *     48 ├──────────────┼──────────────┴──────────────┴──────────────┤
+ *        │ outer step   │                                            │
+ *     64 ├──────────────┴────────────────────────────────────────────┤
  *        │ up to 32 slots                                            │
  *        └───────────────────────────────────────────────────────────┘
  */
@@ -181,6 +190,9 @@ export const SEGMENT_ADDRESS_SUM: u32 = 28;
 export const SEGMENT_SOURCE: u32 = 32;
 export const SEGMENT_SOURCE_AT: u32 = 36;
 export const SEGMENT_SOURCE_LEFT: u32 = 40;
+/** In a tunnel: the offset of the IP header outside, and what its identification grows by; 0 without a tunnel. */
+export const SEGMENT_OUTER: u32 = 44;
+export const SEGMENT_OUTER_STEP: u32 = 48;
 export const SEGMENT_SLOTS: u32 = 64;
 /** SEGMENT_SLOTS and a burst of slots. */
 export const SEGMENT_BYTES: u32 = 576;
@@ -236,6 +248,13 @@ export const HELD_SEGMENTS: u32 = 40;
 export const HELD_SINCE: u32 = 44;
 export const HELD_OLDER: u32 = 48;
 export const HELD_NEWER: u32 = 52;
+/** In a tunnel, u8: offset of the IP header outside, 0 without one, and how its identification goes on, 0 until that is known. */
+export const HELD_OUTER: u32 = 56;
+export const HELD_OUTER_STEP: u32 = 57;
+export const OUTER_COUNTS: u32 = 1;
+export const OUTER_STAYS: u32 = 2;
+/** u16: that of the first segment. */
+export const HELD_OUTER_IDENTIFICATION: u32 = 58;
 export const GRO_SLOTS: u32 = 17472;
 /** GRO_SLOTS, slots for 256 entries and a burst, and what is missing to whole pairs of cache lines. */
 export const GRO_BYTES: u32 = 22144;

@@ -25,10 +25,7 @@ import {
 } from '../memory/layout.ts';
 import { checksum, oddSum } from './checksum.kernel.ts';
 import { frameAddress } from './headers.kernel.ts';
-import { BAD_CHECKSUM_RANGE, OFFLOAD_CSUM, OFFLOAD_ECN, OFFLOAD_UNKNOWN } from './layout.ts';
-
-/** Where UDP has its checksum; a sum of 0 there would say that there is none (RFC 768). */
-const UDP_CSUM_OFFSET: u32 = 6;
+import { BAD_CHECKSUM_RANGE, OFFLOAD_CSUM, OFFLOAD_ECN, OFFLOAD_UNKNOWN, UDP_CSUM_OFFSET } from './layout.ts';
 
 /** True when the checksum's field, and what it covers, begin in the frame's first buffer. */
 function isChecksumInside(slot: u32): bool {
@@ -86,6 +83,7 @@ export function finishChecksum(slot: u32): u32 {
   const start: u32 = load<u16>(buffer, BUFFER_CSUM_START);
   const offset: u32 = load<u16>(buffer, BUFFER_CSUM_OFFSET);
   const sum = sumFrom(slot, start) ^ 0xffff;
+  // A sum of 0 in UDP's header would say that there is none (RFC 768).
   const stored: u32 = sum === 0 && offset === UDP_CSUM_OFFSET ? 0xffff : sum;
   store<u16>(frameAddress(slot) + start + offset, bswap<u16>(<u16>stored));
   store<u8>(slot, load<u8>(slot, SLOT_FLAGS) & ~(<u8>SLOT_FLAG_OFFLOAD), SLOT_FLAGS);

@@ -2,6 +2,8 @@ import {
   GSO_ECN,
   GSO_TCPV4,
   GSO_TCPV6,
+  GSO_TUNNEL,
+  GSO_TUNNEL_FIXED,
   GSO_UDP,
   GSO_UDP_L4,
   HDR_DATA_VALID,
@@ -30,7 +32,9 @@ export function describeOffload(request: OffloadRequest): string {
   const parts: string[] = [];
   if (gsoType !== 0) {
     const ecn = (gsoType & GSO_ECN) === 0 ? '' : ' ecn';
-    parts.push(`gso ${GSO_NAMES.get(gsoType % GSO_ECN) ?? `type ${gsoType % GSO_ECN}`}${ecn} ${gsoSize}`);
+    const isTunnel = (gsoType & GSO_TUNNEL) !== 0;
+    const type = gsoType & ~(GSO_ECN | (isTunnel ? GSO_TUNNEL_FIXED : 0));
+    parts.push(`gso ${GSO_NAMES.get(type) ?? `type ${type}`}${isTunnel ? ' in a tunnel' : ''}${ecn} ${gsoSize}`);
   }
   if ((flags & HDR_NEEDS_CSUM) !== 0) parts.push(`csum ${checksumStart}+${checksumOffset}`);
   if ((flags & HDR_DATA_VALID) !== 0) parts.push('csum checked');

@@ -18,6 +18,8 @@ import {
   GSO_NONE,
   GSO_TCPV4,
   GSO_TCPV6,
+  GSO_TUNNEL,
+  GSO_TUNNEL_FIXED,
   GSO_UDP_L4,
   HDR_NEEDS_CSUM,
   SEGMENTS_MAX,
@@ -59,6 +61,7 @@ import {
   SEGMENT_HEADER,
   SEGMENT_L3,
   SEGMENT_L4,
+  SEGMENT_OUTER,
   SEGMENT_PAYLOAD,
   SEGMENT_PROTOCOL,
   SEGMENT_SIZE,
@@ -68,12 +71,13 @@ import {
   SEGMENT_SOURCE_LEFT,
   TCP_BYTES,
   TCP_CSUM_OFFSET,
+  UDP_BYTES,
+  UDP_CSUM_OFFSET,
 } from './layout.ts';
 import { finishChecksum } from './offload.kernel.ts';
+import { finishOuterHeaders, planOuter } from './segment-tunnel.kernel.ts';
+import { innerHeaders } from './tunnel.kernel.ts';
 
-const UDP_BYTES: u32 = 8;
-/** Where UDP has its checksum. */
-const UDP_CSUM_OFFSET: u32 = 6;
 /** TCP flags (RFC 9293, 3.1): FIN and PSH belong to the last segment, CWR to the first (RFC 3168, 6.1.2). */
 const TCP_FIN_PSH: u32 = 0x09;
 const TCP_SYN_RST_URG: u32 = 0x26;
@@ -115,14 +119,21 @@ function planTransport(slot: u32, work: u32): u32 {
 function plan(slot: u32, work: u32): u32 {
   const buffer = load<u32>(slot, SLOT_BUFFER);
   const request: u32 = load<u8>(buffer, BUFFER_GSO_TYPE);
-  const type = request & (GSO_ECN - 1);
+  const isTunnel = (request & GSO_TUNNEL) !== 0;
+  const type = request & (GSO_ECN - 1) & ~(isTunnel ? GSO_TUNNEL_FIXED : 0);
   const isUdp = type === GSO_UDP_L4;
   if (!isUdp && type !== GSO_TCPV4 && type !== GSO_TCPV6) return BAD_GSO_TYPE;
   if (isUdp && request !== type) return BAD_GSO_TYPE;
   if (!(load<u8>(buffer, BUFFER_OFFLOAD_FLAGS) & HDR_NEEDS_CSUM)) return BAD_GSO_TYPE;
   if (load<u16>(buffer, BUFFER_GSO_SIZE) === 0) return BAD_GSO_SIZE;
 
-  const headers = parseHeaders(slot);
+  const outer = parseHeaders(slot);
+  store<u32>(work, 0, SEGMENT_OUTER);
+  if (isTunnel) {
+    const refused = planOuter(slot, work, outer, (request & GSO_TUNNEL_FIXED) === GSO_TUNNEL_FIXED);
+    if (refused !== 0) return refused;
+  }
+  const headers = isTunnel ? innerHeaders(slot, outer) : outer;
   const l3 = headersL3(headers);
   const l4 = headersL4(headers);
   const protocol = headersProtocol(headers);
@@ -260,6 +271,7 @@ function finishHeaders(work: u32, frame: u32, index: u32, payload: u32, sum: u32
   store<u8>(upper, <u8>flags, 13);
   store<u16>(upper, 0, TCP_CSUM_OFFSET);
   store<u16>(upper, bswap<u16>(<u16>(checksum(upper, bytes, initial) ^ 0xffff)), TCP_CSUM_OFFSET);
+  if (load<u32>(work, SEGMENT_OUTER) !== 0) finishOuterHeaders(work, frame, index, payload, sum);
 }
 
 /** Gives the packet at `target` the flow, port, event and time of the one at `slot`; it keeps its length. */

@@ -6,6 +6,7 @@ import type { LinkOptions } from '../bpf/object/link.ts';
 import { linkProgram } from '../bpf/object/load.ts';
 import type { BpfObject, ObjectProgram } from '../bpf/object/object.ts';
 import type { MapDefinition, Program } from '../bpf/program.ts';
+import { prove } from '../bpf/verifier/proof.ts';
 import { verifyStructure } from '../bpf/verify.ts';
 import type { Arena } from '../memory/arena.ts';
 import { GUARD_BYTES } from '../memory/layout.ts';
@@ -65,9 +66,13 @@ export function objectBytes(object: BpfObject, cpus: number): number {
   return bytes + RANGES_BYTES + GUARD_BYTES + 256;
 }
 
-/** True when two maps of one name can be one map. */
+/** True when two maps of one name can be one map: programs of both count on what is in them, too. */
 function isAlike(a: MapDefinition, b: MapDefinition): boolean {
-  return (['kind', 'keyBytes', 'valueBytes', 'maxEntries', 'flags'] as const).every((field) => a[field] === b[field]);
+  const isSame = (['kind', 'keyBytes', 'valueBytes', 'maxEntries', 'flags'] as const).every(
+    (field) => a[field] === b[field],
+  );
+  if (a.inner === undefined || b.inner === undefined) return isSame && a.inner === b.inner;
+  return isSame && isAlike(a.inner, b.inner);
 }
 
 /**
@@ -209,7 +214,13 @@ export class LoadedObject {
       const program = linkProgram(object, name, replace === undefined ? {} : { replace });
       verifyStructure(program);
       const maps = program.maps.map((definition) => this.#mapOf(definition));
-      const options = { maps, checked: !trusted, ...(fuel === undefined ? {} : { fuel }) };
+      const proof = trusted ? undefined : prove(program);
+      const options = {
+        maps,
+        checked: !trusted,
+        ...(proof === undefined ? {} : { proof }),
+        ...(fuel === undefined ? {} : { fuel }),
+      };
       const module = compileProgram(this.#arena, program, options);
       const wire = {
         number: nextNumber(),

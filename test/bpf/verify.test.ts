@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { assemble, programOf } from '#build/bpf/assemble.js';
 import { helperName } from '#build/bpf/helper-names.js';
-import { HELPERS } from '#build/bpf/helpers.js';
+import { HELPER_NEXT, HELPERS } from '#build/bpf/helpers.js';
 import type { Instruction } from '#build/bpf/instruction.js';
 import { FRAMES_MAX } from '#build/bpf/layout.js';
 import type { MapDefinition, Program } from '#build/bpf/program.js';
@@ -179,7 +179,10 @@ test.each<[string, () => void]>([
   ['an endless loop', () => check([op(0x05, { offset: -1 })])],
   ['a map', () => check([op(0x18, { src: 5 }), op(0), EXIT])],
   ['the last byte of a value', () => check([op(0x18, { src: 6 }), op(0, { imm: 15 }), EXIT])],
-  ['every helper', () => check([...[...HELPERS.keys()].map((imm) => op(0x85, { imm })), EXIT])],
+  [
+    'every helper',
+    () => check([...[...HELPERS.keys()].filter((id) => id !== HELPER_NEXT).map((imm) => op(0x85, { imm })), EXIT]),
+  ],
 ])('%s is allowed', (_, run) => {
   expect(run).not.toThrow();
 });
@@ -229,6 +232,6 @@ test('errors name the source line', () => {
 });
 
 test('helpers have the names of the kernel', () => {
-  for (const { id, name } of HELPERS.values()) expect(helperName(id)).toBe(name);
+  for (const { id, name } of HELPERS.values()) if (id !== HELPER_NEXT) expect(helperName(id)).toBe(name);
   expect([0, 1, 211, 212].map(helperName)).toEqual([undefined, 'map_lookup_elem', 'cgrp_storage_delete', undefined]);
 });

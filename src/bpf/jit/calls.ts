@@ -56,7 +56,7 @@ function writeMap(writer: Writer, register: number, pc: number): void {
     code.i32(map.address | 0);
     return;
   }
-  if (module.checked) {
+  if (writer.isChecked(pc)) {
     code.get(locals.context);
     writer.getRegister(register);
     code.call(module.kernels.get('bpfReachMap') as number);
@@ -77,7 +77,7 @@ function writeItem(writer: Writer, register: number, map: number, isKey: boolean
     if (more !== 0) code.i32(more).op(OP.I32_ADD);
     return;
   }
-  if (module.checked) {
+  if (writer.isChecked(pc)) {
     code.get(locals.context);
     writer.getRegister(register);
     code.tee(writer.address);
@@ -98,7 +98,7 @@ function writeMemory(writer: Writer, register: number, isWrite: boolean, pc: num
     if (more !== 0) code.i32(more).op(OP.I32_ADD);
     return;
   }
-  if (module.checked) {
+  if (writer.isChecked(pc)) {
     writer.block();
     writer.getLow(register + 1);
     code.op(OP.I32_EQZ);
@@ -117,9 +117,9 @@ function writeMemory(writer: Writer, register: number, isWrite: boolean, pc: num
 }
 
 function writeContext(writer: Writer, register: number, pc: number): void {
-  const { code, module, locals } = writer;
+  const { code, locals } = writer;
   writer.usesContext = true;
-  if (module.checked && kindOf(writer, register).tag !== 'context') {
+  if (writer.isChecked(pc) && kindOf(writer, register).tag !== 'context') {
     writer.getRegister(register);
     code.tee(writer.address).get(locals.context).op(OP.I64_EXTEND_I32_U, OP.I64_NE);
     writer.if();
@@ -177,7 +177,7 @@ function writeTailCall(writer: Writer, pc: number): void {
   code.op(OP.DROP);
   writeMap(writer, 2, pc);
   code.set(number);
-  if (module.checked && map?.kind !== KIND_PROG_ARRAY) {
+  if (writer.isChecked(pc) && map?.kind !== KIND_PROG_ARRAY) {
     // The values of other maps are the program's own to write, and would name any program that there is.
     writer.getRegister(2);
     code.set(writer.address).get(number).access(OP.I32_LOAD, MAP_KIND).i32(KIND_PROG_ARRAY).op(OP.I32_EQ);
@@ -261,7 +261,7 @@ export function writeCall(writer: Writer, instruction: Instruction, pc: number):
   else if (imm === HELPER_TAIL_CALL) writeTailCall(writer, pc);
   else if (imm === MISSING_TYPE || imm === MISSING_FUNCTION) writeMissing(writer, pc);
   else writeHelper(writer, HELPERS.get(imm) as Helper, pc);
-  if (writer.module.checked) clearArguments(writer);
+  if (writer.isChecked(pc)) clearArguments(writer);
 }
 
 /** A verified program cannot tell. Another one must not find an address there that `kinds.ts` no longer follows. */

@@ -19,6 +19,7 @@ import {
 import { HASH_BUCKETS, HASH_ELEMENT_SIZE, HASH_ELEMENTS, HASH_SEED, HASH_SHIFT, HASH_USED } from '../maps/layout.ts';
 import type { BpfMap } from '../maps/map.ts';
 import { lineOf, type Program, placeOf } from '../program.ts';
+import type { Proof } from '../verifier/proof.ts';
 import { MISSING_FUNCTION, MISSING_TYPE } from '../verify.ts';
 import { analyse } from './analyse.ts';
 import { compileBurst } from './burst.ts';
@@ -32,6 +33,8 @@ export interface CompileOptions {
   readonly maps: readonly BpfMap[];
   /** Check every access and count loops and calls, for programs that nobody has proven safe. */
   readonly checked: boolean;
+  /** What was proven of this very program, and need not be checked. */
+  readonly proof?: Proof;
   /** Whether r1 is the context, as in XDP programs (the default), or whatever `run` is given. */
   readonly hasContext?: boolean;
   /** What a checked run may take: about one for an instruction of a loop. */
@@ -173,7 +176,7 @@ export function compileProgram(arena: Arena, program: Program, options: CompileO
 
 /** The WebAssembly of `compileProgram`, as bytes. */
 export function programBytes(arena: Arena, program: Program, options: CompileOptions): Uint8Array {
-  const { checked, hasContext = true, fuel = FUEL } = options;
+  const { checked, proof, hasContext = true, fuel = FUEL } = options;
   const kernels = kernelsOf(program, checked);
   const calls = program.code.filter(({ opcode, src }) => opcode === OP_CALL && src === CALL_LOCAL);
   const hasTailCalls = program.code.some(
@@ -181,14 +184,17 @@ export function programBytes(arena: Arena, program: Program, options: CompileOpt
   );
   const analyses = analyse(program, hasContext);
   const hasLoops = analyses.some(({ graph }) => graph.isLoop.includes(true) || !graph.isReducible);
+  const isBounded = proof?.stepsMax !== undefined && proof.stepsMax <= fuel;
   const module: ModuleContext = {
     program,
     maps: options.maps.map((map) => constantsOf(arena, map)),
     checked,
+    proven: proof?.safe,
+    isBounded,
     kernels: new Map([...kernels.keys()].map((name, index) => [name, index])),
     firstFunction: kernels.size,
     functionType: 0,
-    usesFuel: checked && (hasLoops || calls.length > 0 || hasTailCalls),
+    usesFuel: checked && (hasTailCalls || (!isBounded && (hasLoops || calls.length > 0))),
     fuel,
   };
   const frames = framesOf(program);

@@ -156,10 +156,10 @@ export function writeAddress(
   isWrite: boolean,
   pc: number,
 ): number {
-  const { code, module } = writer;
+  const { code } = writer;
   const kind: Kind = writer.state?.of(register) ?? { tag: 'unknown' };
   if (isCertain(writer, kind, offset, bytes, isWrite)) return getCertain(writer, kind, register, offset);
-  if (module.checked) {
+  if (writer.isChecked(pc)) {
     writer.getRegister(register);
     if (offset !== 0) code.i64(BigInt(offset)).op(OP.I64_ADD);
     code.set(writer.address);
@@ -231,12 +231,12 @@ function writeLoad(writer: Writer, instruction: Instruction, pc: number): void {
 }
 
 function writeAtomic(writer: Writer, { opcode, dst, src, offset, imm }: Instruction, pc: number): void {
-  const { code, module } = writer;
+  const { code } = writer;
   const bytes = accessBytes(opcode);
   const is64 = bytes === 8;
   const kind = writer.state?.of(dst);
   let more = writeAddress(writer, dst, offset, bytes, true, pc);
-  if (module.checked) {
+  if (writer.isChecked(pc)) {
     // An atomic at an odd address would trap.
     if (more !== 0) code.i32(more).op(OP.I32_ADD);
     more = 0;

@@ -54,12 +54,16 @@ export interface ModuleContext {
   readonly maps: readonly MapConstants[];
   /** Every access is checked, and loops and calls are counted. */
   readonly checked: boolean;
+  /** By instruction: 1 where that is left out. */
+  readonly proven: Uint8Array | undefined;
   /** Index of the WebAssembly function of a kernel, by its export's name. */
   readonly kernels: ReadonlyMap<string, number>;
   /** Index of the WebAssembly function of `functions[0]`; the others follow. */
   readonly firstFunction: number;
   /** Index of the type of such functions. */
   readonly functionType: number;
+  /** A run takes no more than `fuel`: nothing need be counted, but for programs that it goes on with. */
+  readonly isBounded: boolean;
   /** Loops or calls are there to be counted. */
   readonly usesFuel: boolean;
   /** Fuel of a run. */
@@ -168,6 +172,11 @@ export class Writer {
 
   brTable(depths: readonly number[], otherwise: number): void {
     this.code.brTable(depths, otherwise);
+  }
+
+  /** Whether instruction `pc` looks at where it goes: nobody has proven that it stays within what it may reach. */
+  isChecked(pc: number): boolean {
+    return this.module.checked && this.module.proven?.[pc] !== 1;
   }
 
   /** Begins the program: what follows may leave it with `toExit` and `fault`. */
@@ -285,7 +294,7 @@ export class Writer {
 
   /** Takes `amount` off the fuel; ends the program when none is left. */
   burn(amount: number, pc: number, kind: number): void {
-    if (!this.module.usesFuel) return;
+    if (!this.module.usesFuel || this.module.isBounded) return;
     this.code.get(this.fuel).i32(amount).op(OP.I32_SUB).tee(this.fuel).i32(0).op(OP.I32_LT_S);
     this.if();
     this.fault(pc, kind);

@@ -109,6 +109,25 @@ export const CURSOR_BYTES: u32 = 8;
 /** Keys that one step of an iteration gives at most. */
 export const CURSOR_KEYS: u32 = 16;
 
+/**
+ * Where bpf_for_each_map_elem stands, on the stack of a function; all zeroes at first. In a hash: a bucket, the element that was
+ * told and 1, its hash, and what was behind it then and 1. In an array, where nothing was told: the next place.
+ */
+export const EACH_BUCKET: u32 = 0;
+export const EACH_TOLD: u32 = 4;
+export const EACH_HASH: u32 = 8;
+export const EACH_NEXT: u32 = 12;
+/** Elements that were looked at. */
+export const EACH_DONE: u32 = 16;
+/** The key that is told. */
+export const EACH_KEY: u32 = 24;
+/** Bytes of a key that there is room for in a function's stack. */
+export const EACH_KEY_MAX: u32 = 480;
+/** Buckets and elements that one step goes past. */
+export const EACH_STEPS: u32 = 256;
+/** What a step returns that has found nothing yet: no address of a value. */
+export const EACH_AGAIN: u32 = 1;
+
 // ---------------------------------------------------------------- trie of prefixes
 
 /**

@@ -124,7 +124,7 @@ export function updateArray(map: u32, key: u32, value: u32, flags: u64, cpu: u32
 }
 
 /** True for the kinds whose values programs may set and remove. */
-function isPlainHash(kind: u32): bool {
+export function isPlainHash(kind: u32): bool {
   return kind === KIND_HASH || kind === KIND_LRU_HASH || kind === KIND_PERCPU_HASH || kind === KIND_LRU_PERCPU_HASH;
 }
 

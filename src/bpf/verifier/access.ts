@@ -171,6 +171,17 @@ function checkMapValue(access: Access): void {
   demandNoLock(map, low, high, number);
 }
 
+function checkMapKey(access: Access): void {
+  const { register, number } = access.pointer;
+  const { map } = register;
+  if (map === undefined) return;
+  if (access.write) {
+    const why = `a key of map ${map.name} is written.`;
+    throw new Refusal('access-rights', why, 'Copy it to a variable; the entry stays where it is.', number);
+  }
+  checkSized(access, map.keyBytes, `a key of map ${map.name}`, 'map-bounds');
+}
+
 function checkContext({ pointer, offset, bytes, write }: Access, type: ProgramType): void {
   const { register, number } = pointer;
   const refuse = (why: string, missing: string): never => {
@@ -257,6 +268,9 @@ export function checkAccess(access: Access, type: ProgramType): void {
       break;
     case 'map_value':
       checkMapValue(access);
+      break;
+    case 'map_key':
+      checkMapKey(access);
       break;
     case 'memory':
       checkSized(access, register.bytes, 'a record', 'memory-bounds');

@@ -1,5 +1,5 @@
-import { ALU } from '../instruction.ts';
-import { arithmetic } from '../interpret-alu.ts';
+import { ALU, CLASS, type Instruction, opcodeClass, SOURCE_REGISTER } from '../instruction.ts';
+import { arithmetic, swapBytes } from '../interpret-alu.ts';
 import {
   constant,
   intersect,
@@ -9,6 +9,7 @@ import {
   type Scalar,
   scalarFrom,
   signExtend,
+  truncate,
   U64_MAX,
   UNKNOWN,
   unknownOf,
@@ -122,6 +123,13 @@ export function scalarArithmetic(operation: number, bits: 32 | 64, a: Scalar, b:
   const isShift = operation === ALU.LSH || operation === ALU.RSH || operation === ALU.ARSH;
   if (!isShift || y === undefined || y >= BigInt(bits)) return bits === 64 ? UNKNOWN : unknownOf(4);
   return shift(operation, bits, a, y);
+}
+
+/** What END gives: the lowest `imm` bits, with their bytes the other way round or, to little-endian, as they are. */
+export function scalarByteOrder({ opcode, imm }: Instruction, { bits, ...bounds }: Scalar): Scalar {
+  const isSwap = opcodeClass(opcode) === CLASS.ALU64 || (opcode & SOURCE_REGISTER) !== 0;
+  if (!isSwap) return truncate({ ...bounds, bits }, imm);
+  return scalarFrom({}, { value: swapBytes(bits.value, imm), mask: swapBytes(bits.mask, imm) });
 }
 
 /** What MOV gives: with `offset`, of the lowest bits with their sign. */

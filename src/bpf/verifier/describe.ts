@@ -37,6 +37,7 @@ const NAMES: Readonly<Record<RegisterType, string>> = {
   packet_meta: 'packet metadata',
   packet_end: 'the end of the packet',
   map: 'map',
+  map_key: 'a key of map',
   map_value: 'a value of map',
   stack: 'the stack',
   memory: 'a record of a ring buffer',
@@ -69,6 +70,8 @@ export function registerText(register: Register, depth: number): string {
       return `${scalarText(register.scalar)}${lost === undefined ? '' : ` (${lost})`}`;
     case 'map':
       return `map ${map?.name}${mayBeNull ? ' or null' : ''}`;
+    case 'map_key':
+      return `a key of map ${map?.name}${place} (${map?.keyBytes} bytes)`;
     case 'map_value':
       return `${mayBeNull ? 'null or ' : ''}a value of map ${map?.name}${place} (${map?.valueBytes} bytes)`;
     case 'memory':

@@ -1,4 +1,4 @@
-import type { Program } from '../program.ts';
+import type { LoopCalls, Program } from '../program.ts';
 import { Checkpoint, type Comparison, covers, hasMoreRounds, holdAll, inherit } from './checkpoints.ts';
 import type { Flow } from './flow.ts';
 import { Refusal } from './refusal.ts';
@@ -65,7 +65,7 @@ export class Exploration {
   readonly #flow: Flow;
   readonly #options: ExplorationOptions;
   readonly #stepper: Stepper;
-  readonly #loops: ReadonlyMap<number, number> | undefined;
+  readonly #loops: LoopCalls['calls'] | undefined;
   readonly #checkpoints = new Map<number, Checkpoint[]>();
   readonly #pending: State[] = [];
   #current: State;
@@ -171,8 +171,10 @@ export class Exploration {
     for (let index = list.length - 1; index >= 0; index--) {
       const checkpoint = list[index] as Checkpoint;
       const isDone = checkpoint.openWays === 0;
-      // A bpf_loop has an end whatever its rounds do, so that one which brings nothing new need not be followed.
-      const isOpen: Comparison = isLoop ? 'unexplored' : 'same';
+      // A bpf_loop has an end whatever its rounds do, so that one which brings nothing new need not be followed. That a loop around
+      // it has one, nobody has said.
+      const isRoundOver = isLoop && hasMoreRounds(checkpoint.state, state);
+      const isOpen: Comparison = isRoundOver ? 'unexplored' : 'same';
       const how: Comparison = order === 'search' ? 'unexplored' : isDone ? 'explored' : isOpen;
       if (!covers(checkpoint.state, state, this.#flow, how)) {
         checkpoint.misses++;

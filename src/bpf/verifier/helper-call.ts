@@ -142,7 +142,7 @@ class HelperCall {
   /** Checks memory that a helper reads or writes. */
   #checkMemory(operand: Operand, bytes: number, write: boolean, what: string): void {
     const { register, number } = operand;
-    const isMemory = register.isPacket || ['stack', 'map_value', 'memory'].includes(register.type);
+    const isMemory = register.isPacket || ['stack', 'map_key', 'map_value', 'memory'].includes(register.type);
     if (!isMemory) {
       if (register.mayBeNull) checkAccess({ pointer: operand, offset: 0, bytes, write }, this.#context.type);
       const isStale = register.lost !== undefined;
@@ -232,7 +232,8 @@ class HelperCall {
   #checkConstant(operand: Operand): void {
     const { register } = operand;
     register.origin.mark();
-    if (register.type === 'scalar' && isConstant(register.scalar) && register.scalar.umax < SIZE_MAX) return;
+    // Whatever it is: where there is no room, as for -1, there is no record.
+    if (register.type === 'scalar' && isConstant(register.scalar)) return;
     throw this.#refusal(
       operand,
       'a constant',
@@ -255,7 +256,7 @@ class HelperCall {
     if (gives === 'record') {
       const id = newId();
       this.#state.references = [...this.#state.references, { id, pc }];
-      const bytes = Number(this.#state.register(2).scalar.umin);
+      const bytes = this.#state.register(2).scalar.u32Min;
       return new Register({ type: 'memory', bytes, mayBeNull: true, id, reference: id });
     }
     const map = this.#map;

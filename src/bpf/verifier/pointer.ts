@@ -115,5 +115,6 @@ export function pointerArithmetic(
   }
   if (pointer === source)
     return refuse(pointer, 'It is subtracted from a number.', 'Subtract the number from the pointer.');
+  if (a.type === 'stack') return refuse(pointer, 'Something is subtracted from it.', 'Add a negative number instead.');
   return move(pointer, b, true, newId);
 }

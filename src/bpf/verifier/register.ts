@@ -74,7 +74,7 @@ NO_ORIGIN.mark();
  * What a register is.
  *
  * `packet`, `packet_meta`, `packet_end`: addresses in the packet, in the metadata before it, and behind it. `map`: a map.
- * `map_value`: a value of one. `stack`: the stack of a function. `memory`: a record of a ring buffer. `socket`: what a
+ * `map_key`, `map_value`: a key that a map has, and a value of one. `stack`: the stack of a function. `memory`: a record of a ring buffer. `socket`: what a
  * look-up in an XSKMAP gives, which can only be held against null.
  */
 export type RegisterType =
@@ -85,6 +85,7 @@ export type RegisterType =
   | 'packet_meta'
   | 'packet_end'
   | 'map'
+  | 'map_key'
   | 'map_value'
   | 'stack'
   | 'memory'

@@ -10,8 +10,10 @@ export interface StackUsage {
   bytes: number;
 }
 
-/** What a round of a bpf_loop is held against. */
+/** What a round of a bpf_loop, or of a like helper, is held against. */
 export interface Round {
+  /** Name of the helper. */
+  readonly name: string;
   /** What the frames before it were when it began. */
   readonly before: readonly Frame[];
   readonly references: readonly Reference[];
@@ -24,7 +26,7 @@ export class Frame {
   readonly stack: Stack;
   /** Where its caller goes on; -1 for the program itself. */
   readonly returnPc: number;
-  /** When it is called by bpf_loop. */
+  /** When it is called by bpf_loop, or a like helper. */
   readonly round: Round | undefined;
   /** Rounds of the bpf_loop that it is at. */
   rounds = 0;

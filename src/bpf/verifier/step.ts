@@ -22,7 +22,7 @@ import {
 import { FRAMES_MAX, KIND_ARRAY } from '../layout.ts';
 import type { Program } from '../program.ts';
 import { type Access, checkAccess, loadFrom, storeTo } from './access.ts';
-import { immediate, scalarArithmetic, scalarMove } from './arithmetic.ts';
+import { immediate, scalarArithmetic, scalarByteOrder, scalarMove } from './arithmetic.ts';
 import { branch } from './branch.ts';
 import { registerText } from './describe.ts';
 import { callHelper, demandNoReferences } from './helper-call.ts';
@@ -126,9 +126,11 @@ export class Stepper {
       state.setRegister(dst, pointerArithmetic(instruction, target, source, this.#newId));
       return;
     }
-    // Of a change in the order of bytes nothing is kept, as in Linux.
+    const { scalar } = target.register;
     const result =
-      what === ALU.END ? UNKNOWN : scalarArithmetic(what, bits, target.register.scalar, source.register.scalar);
+      what === ALU.END
+        ? scalarByteOrder(instruction, scalar)
+        : scalarArithmetic(what, bits, scalar, source.register.scalar);
     state.setRegister(dst, scalarRegister(result, target.register.origin, source.register.origin));
   }
 
@@ -220,10 +222,11 @@ export class Stepper {
     const access: Access = { pointer, offset, bytes, write: true, isAtomic: true };
     checkAccess(access, this.#program.type);
     checkAccess({ ...access, write: false }, this.#program.type);
-    if (pointer.register.type === 'stack') loadFrom(state, { ...access, write: false });
+    const isStack = pointer.register.type === 'stack';
+    const old = isStack ? loadFrom(state, { ...access, write: false }) : scalarRegister(unknownOf(bytes));
     storeTo(state, access, { number: value.number, register: scalarRegister(UNKNOWN) });
     const target = imm === ATOMIC.CMPXCHG ? 0 : src;
-    if ((imm & ATOMIC.FETCH) !== 0) state.setRegister(target, scalarRegister(unknownOf(bytes)));
+    if ((imm & ATOMIC.FETCH) !== 0) state.setRegister(target, old);
   }
 
   #jump(state: State, instruction: Instruction): Outcome {
@@ -234,8 +237,8 @@ export class Stepper {
       throw new Refusal('call', why, 'Call helpers by their names.', instruction.dst);
     }
     if (opcode === OP_CALL) {
-      const callback = this.#program.loops?.calls.get(state.pc);
-      if (callback !== undefined) return callLoop(state, callback, this.#usageAt(callback));
+      const call = this.#program.loops?.calls.get(state.pc);
+      if (call !== undefined) return callLoop(state, call, this.#usageAt(call.callback), this.#newId);
       if (src === CALL_LOCAL) this.#callLocal(state, state.pc + 1 + imm);
       else this.#callHelper(state, imm);
       return NEXT;

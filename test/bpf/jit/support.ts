@@ -9,6 +9,7 @@ import {
   type ProgramInstance,
 } from '#build/bpf/jit/compile.js';
 import * as layout from '#build/bpf/layout.js';
+import { withLoops } from '#build/bpf/loops.js';
 import { createMap } from '#build/bpf/maps/create.js';
 import type { BpfMap } from '#build/bpf/maps/map.js';
 import type { MapDefinition, Program } from '#build/bpf/program.js';
@@ -50,7 +51,7 @@ export class Rig {
 
   /** Assembles a program with maps of its own, and lets it reach them. */
   program(text: string, definitions: readonly MapDefinition[] = []): { program: Program; maps: BpfMap[] } {
-    const program = programOf(assemble(text), 'test', definitions);
+    const program = withLoops(programOf(assemble(text), 'test', definitions));
     verifyStructure(program);
     const maps = definitions.map((one) => createMap(this.arena, one, { cpus: 1, seed: 1 }));
     const ranges = maps.flatMap((map) => map.ranges());

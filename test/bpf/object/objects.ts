@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { disassemble } from '#build/bpf/disassemble.js';
 import { linkProgram, loadObject } from '#build/bpf/object/load.js';
 import type { BpfObject } from '#build/bpf/object/object.js';
@@ -8,9 +9,11 @@ import { verifyStructure } from '#build/bpf/verify.js';
 import { RingwayError } from '#build/util/errors.js';
 import type { Random } from '#build/util/random.js';
 
-/** The bytes of a compiled fixture. */
-export const fixtureBytes = (name: string): Uint8Array =>
-  new Uint8Array(readFileSync(new URL(`fixtures/${name}.o`, import.meta.url)));
+/** Where a compiled fixture is. */
+export const fixturePath = (name: string): string => fileURLToPath(new URL(`fixtures/${name}.o`, import.meta.url));
+
+/** Its bytes. */
+export const fixtureBytes = (name: string): Uint8Array => new Uint8Array(readFileSync(fixturePath(name)));
 
 /** A fixture, loaded. */
 export const fixture = (name: string): BpfObject => loadObject(fixtureBytes(name), { file: `${name}.o` });

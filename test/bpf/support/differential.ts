@@ -10,6 +10,7 @@ import {
 import { FAULT_FUEL, FAULT_MAP, FAULT_MEMORY } from '#build/bpf/layout.js';
 import type { LinuxMap } from '#build/bpf/linux/map.js';
 import type { Program } from '#build/bpf/program.js';
+import { type Proof, prove } from '#build/bpf/verifier/proof.js';
 import { closeAll, KernelProgram, kernelMaps } from '../../support/kernel-program.ts';
 import { DEFINITIONS, FIXTURE, HELD, MAPS, TARGETS } from './fixture.ts';
 import { type Contents, entryText, type RunOutput, type World } from './world.ts';
@@ -70,14 +71,25 @@ export function interpreterEngine(world: World, options: InterpreterOptions = {}
   return worldEngine('interpreter', world, (program) => () => interpret({ program, ...execution, ...options }).r0);
 }
 
-/** Compiled code as an engine: `jit`, or `checked`. */
-export function compiledEngine(world: World, options: { readonly checked: boolean; readonly fuel?: number }): Engine {
+/** How code is compiled: `isProven`, with checks only where the verifier has proven nothing. */
+export interface CompiledOptions {
+  readonly checked: boolean;
+  readonly isProven?: boolean;
+  readonly fuel?: number;
+}
+
+/** Compiled code as an engine: `jit`, `checked`, or `proven`. */
+export function compiledEngine(world: World, { isProven = false, ...options }: CompiledOptions): Engine {
   const { arena, context, maps, targets } = world;
   const table = createProgramTable(targets.size + 1);
+  const proofOf = (program: Program): { proof?: Proof } => {
+    const proof = isProven ? prove(program) : undefined;
+    return proof === undefined ? {} : { proof };
+  };
   const instantiate = (program: Program): ProgramInstance =>
-    instantiateProgram(arena, compileProgram(arena, program, { maps, ...options }), table);
+    instantiateProgram(arena, compileProgram(arena, program, { maps, ...options, ...proofOf(program) }), table);
   for (const [number, program] of targets) table.set(number, instantiate(program).main);
-  return worldEngine(options.checked ? 'checked' : 'jit', world, (program) => {
+  return worldEngine(isProven ? 'proven' : options.checked ? 'checked' : 'jit', world, (program) => {
     const instance = instantiate(program);
     return () => instance.run(context, BigInt(context), 0n);
   });

@@ -1,11 +1,11 @@
-import { HELPERS } from '#build/bpf/helpers.js';
+import { HELPER_NEXT, HELPERS } from '#build/bpf/helpers.js';
 import { ALU, JMP } from '#build/bpf/instruction.js';
 import type { MapDefinition, Program } from '#build/bpf/program.js';
 import type { Random } from '#build/util/random.js';
 import { ATOMICS, CONDITIONS, Emitter, type Label, type Operand } from './emitter.ts';
 import { DEFINITIONS, MAPS } from './fixture.ts';
 
-const HELPER_IDS = [...HELPERS.keys()];
+const HELPER_IDS = [...HELPERS.keys()].filter((id) => id !== HELPER_NEXT);
 const FRAME = 10;
 /** Places of 8 bytes in the frame that a function writes first. */
 const SLOTS = 12;

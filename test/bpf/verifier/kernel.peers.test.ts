@@ -35,6 +35,7 @@ const ACCEPTED_HERE: readonly (readonly [says: RegExp, why: string])[] = [
 /** What we refuse and the kernel accepts, by what we say, and why. All else that it accepts we accept. */
 const REFUSED_HERE: readonly (readonly [says: RegExp, why: string])[] = [
   [/which is map \w+\.$/m, 'a kernel shows the fields of struct bpf_map, and here is none'],
+  [/it may go round for ever\.$/m, 'a kernel takes a loop without an end when a bpf_loop is in it'],
   [/which is a socket of an XSKMAP\.$/m, 'a kernel shows the queue of a socket, and here its map is closed'],
 ];
 
@@ -81,7 +82,7 @@ test.skipIf(!here || CONFORMANCE.length === 0)('conformance programs: as the ker
   expect(found).toEqual([]);
 });
 
-const GENERATED = 400;
+const GENERATED = 600;
 
 /**
  * Of generated ones only this is asked: the kernel also follows ways that never run (a number that is below itself, a
@@ -93,10 +94,11 @@ test.skipIf(!here)(
   () => {
     const found: string[] = [];
     for (let seed = FIRST_SEED; seed < FIRST_SEED + GENERATED; seed++) {
-      const program = generateDoubtful(new Random(seed), { loops: false });
+      const program = generateDoubtful(new Random(seed));
       if (program === undefined) continue;
       const verdict = verifyProgram(program);
       if (verdict.accepted || refusal(program) !== undefined) continue;
+      if (REFUSED_HERE.some(([says]) => says.test(verdict.rejection.text))) continue;
       found.push(`RINGWAY_SEED=${seed}: ${verdict.rejection.text}\n${disassemble(program).join('\n')}`);
     }
     expect(found).toEqual([]);

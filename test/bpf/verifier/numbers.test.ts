@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { ALU, JMP } from '#build/bpf/instruction.js';
-import { arithmetic, condition } from '#build/bpf/interpret-alu.js';
-import { scalarArithmetic, scalarMove } from '#build/bpf/verifier/arithmetic.js';
+import { assemble } from '#build/bpf/assemble.js';
+import { ALU, type Instruction, JMP } from '#build/bpf/instruction.js';
+import { arithmetic, condition, swapBytes } from '#build/bpf/interpret-alu.js';
+import { scalarArithmetic, scalarByteOrder, scalarMove } from '#build/bpf/verifier/arithmetic.js';
 import { decide, refine } from '#build/bpf/verifier/compare.js';
 import { contains, includes, intersect, type Scalar, scalarOf, truncate, UNKNOWN } from '#build/bpf/verifier/scalar.js';
 import * as tnum from '#build/bpf/verifier/tnum.js';
@@ -117,6 +118,20 @@ const OPERATIONS = Object.entries(ALU).filter(([name]) => !['MOV', 'END'].includ
 test('what bounds and bits say of each other leaves all numbers in', () => {
   fc.assert(
     fc.property(scalar, ({ set, values }) => values.every((value) => contains(set, value))),
+    RUNS,
+  );
+});
+
+test('a change in the order of bytes gives every result that there is, and no other bits', () => {
+  const ways = [assemble('le16 %r0\nle32 %r0\nle64 %r0'), assemble('be16 %r0\nbe32 %r0\nbe64 %r0')];
+  fc.assert(
+    fc.property(scalar, fc.nat(1), fc.nat(2), (a, isSwap, width) => {
+      const instruction = ways[isSwap]?.[width] as Instruction;
+      const result = scalarByteOrder(instruction, a.set);
+      const change = (x: bigint): bigint =>
+        isSwap === 1 ? swapBytes(x, instruction.imm) : BigInt.asUintN(instruction.imm, x);
+      return result.umax < 1n << BigInt(instruction.imm) && a.values.every((x) => contains(result, change(x)));
+    }),
     RUNS,
   );
 });

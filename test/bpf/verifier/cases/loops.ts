@@ -11,6 +11,9 @@ const loop = (rounds: string): string => `
   add %r3, -16
   mov %r4, 0
   call 181`;
+/** Goes through a map, with the same. */
+const each = (map: number): string =>
+  loop('0').replace('mov %r1, 0', `lddw %r1, map ${map}`).replace('call 181', 'call 164');
 const END = 'out: mov %r0, 2\nexit\nround:';
 
 /** bpf_loop and what it calls. */
@@ -114,5 +117,49 @@ export const LOOP_CASES: readonly Case[] = [
       stxdw [%r2], %r3
       mov %r0, 0
       exit`,
+  ),
+  testCase(
+    'a key that is told is as long as keys are',
+    'map-bounds',
+    (mend) => `${each(MAPS.hash)}\n${END} ldxb %r0, [%r2+${mend('3', '4')}]\nmov %r0, 0\nexit`,
+  ),
+  testCase(
+    'a key that is told is not written',
+    'access-rights',
+    (mend) => `${each(MAPS.hash)}\n${END} stw [%r${mend('3', '2')}], 1\nmov %r0, 0\nexit`,
+  ),
+  testCase(
+    'a value that is told is as long as values are',
+    'map-bounds',
+    (mend) => `${each(MAPS.array)}\n${END} ldxb %r0, [%r3+${mend('15', '16')}]\nmov %r0, 0\nexit`,
+  ),
+  testCase(
+    'the data of a map that is gone through',
+    'stack-bounds',
+    (mend) => `${each(MAPS.cpuArray)}\n${END} ldxb %r0, [%r4+${mend('15', '16')}]\nmov %r0, 0\nexit`,
+  ),
+  testCase(
+    'maps that can be gone through',
+    'map-kind',
+    (mend) => `${each(0).replace('map 0', `map ${mend(`${MAPS.cpuLru}`, `${MAPS.trie}`)}`)}\n${END} mov %r0, 0\nexit`,
+  ),
+  testCase(
+    'what is told of an entry returns',
+    'call',
+    (mend) => `${each(MAPS.lru)}\n${END} ldxb %r0, [%r2]\n${mend('and %r0, 1\n', '')}exit`,
+  ),
+  testCase(
+    'a round removes the entry that it is told of',
+    'helper-argument',
+    (mend) => `${each(MAPS.hash)}\n${END} ${mend('', 'mov %r1, 0\n')}call 3\nmov %r0, 0\nexit`,
+  ),
+  testCase(
+    'a loop around a loop that has an end',
+    'infinite-loop',
+    (mend) => `mov %r7, 3
+      again: ${loop('4')}
+      ${mend('sub %r7, 1', 'add %r7, 0')}
+      jgt %r7, 0, again
+      ${END} mov %r0, 0\nexit`,
   ),
 ];

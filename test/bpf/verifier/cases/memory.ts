@@ -265,4 +265,16 @@ export const MEMORY_CASES: readonly Case[] = [
     (mend) =>
       `mov %r6, %r1\n${packet(14)}\nldxb %r8, [%r2]\nlddw %r1, value ${MAPS.global}\n${mend('jgt %r8, 63, out', 'jgt %r8, 64, out')}\nadd %r1, %r8\nldxb %r0, [%r1]`,
   ),
+  testCase(
+    'a stack pointer that is subtracted from',
+    'pointer-arithmetic',
+    (mend) =>
+      `stb [%r10-8], 1\nmov %r2, %r10\n${mend('add %r2, -8', 'sub %r2, 8')}\nldxb %r0, [%r2]\nout: mov %r0, 2\nexit`,
+  ),
+  testCase(
+    'what an atomic operation fetches from the stack is known',
+    'stack-bounds',
+    (mend) =>
+      `stdw [%r10-8], ${mend('-4', '-600')}\nmov %r1, 7\nlock fetch add [%r10-8], %r1\nmov %r2, %r10\nadd %r2, %r1\nldxb %r0, [%r2]\nout: mov %r0, 2\nexit`,
+  ),
 ];

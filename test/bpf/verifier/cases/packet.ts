@@ -118,7 +118,7 @@ export const PACKET_CASES: readonly Case[] = [
     'a swapped length has lost its bound',
     'unbounded-offset',
     (mend) =>
-      `${packet(14)}\nldxh %r5, [%r2]\nbe16 %r5\n${mend('and %r5, 0x7ff', 'mov %r0, 0')}\nadd %r2, %r5\nmov %r4, %r2\nadd %r4, 2\njgt %r4, %r3, out\nldxh %r0, [%r2]`,
+      `${packet(14)}\nldxh %r5, [%r2]\nbe32 %r5\n${mend('and %r5, 0x7ff', 'mov %r0, 0')}\nadd %r2, %r5\nmov %r4, %r2\nadd %r4, 2\njgt %r4, %r3, out\nldxh %r0, [%r2]`,
   ),
   testCase('a pointer is used after bpf_xdp_adjust_head', 'stale-pointer', (mend) =>
     `mov %r6, %r1\n${packet(14)}\nmov %r7, %r2\nmov %r2, -4\ncall xdp_adjust_head\n${mend(`mov %r1, %r6\n${packet(14)}\nmov %r7, %r2`, '')}\nldxb %r0, [%r7]`.replace(
