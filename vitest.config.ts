@@ -23,9 +23,15 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.{deep,peers,xen}.test.ts'],
           testTimeout: 60_000,
+          provide: { isDeep: false },
+          // A process runs file after file: what they import is loaded, and has warmed up, once.
+          isolate: false,
         },
       },
-      { extends: true, test: { name: 'deep', include: ['test/**/*.deep.test.ts'], testTimeout: 600_000 } },
+      {
+        extends: true,
+        test: { name: 'deep', include: ['test/**/*.deep.test.ts'], testTimeout: 600_000, provide: { isDeep: true } },
+      },
       { extends: true, test: { name: 'peers', include: ['test/**/*.peers.test.ts'], testTimeout: 300_000 } },
       { extends: true, test: { name: 'xen', include: ['test/**/*.xen.test.ts'], testTimeout: 300_000 } },
     ],
