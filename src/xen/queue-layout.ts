@@ -52,6 +52,12 @@ export const PACKET_EXTRA: u32 = 40;
 /** The first of its copies in a batch, and how many it has, u16 each. */
 export const PACKET_COPY: u32 = 56;
 export const PACKET_COPIES: u32 = 58;
+/** Backend, rx: the packet's slot, and where the data ring's own index is behind it. */
+export const PACKET_SLOT: u32 = 48;
+export const PACKET_DATA: u32 = 52;
+/** Backend, rx: the first of its moves in a burst, and how many it has, u16 each. */
+export const PACKET_MOVE: u32 = 60;
+export const PACKET_MOVES: u32 = 62;
 
 /** More slots than a backend takes. */
 export const PACKET_BAD_SLOTS: u32 = 1;
@@ -145,7 +151,26 @@ export const VIFQ_DATA_SIZE: u32 = 156;
 export const VIFQ_DATA_INDEX: u32 = 160;
 /** Packets that went by grant although there is a data ring: it had no room. */
 export const VIFQ_FALLBACKS: u32 = 164;
+/** Backend, rx: copies into mapped pages that are left to others (MOVES_…); 0: they are done at once. */
+export const VIFQ_MOVES: u32 = 176;
+/** Backend, rx: what is kept of packets whose copies others do (`async/layout.ts`); 0 when nobody does. */
+export const VIFQ_ASYNC: u32 = 180;
 export const VIFQ_BYTES: u32 = 192;
+
+/** Copies of a burst that are left to others: bytes of one at least, and how many there are; and how many were done at once. */
+export const MOVES_LEAST: u32 = 0;
+export const MOVES_USED: u32 = 4;
+export const MOVES_DONE: u32 = 8;
+export const MOVES_FIRST: u32 = 16;
+/** A move: target, source, bytes. */
+export const MOVE_SHIFT: u32 = 4;
+export const MOVE_TARGET: u32 = 0;
+export const MOVE_SOURCE: u32 = 4;
+export const MOVE_LENGTH: u32 = 8;
+/** More are done at once. */
+export const MOVES_MAX: u32 = 256;
+/** MOVES_FIRST + MOVES_MAX * 16. */
+export const MOVES_BYTES: u32 = 4112;
 
 /** Mapped pages by reference: buckets of references, then their addresses. A reference of 0 is a free place. */
 export const GREFTABLE_SEED: u32 = 0;

@@ -30,6 +30,8 @@ export interface VifRigOptions {
   /** The backend spreads packets as the frontend says. */
   readonly hash?: boolean;
   readonly setHash?: VifHash;
+  /** Serves the backend's queues, in the place of `attachVifQueue`. */
+  readonly attachBack?: typeof attachVifQueue;
 }
 
 /** A queue that this thread serves, both ways. */
@@ -43,9 +45,9 @@ export interface Served {
   fault(): string | undefined;
 }
 
-function serve(arena: Arena, share: VifQueueShare, cache: number): Served {
+function serve(arena: Arena, share: VifQueueShare, cache: number, attach = attachVifQueue): Served {
   // As if it came to another thread.
-  const { receiver, sender } = attachVifQueue(arena, structuredClone(share), cache);
+  const { receiver, sender } = attach(arena, structuredClone(share), cache);
   const isBack = share.side === 'back';
   return {
     tx: (isBack ? receiver : sender).ring,
@@ -94,7 +96,8 @@ export async function makeVif(options: VifRigOptions) {
     const bus = make({
       name,
       onConnect(shares) {
-        queues = shares.map((share) => serve(arena, share, cache));
+        const attach = name === 'front' ? attachVifQueue : options.attachBack;
+        queues = shares.map((share) => serve(arena, share, cache, attach));
         events.push(`${name} connected ${queues.length}`);
       },
       onDisconnect() {
