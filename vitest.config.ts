@@ -24,8 +24,6 @@ export default defineConfig({
           exclude: ['test/**/*.{deep,peers,xen}.test.ts'],
           testTimeout: 60_000,
           provide: { isDeep: false },
-          // A process runs file after file: what they import is loaded, and has warmed up, once.
-          isolate: false,
         },
       },
       {
