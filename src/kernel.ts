@@ -1,5 +1,6 @@
 import { asyncDeliver, asyncReceive } from './async/receive.kernel.ts';
 import { asyncSend, asyncSettle } from './async/send.kernel.ts';
+import { asyncVifEnter, asyncVifSettle } from './async/vif.kernel.ts';
 import {
   jiffies as bpfJiffies,
   ktime as bpfKtime,
@@ -216,6 +217,8 @@ export {
   asyncReceive,
   asyncSend,
   asyncSettle,
+  asyncVifEnter,
+  asyncVifSettle,
   bpfAdjustHead,
   bpfAdjustMeta,
   bpfAdjustTail,

@@ -7,6 +7,7 @@ import { WORK_BYTES } from './layout.ts';
 import type { AsyncMessage, AsyncWire } from './lcore.ts';
 import { createAsyncQueue, readAsyncCounters, readInFlight } from './queue.ts';
 import type { Integration, RingFull } from './transmit.ts';
+import { createAsyncVif } from './vif.ts';
 import { readWorkCounters } from './work-ring.ts';
 
 /** How a dataplane has its copies done. */
@@ -27,8 +28,9 @@ export interface AsyncOptions {
 
 /** A queue that is to have its copies done by engines. */
 export interface AsyncRing {
-  /** Address of its net queue, a device's. */
+  /** Address of its net queue, a device's; of a Xen device, of the direction to the frontend. */
   readonly netq: number;
+  readonly kind: 'virtio' | 'vif';
   /** The port that it is of, and which of that port's queue pairs it belongs to. */
   readonly port: string;
   readonly pair: number;
@@ -129,13 +131,14 @@ export class AsyncControl {
   }
 
   #add(ring: AsyncRing): void {
-    const { netq, port, sends } = ring;
+    const { netq, kind, port, sends } = ring;
     const { threshold } = this.#options;
     const serial = this.#serial++;
     const before = new Set(this.#arena.regions().map(({ name }) => name));
     const added = (): string[] => this.#arena.regions().flatMap(({ name }) => (before.has(name) ? [] : [name]));
     try {
-      const address = createAsyncQueue(this.#arena, { name: `port ${port} ${serial}`, netq, sends, threshold });
+      const create = kind === 'vif' ? createAsyncVif : createAsyncQueue;
+      const address = create(this.#arena, { name: `port ${port} ${serial}`, netq, sends, threshold });
       this.#entries.set(netq, { ...ring, serial, address, regions: added(), engine: -1, isGone: false });
     } catch (error) {
       for (const region of added()) this.#arena.release(region);

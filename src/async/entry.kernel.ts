@@ -14,6 +14,7 @@ import {
   ASYNC_RECORDS,
   ASYNC_TAIL,
   ASYNC_TRACK,
+  ENTRY_DATA,
   ENTRY_RECORDS,
   ENTRY_SHIFT,
   FLAG_DONE,
@@ -78,6 +79,16 @@ export function isFirstDone(queue: u32): bool {
 /** Records of the first packet under way. */
 export function firstRecords(queue: u32): u32 {
   return load<u32>(entryAt(queue, load<u32>(queue, ASYNC_TAIL)), ENTRY_RECORDS);
+}
+
+/** Notes `index` beside the packet that was entered last. */
+export function noteData(queue: u32, index: u32): void {
+  store<u32>(entryAt(queue, load<u32>(queue, ASYNC_HEAD) - 1), index, ENTRY_DATA);
+}
+
+/** What was noted beside the first packet under way. */
+export function firstData(queue: u32): u32 {
+  return load<u32>(entryAt(queue, load<u32>(queue, ASYNC_TAIL)), ENTRY_DATA);
 }
 
 /** Takes the first packet out: its slot to `slot`, its records to `records`. Returns false when it has no buffer. */

@@ -29,7 +29,7 @@ export const TRACK_FAILED: u32 = 40;
 /** Two cache lines: the lock's line is no other's. */
 export const TRACK_BYTES: u32 = 128;
 
-/** Address of the net queue (`virtio/layout.ts`). */
+/** Address of the net queue (`virtio/layout.ts`), or of the direction of a Xen device (`xen/queue-layout.ts`). */
 export const ASYNC_NETQ: u32 = 0;
 /** Address of the track of the channel that copies for it; 0: the CPU copies. */
 export const ASYNC_TRACK: u32 = 4;
@@ -72,8 +72,9 @@ export const WORK_IN_PROGRESS: u32 = 16;
 export const WORK_FULL: u32 = 24;
 export const WORK_BYTES: u32 = 128;
 
-/** An entry: the packet's slot (16 bytes), then how many records it has. */
+/** An entry: the packet's slot (16 bytes), how many records it has; of a Xen device, where its data ring's index is behind it. */
 export const ENTRY_RECORDS: u32 = 16;
+export const ENTRY_DATA: u32 = 20;
 export const ENTRY_SHIFT: u32 = 5;
 /** A packet's byte, once nothing of it is left to copy. */
 export const FLAG_DONE: u32 = 1;

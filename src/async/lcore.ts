@@ -3,10 +3,12 @@ import type { Arena } from '../memory/arena.ts';
 import type { PoolKernels } from '../memory/pool.ts';
 import { NETQ_ASYNC } from '../virtio/layout.ts';
 import type { NetQueue } from '../virtio/net-queue.ts';
+import type { VifSender } from '../xen/vif-queue.ts';
 import { ASYNC_RING } from './layout.ts';
-import { type AsyncQueue, attachAsyncQueue } from './queue.ts';
+import { attachAsyncQueue, type CopyQueue } from './queue.ts';
 import { shareTrack } from './track.ts';
 import { type Integration, type RingFull, Transmit } from './transmit.ts';
+import { attachAsyncVif } from './vif.ts';
 import { WorkRing } from './work-ring.ts';
 
 /** What an lcore must know to have its copies done by engines. */
@@ -36,6 +38,14 @@ export interface ServeHooks {
   drop(slots: number, n: number): void;
 }
 
+/** The sending side of a Xen device as a port serves it. */
+export interface ServedSender extends VifSender {
+  /** The same port is about to be received from. */
+  poll?(): void;
+  /** Gives back what it holds, and waits until nothing is under way. */
+  detach?(): void;
+}
+
 /** A queue as a port serves it. */
 export interface ServedQueue extends NetQueue {
   /** The same port is about to be received from. */
@@ -47,7 +57,7 @@ export interface ServedQueue extends NetQueue {
 }
 
 interface Served {
-  readonly queue: AsyncQueue;
+  readonly queue: CopyQueue;
   readonly transmit: Transmit | undefined;
 }
 
@@ -95,6 +105,19 @@ export class AsyncLcore {
         detach: () => this.#end(address, queue),
       };
     }
+    return { ...queue, ...this.#transmit(address, queue, drop) };
+  }
+
+  /**
+   * Sends to the frontend of a Xen device from this thread, with the copies at `address` by an engine. `sender` enters its packets
+   * there (`enterVif`).
+   */
+  serveVif(address: number, sender: VifSender, drop: ServeHooks['drop']): ServedSender {
+    return { ...sender, ...this.#transmit(address, attachAsyncVif(this.#arena, address, sender), drop) };
+  }
+
+  /** The way into a queue. */
+  #transmit(address: number, queue: CopyQueue, drop: ServeHooks['drop']) {
     const { ringFull } = this.#wire;
     const transmit = new Transmit(this.#arena, {
       address,
@@ -107,10 +130,10 @@ export class AsyncLcore {
     this.#served.set(address, { queue, transmit });
     const { poolFree } = this.#arena.kernels<PoolKernels>();
     return {
-      ...queue,
-      send: (slots, n) => transmit.send(slots, n),
+      send: (slots: number, n: number) => transmit.send(slots, n),
       poll: () => transmit.poll(),
-      detach: () => {
+      /** Returns how many packets were not sent. */
+      detach: (): number => {
         const unsent = transmit.abandon((slots, n) => poolFree(this.#cache, slots, n));
         this.#end(address, queue);
         return unsent;
@@ -122,7 +145,7 @@ export class AsyncLcore {
    * Waits until nothing is under way any more, so that what the queue lies in can be given back. Whoever watches the engine
    * sees to it that this ends. Returns how many packets were settled.
    */
-  #end(address: number, queue: AsyncQueue): number {
+  #end(address: number, queue: CopyQueue): number {
     const { i32 } = this.#arena;
     let settled = queue.settle();
     while (queue.inFlight() > 0) {
@@ -130,7 +153,7 @@ export class AsyncLcore {
       Atomics.wait(i32, (address + ASYNC_RING) >>> 2, i32[(address + ASYNC_RING) >>> 2] ?? 0, PAUSE_MS);
       settled += queue.settle();
     }
-    queue.detach();
+    queue.detach?.();
     this.#served.delete(address);
     // Nothing of it is in flight: its item goes.
     this.#work.run();

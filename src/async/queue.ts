@@ -55,12 +55,12 @@ export interface AsyncCounters {
   readonly dropped: number;
 }
 
-/** A net queue whose copies a channel does. Until `use` gives it one, the CPU does them. */
-export interface AsyncQueue extends NetQueue {
-  /** Sending: uses the chains of packets that are copied, in order. Receiving: drops those. Returns how many packets. */
+/** A queue whose copies a channel does. Until `use` gives it one, the CPU does them. */
+export interface CopyQueue {
+  /** Takes the first of `count` (1 to 32) packets at `slots`. Returns how many; the rest stay the caller's. */
+  send(slots: number, count: number): number;
+  /** Sending: gives the other side packets that are copied, in order. Receiving: drops those. Returns how many packets. */
   settle(): number;
-  /** Receiving: `receive` without taking anything new, so that it ends. */
-  deliver(slots: number, max: number): number;
   /** Packets whose copies are under way, or were not settled. */
   inFlight(): number;
   /**
@@ -68,6 +68,15 @@ export interface AsyncQueue extends NetQueue {
    * the one before the last: try again later.
    */
   use(track: number): boolean;
+  /** Gives back what it holds of the other side's: nothing is under way. */
+  detach?(): number;
+}
+
+/** A net queue whose copies a channel does. */
+export interface AsyncQueue extends NetQueue, CopyQueue {
+  detach(): number;
+  /** Receiving: `receive` without taking anything new, so that it ends. */
+  deliver(slots: number, max: number): number;
 }
 
 interface AsyncKernels {
@@ -108,9 +117,19 @@ export function asyncQueueBytes(size: number): number {
  * @throws RingwayError `ARENA_FULL` when it does not fit.
  */
 export function createAsyncQueue(arena: Arena, options: AsyncQueueOptions): number {
+  const { u32 } = arena;
+  const { netq } = options;
+  const size = u32[((u32[(netq + NETQ_QUEUE) >>> 2] ?? 0) + VQ_SIZE) >>> 2] ?? 0;
+  const address = createCopies(arena, options, size);
+  u32[(netq + NETQ_ASYNC) >>> 2] = address;
+  return address;
+}
+
+/** Makes what is kept of copies under way for a queue with `size` places. @throws RingwayError `ARENA_FULL` */
+export function createCopies(arena: Arena, options: AsyncQueueOptions, size: number): number {
   const { name, netq, threshold, sends } = options;
   const { u32 } = arena;
-  const entries = entriesOf(u32[((u32[(netq + NETQ_QUEUE) >>> 2] ?? 0) + VQ_SIZE) >>> 2] ?? 0);
+  const entries = entriesOf(size);
   const { slots, held, list, records, flags, bytes } = placesOf(entries);
   const address = arena.allocate(`${name} async`, bytes);
   const set = (offset: number, value: number): void => {
@@ -125,7 +144,6 @@ export function createAsyncQueue(arena: Arena, options: AsyncQueueOptions): numb
   set(ASYNC_SLOTS, address + slots);
   set(ASYNC_HELD, address + held);
   if (sends) set(ASYNC_RING, createMpscRing(arena, { name: `${name} async ring`, slots: RING_SLOTS }).address);
-  u32[(netq + NETQ_ASYNC) >>> 2] = address;
   return address;
 }
 
@@ -149,6 +167,30 @@ export function readInFlight(arena: Arena, address: number): number {
   return (Atomics.load(u32, (address + ASYNC_HEAD) >>> 2) - tail) >>> 0;
 }
 
+/** What all queues do with the copies that are kept at `address`, on the thread that serves the queue. */
+export function attachCopies(arena: Arena, address: number): Pick<CopyQueue, 'inFlight' | 'use'> {
+  const { u32 } = arena;
+  const [headAt, tailAt] = [(address + ASYNC_HEAD) >>> 2, (address + ASYNC_TAIL) >>> 2];
+  const get = (offset: number): number => u32[(address + offset) >>> 2] ?? 0;
+  const set = (offset: number, value: number): void => {
+    u32[(address + offset) >>> 2] = value;
+  };
+  const inFlight = (): number => ((u32[headAt] as number) - (u32[tailAt] as number)) >>> 0;
+  return {
+    inFlight,
+    use(track) {
+      const now = get(ASYNC_TRACK);
+      if (now === track) return true;
+      const isIdle = inFlight() === 0;
+      if (get(ASYNC_OLD_TRACK) !== 0 && !isIdle) return false;
+      set(ASYNC_OLD_TRACK, isIdle ? 0 : now);
+      set(ASYNC_MOVED, get(ASYNC_HEAD));
+      set(ASYNC_TRACK, track);
+      return true;
+    },
+  };
+}
+
 /**
  * Serves the queue at `address` from this thread, with buffers of `cache`.
  * @param onUsed is called after chains were used: the driver may want to be notified.
@@ -158,15 +200,12 @@ export function attachAsyncQueue(arena: Arena, address: number, cache: number, o
   const { u32 } = arena;
   const kernels = arena.kernels<AsyncKernels>();
   const [headAt, tailAt] = [(address + ASYNC_HEAD) >>> 2, (address + ASYNC_TAIL) >>> 2];
-  const get = (offset: number): number => u32[(address + offset) >>> 2] ?? 0;
-  const set = (offset: number, value: number): void => {
-    u32[(address + offset) >>> 2] = value;
-  };
-  const net = attachNetQueue(arena, get(ASYNC_NETQ), cache);
-  const pendingAt = (get(ASYNC_NETQ) + NETQ_PENDING) >>> 2;
-  const inFlight = (): number => ((u32[headAt] as number) - (u32[tailAt] as number)) >>> 0;
+  const netq = u32[(address + ASYNC_NETQ) >>> 2] ?? 0;
+  const net = attachNetQueue(arena, netq, cache);
+  const pendingAt = (netq + NETQ_PENDING) >>> 2;
   return {
     ...net,
+    ...attachCopies(arena, address),
     receive(slots, max) {
       const [tail, pending] = [u32[tailAt], u32[pendingAt] as number];
       const n = kernels.asyncReceive(address, slots, max);
@@ -197,17 +236,6 @@ export function attachAsyncQueue(arena: Arena, address: number, cache: number, o
       const n = net.detach();
       onUsed();
       return n;
-    },
-    inFlight,
-    use(track) {
-      const now = get(ASYNC_TRACK);
-      if (now === track) return true;
-      const isIdle = inFlight() === 0;
-      if (get(ASYNC_OLD_TRACK) !== 0 && !isIdle) return false;
-      set(ASYNC_OLD_TRACK, isIdle ? 0 : now);
-      set(ASYNC_MOVED, get(ASYNC_HEAD));
-      set(ASYNC_TRACK, track);
-      return true;
     },
   };
 }

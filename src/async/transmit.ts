@@ -3,7 +3,7 @@ import { BURST_MAX, SLOT_SHIFT } from '../memory/layout.ts';
 import { attachMpscRing, type Ring } from '../ring/ring.ts';
 import { addCounter } from '../telemetry/counters.ts';
 import { ASYNC_DROPPED, ASYNC_HELD, ASYNC_RING, ASYNC_RING_FULL } from './layout.ts';
-import type { AsyncQueue } from './queue.ts';
+import type { CopyQueue } from './queue.ts';
 import type { Deferred, WorkRing } from './work-ring.ts';
 
 /**
@@ -23,7 +23,7 @@ export type RingFull = 'wait' | 'drop';
 export interface TransmitOptions {
   /** Address of what the queue keeps (`createAsyncQueue`, which sends). */
   readonly address: number;
-  readonly queue: AsyncQueue;
+  readonly queue: CopyQueue;
   readonly integration: Integration;
   readonly ringFull: RingFull;
   /** Deferred work of the lcore that sends. */

@@ -1,5 +1,6 @@
 import { asyncBytes } from '../async/control.ts';
 import { asyncQueueBuffers, asyncQueueBytes } from '../async/queue.ts';
+import { ASYNC_VIF_BYTES } from '../async/vif.ts';
 import { CTX_BYTES } from '../bpf/layout.ts';
 import { LOG_BYTES } from '../bpf/maps/log.ts';
 import type { Config, PortConfig } from '../config/types.ts';
@@ -46,14 +47,18 @@ export interface Plan {
   readonly budget: Budget;
 }
 
+/** Slots of a ring of one page. */
+const VIF_PAGE_SLOTS = 256;
+
 /** What queues of guests take when engines copy for them, by what one of so many descriptors does. */
 function sumAsync({ async, ports }: Config, read: (size: number) => number): number {
   if (async === undefined) return 0;
-  return ports.reduce(
-    (sum, port) =>
-      port.type === 'guest' || port.type === 'vhost-user' ? sum + 2 * port.queues * read(port.queueSize) : sum,
-    0,
-  );
+  const of = (port: PortConfig): number => {
+    if (port.type === 'guest' || port.type === 'vhost-user') return 2 * port.queues * read(port.queueSize);
+    // Packets to the frontend alone.
+    return port.type === 'xen-netback' ? port.queues * read(VIF_PAGE_SLOTS << port.ringOrder) : 0;
+  };
+  return ports.reduce((sum, port) => sum + of(port), 0);
 }
 
 /** Arena bytes of a port beside its ring: what its type needs, what it merges with, and a tap. */
@@ -131,7 +136,8 @@ export function planDataplane(config: Config): Plan {
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
   for (const disk of config.disks) budget.add(`disk ${disk.name}`, diskBytes(disk), disk.file);
   if (config.async !== undefined) {
-    const bytes = asyncBytes(config.async, lcores) + sumAsync(config, asyncQueueBytes);
+    const moves = config.ports.reduce((sum, port) => sum + (port.type === 'xen-netback' ? port.queues : 0), 0);
+    const bytes = asyncBytes(config.async, lcores) + sumAsync(config, asyncQueueBytes) + moves * ASYNC_VIF_BYTES;
     budget.add('async', bytes, `${config.async.engines} engines, copies under way`);
   }
   budget.add('xdp', xdpBytes(config), 'maps of XDP programs');

@@ -47,8 +47,8 @@ interface GuestShare {
 /** Net queues of a guest's pairs that have a queue, as they are used here. */
 function queuesOf({ pairs }: Pick<NetDeviceShare, 'pairs'>): PortQueue[] {
   return pairs.flatMap(({ receive, send }, pair) => [
-    ...(receive === undefined ? [] : [{ netq: receive, pair, sends: false }]),
-    ...(send === undefined ? [] : [{ netq: send, pair, sends: true }]),
+    ...(receive === undefined ? [] : [{ netq: receive, kind: 'virtio' as const, pair, sends: false }]),
+    ...(send === undefined ? [] : [{ netq: send, kind: 'virtio' as const, pair, sends: true }]),
   ]);
 }
 

@@ -127,7 +127,7 @@ export interface PortShare {
 }
 
 /** A queue of a port whose copies are to be done by engines. */
-export type PortQueue = Pick<AsyncRing, 'netq' | 'pair' | 'sends'>;
+export type PortQueue = Pick<AsyncRing, 'netq' | 'kind' | 'pair' | 'sends'>;
 
 /** Has the copies of a port's queues done by engines. */
 export interface PortAsync {

@@ -84,8 +84,8 @@ function withEngines({ async }: PortSetup, serve: Serve): Serve {
   let served: PortQueue[] = [];
   return async (pairs) => {
     const queues = pairs.flatMap(({ receive, send }, pair): PortQueue[] => [
-      ...(receive === undefined ? [] : [{ netq: receive.net, pair, sends: false }]),
-      ...(send === undefined ? [] : [{ netq: send.net, pair, sends: true }]),
+      ...(receive === undefined ? [] : [{ netq: receive.net, kind: 'virtio' as const, pair, sends: false }]),
+      ...(send === undefined ? [] : [{ netq: send.net, kind: 'virtio' as const, pair, sends: true }]),
     ]);
     const has = (list: readonly PortQueue[], queue: PortQueue): boolean => list.some(({ netq }) => netq === queue.netq);
     async.add(queues.filter((queue) => !has(served, queue)));

@@ -103,7 +103,8 @@ export function xenEndType<Config extends { readonly queues: number }>(kind: Xen
 
     attach: (context, data) => new XenPort(context, data as XenShare),
 
-    release({ arena, name }, data) {
+    release({ arena, name, async }, data) {
+      async?.close();
       const made = domains.get(data as XenShare);
       made?.host.destroyDomain(made.domain);
       arena.release(`${name} steer`);

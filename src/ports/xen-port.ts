@@ -1,3 +1,5 @@
+import type { ServedSender } from '../async/lcore.ts';
+import { asyncVifOf, enterVif } from '../async/vif.ts';
 import { ringDoorbell } from '../lcore/idle.ts';
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
@@ -19,11 +21,12 @@ import {
   attachVifReceiver,
   attachVifSender,
   type VifDrops,
+  type VifEnter,
   type VifQueueShare,
   type VifReceiver,
   type VifSender,
 } from '../xen/vif-queue.ts';
-import type { Port, PortContext, PortInfo, PortSetup } from './port.ts';
+import type { Port, PortContext, PortInfo, PortQueue, PortSetup } from './port.ts';
 
 /** What the lcores that serve an end of a Xen device are given when it is made. */
 export interface XenShare {
@@ -83,7 +86,7 @@ function lossReporter(
 interface Serving {
   readonly receiver: VifReceiver | undefined;
   /** Of all queues, on the lcore that sends. */
-  readonly senders: readonly VifSender[];
+  readonly senders: readonly ServedSender[];
   readonly reports: readonly (() => void)[];
 }
 
@@ -111,6 +114,7 @@ export class XenPort implements Port {
   }
 
   rxBurst(slots: number, max: number): number {
+    for (const { poll } of this.#serving.senders) poll?.();
     return this.#serving.receiver?.receive(slots, max) ?? 0;
   }
 
@@ -198,24 +202,45 @@ export class XenPort implements Port {
   }
 
   #serve(shares: readonly VifQueueShare[]): void {
+    // Nothing is copied to the other end behind this.
+    for (const { detach } of this.#serving.senders) detach?.();
     for (const report of this.#serving.reports) report();
     const { arena, cache, queue, refuse, lost } = this.#context;
     const now = (): number => this.#now();
     const share = shares[queue];
+    const parts = { receiver: undefined as VifReceiver | undefined, senders: [] as ServedSender[] };
     if (shares.length === 1 && share !== undefined) {
-      const { receiver, sender } = attachVifQueue(arena, share, cache, now);
-      this.#serving = { receiver, senders: [sender], reports: [] };
+      const { receiver, sender } = attachVifQueue(arena, share, cache, now, this.#enter(share));
+      Object.assign(parts, { receiver, senders: [this.#withEngine(share, sender)] });
     } else {
-      this.#serving = {
-        receiver: share === undefined ? undefined : attachVifReceiver(arena, share, cache, now),
-        senders: queue === 0 ? shares.map((each) => attachVifSender(arena, each, cache, now)) : [],
-        reports: [],
-      };
+      if (share !== undefined) parts.receiver = attachVifReceiver(arena, share, cache, now);
+      const attach = (each: VifQueueShare): ServedSender =>
+        this.#withEngine(each, attachVifSender(arena, each, cache, now, this.#enter(each)));
+      if (queue === 0) parts.senders = shares.map(attach);
     }
-    const { receiver, senders } = this.#serving;
+    const { receiver, senders } = parts;
     const reports = senders.map((sender) => lossReporter(sender, DROP_TX_ERROR, lost));
     if (receiver !== undefined) reports.push(lossReporter(receiver, DROP_BAD_DESCRIPTOR, refuse));
     this.#serving = { receiver, senders, reports };
+  }
+
+  /** Address of what is kept of copies that an engine does to the other end; 0 when none does. */
+  #copies({ side, rxQueue }: VifQueueShare): number {
+    const { arena, async } = this.#context;
+    return side === 'back' && async !== undefined ? asyncVifOf(arena, rxQueue) : 0;
+  }
+
+  #enter(share: VifQueueShare): VifEnter | undefined {
+    const copies = this.#copies(share);
+    return copies === 0 ? undefined : enterVif(this.#context.arena, copies);
+  }
+
+  /** The sending side, with an engine that copies when there is one. */
+  #withEngine(share: VifQueueShare, sender: VifSender): ServedSender {
+    const copies = this.#copies(share);
+    const { async } = this.#context;
+    if (copies === 0 || async === undefined) return sender;
+    return async.serveVif(copies, sender, (slots, n) => this.#drop(slots, n, DROP_TX_FULL));
   }
 
   close(): void {
@@ -231,13 +256,24 @@ export function tellQueues(
   setup: PortSetup,
   hypervisor: Hypervisor,
 ): (queues: readonly VifQueueShare[]) => Promise<void> {
-  const { i32 } = setup.arena;
+  const { async, arena } = setup;
+  const { i32 } = arena;
+  /** Those whose copies engines do. */
+  let copied: readonly PortQueue[] = [];
   return async (queues) => {
+    const gone = copied;
+    const added = queues.flatMap(({ side, rxQueue }, pair): PortQueue[] =>
+      side === 'back' ? [{ netq: rxQueue, kind: 'vif', pair, sends: true }] : [],
+    );
+    async?.add(added);
+    copied = added;
     for (const [i, { side, txPort, rxPort }] of queues.entries()) {
       const { doorbell, parked } = setup.bell(i);
       hypervisor.events.listen(side === 'back' ? txPort : rxPort, () => ringDoorbell(i32, doorbell, parked));
     }
     await setup.tell('xenQueues', queues);
+    async?.remove(gone);
+    await async?.assign();
     await setup.tell('xenFault', undefined);
   };
 }

@@ -96,7 +96,8 @@ export const xenSystemPort: PortType<XenNetbackConfig> = {
 
   attach: (context, data) => new XenPort(context, data as XenShare),
 
-  release({ arena, name }, data) {
+  release({ arena, name, async }, data) {
+    async?.close();
     opened.get(data as XenShare)?.close();
     arena.release(`${name} steer`);
   },

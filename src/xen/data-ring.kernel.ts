@@ -1,7 +1,6 @@
 // Packets through the data ring. Slots of the command ring say in which order, and answer; a packet that finds no room goes by grant.
 
 import { append } from '../memory/chain.kernel.ts';
-import { copyBytes } from '../memory/copy.kernel.ts';
 import { BUFFER_LENGTH, BUFFER_NEXT, BUFFER_OFFSET, SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET } from '../memory/layout.ts';
 import {
   DATAFRAME_ALIGN_SHIFT,
@@ -12,6 +11,7 @@ import {
   DATAHALF_PROD,
 } from './data-ring-layout.ts';
 import { NETRING_BROKEN_FRAME, PACKET_BYTES_MIN } from './layout.ts';
+import { moveBytes } from './move.kernel.ts';
 import {
   VIFQ_CACHE,
   VIFQ_DATA,
@@ -45,8 +45,8 @@ function putBytes(queue: u32, index: u32, source: u32, n: u32): void {
   const size = load<u32>(queue, VIFQ_DATA_SIZE);
   const at = index & (size - 1);
   const first = min(n, size - at);
-  copyBytes(base + at, source, first);
-  if (first < n) copyBytes(base, source + first, n - first);
+  moveBytes(queue, base + at, source, first);
+  if (first < n) moveBytes(queue, base, source + first, n - first);
 }
 
 /**
@@ -82,10 +82,13 @@ export function countFallback(queue: u32): void {
   if (load<u32>(queue, VIFQ_DATA) !== 0) countVif(queue, VIFQ_FALLBACKS);
 }
 
-/** Shows frames to the reader. It looks for them when it sees their slots, whose publication follows and orders this plain store. */
-export function publishFrames(queue: u32): void {
+/**
+ * Shows frames that lie before `index` to the reader. It looks for them when it sees their slots, whose publication follows and orders
+ * this plain store.
+ */
+export function publishFrames(queue: u32, index: u32): void {
   const half = load<u32>(queue, VIFQ_DATA);
-  if (half !== 0) store<u32>(half, load<u32>(queue, VIFQ_DATA_INDEX), DATAHALF_PROD);
+  if (half !== 0) store<u32>(half, index, DATAHALF_PROD);
 }
 
 /**

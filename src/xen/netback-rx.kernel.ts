@@ -1,5 +1,4 @@
 import { frameLength } from '../memory/chain.kernel.ts';
-import { copyBytes } from '../memory/copy.kernel.ts';
 import {
   BUFFER_LENGTH,
   BUFFER_NEXT,
@@ -59,6 +58,7 @@ import {
   XDPINFO_HEADROOM,
   XEN_PAGE_BYTES,
 } from './layout.ts';
+import { moveBytes, moveNow, movesUsed } from './move.kernel.ts';
 import { wantsMulticast } from './multicast.kernel.ts';
 import {
   GATHER_PACKETS,
@@ -66,11 +66,15 @@ import {
   GATHER_PIECES,
   PACKET_COPIES,
   PACKET_COPY,
+  PACKET_DATA,
   PACKET_EXTRAS,
   PACKET_FLAGS,
+  PACKET_MOVE,
+  PACKET_MOVES,
   PACKET_PIECE,
   PACKET_PIECES,
   PACKET_SHIFT,
+  PACKET_SLOT,
   PIECE_ID,
   PIECE_LENGTH,
   PIECE_OFFSET,
@@ -82,6 +86,7 @@ import {
   VIFQ_CACHE,
   VIFQ_COPIES,
   VIFQ_COPIES_USED,
+  VIFQ_DATA_INDEX,
   VIFQ_DOMID,
   VIFQ_FAILED,
   VIFQ_FILTERED,
@@ -93,6 +98,8 @@ import {
   VIFQ_PACKET_COPIES,
   VIFQ_RECORDS,
   VIFQ_RING,
+  VIFQ_TABLE,
+  VIFQ_WANTED,
 } from './queue-layout.ts';
 import { reachAsked, turnEpoch } from './reach.kernel.ts';
 import { pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
@@ -179,6 +186,8 @@ function plan(queue: u32, slot: u32, pieces: u32, used: u32, headroom: u32): u32
   let source = buffer + load<u16>(slot, SLOT_OFFSET);
   let have: u32 = load<u16>(slot, SLOT_LENGTH);
   const total = frameLength(slot);
+  // Pages that messages name may be taken back once the burst is over.
+  const stays = load<u32>(queue, VIFQ_TABLE) === 0 || load<u32>(queue, VIFQ_WANTED) !== 0;
   let position: u32 = 0;
   for (let piece = pieces; position < total; piece += 1 << PIECE_SHIFT) {
     const offset = position === 0 ? headroom : 0;
@@ -196,7 +205,9 @@ function plan(queue: u32, slot: u32, pieces: u32, used: u32, headroom: u32): u32
       let n = min(have, length - done);
       if (done < reached) {
         n = min(n, reached - done);
-        copyBytes(load<u32>(piece, PIECE_REACHED) + done, source, n);
+        const target = load<u32>(piece, PIECE_REACHED) + done;
+        if (stays) moveBytes(queue, target, source, n);
+        else moveNow(queue, target, source, n);
       } else {
         writeCopy(queue, copy, piece, offset + done, source, n);
         copy += 1 << COPY_SHIFT;
@@ -243,6 +254,7 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
     const packet = gather + GATHER_PACKETS + (packets << PACKET_SHIFT);
     const hasExtras = tellsMore || segmentType(slot) !== 0;
     const extras: u32 = hasExtras ? writeExtras(packet + SENTPACKET_EXTRA, slot, headroom, hashes) : 0;
+    const moves = movesUsed(queue);
     const isFramed = available > extras && putFrame(queue, slot, length);
     if (isFramed) pages = 1;
     else if (available < pages + extras || used + VIFQ_PACKET_COPIES > GRANT_BATCH_MAX) break;
@@ -260,6 +272,10 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
     store<u16>(packet, <u16>extras, PACKET_EXTRAS);
     store<u16>(packet, <u16>used, PACKET_COPY);
     store<u16>(packet, <u16>copies, PACKET_COPIES);
+    store<u32>(packet, slot, PACKET_SLOT);
+    store<u32>(packet, load<u32>(queue, VIFQ_DATA_INDEX), PACKET_DATA);
+    store<u16>(packet, <u16>moves, PACKET_MOVE);
+    store<u16>(packet, <u16>(movesUsed(queue) - moves), PACKET_MOVES);
     used += copies;
     taken += pages;
     available -= pages + extras;
@@ -271,7 +287,8 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   return done;
 }
 
-function isCopied(queue: u32, packet: u32): bool {
+/** True when Xen did all copies of a packet. */
+export function isCopied(queue: u32, packet: u32): bool {
   const copies = load<u32>(queue, VIFQ_COPIES) + ((<u32>load<u16>(packet, PACKET_COPY)) << COPY_SHIFT);
   const n = <u32>load<u16>(packet, PACKET_COPIES);
   for (let i: u32 = 0; i < n; i++) if (load<i16>(copies + (i << COPY_SHIFT), COPY_STATUS) !== 0) return false;
@@ -279,7 +296,7 @@ function isCopied(queue: u32, packet: u32): bool {
 }
 
 /** Writes the answers for a packet from record `used` on, in the order of their requests. Returns how many. */
-function answer(queue: u32, packet: u32, used: u32): u32 {
+export function answer(queue: u32, packet: u32, used: u32): u32 {
   const ok = isCopied(queue, packet);
   if (!ok) countVif(queue, VIFQ_FAILED);
   const pages = load<u32>(packet, PACKET_PIECES);
@@ -314,7 +331,7 @@ export function backRxEnd(queue: u32, slots: u32, count: u32): void {
     records += answer(queue, gather + GATHER_PACKETS + (i << PACKET_SHIFT), records);
   }
   store<u32>(gather, 0, GATHER_PACKETS_USED);
-  publishFrames(queue);
+  publishFrames(queue, load<u32>(queue, VIFQ_DATA_INDEX));
   pushResponses(load<u32>(queue, VIFQ_RING), load<u32>(queue, VIFQ_RECORDS), records);
   free(load<u32>(queue, VIFQ_CACHE), slots, count);
 }

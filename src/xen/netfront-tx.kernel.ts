@@ -44,6 +44,7 @@ import {
   RECENT_COUNT,
   RECENT_FIRST,
   VIFQ_CACHE,
+  VIFQ_DATA_INDEX,
   VIFQ_FAILED,
   VIFQ_FREE,
   VIFQ_FREE_COUNT,
@@ -257,7 +258,7 @@ export function frontSend(queue: u32, slots: u32, count: u32): u32 {
     if (recent === 0) written += writePacket(queue, slot, from + written);
     else lend(queue, slot, recent, from + written++);
   }
-  publishFrames(queue);
+  publishFrames(queue, load<u32>(queue, VIFQ_DATA_INDEX));
   publish(ring, written);
   free(load<u32>(queue, VIFQ_CACHE), slots, done);
   return done;

@@ -56,6 +56,12 @@ export const PACKET_COPIES: u32 = 58;
  */
 export const SENTPACKET_EXTRA: u32 = 24;
 export const SENTPACKET_EXTRA_MAX: u32 = 3;
+/** Backend, rx: the packet's slot, and where the data ring's own index is behind it. */
+export const PACKET_SLOT: u32 = 48;
+export const PACKET_DATA: u32 = 52;
+/** Backend, rx: the first of its moves in a burst, and how many it has, u16 each. */
+export const PACKET_MOVE: u32 = 60;
+export const PACKET_MOVES: u32 = 62;
 
 /** More slots than a backend takes. */
 export const PACKET_BAD_SLOTS: u32 = 1;
@@ -165,11 +171,30 @@ export const VIFQ_HASH: u32 = 188;
 export const VIFQ_HEADROOM: u32 = 192;
 /** Backend: multicast addresses that the frontend wants (MCAST_…). tx always; rx when others are to be dropped, else 0. */
 export const VIFQ_MCAST: u32 = 196;
+/** Backend, rx: copies into mapped pages that are left to others (MOVES_…); 0: they are done at once. */
+export const VIFQ_MOVES: u32 = 200;
+/** Backend, rx: what is kept of packets whose copies others do (`async/layout.ts`); 0 when nobody does. */
+export const VIFQ_ASYNC: u32 = 204;
 export const VIFQ_BYTES: u32 = 256;
 
 /** Multicast addresses, u64 each with bit 48, or 0: as many as Linux's netback takes (XEN_NETBK_MCAST_MAX). */
 export const MCAST_MAX: u32 = 64;
 export const MCAST_BYTES: u32 = 512;
+
+/** Copies of a burst that are left to others: bytes of one at least, and how many there are; and how many were done at once. */
+export const MOVES_LEAST: u32 = 0;
+export const MOVES_USED: u32 = 4;
+export const MOVES_DONE: u32 = 8;
+export const MOVES_FIRST: u32 = 16;
+/** A move: target, source, bytes. */
+export const MOVE_SHIFT: u32 = 4;
+export const MOVE_TARGET: u32 = 0;
+export const MOVE_SOURCE: u32 = 4;
+export const MOVE_LENGTH: u32 = 8;
+/** More are done at once. */
+export const MOVES_MAX: u32 = 256;
+/** MOVES_FIRST + MOVES_MAX * 16. */
+export const MOVES_BYTES: u32 = 4112;
 
 /** Mapped pages by reference: buckets of references, then their addresses. A reference of 0 is a free place. */
 export const GREFTABLE_SEED: u32 = 0;

@@ -101,7 +101,12 @@ export interface VifSender extends VifDirection {
   stalled(): boolean;
   /** Takes the first of `count` (1 to 32) packets at `slots`; returns how many. The rest stay the caller's. */
   send(slots: number, count: number): number;
+  /** Has the peer told of what it is to see. */
+  notify(): void;
 }
+
+/** What a backend does with `count` packets at `slots` whose copies by grant are done, in the place of answering them. */
+export type VifEnter = (slots: number, count: number) => void;
 
 /** Both directions of a queue, on one thread. */
 export interface VifQueue {
@@ -229,21 +234,31 @@ export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: num
   };
 }
 
-/** Sends from this thread, with buffers of `cache`. One thread at a time does. @param now ms, from anywhere on */
-export function attachVifSender(arena: Arena, share: VifQueueShare, cache: number, now = monotonic): VifSender {
+/**
+ * Sends from this thread, with buffers of `cache`. One thread at a time does.
+ * @param now ms, from anywhere on
+ */
+export function attachVifSender(
+  arena: Arena,
+  share: VifQueueShare,
+  cache: number,
+  now = monotonic,
+  enter?: VifEnter,
+): VifSender {
   const { side, txQueue, rxQueue, txPort, rxPort, rxBatch } = share;
   const [queue, port] = side === 'back' ? [rxQueue, rxPort] : [txQueue, txPort];
   const access = attachData(arena, share.data);
   const { get, notify, shown } = attachDirection(arena, queue, port, cache, (to) => access.send(to));
   const { xenBackRxBegin, xenBackRxEnd, xenFrontSend, poolFree } = arena.kernels<VifKernels & PoolKernels>();
   const mapWanted = wantedMapper(arena, access, queue, false);
+  const end = enter ?? ((slots: number, count: number) => xenBackRxEnd(queue, slots, count));
   const stall = new StallWatch(now);
   const back = (slots: number, count: number): number => {
     const done = xenBackRxBegin(queue, slots, count);
     const copies = get(VIFQ_COPIES_USED);
     if (copies > 0 && rxBatch !== undefined) access.copy(rxBatch, copies);
     mapWanted();
-    xenBackRxEnd(queue, slots, done);
+    end(slots, done);
     if (!stall.saw(done)) return done;
     poolFree(cache, slots + (done << SLOT_SHIFT), count - done);
     const word = (queue + VIFQ_STALLED) >>> 2;
@@ -262,6 +277,7 @@ export function attachVifSender(arena: Arena, share: VifQueueShare, cache: numbe
     },
     fallbacks: () => get(VIFQ_FALLBACKS),
     stalled: () => stall.stalled,
+    notify,
     send(slots, count) {
       const n = give(slots, count);
       notify();
@@ -271,11 +287,17 @@ export function attachVifSender(arena: Arena, share: VifQueueShare, cache: numbe
 }
 
 /** Serves both directions from this thread: a frontend then sends what it has received from where it lies, when that can be. */
-export function attachVifQueue(arena: Arena, share: VifQueueShare, cache: number, now = monotonic): VifQueue {
+export function attachVifQueue(
+  arena: Arena,
+  share: VifQueueShare,
+  cache: number,
+  now = monotonic,
+  enter?: VifEnter,
+): VifQueue {
   const { side, txQueue, rxQueue, recent } = share;
   for (const queue of [txQueue, rxQueue]) arena.u32[(queue + VIFQ_RECENT) >>> 2] = recent;
   const receiver = attachVifReceiver(arena, share, cache, now);
-  const sender = attachVifSender(arena, share, cache, now);
+  const sender = attachVifSender(arena, share, cache, now, enter);
   if (side === 'back') return { receiver, sender };
   const { xenFrontReclaim } = arena.kernels<VifKernels>();
   return {

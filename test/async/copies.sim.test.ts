@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { someOf } from '../support/effort.ts';
 import { compileTraced } from '../support/kernels.ts';
 import { explorePlanted } from '../support/planted.ts';
 import { copies } from './support/copies.ts';
@@ -7,12 +8,12 @@ import { COPY_FAULTS } from './support/planted.ts';
 test.each(['split', 'packed'] as const)(
   '%s: whatever engines, lcores, guest and control thread do, frames arrive once, whole, in order',
   (layout) => {
-    expect(copies({ layout }).explore(300)).toBeGreaterThan(300 * 50);
-    expect(copies({ layout, inOrder: true }).explore(100)).toBeGreaterThan(100 * 50);
+    expect(copies({ layout }).explore(100)).toBeGreaterThan(100 * 50);
+    expect(copies({ layout, inOrder: true }).explore(40)).toBeGreaterThan(40 * 50);
   },
 );
 
-test.each(COPY_FAULTS.map(({ what, mutation }) => [what, mutation] as const))(
+test.each(someOf(COPY_FAULTS, 3).map(({ what, mutation }) => [what, mutation] as const))(
   'it is found when %s',
   async (_, mutation) => {
     const module = await compileTraced({

@@ -13,7 +13,7 @@ import { World } from './support/world.ts';
 
 test('interpreter, compiled code and kernel do the same with random programs', () => {
   const { interpreter, compiled, kernel } = makeEngines();
-  expect(sweepValid([interpreter, ...kernel, ...compiled], FIRST_SEED, 300)).toEqual([]);
+  expect(sweepValid([interpreter, ...kernel, ...compiled], FIRST_SEED, 100)).toEqual([]);
 });
 
 test('random programs run every instruction and every helper', () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { ControlClient, startControlServer } from '#build/control/index.js';
+import { effort } from '../support/effort.ts';
 import { FakeTarget } from '../support/target.ts';
 
 const methods = [
@@ -96,7 +97,7 @@ test('no client disturbs another', async () => {
         await done;
       },
     ),
-    { numRuns: 250, interruptAfterTimeLimit: 8000 },
+    { numRuns: effort(80, 250), interruptAfterTimeLimit: 8000 },
   );
   await expect.poll(() => target.listeners.size + target.watchers.size).toBe(0);
   witness.close();

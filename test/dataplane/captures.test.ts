@@ -7,7 +7,7 @@ afterAll(folder.rm);
 
 const names = captureNames();
 if (names.length === 0) console.warn(`captures.test.ts is skipped: there is no folder ${captures}`);
-const SAMPLE = 20;
+const SAMPLE = 8;
 /** Every so many of them, so that all kinds come up. */
 const sample = names.filter((_, i) => i % Math.ceil(names.length / SAMPLE) === 7);
 

@@ -10,7 +10,7 @@ afterAll(folder.rm);
 writeMixedCapture(folder.path('mixed.pcap'));
 const places = { ...folder, capture: folder.path('mixed.pcap') };
 
-const SCHEDULES = 100;
+const SCHEDULES = 40;
 
 test(`received and copied is sent and dropped, and every buffer is back, in ${SCHEDULES} dataplanes`, async () => {
   const { sent, drops } = await conserve(0, SCHEDULES, places);

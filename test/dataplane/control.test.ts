@@ -1,11 +1,14 @@
 import { afterAll, afterEach, beforeEach, expect, test } from 'vitest';
 import type { RunningDataplane } from '#build/dataplane/running.js';
 import { problemsOf, start } from '../support/dataplanes.ts';
+import { effort } from '../support/effort.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { writeMixedCapture } from '../support/topology.ts';
 
 const folder = testFolder();
 afterAll(folder.rm);
+
+const PORTS = effort(70, 200);
 
 let dataplane: RunningDataplane;
 beforeEach(async () => {
@@ -57,7 +60,7 @@ test('a port that is added gets packets, and one that is deleted gives its packe
 });
 
 test('a port is received from as it was configured from its first packet on', async () => {
-  for (let i = 0; i < 20; i++) {
+  for (let i = 0; i < effort(5, 20); i++) {
     await dataplane.addPort('more', { type: 'generator', vlan: { access: 77 }, limit: 1000 });
     await expect.poll(() => port('more')?.rxPackets).toBe(1000);
     // Nobody mirrors it, and the VLAN is its own but for trunks.
@@ -153,11 +156,11 @@ test('a port that takes nothing is deleted under traffic, and what waited for it
   await grows(() => sent('out'));
 });
 
-test('200 ports come and go without a trace in the arena', async () => {
+test(`${PORTS} ports come and go without a trace in the arena`, async () => {
   const path = folder.path('mixed.pcap');
   writeMixedCapture(path);
-  // Together they would need six times the room that there is for them.
-  for (let i = 0; i < 200; i++) {
+  // Together they would need twice the room that there is for them, or six times.
+  for (let i = 0; i < PORTS; i++) {
     const source = [
       { type: 'null', tap: folder.path('tap.pcap') },
       { type: 'generator', limit: 50, flows: 4 },

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { RunningDataplane } from '#build/dataplane/running.js';
 import { Random } from '#build/util/random.js';
 import { problemsOf, start } from '../support/dataplanes.ts';
+import { effort } from '../support/effort.ts';
 import { MachineBench, problemsAtEnd } from '../support/machine-bench.ts';
 
 const SOURCE = {
@@ -22,6 +23,8 @@ const SOURCE = {
 };
 /** A guest of which ten do not fit into the room that there is for ports that come later. */
 const MORE = { type: 'guest', queues: 2, queueSize: 512, ipv4: '10.0.0.3', idle: 'park' };
+
+const ROUNDS = effort(3, 10);
 
 let dataplane: RunningDataplane;
 beforeEach(async () => {
@@ -64,9 +67,9 @@ test('two guests of two queue pairs talk, and nothing passes a link that is down
   await expect(dataplane.set('ports.b.link', 'sideways')).rejects.toThrow(/sideways/);
 }, 30_000);
 
-test('a guest comes and goes ten times while others talk, and leaves nothing', async () => {
+test(`a guest comes and goes ${ROUNDS} times while others talk, and leaves nothing`, async () => {
   await grows(() => received('b'), 100);
-  for (let i = 0; i < 10; i++) {
+  for (let i = 0; i < ROUNDS; i++) {
     await dataplane.addPort('c', { ...MORE, app: { to: '10.0.0.2', rate: '2kpps' } });
     await grows(() => received('c'));
     // The switch knew the port when its guest asked for the first time.

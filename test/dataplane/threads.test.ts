@@ -11,9 +11,9 @@ afterAll(folder.rm);
 writeMixedCapture(folder.path('mixed.pcap'));
 
 test.each([
-  ['8 dataplanes', 8, false, false],
-  ['5 dataplanes with XDP programs', 5, false, true],
-  ['6 dataplanes with an event device', 6, true, false],
+  ['3 dataplanes', 3, false, false],
+  ['2 dataplanes with XDP programs', 2, false, true],
+  ['2 dataplanes with an event device', 2, true, false],
 ])('%s on real threads, changed and stopped at random, lose nothing', async (_, count, isSpread, hasXdp) => {
   const threads = countThreads();
   const places = { ...folder, capture: folder.path('mixed.pcap') };

@@ -1,6 +1,7 @@
 import { copyFileSync } from 'node:fs';
 import { afterAll, expect, test } from 'vitest';
 import { Random } from '#build/util/random.js';
+import { effort } from '../support/effort.ts';
 import { MachineBench, problemsAtEnd } from '../support/machine-bench.ts';
 import { testFolder } from '../support/port-bench.ts';
 
@@ -96,8 +97,8 @@ test('an object that does not load leaves neither memory nor numbers taken', asy
   const bench = await begin();
   await bench.attach('a', entry(first));
   const before = regionsOf(bench);
-  // More often than there are numbers.
-  for (let tries = 0; tries < 1100; tries++) {
+  // In the deep suite more often than there are numbers.
+  for (let tries = 0; tries < effort(100, 1100); tries++) {
     await expect(bench.attach('a', entry(broken))).rejects.toThrow(/get_current_comm/);
   }
   expect(regionsOf(bench)).toEqual(before);
@@ -107,12 +108,12 @@ test('an object that does not load leaves neither memory nor numbers taken', asy
   await end(bench);
 });
 
-test('a program is replaced more often than there are numbers, in no more memory', async () => {
+test('a program is replaced time and again, in no more memory', async () => {
   const bench = await begin();
   const objects = [first, second];
   for (let tries = 0; tries < 20; tries++) await bench.attach('a', entry(objects[tries % 2] ?? first));
   const before = regionsOf(bench).length;
-  for (let tries = 0; tries < 400; tries++) await bench.attach('a', entry(objects[tries % 2] ?? first));
+  for (let tries = 0; tries < effort(60, 400); tries++) await bench.attach('a', entry(objects[tries % 2] ?? first));
   expect(regionsOf(bench)).toHaveLength(before);
   await end(bench);
 });

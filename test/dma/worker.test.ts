@@ -4,6 +4,7 @@ import { afterEach, expect, test } from 'vitest';
 import { LCORE_PARKED } from '#build/lcore/layout.js';
 import { requireSys, sysAvailable } from '#build/sys/index.js';
 import { testArena } from '../support/arena.ts';
+import { effort } from '../support/effort.ts';
 import { runWorkers } from '../support/workers.ts';
 import { dataOf } from './support/channel.ts';
 
@@ -29,13 +30,14 @@ async function start(engine: DmaEngine, descriptors = 64, arena: Arena = testAre
   return { arena, device, vchan: device.vchan(0), dead };
 }
 
+const TOTAL = effort(100_000, 1_000_000);
 const SLOTS = 256;
 const SLOT_BYTES = 512;
 
 test.each([32, 1024])(
-  '1,000,000 copies through %i descriptors on a thread of their own are whole, once, in order',
+  `${TOTAL} copies through %i descriptors on a thread of their own are whole, once, in order`,
   async (descriptors) => {
-    const total = 1_000_000;
+    const total = TOTAL;
     const { arena, device } = await start({ kind: 'worker' }, descriptors);
     const [source, target] = ['source', 'target'].map((name) => arena.allocate(name, SLOTS * SLOT_BYTES));
     const address = device.vchanAddress(0);
@@ -62,7 +64,7 @@ test('an engine with nothing to do sleeps, and a submit wakes it', async () => {
 test('a device that is stopped completes what is in flight, and is started again where it was', async () => {
   const { arena, device, vchan } = await start({ kind: 'worker' });
   const { source, target } = dataOf(arena);
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < effort(5, 20); round++) {
     for (let i = 0; i < 64; i++) expect(vchan.copy(target, source, 8192)).toBe((round * 64 + i) & 0xffff);
     vchan.submit();
     expect(await device.stop()).toBe(0);

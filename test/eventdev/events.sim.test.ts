@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { effort, someOf } from '../support/effort.ts';
 import { EventSimulation, type LinkFault } from '../support/event-scenario.ts';
 import type { Mutation } from '../support/kernels.ts';
 import { expectFound, explorePlanted } from '../support/planted.ts';
@@ -7,10 +8,10 @@ import { mutantArena } from './support/mutant.ts';
 const file = 'eventdev/move.kernel.ts';
 
 test.each([
-  [2, 400],
-  [3, 300],
-  [4, 150],
-  [8, 40],
+  [2, effort(100, 400)],
+  [3, effort(80, 300)],
+  [4, effort(40, 150)],
+  [8, effort(10, 40)],
 ])('%i ports: flows stay atomic and in order, credits and events are kept, moves end', (ports, schedules) => {
   const bench = new EventSimulation({ ports, events: 20 });
   bench.simulation.explore(schedules);
@@ -18,9 +19,9 @@ test.each([
 });
 
 test.each([
-  [2, 60],
-  [3, 60],
-  [5, 20],
+  [2, effort(30, 60)],
+  [3, effort(30, 60)],
+  [5, effort(10, 20)],
 ])('%i ports whose links come and go: none of that shows, and unlinked ones get nothing', (ports, schedules) => {
   const bench = new EventSimulation({ ports, events: 10, links: true });
   bench.simulation.explore(schedules);
@@ -28,8 +29,8 @@ test.each([
 });
 
 test.each([
-  [2, 60],
-  [4, 30],
+  [2, effort(30, 60)],
+  [4, effort(15, 30)],
 ])('%i ports with two priorities and changing links: the same', (ports, schedules) => {
   const bench = new EventSimulation({ ports, events: 10, links: true, priorities: true });
   bench.simulation.explore(schedules);
@@ -64,9 +65,9 @@ test('it is found when flows of atomic queues leave an unlinked port as those of
 });
 
 test.each([
-  [2, 200],
-  [3, 150],
-  [5, 50],
+  [2, effort(50, 200)],
+  [3, effort(40, 150)],
+  [5, effort(15, 50)],
 ])('%i ports whose applications hold events for long, and say which', (ports, schedules) => {
   const bench = new EventSimulation({ ports, events: 20, holds: true });
   bench.simulation.explore(schedules);
@@ -79,29 +80,29 @@ test('it is found when flows move of which the application holds events', async 
   expectFound(explorePlanted(bench.simulation, 100), /is at ports|came instead of/);
 });
 
-test.each<[string, Mutation, number, RegExp]>([
+const MOVE_FAULTS: readonly [string, Mutation, RegExp][] = [
   [
     'a port with paused events moves flows all the same',
     { file, from: 'if (load<u32>(port, EVPORT_PAUSED_EVENTS) > 0) {', to: 'if (false) {' },
-    300,
     /came instead of/,
   ],
   [
     'a pause is confirmed before the output buffers are sent',
     { file, from: '    flushOutputs(port);\n    pauseFlows(port, from);', to: '    pauseFlows(port, from);' },
-    300,
     /came instead of|is at ports/,
   ],
-])('it is found when %s', async (_, mutation, budget, reason) => {
+];
+
+test.each(someOf(MOVE_FAULTS, 2))('it is found when %s', async (_, mutation, reason) => {
   const bench = new EventSimulation({ ports: 3, events: 20, arena: await mutantArena([mutation]) });
-  expectFound(explorePlanted(bench.simulation, budget), reason);
+  expectFound(explorePlanted(bench.simulation, 300), reason);
 });
 
 test.each([
-  [2, false, 150],
-  [3, false, 100],
-  [3, true, 80],
-  [5, true, 40],
+  [2, false, effort(40, 150)],
+  [3, false, effort(30, 100)],
+  [3, true, effort(25, 80)],
+  [5, true, effort(12, 40)],
 ])('%i ports with a sender that stands still now and then, applications that hold %s', (ports, holds, schedules) => {
   const bench = new EventSimulation({ ports, events: 20, stalls: true, holds });
   bench.simulation.explore(schedules);
@@ -110,7 +111,7 @@ test.each([
 
 const rounds = 'eventdev/rounds.kernel.ts';
 
-test.each<[string, Mutation]>([
+const ROUND_FAULTS: readonly [string, Mutation][] = [
   [
     'what a port sends to itself overtakes what came with a flow',
     { file, from: '      if (hasLane(port)) gateRound(port);', to: '' },
@@ -137,7 +138,9 @@ test.each<[string, Mutation]>([
       to: `const n = load<u32>(port, EVPORT_TAIL) === load<u32>(port, EVPORT_ROUND_RING) ? readLocal(port, target, limit) : 0;`,
     },
   ],
-])('it is found when %s', async (_, mutation) => {
+];
+
+test.each(someOf(ROUND_FAULTS, 6))('it is found when %s', async (_, mutation) => {
   const bench = new EventSimulation({ ports: 3, events: 20, stalls: true, arena: await mutantArena([mutation]) });
   expectFound(explorePlanted(bench.simulation, 100), /came instead of|is at ports/);
 });

@@ -9,6 +9,7 @@ import {
 } from '#build/eventdev/pool/codec-struct.js';
 import { hashKey } from '#build/eventdev/pool/key.js';
 import { testArena } from '../support/arena.ts';
+import { effort } from '../support/effort.ts';
 
 const arena = testArena();
 const AREA = 4096;
@@ -80,7 +81,7 @@ describe('structs', () => {
         expect(Object.keys(read)).toEqual(Object.keys(shape));
         expect(Object.getPrototypeOf(read)).toBe(Object.prototype);
       }),
-      { numRuns: 500 },
+      { numRuns: effort(150, 500) },
     );
   });
 
@@ -138,7 +139,7 @@ describe('JSON', () => {
         fc.pre(Buffer.byteLength(json) <= 1024);
         expect(through('json', value)).toEqual(JSON.parse(json));
       }),
-      { numRuns: 500 },
+      { numRuns: effort(150, 500) },
     );
     expect(through('json', undefined)).toBe(undefined);
     expect(through('none', { a: 1 })).toBe(undefined);

@@ -5,10 +5,10 @@ import { expectFound, explorePlanted } from '../support/planted.ts';
 import { mutantArena } from './support/mutant.ts';
 
 test.each([
-  [2, 1, 200],
-  [3, 3, 150],
-  [4, 2, 80],
-  [8, 4, 20],
+  [2, 1, 60],
+  [3, 3, 50],
+  [4, 2, 25],
+  [8, 4, 6],
 ])(
   '%i ports, %i flows: what leaves the ordered queue is in the order of what entered it',
   (ports, flows, schedules) => {

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { buildFrame, type FrameRepr, Ipv6View, type PacketKernels } from 'ringway/packet';
 import { expect, test } from 'vitest';
 import { testArena } from '../support/arena.ts';
+import { effort } from '../support/effort.ts';
 import { anyFrame, extendedFrame, hostileFrame } from './support/frames.ts';
 import { headersOf, lastFrame } from './support/headers.ts';
 
@@ -18,7 +19,7 @@ test('headers are found in any frame, and nothing behind its end is read', () =>
       expect(last.flow()).toBeGreaterThan(0);
       last.toeplitz(key);
     }),
-    { numRuns: 3000 },
+    { numRuns: effort(800, 3000) },
   );
 });
 
@@ -33,7 +34,7 @@ test('every cut of every kind of frame is read within its bounds', () => {
         last.flow();
       }
     }),
-    { numRuns: 60 },
+    { numRuns: effort(30, 60) },
   );
 });
 

@@ -4,6 +4,7 @@ import { countedPort } from '#build/ports/counted.js';
 import { type FaultSettings, faultyPort } from '#build/ports/fault.js';
 import type { Port } from '#build/ports/port.js';
 import { setRequest } from '../packet/support/offload-rig.ts';
+import { effort } from '../support/effort.ts';
 import { PortBench, ScriptedPort, type Sent } from '../support/port-bench.ts';
 
 const NONE: FaultSettings = { loss: 0, duplicate: 0, reorder: 0, corrupt: 0, delay: 0, seed: 1 };
@@ -241,6 +242,6 @@ test('whatever happens, what came in went out, was counted as dropped, or is bac
       expect(rxPackets + sent + copies).toBe(received + txPackets + dropped);
       expect(bench.leftovers()).toEqual([]);
     }),
-    { numRuns: 100 },
+    { numRuns: effort(30, 100) },
   );
 });

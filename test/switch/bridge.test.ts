@@ -9,6 +9,6 @@ test.each(BASES)('frames go exactly where a simple bridge sends them (regions ab
       runBridge(given, base);
       expect(given.bursts.length).toBeGreaterThan(0);
     }),
-    { numRuns: 40 },
+    { numRuns: 12 },
   );
 });

@@ -3,6 +3,7 @@ import { Ipv4View, internetSum } from 'ringway/packet';
 import { describe, expect, test } from 'vitest';
 import { buildRoutes, type Route } from '#build/packet/prefix.js';
 import { BASES } from '../support/arena.ts';
+import { effort } from '../support/effort.ts';
 import { portsOf } from '../support/switch-rig.ts';
 import { stationBytes } from './support/ethernet.ts';
 import { hopMac, makeRouter, packetTo, routerCase, runRouter } from './support/router-case.ts';
@@ -18,14 +19,14 @@ test.each(BASES)('packets take the longest prefix of all that cover them (region
     fc.property(routerCase, (given) => {
       runRouter(given, base);
     }),
-    { numRuns: 60 },
+    { numRuns: 25 },
   );
 });
 
-test('the checksum after a hop is what computing it anew gives, for every header checksum', () => {
+test('the checksum after a hop is what computing it anew gives', () => {
   const rig = makeRouter([DEFAULT4]);
-  // 65,536 identifications go through every sum.
-  for (let first = 0; first < 65536; first += 32) {
+  // 65,536 identifications go through every sum; the fast suite takes every eighth burst of them.
+  for (let first = 0; first < 65536; first += effort(256, 32)) {
     const inputs = Array.from({ length: 32 }, (_, i) => ({
       port: 0,
       bytes: packetTo(TEN, { ...PLAIN, identification: first + i }),

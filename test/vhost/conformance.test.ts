@@ -94,6 +94,9 @@ const accept: Faults = {
   },
 };
 
+/** Answers that do not come are not waited for as long as usual. */
+const ANSWER_MS = 300;
+
 const FAULTS: readonly (readonly [what: string, check: string, faults: Faults, came: RegExp])[] = [
   [
     'features that change',
@@ -101,7 +104,7 @@ const FAULTS: readonly (readonly [what: string, check: string, faults: Faults, c
     reply(REQUEST.GET_FEATURES, (payload, client) => U64.write(U64.read(payload) ^ BigInt(client & 1))),
     /^0x/,
   ],
-  ['a request without an answer', 'queue-num', swallow(REQUEST.GET_QUEUE_NUM), /^nothing in 2000 ms$/],
+  ['a request without an answer', 'queue-num', swallow(REQUEST.GET_QUEUE_NUM), /^nothing in 300 ms$/],
   ['no queues', 'queue-num', reply(REQUEST.GET_QUEUE_NUM, () => U64.write(0n)), /^0$/],
   ['a short reply', 'status', reply(REQUEST.GET_STATUS, (payload) => payload.subarray(0, 4)), /^4 bytes$/],
   ['a status that is forgotten', 'status', reply(REQUEST.GET_STATUS, () => U64.write(0n)), /^0x0$/],
@@ -161,13 +164,15 @@ const FAULTS: readonly (readonly [what: string, check: string, faults: Faults, c
   ],
   ['a size that is not refused', 'ring-size-0', accept, /^accepted$/],
   ['memory that overlaps', 'memory-overlap', accept, /^accepted$/],
-  ['an end with a bad message', 'version-2', { clients: 2 }, /^nothing in 2000 ms$/],
+  ['an end with a bad message', 'version-2', { clients: 2 }, /^nothing in 300 ms$/],
 ];
 
 test.skipIf(!available).each(FAULTS)('%s: %s fails', async (_, check, faults, came) => {
   const path = folder.path('faulty.sock');
   const faulty = new FaultyBackend(path, socket, faults);
-  const [result] = await checkBackend({ socket: path, type: 'net', only: [check] }).finally(() => faulty.close());
+  const [result] = await checkBackend({ socket: path, type: 'net', only: [check], answerMs: ANSWER_MS }).finally(() =>
+    faulty.close(),
+  );
   expect(result).toMatchObject({ name: check, status: 'FAIL', came: expect.stringMatching(came) });
   expect(formatResult(result as CheckResult)).toMatch(/^FAIL {2}\S+\n {6}.+\n {6}expected .+\n {6}came {5}.+$/);
   // Without the fault it passes.
@@ -178,7 +183,7 @@ test.skipIf(!available).each(FAULTS)('%s: %s fails', async (_, check, faults, ca
 test.skipIf(!available)('what a backend did not survive is the last that is checked', async () => {
   const path = folder.path('faulty.sock');
   const faulty = new FaultyBackend(path, socket, { clients: 2 });
-  const results = await checkBackend({ socket: path, type: 'net', only: ['version-*'] });
+  const results = await checkBackend({ socket: path, type: 'net', only: ['version-*'], answerMs: ANSWER_MS });
   faulty.close();
   expect(results.map(({ status }) => status)).toEqual(['FAIL', 'SKIP', 'SKIP']);
   expect(formatResult(results[2] as CheckResult)).toBe(

@@ -21,6 +21,7 @@ import { featureMask, VIRTIO_F } from '#build/virtio/features.js';
 import { VIRTIO_NET_F } from '#build/virtio/net-features.js';
 import { attachNetQueue } from '#build/virtio/net-queue.js';
 import { testArena } from '../support/arena.ts';
+import { effort } from '../support/effort.ts';
 import { testFolder } from '../support/port-bench.ts';
 import { countFds, until } from '../support/virtio-user.ts';
 
@@ -387,7 +388,9 @@ onLinux(
   30_000,
 );
 
-onLinux(
+// Some seconds that the fast suite does not have.
+const whenDeep = effort<typeof onLinux | (() => void)>(() => {}, onLinux);
+whenDeep(
   'a backend that says nothing is given some seconds',
   async () => {
     const { socket, service, told, close } = driver();

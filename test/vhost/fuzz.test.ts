@@ -13,8 +13,8 @@ test.skipIf(!sysAvailable())(
   { timeout: 60_000 },
   async () => {
     const seed = Number(process.env.RINGWAY_SEED ?? 1);
-    const { served, refused } = await fuzz(folder, seed, 150);
-    expect(served).toBeGreaterThan(5);
-    expect(refused).toBeGreaterThan(20);
+    const { served, refused } = await fuzz(folder, seed, 80);
+    expect(served).toBeGreaterThan(2);
+    expect(refused).toBeGreaterThan(10);
   },
 );

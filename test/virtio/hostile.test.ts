@@ -13,8 +13,8 @@ test.each([
   ['packed', 100],
 ] as const)('%s, %i descriptors: a peer that writes anything breaks the queue, and nothing else', (layout, size) => {
   let broken = 0;
-  for (let seed = 0; seed < 30; seed++) broken += runHostile(hostileOptions(layout, size, seed), seed, 300).broken;
-  expect(broken).toBeGreaterThan(60);
+  for (let seed = 0; seed < 12; seed++) broken += runHostile(hostileOptions(layout, size, seed), seed, 300).broken;
+  expect(broken).toBeGreaterThan(24);
 });
 
 test('every planted fault has its place in the sources', () => {
@@ -23,7 +23,7 @@ test('every planted fault has its place in the sources', () => {
 
 // The others are in the deep tests.
 test.each(
-  HOSTILE_FAULTS.filter((_, index) => index % 4 === 0).map((fault) => [fault.layout, fault.what, fault] as const),
+  HOSTILE_FAULTS.filter((_, index) => index % 9 === 0).map((fault) => [fault.layout, fault.what, fault] as const),
 )('%s: it is found when %s', async (layout, _, { mutations }) => {
   const module = await compileTraced({ folders: ['virtio'], mutations });
   expect(() => searchFaults(layout, module)).toThrow(/^seed \d+/);

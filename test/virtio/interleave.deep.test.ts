@@ -1,3 +1,5 @@
+// The tests of the fast suite, with full counts, and longer ones.
+import './interleave.test.ts';
 import { expect, test } from 'vitest';
 import { compileTraced } from '../support/kernels.ts';
 import { INTERLEAVED, interleaving } from './support/interleave.ts';

@@ -15,6 +15,7 @@ import { beforeAll, expect, test } from 'vitest';
 import type { Arena } from '#build/memory/arena.js';
 import { Random } from '#build/util/random.js';
 import { testArena } from '../support/arena.ts';
+import { effort } from '../support/effort.ts';
 import { compileTraced } from '../support/kernels.ts';
 import type { TracedArena } from '../support/traced.ts';
 import { DeviceSide, frameOf, type NetQueueRigOptions } from './support/net-queue-rig.ts';
@@ -135,7 +136,7 @@ test.each(LAYOUTS.flatMap((layout) => FORMS.map((form) => [{ layout, ...form }] 
       fc.property(fc.integer({ min: 0 }), (seed) => {
         expect(traffic(options, new Random(seed), 40)).toBeGreaterThanOrEqual(40);
       }),
-      { numRuns: 4 },
+      { numRuns: effort(2, 4) },
     );
   },
 );

@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { Random } from '#build/util/random.js';
 import { createNetQueue } from '#build/virtio/net-queue.js';
 import { testArena } from '../support/arena.ts';
+import { effort } from '../support/effort.ts';
 import { compileTraced } from '../support/kernels.ts';
 import { TracedArena } from '../support/traced.ts';
 import { type BounceOptions, BouncePair, type Way } from './support/bounce-rig.ts';
@@ -68,7 +69,7 @@ function carry(options: BounceOptions, all: readonly Step[], module?: WebAssembl
 
 test('whatever was negotiated, frames come out as they went in, with what is left to do', () => {
   fc.assert(fc.property(features, steps, carry as (options: BounceOptions, all: readonly Step[]) => void), {
-    numRuns: 150,
+    numRuns: effort(50, 150),
   });
 });
 
@@ -164,8 +165,8 @@ test.each(LAYOUTS.flatMap((layout) => WAYS.map((way) => [layout, way] as const))
   '%s, %s: a device that writes anywhere at any time makes the driver leave nothing and touch nothing else',
   (layout, way) => {
     let moved = 0;
-    for (let seed = 0; seed < 12; seed++) moved += race(layout, way, seed);
-    expect(moved).toBeGreaterThan(200);
+    for (let seed = 0; seed < effort(4, 12); seed++) moved += race(layout, way, seed);
+    expect(moved).toBeGreaterThan(effort(60, 200));
   },
 );
 

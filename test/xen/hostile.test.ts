@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { searchHostile } from './support/hostile.ts';
 
 test('whoever owns the shared page breaks the ring, and nothing else', () => {
-  const broken = searchHostile(0, 400);
+  const broken = searchHostile(0, 150);
   // Each rule that can be broken in there was.
   expect([...broken.keys()].sort()).toEqual([
     'an answer to what was not asked',

@@ -5,7 +5,7 @@ import { VIRTIO_F } from '../../virtio/features.ts';
 import { VIRTIO_NET_F } from '../../virtio/net-features.ts';
 import type { VirtqueueLayout } from '../../virtio/rings.ts';
 import { MEM_TABLE, PROTOCOL_F, REQUEST, U64, VRING_ADDR, VRING_F_LOG, VRING_NO_FD, VRING_STATE } from '../protocol.ts';
-import { ANSWER_MS, CheckFailed, type DeviceType, pause } from './check.ts';
+import { CheckFailed, type DeviceType, pause } from './check.ts';
 import { Frontend } from './frontend.ts';
 import { GuestRing } from './guest-ring.ts';
 import { GuestMemory } from './memory.ts';
@@ -143,15 +143,17 @@ export class Bench {
   readonly type: DeviceType;
   readonly #socket: string;
   readonly #arena: Arena;
+  readonly #answerMs: number;
   readonly #open: { close(): void }[] = [];
   #memory: GuestMemory | undefined;
   /** Rings made so far. */
   #rings = 0;
 
-  constructor(socket: string, type: DeviceType, arena: Arena) {
+  constructor(socket: string, type: DeviceType, arena: Arena, answerMs: number) {
     this.#socket = socket;
     this.type = type;
     this.#arena = arena;
+    this.#answerMs = answerMs;
   }
 
   /** Memory of the driver, the same in all of the check. */
@@ -169,8 +171,8 @@ export class Bench {
     const sockets = requireSockets('a conformance check');
     while (true) {
       const fd = sockets.connect(this.#socket);
-      if (fd !== undefined) return this.own(new Frontend(fd, (received) => this.#ownFd(received)));
-      if (performance.now() - since > ANSWER_MS) {
+      if (fd !== undefined) return this.own(new Frontend(fd, this.#answerMs, (received) => this.#ownFd(received)));
+      if (performance.now() - since > this.#answerMs) {
         throw new CheckFailed('a backend that takes connections', `nobody listens at ${this.#socket}`);
       }
       await pause(since);

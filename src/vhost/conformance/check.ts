@@ -44,8 +44,7 @@ export function same<T>(what: string, came: T, expected: T): void {
   if (came !== expected) throw new CheckFailed(`${what} ${text(expected)}`, text(came));
 }
 
-/** Milliseconds within which a message is answered, and a ring that runs is served: also on a machine that is busy. */
-export const ANSWER_MS = 2000;
+/** Milliseconds within which a ring that runs is served: also on a machine that is busy. */
 export const SERVE_MS = 2000;
 /** Milliseconds in which what must not happen would have. */
 export const QUIET_MS = 40;

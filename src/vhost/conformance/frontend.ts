@@ -13,7 +13,7 @@ import {
   VERSION,
   VHOST_USER_F_PROTOCOL_FEATURES,
 } from '../protocol.ts';
-import { ANSWER_MS, CheckFailed, pause } from './check.ts';
+import { CheckFailed, pause } from './check.ts';
 
 const NOTHING: Uint8Array = new Uint8Array(0);
 const WHAT = 'a conformance check';
@@ -39,14 +39,17 @@ export class Frontend {
   protocol = 0n;
   readonly #channel: Channel;
   readonly #sockets = requireSockets(WHAT);
+  readonly #answerMs: number;
   readonly #onFd: (fd: number) => void;
 
   /**
    * @param fd the connection; it is the frontend's from now on.
+   * @param answerMs milliseconds within which a message is answered.
    * @param onFd is given each descriptor that comes with a reply, to be closed some time.
    */
-  constructor(fd: number, onFd: (fd: number) => void) {
+  constructor(fd: number, answerMs: number, onFd: (fd: number) => void) {
     this.#channel = new Channel(fd, WHAT);
+    this.#answerMs = answerMs;
     this.#onFd = onFd;
   }
 
@@ -62,7 +65,7 @@ export class Frontend {
 
   /** Sends bytes as soon as the backend makes room for them. False when it is gone, or makes none. */
   async writeSlowly(bytes: Uint8Array): Promise<boolean> {
-    for (const since = performance.now(); performance.now() - since < ANSWER_MS; await pause(since)) {
+    for (const since = performance.now(); performance.now() - since < this.#answerMs; await pause(since)) {
       if (this.write(bytes)) return true;
       if (this.isClosed) return false;
     }
@@ -70,7 +73,7 @@ export class Frontend {
   }
 
   /** The next message. Undefined when there is none in time. */
-  async receive(limitMs = ANSWER_MS): Promise<Message | 'closed' | undefined> {
+  async receive(limitMs = this.#answerMs): Promise<Message | 'closed' | undefined> {
     const since = performance.now();
     while (true) {
       const message = this.#read();
@@ -102,7 +105,7 @@ export class Frontend {
     if (!this.#channel.send(request, payload, { fds }))
       throw new CheckFailed(`${name} to be taken`, 'a closed connection');
     const reply = await this.receive();
-    if (reply === undefined) throw new CheckFailed(`a reply to ${name}`, `nothing in ${ANSWER_MS} ms`);
+    if (reply === undefined) throw new CheckFailed(`a reply to ${name}`, `nothing in ${this.#answerMs} ms`);
     if (reply === 'closed') throw new CheckFailed(`a reply to ${name}`, 'the connection was closed');
     this.#checkName(request, reply);
     // QEMU refuses all others.

@@ -39,6 +39,8 @@ export interface ConformanceOptions {
   readonly type: DeviceType;
   /** Names of the checks to make, or beginnings of them that end in `*`; all, left out. */
   readonly only?: readonly string[];
+  /** Milliseconds within which a message is answered, also on a machine that is busy: 2000, left out. */
+  readonly answerMs?: number;
   readonly onResult?: (result: CheckResult) => void;
 }
 
@@ -117,11 +119,11 @@ function findingOf(error: unknown): Pick<CheckResult, 'status' | 'expected' | 'c
  * @throws RingwayError `BAD_ARGUMENT` for a check that there is not, `NOT_FOUND` when nobody listens, `UNSUPPORTED`.
  */
 export async function checkBackend(options: ConformanceOptions): Promise<CheckResult[]> {
-  const { socket, type, only, onResult } = options;
+  const { socket, type, only, answerMs = 2000, onResult } = options;
   const checks = chosen(only);
   const arena = createArena({ bytes: ARENA_BYTES });
   const inBench = async <T>(work: (bench: Bench) => Promise<T>): Promise<T> => {
-    const bench = new Bench(socket, type, arena);
+    const bench = new Bench(socket, type, arena, answerMs);
     try {
       return await work(bench);
     } finally {

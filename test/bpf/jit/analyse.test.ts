@@ -8,6 +8,7 @@ import * as layout from '#build/bpf/layout.js';
 import type { Program } from '#build/bpf/program.js';
 import { verifyStructure } from '#build/bpf/verify.js';
 import { Random } from '#build/util/random.js';
+import { effort } from '../../support/effort.ts';
 import { generateHostile } from '../support/generate-hostile.ts';
 import { generatePacket, generateValid } from '../support/generate-valid.ts';
 import { StackWatch } from '../support/stack-watch.ts';
@@ -104,7 +105,7 @@ class Watch {
 }
 
 /** More with RINGWAY_PROGRAMS. */
-const PROGRAMS = Number(process.env.RINGWAY_PROGRAMS ?? 150);
+const PROGRAMS = Number(process.env.RINGWAY_PROGRAMS ?? effort(50, 150));
 
 test.each([
   ['valid', generateValid],

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { ALU, CLASS, type Instruction, JMP, SOURCE_REGISTER } from '#build/bpf/instruction.js';
 import { arithmetic, condition, swapBytes } from '#build/bpf/interpret-alu.js';
 import { arithmeticOf, behindJump, joinNumbers, type Numbers, widen } from '#build/bpf/jit/numbers.js';
+import { effort } from '../../support/effort.ts';
 
 const edge = fc.constantFrom(
   0,
@@ -76,7 +77,7 @@ test('what is known of a result holds, whatever the operands are', () => {
       expect(has(found, result), `${result} of ${JSON.stringify(found)}`).toBe(true);
       if (found !== undefined) expect(isWellFormed(found), JSON.stringify(found)).toBe(true);
     }),
-    { numRuns: 20_000 },
+    { numRuns: effort(5_000, 20_000) },
   );
 });
 
@@ -104,7 +105,7 @@ test('what is known behind a jump holds on the way that it goes', () => {
       expect(has(found, a.one), `${a.one} of ${JSON.stringify(found)}`).toBe(true);
       if (found !== undefined) expect(isWellFormed(found), JSON.stringify(found)).toBe(true);
     }),
-    { numRuns: 20_000 },
+    { numRuns: effort(5_000, 20_000) },
   );
 });
 

@@ -7,6 +7,7 @@ import { scalarArithmetic, scalarByteOrder, scalarMove } from '#build/bpf/verifi
 import { decide, refine } from '#build/bpf/verifier/compare.js';
 import { contains, includes, intersect, type Scalar, scalarOf, truncate, UNKNOWN } from '#build/bpf/verifier/scalar.js';
 import * as tnum from '#build/bpf/verifier/tnum.js';
+import { effort } from '../../support/effort.ts';
 
 /** All that a tnum of few bits stands for. */
 function members({ value, mask }: tnum.Tnum): bigint[] {
@@ -112,7 +113,7 @@ const scalar: fc.Arbitrary<{ set: Scalar; values: bigint[] }> = fc
     return { set: scalarOf(bounds, bits) as Scalar, values };
   });
 
-const RUNS = { numRuns: 3_000 };
+const RUNS = { numRuns: effort(600, 3_000) };
 const OPERATIONS = Object.entries(ALU).filter(([name]) => !['MOV', 'END'].includes(name));
 
 test('what bounds and bits say of each other leaves all numbers in', () => {

@@ -36,6 +36,8 @@ export interface VifRigOptions {
   readonly devices?: number;
   /** The world that the device is made in: its frontend is domain 2 then. */
   readonly beside?: VifWorld;
+  /** Serves the backend's queues, in the place of `attachVifQueue`. */
+  readonly attachBack?: typeof attachVifQueue;
 }
 
 /** A queue that this thread serves, both ways. */
@@ -51,9 +53,9 @@ export interface Served {
   fault(): string | undefined;
 }
 
-function serve(arena: Arena, share: VifQueueShare, cache: number, now?: () => number): Served {
+function serve(arena: Arena, share: VifQueueShare, cache: number, now?: () => number, attach = attachVifQueue): Served {
   // As if it came to another thread.
-  const { receiver, sender } = attachVifQueue(arena, structuredClone(share), cache, now);
+  const { receiver, sender } = attach(arena, structuredClone(share), cache, now);
   const isBack = share.side === 'back';
   return {
     tx: (isBack ? receiver : sender).ring,
@@ -115,7 +117,8 @@ export async function makeVif(options: VifRigOptions) {
     const bus = make({
       name,
       onConnect(shares) {
-        queues = shares.map((share) => serve(arena, share, cache, options.now));
+        const attach = name === 'front' ? attachVifQueue : options.attachBack;
+        queues = shares.map((share) => serve(arena, share, cache, options.now, attach));
         events.push(`${name} connected ${queues.length}`);
       },
       onDisconnect() {
