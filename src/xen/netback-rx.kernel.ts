@@ -60,6 +60,7 @@ import {
   XEN_PAGE_BYTES,
 } from './layout.ts';
 import { wantsMulticast } from './multicast.kernel.ts';
+import { sendPlain } from './plain-rx.kernel.ts';
 import {
   GATHER_PACKETS,
   GATHER_PACKETS_USED,
@@ -82,6 +83,7 @@ import {
   VIFQ_CACHE,
   VIFQ_COPIES,
   VIFQ_COPIES_USED,
+  VIFQ_DATA,
   VIFQ_DOMID,
   VIFQ_FAILED,
   VIFQ_FILTERED,
@@ -221,12 +223,14 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   let used: u32 = 0;
   let packets: u32 = 0;
   let taken: u32 = 0;
-  let done: u32 = 0;
   const hashes = tellsHashes(queue);
   // Read once: it may change.
   const headroom = load<u32>(queue, VIFQ_HEADROOM);
   const tellsMore = hashes || headroom !== 0;
   const filters = load<u32>(queue, VIFQ_MCAST) !== 0;
+  const isPlain = !tellsMore && !filters && load<u32>(queue, VIFQ_DATA) === 0;
+  let done: u32 = isPlain ? sendPlain(queue, slots, min(available, count)) : 0;
+  available -= done;
   turnEpoch(queue);
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);

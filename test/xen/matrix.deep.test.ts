@@ -51,7 +51,9 @@ test.each(matrix)(
       const stops = [rig.driver.startEvents(), rig.guest.startEvents()];
       await connect(rig);
       const cache = rig.pool.caches[0] ?? 0;
-      const program = xdp ? new BurstProgram(rig.arena, shareProgram(rig.arena, { name: 'odd', text: ODD_BACK, cache })) : undefined;
+      const program = xdp
+        ? new BurstProgram(rig.arena, shareProgram(rig.arena, { name: 'odd', text: ODD_BACK, cache }))
+        : undefined;
       const load = new Load(rig, {
         seed: queues,
         packets: Math.ceil(PACKETS / rings.length),
