@@ -11,7 +11,7 @@ const TCP_AT = 34;
 export const SEGMENT = 1460;
 /** Segments of a connection that may be under way: a window of 65,535 bytes, as the sink has it. */
 const WINDOW = 44;
-/** At the start, and after a time without an answer (RFC 6928, RFC 5681). */
+/** At the start (RFC 6928). */
 const WINDOW_FIRST = 10;
 /** Equal acknowledgments that stand for a loss (RFC 5681, 3.2). */
 const DUPLICATES = 3;
@@ -57,7 +57,7 @@ export class Connection {
     if (more <= 0) {
       if (more < 0 || ahead(this.#oldest, this.#recovered) < 0 || ++this.#duplicates !== DUPLICATES) return;
       this.#threshold = Math.max(2, ahead(this.#next, this.#oldest) / SEGMENT / 2);
-      this.#back(this.#threshold);
+      this.#back();
       return;
     }
     this.#oldest = acknowledgment;
@@ -69,9 +69,9 @@ export class Connection {
     this.#window = Math.min(this.#window, WINDOW);
   }
 
-  /** All that is not acknowledged is sent once more. */
-  #back(window: number): void {
-    this.#window = window;
+  /** All that is not acknowledged is sent once more, at the pace of its answers: half a window at once would meet the same full ring. */
+  #back(): void {
+    this.#window = 1;
     this.#next = this.#oldest;
     this.#recovered = this.#fresh;
     this.#duplicates = 0;
@@ -82,7 +82,7 @@ export class Connection {
     if (!this.#isOpen) return now >= this.#deadline;
     if (this.#oldest !== this.#fresh && now > this.#deadline) {
       this.#threshold = Math.max(2, this.#window / 2);
-      this.#back(1);
+      this.#back();
       this.#deadline = now + TIMEOUT_NS;
     }
     return ahead(this.#next, this.#oldest) + SEGMENT <= Math.floor(this.#window) * SEGMENT;
