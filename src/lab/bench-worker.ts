@@ -11,6 +11,7 @@ import { GO_STOP, LAB_GO, LAB_READY } from './layout.ts';
 import { type Measured, quantilesOf } from './measure.ts';
 import { type NetRole, netTurn, type QueueRole, queueTurn } from './net-role.ts';
 import { median, type Window, WindowRecorder } from './windows.ts';
+import { type XenPlayed, XenPlayer, type XenRole } from './xen-role.ts';
 
 /** A side of a ring: `burst` is the address of its own slots, `size` how many it moves at once. */
 export interface RingRole {
@@ -21,7 +22,7 @@ export interface RingRole {
   readonly size: number;
 }
 
-/** What a thread does: a side of the core distance measurement, of a ring, or of a virtqueue, or a worker at an event port. */
+/** What a thread does: a side of the core distance measurement, of a ring, of a virtqueue or a Xen queue, or a worker at an event port. */
 export type BenchRole =
   | { readonly role: 'ping' }
   | { readonly role: 'pong' }
@@ -29,7 +30,8 @@ export type BenchRole =
   | NetRole
   | QueueRole
   | EventRole
-  | AtomicRole;
+  | AtomicRole
+  | XenRole;
 
 interface LabKernels {
   labPing(lab: number, from: number, rounds: number): number;
@@ -127,14 +129,15 @@ function playPop(ring: Ring, burst: number, size: number): SideResult {
   }
 }
 
-function playTurns(turn: () => number, samples = new Histogram()): SideResult {
+/** @param every turns between two looks at the clock. */
+function playTurns(turn: () => number, samples = new Histogram(), every = TURNS): SideResult {
   const recorder = new WindowRecorder();
   let moved = 0;
   for (let turns = 1; ; turns++) {
     const n = turn();
     moved += n;
     // A poll that found nothing looks at the clock, as an lcore does: it is not back at the queue at once.
-    if (n > 0 && turns % TURNS !== 0) continue;
+    if (n > 0 && turns % every !== 0) continue;
     recorder.add(moved);
     moved = 0;
     if (stopped()) return { windows: recorder.windows.slice(WARM_UP_WINDOWS), quantiles: quantilesOf(samples) };
@@ -147,12 +150,21 @@ function playEvents(events: EventRole): SideResult {
   return playTurns(watchedTurn(arena, events, latency), latency);
 }
 
+function playXen(xen: XenRole): SideResult & XenPlayed {
+  const samples = new Histogram();
+  const player = new XenPlayer(arena, xen, samples);
+  // A burst of pages that are mapped and unmapped takes a millisecond.
+  const result = playTurns(player.turn, samples, xen.use.kind === 'map' ? 1 : TURNS);
+  return { ...result, items: player.items, slept: player.slept };
+}
+
 function play(): unknown {
   if (role.role === 'ping') return playPing();
   if (role.role === 'pong') return playPong();
   if (role.role === 'net') return playTurns(netTurn(arena, role));
   if (role.role === 'event') return playEvents(role);
   if (role.role === 'atomic') return playAtomic(arena, role, stopped);
+  if (role.role === 'xen') return playXen(role);
   if (role.role === 'queue') return playTurns(queueTurn(arena, role));
   const ring = (role.kind === 'spsc' ? attachSpscRing : attachMpscRing)(arena, role.ring);
   return role.role === 'push' ? playPush(ring, role.burst, role.size) : playPop(ring, role.burst, role.size);

@@ -21,6 +21,36 @@ interface HookKernels {
   xdpSort(hook: number, slots: number, count: number): number;
 }
 
+/** A program at a hook, for the thread that is to run it: anything that can be posted. */
+export interface BurstProgramShare {
+  readonly hook: number;
+  readonly context: number;
+  readonly wire: ProgramWire;
+}
+
+/**
+ * Makes a hook and what a program at it works on, on the thread that made the arena.
+ * @param text instructions; the program takes packets of several buffers, too.
+ * @param cache address of the buffer cache of the thread that runs it.
+ * @throws RingwayError `ARENA_FULL`
+ */
+export function shareProgram(
+  arena: Arena,
+  { name, text, cache }: { readonly name: string; readonly text: string; readonly cache: number },
+): BurstProgramShare {
+  const hook = arena.allocate(`${name} hook`, HOOK_BYTES);
+  const set = (offset: number, value: number): void => {
+    arena.u32[(hook + offset) >>> 2] = value;
+  };
+  set(HOOK_PORTS, 1);
+  set(HOOK_CACHE, cache);
+  set(HOOK_COUNTERS, arena.allocate(`${name} counters`, 1 << COUNTER_SHIFT));
+  const module = compileProgram(arena, programOfText(name, text), { maps: [], checked: true });
+  const ranges = arena.allocate(`${name} ranges`, 16);
+  const wire: ProgramWire = { number: 1, name, module, frags: true, checked: true, ranges, rangeCount: 0 };
+  return { hook, context: arena.allocate(`${name} context`, CTX_BYTES), wire };
+}
+
 /** An XDP program at a hook, with no dataplane around it: what it passes and what it sends is the caller's. */
 export class BurstProgram {
   /** Address of the packets that the program sent back (XDP_TX) of the last burst. */
@@ -31,33 +61,12 @@ export class BurstProgram {
   readonly #program: ThreadProgram;
   readonly #kernels: HookKernels;
 
-  /**
-   * @param text instructions; the program takes packets of several buffers, too.
-   * @param cache address of the buffer cache of the thread that runs it.
-   * @throws RingwayError `ARENA_FULL`
-   */
-  constructor(
-    arena: Arena,
-    { name, text, cache }: { readonly name: string; readonly text: string; readonly cache: number },
-  ) {
+  constructor(arena: Arena, { hook, context, wire }: BurstProgramShare) {
     this.#arena = arena;
     this.#kernels = arena.kernels<HookKernels>();
-    this.#hook = arena.allocate(`${name} hook`, HOOK_BYTES);
-    this.leaving = this.#hook + HOOK_LEAVING;
-    const set = (offset: number, value: number): void => {
-      arena.u32[(this.#hook + offset) >>> 2] = value;
-    };
-    set(HOOK_PORTS, 1);
-    set(HOOK_CACHE, cache);
-    set(HOOK_COUNTERS, arena.allocate(`${name} counters`, 1 << COUNTER_SHIFT));
-    const module = compileProgram(arena, programOfText(name, text), { maps: [], checked: true });
-    const ranges = arena.allocate(`${name} ranges`, 16);
-    const wire: ProgramWire = { number: 1, name, module, frags: true, checked: true, ranges, rangeCount: 0 };
-    this.#thread = new ProgramThread(arena, arena.allocate(`${name} context`, CTX_BYTES), {
-      cpu: 0,
-      clock: 0,
-      seed: 1,
-    });
+    this.#hook = hook;
+    this.leaving = hook + HOOK_LEAVING;
+    this.#thread = new ProgramThread(arena, context, { cpu: 0, clock: 0, seed: 1 });
     this.#thread.add(wire);
     this.#program = this.#thread.get(1) as ThreadProgram;
     this.#thread.prepare(wire, 1, 0);

@@ -22,13 +22,6 @@ export interface Contender {
 export interface Sides {
   readonly give: number;
   readonly take: number;
-  readonly note: string;
-}
-
-interface Window {
-  readonly give: number;
-  readonly take: number;
-  readonly counts: boolean;
 }
 
 /** The thread's CPU time in ns; where the system does not say, the time. */
@@ -37,8 +30,38 @@ function cpuClock(): () => number {
   return sys === undefined ? () => performance.now() * 1e6 : () => sys.threadCpuNs();
 }
 
-function runFor(ms: number, { give, take }: Contender, cpuNs: () => number): Window {
-  const cpu = cpuNs();
+/**
+ * Runs windows that alternate, each of some ms. Returns what `read` says of them, and a note: the medians of those in which the thread had
+ * its CPU.
+ * @param windows each runs for as many ms as it is told, and returns its figures.
+ */
+export function inTurn<K extends string>(
+  windows: readonly ((ms: number) => Readonly<Record<K, number>>)[],
+): (Readonly<Record<K, number>> & { readonly note: string })[] {
+  const cpuNs = cpuClock();
+  const all: { readonly figures: Readonly<Record<K, number>>; readonly counts: boolean }[][] = windows.map(() => []);
+  for (const run of windows) run(WARM_UP_MS);
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [i, run] of windows.entries()) {
+      const cpu = cpuNs();
+      const from = performance.now();
+      const figures = run(WINDOW_MS);
+      const share = (cpuNs() - cpu) / ((performance.now() - from) * 1e6);
+      all[i]?.push({ figures, counts: share >= SHARE_MIN });
+    }
+  }
+  return all.map((each) => {
+    const counted = each.filter(({ counts }) => counts);
+    const enough = counted.length >= ENOUGH;
+    const used = (enough ? counted : each).map(({ figures }) => figures);
+    const keys = Object.keys(used[0] ?? {}) as K[];
+    const middle = Object.fromEntries(keys.map((key) => [key, median(used.map((figures) => figures[key]))]));
+    const note = enough ? '' : `other programs had the CPU in all but ${counted.length} windows`;
+    return { ...(middle as Record<K, number>), note };
+  });
+}
+
+function runFor(ms: number, { give, take }: Contender): Sides {
   const from = performance.now();
   let [items, giving, taking, now] = [0, 0, 0, from];
   while (now - from < ms) {
@@ -50,26 +73,10 @@ function runFor(ms: number, { give, take }: Contender, cpuNs: () => number): Win
     giving += middle - start;
     taking += now - middle;
   }
-  const share = (cpuNs() - cpu) / ((now - from) * 1e6);
-  return { give: (giving * 1e6) / items, take: (taking * 1e6) / items, counts: share >= SHARE_MIN };
+  return { give: (giving * 1e6) / items, take: (taking * 1e6) / items };
 }
 
-/** Measures all contenders in windows that alternate: medians of those in which the thread had its CPU. */
-export function measureInTurn(contenders: readonly Contender[]): Sides[] {
-  const cpuNs = cpuClock();
-  const windows: Window[][] = contenders.map(() => []);
-  for (const contender of contenders) runFor(WARM_UP_MS, contender, cpuNs);
-  for (let round = 0; round < ROUNDS; round++) {
-    for (const [i, contender] of contenders.entries()) windows[i]?.push(runFor(WINDOW_MS, contender, cpuNs));
-  }
-  return windows.map((all) => {
-    const counted = all.filter(({ counts }) => counts);
-    const enough = counted.length >= ENOUGH;
-    const used = enough ? counted : all;
-    return {
-      give: median(used.map(({ give }) => give)),
-      take: median(used.map(({ take }) => take)),
-      note: enough ? '' : `other programs had the CPU in all but ${counted.length} windows`,
-    };
-  });
+/** Measures all contenders in windows that alternate. */
+export function measureInTurn(contenders: readonly Contender[]): (Sides & { readonly note: string })[] {
+  return inTurn(contenders.map((contender) => (ms: number) => ({ ...runFor(ms, contender) })));
 }

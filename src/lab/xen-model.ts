@@ -12,5 +12,18 @@ export const XEN_COST = {
   map: 959,
 } as const;
 
+/**
+ * What of each of these only one CPU at a time does, in ns: at most what a packet took with four CPUs, in the same publication. With staging,
+ * four CPUs did 3.3 to 3.6 times as much as one; where they did less, they stood here.
+ */
+export const XEN_SERIAL = {
+  /** 1 / 4,988,563. */
+  copyTx: 200,
+  /** All of it: 1 / 2,870,947 is 348. */
+  copyRx: 341,
+  /** 1 / 1,668,044, of 260 bytes with 256 staged. */
+  map: 600,
+} as const;
+
 /** The same, for a row's note. */
-export const XEN_COST_TEXT = `${XEN_COST.copyTx} ns a copy from the guest, ${XEN_COST.copyRx} to it, ${XEN_COST.map} a map`;
+export const XEN_COST_TEXT = `${XEN_COST.copyTx} ns a copy from the guest, ${XEN_COST.copyRx} to it, ${XEN_COST.map} a map; of those ${XEN_SERIAL.copyTx}, ${XEN_SERIAL.copyRx} and ${XEN_SERIAL.map} by one CPU at a time`;

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { type Arena, createArena } from '../memory/arena.ts';
-import { BUFFER_FRAME_MAX, BURST_MAX, SLOT_LENGTH, SLOT_SHIFT } from '../memory/layout.ts';
-import { createPool, type Pool, type PoolKernels } from '../memory/pool.ts';
+import { BURST_MAX, SLOT_SHIFT } from '../memory/layout.ts';
+import { createPool, type Pool } from '../memory/pool.ts';
 import { assert } from '../util/assert.ts';
 import { nextPowerOfTwo } from '../util/bits.ts';
 import type { HypervisorCosts } from '../xen/access.ts';
@@ -11,9 +11,10 @@ import { Netback } from '../xen/netback.ts';
 import { BACK_QUEUE_BYTES, backQueuePages } from '../xen/netback-queue.ts';
 import { Netfront } from '../xen/netfront.ts';
 import { type FrontPath, frontQueueBytes, frontQueuePages } from '../xen/netfront-queue.ts';
-import { attachVifQueue, type VifQueue, type VifQueueShare } from '../xen/vif-queue.ts';
+import type { VifQueueShare } from '../xen/vif-queue.ts';
 import { type Domain, Xen } from '../xen/xen.ts';
 import { addVif, XenbusState } from '../xen/xenbus.ts';
+import { XenSide } from './xen-side.ts';
 
 /** Slots of a ring of one page: what a turn moves at most, for each packet of one slot. */
 export const RING_SLOTS = 256;
@@ -28,15 +29,6 @@ export interface XenCase {
   readonly mode: 'mapped' | 'plain';
   readonly path: FrontPath;
   readonly queues: number;
-}
-
-/** An end of a queue, on the thread that serves it. */
-export interface XenSide {
-  readonly queue: VifQueue;
-  readonly share: VifQueueShare;
-  /** Addresses of its buffer cache, and of a burst of slots. */
-  readonly cache: number;
-  readonly burst: number;
 }
 
 /** A queue of a device, with both ends. */
@@ -84,10 +76,9 @@ export class XenWorld {
   readonly #cache: number;
   readonly #xen: Xen;
   readonly #pool: Pool;
-  readonly #kernels: PoolKernels;
   readonly #netback: Netback;
   readonly #netfront: Netfront;
-  readonly #stops: (() => void)[];
+  #stops: (() => void)[];
 
   /**
    * Makes the device, and connects its ends.
@@ -113,7 +104,6 @@ export class XenWorld {
     this.arena = arena;
     this.#name = `device ${index}`;
     this.#cache = cache;
-    this.#kernels = arena.kernels<PoolKernels>();
     this.#pool = pool;
     this.#xen = new Xen(arena, { name: `xen ${index}`, mode });
     this.driver = this.#xen.createDomain(0, driver);
@@ -149,8 +139,7 @@ export class XenWorld {
   #attach(): void {
     const { arena } = this;
     const side = (share: VifQueueShare, cache: number, name: string): XenSide => {
-      const burst = arena.allocate(name, BURST_MAX << SLOT_SHIFT);
-      return { queue: attachVifQueue(arena, share, cache), share, cache, burst };
+      return new XenSide(arena, { share, cache, burst: arena.allocate(name, BURST_MAX << SLOT_SHIFT) });
     };
     for (const [i, front] of this.#netfront.queues.entries()) {
       const back = this.#netback.queues[i] as VifQueueShare;
@@ -158,6 +147,16 @@ export class XenWorld {
         front: side(front, this.#pool.caches[this.#cache + 2 * i] as number, `${this.#name} front burst ${i}`),
         back: side(back, this.#pool.caches[this.#cache + 2 * i + 1] as number, `${this.#name} back burst ${i}`),
       });
+    }
+  }
+
+  /** Has this thread hear of no event while `work` is under way: others wait for them. */
+  async withoutEvents<T>(work: () => Promise<T>): Promise<T> {
+    for (const stop of this.#stops) stop();
+    try {
+      return await work();
+    } finally {
+      this.#stops = [this.driver.startEvents(), this.guest.startEvents()];
     }
   }
 
@@ -171,34 +170,6 @@ export class XenWorld {
     const pages = frontQueuePages(0, this.path);
     return { granted: pages * XEN_PAGE_BYTES, own: (pages - copies) * XEN_PAGE_BYTES };
   }
-
-  /**
-   * Sends up to `n` (1 to 32) packets of `bytes` bytes, 1,792 at most, from `side`: what lies in the buffers. Returns how many it took.
-   */
-  send({ queue, cache, burst }: XenSide, n: number, bytes: number): number {
-    assert(bytes <= BUFFER_FRAME_MAX, 'bench xen: a frame is one buffer');
-    const { u16 } = this.arena;
-    const made = this.#kernels.poolAlloc(cache, burst, n);
-    for (let i = 0, at = (burst + SLOT_LENGTH) >>> 1; i < made; i++, at += 1 << (SLOT_SHIFT - 1)) u16[at] = bytes;
-    const sent = queue.sender.send(burst, made);
-    if (sent < made) this.#kernels.poolFree(cache, burst + (sent << SLOT_SHIFT), made - sent);
-    return sent;
-  }
-
-  /** Receives what is there, and does `use` with each burst, which frees it. Returns how many packets. */
-  receive({ queue, cache, burst }: XenSide, use = this.#free): number {
-    let all = 0;
-    for (;;) {
-      const n = queue.receiver.receive(burst, BURST_MAX);
-      if (n === 0) return all;
-      use(cache, burst, n);
-      all += n;
-    }
-  }
-
-  readonly #free = (cache: number, burst: number, n: number): void => {
-    this.#kernels.poolFree(cache, burst, n);
-  };
 
   /** Closes both ends. @throws Error when something was lost on the way, or is not given back. */
   async close(): Promise<void> {

@@ -45,7 +45,7 @@ export const xenSystemPort: PortType<XenNetbackConfig> = {
     const leave = async (): Promise<void> => {
       const gone = bus;
       bus = undefined;
-      await gone?.destroy();
+      await gone?.leave();
     };
     const finder = new VifFinder(
       xen.store,

@@ -270,6 +270,7 @@ export const NETTXF_DATA_RING: u32 = 32;
 export const NETRX_ID: u32 = 0;
 export const NETRX_GREF: u32 = 4;
 export const NETRX_BYTES: u32 = 8;
+export const NETRX_SHIFT: u32 = 3;
 /** struct netif_rx_response: id u16, offset u16, flags u16, status i16: the bytes, or an error. */
 export const RXRSP_ID: u32 = 0;
 export const RXRSP_OFFSET: u32 = 2;

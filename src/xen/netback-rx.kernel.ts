@@ -60,6 +60,7 @@ import {
 } from './layout.ts';
 import { moveBytes, moveNow, movesUsed } from './move.kernel.ts';
 import { wantsMulticast } from './multicast.kernel.ts';
+import { sendPlain } from './plain-rx.kernel.ts';
 import {
   GATHER_PACKETS,
   GATHER_PACKETS_USED,
@@ -86,6 +87,7 @@ import {
   VIFQ_CACHE,
   VIFQ_COPIES,
   VIFQ_COPIES_USED,
+  VIFQ_DATA,
   VIFQ_DATA_INDEX,
   VIFQ_DOMID,
   VIFQ_FAILED,
@@ -95,6 +97,7 @@ import {
   VIFQ_HEADROOM,
   VIFQ_LONG,
   VIFQ_MCAST,
+  VIFQ_MOVES,
   VIFQ_PACKET_COPIES,
   VIFQ_RECORDS,
   VIFQ_RING,
@@ -232,12 +235,16 @@ export function backRxBegin(queue: u32, slots: u32, count: u32): u32 {
   let used: u32 = 0;
   let packets: u32 = 0;
   let taken: u32 = 0;
-  let done: u32 = 0;
   const hashes = tellsHashes(queue);
   // Read once: it may change.
   const headroom = load<u32>(queue, VIFQ_HEADROOM);
   const tellsMore = hashes || headroom !== 0;
   const filters = load<u32>(queue, VIFQ_MCAST) !== 0;
+  // Answers of packets whose copies others do come later, in order.
+  const byOthers = load<u32>(queue, VIFQ_MOVES) !== 0;
+  const isPlain = !tellsMore && !filters && !byOthers && load<u32>(queue, VIFQ_DATA) === 0;
+  let done: u32 = isPlain ? sendPlain(queue, slots, min(available, count)) : 0;
+  available -= done;
   turnEpoch(queue);
   for (; done < count; done++) {
     const slot = slots + (done << SLOT_SHIFT);

@@ -80,12 +80,26 @@ export class Netback {
 
   /** Lets the frontend go whatever it does, and waits for no other. */
   async destroy(): Promise<void> {
+    await this.#giveUp();
+    await this.#bus.switchTo(XenbusState.closed);
+  }
+
+  /**
+   * Gives up what it has of the frontend's, and leaves the device as it is, for the next backend: its rings go on where they are. A
+   * frontend such as Linux's comes back from no other state, once it was closed. A device that the tools take away (`online`) is closed.
+   */
+  async leave(): Promise<void> {
+    await this.#giveUp();
+    const { store, path } = this.#bus;
+    if ((await readKey(store, `${path}/online`)) !== '1') await this.#bus.switchTo(XenbusState.closed);
+  }
+
+  async #giveUp(): Promise<void> {
     try {
       await this.#bus.stop();
     } finally {
       await this.#disconnect();
     }
-    await this.#bus.switchTo(XenbusState.closed);
   }
 
   async #offer(): Promise<void> {

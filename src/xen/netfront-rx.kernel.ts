@@ -1,6 +1,5 @@
 import { append } from '../memory/chain.kernel.ts';
-import { copyBytes } from '../memory/copy.kernel.ts';
-import { BUFFER_FRAME_MAX, BUFFER_HEADROOM, SLOT_BUFFER, SLOT_LENGTH, SLOT_SHIFT } from '../memory/layout.ts';
+import { SLOT_BUFFER, SLOT_SHIFT } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
 import { readFrame, returnFrames, takeFrame } from './data-ring.kernel.ts';
 import { rxGather } from './gather.kernel.ts';
@@ -9,10 +8,12 @@ import {
   NETRING_SIZE,
   NETRX_GREF,
   NETRX_ID,
+  NETRX_SHIFT,
   NETRXF_CSUM_BLANK,
   NETRXF_DATA_RING,
   XEN_PAGE_SHIFT,
 } from './layout.ts';
+import { takePlain } from './plain-rx.kernel.ts';
 import {
   GATHER_PACKETS,
   GATHER_PIECES,
@@ -44,7 +45,7 @@ import {
   VIFQ_RECENT,
   VIFQ_RING,
 } from './queue-layout.ts';
-import { isBroken, publish, room, slotAt } from './ring.kernel.ts';
+import { isBroken, publish, room, slotAt, unconsumed } from './ring.kernel.ts';
 import { stagedAt, stagedBytes } from './staging.kernel.ts';
 import { acceptOffload, countVif, keepHash } from './vif.kernel.ts';
 
@@ -57,30 +58,21 @@ export function frontRefill(queue: u32): void {
   const recent = load<u32>(queue, VIFQ_RECENT);
   if (recent !== 0) store<u32>(recent, 0, RECENT_COUNT);
   if (isBroken(ring)) return;
+  // What does not change is read once: a compiler may not, with stores in between.
+  const requests = slotAt(ring, 0);
+  const mask = load<u32>(ring, NETRING_SIZE) - 1;
+  const grefs = load<u32>(queue, VIFQ_GREFS);
+  const lent = load<u32>(queue, VIFQ_LENT);
   const from = load<u32>(ring, NETRING_GIVE);
   const n = room(ring);
   let given: u32 = 0;
   for (; given < n; given++) {
-    const place = (from + given) & (load<u32>(ring, NETRING_SIZE) - 1);
-    if (recent !== 0 && load<u8>(load<u32>(queue, VIFQ_LENT) + place) !== 0) break;
-    const gref = load<u32>(load<u32>(queue, VIFQ_GREFS) + (place << 2));
-    store<u64>(slotAt(ring, from + given), <u64>place | ((<u64>gref) << ((NETRX_GREF - NETRX_ID) << 3)));
+    const place = (from + given) & mask;
+    if (recent !== 0 && load<u8>(lent + place) !== 0) break;
+    const gref = load<u32>(grefs + (place << 2));
+    store<u64>(requests + (place << NETRX_SHIFT), <u64>place | ((<u64>gref) << ((NETRX_GREF - NETRX_ID) << 3)));
   }
   publish(ring, given);
-}
-
-/** Copies a packet that lies in one place, and fits one buffer. Returns false for any other. */
-function copyOne(queue: u32, piece: u32, end: u32, slot: u32): bool {
-  const length = <u32>load<u16>(piece, PIECE_LENGTH);
-  if (end - piece !== 1 << PIECE_SHIFT || length > BUFFER_FRAME_MAX) return false;
-  const place = load<u32>(piece, PIECE_PLACE);
-  const staged = stagedBytes(queue, place, 0, length);
-  if (staged !== 0 && staged !== length) return false;
-  const page = load<u32>(queue, VIFQ_PAGES) + (place << XEN_PAGE_SHIFT);
-  const source = staged === 0 ? page + load<u16>(piece, PIECE_OFFSET) : stagedAt(queue, place);
-  copyBytes(load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, source, length);
-  store<u16>(slot, <u16>length, SLOT_LENGTH);
-  return true;
 }
 
 /** Copies a packet out of its staging buffers and pages into the empty one at `slot`. Returns false when buffers run out. */
@@ -88,7 +80,6 @@ function copyOut(queue: u32, packet: u32, slot: u32): bool {
   const cache = load<u32>(queue, VIFQ_CACHE);
   const pieces = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
   const end = pieces + (load<u32>(packet, PACKET_PIECES) << PIECE_SHIFT);
-  if (copyOne(queue, pieces, end, slot)) return true;
   let last = load<u32>(slot, SLOT_BUFFER);
   let position: u32 = 0;
   for (let piece = pieces; piece < end; piece += 1 << PIECE_SHIFT) {
@@ -133,11 +124,13 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
   const cache = load<u32>(queue, VIFQ_CACHE);
   // Before and not after: what was received last could be sent from where it lay until now.
   frontRefill(queue);
-  const packets = rxGather(load<u32>(queue, VIFQ_RING), gather, max, GATHER_PIECES_MAX);
   returnFrames(queue);
+  const ring = load<u32>(queue, VIFQ_RING);
+  const available = unconsumed(ring);
   // All buffers at once; those that are left go back behind the loop.
-  let have = alloc(cache, slots, packets);
-  let n: u32 = 0;
+  let have = alloc(cache, slots, min(available, max));
+  let n = takePlain(queue, slots, have);
+  const packets = n < min(available, max) ? rxGather(ring, gather, max - n, GATHER_PIECES_MAX) : 0;
   for (let i: u32 = 0; i < packets; i++) {
     const packet = gather + GATHER_PACKETS + (i << PACKET_SHIFT);
     const bad = load<u32>(packet, PACKET_BAD);

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { BurstProgram } from '#build/lab/burst-program.js';
+import { BurstProgram, shareProgram } from '#build/lab/burst-program.js';
 import { DROP, SWAP_TX } from '#build/lab/xdp-programs.js';
-import { contenderOf, roundTrip } from '#build/lab/xen-turns.js';
+import { contenderOf } from '#build/lab/xen-turns.js';
 import { createGround, type XenCase, XenWorld } from '#build/lab/xen-world.js';
 
 const open = (one: XenCase): Promise<XenWorld> => XenWorld.open(createGround([one]), one);
@@ -47,25 +47,6 @@ test('a stack, a program and a page that is mapped are what is done with packets
   }
 });
 
-test('a round trip with interrupts is a hypercall each way, and without none', async () => {
-  for (const interrupts of [true, false]) {
-    const world = await open({ mode: 'plain', path: STAGING, queues: 1 });
-    const [lane] = world.lanes;
-    if (lane === undefined) throw new Error('no lane');
-    const { give, take } = roundTrip(world, lane, 64, interrupts);
-    const calls = (): number => world.costs().events + world.guest.costs().events;
-    give();
-    take();
-    const before = calls();
-    for (let i = 0; i < 10; i++) {
-      expect(give()).toBe(1);
-      take();
-    }
-    expect(calls() - before).toBe(interrupts ? 20 : 0);
-    await world.close();
-  }
-});
-
 test('what a path shares beside rings and slots', async () => {
   const own = async (path: XenCase['path']): Promise<number> => {
     const world = await open({ mode: 'plain', path, queues: 1 });
@@ -93,10 +74,10 @@ test('a program on a burst drops or sends back', async () => {
     poolAlloc(cache, burst, 8);
     for (let i = 0; i < 8; i++) world.arena.u16[(burst + i * 16 + 6) >>> 1] = 64;
   };
-  const drop = new BurstProgram(world.arena, { name: 'drop', text: DROP, cache });
+  const drop = new BurstProgram(world.arena, shareProgram(world.arena, { name: 'drop', text: DROP, cache }));
   make();
   expect([drop.run(burst, 8), drop.leavingCount]).toEqual([0, 0]);
-  const back = new BurstProgram(world.arena, { name: 'back', text: SWAP_TX, cache });
+  const back = new BurstProgram(world.arena, shareProgram(world.arena, { name: 'back', text: SWAP_TX, cache }));
   make();
   expect([back.run(burst, 8), back.leavingCount]).toEqual([0, 8]);
   poolFree(cache, back.leaving, 8);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { BurstProgram } from '#build/lab/burst-program.js';
+import { BurstProgram, shareProgram } from '#build/lab/burst-program.js';
 import { connect, disconnect, exchange } from './support/exchange.ts';
 import { Load } from './support/load.ts';
 import { MODES } from './support/rig.ts';
@@ -51,7 +51,9 @@ test.each(matrix)(
       const stops = [rig.driver.startEvents(), rig.guest.startEvents()];
       await connect(rig);
       const cache = rig.pool.caches[0] ?? 0;
-      const program = xdp ? new BurstProgram(rig.arena, { name: 'odd', text: ODD_BACK, cache }) : undefined;
+      const program = xdp
+        ? new BurstProgram(rig.arena, shareProgram(rig.arena, { name: 'odd', text: ODD_BACK, cache }))
+        : undefined;
       const load = new Load(rig, {
         seed: queues,
         packets: Math.ceil(PACKETS / rings.length),

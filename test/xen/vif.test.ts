@@ -74,6 +74,46 @@ test.each([
   expect([rig.netback.state, rig.netfront.state]).toEqual([XenbusState.connected, XenbusState.connected]);
 });
 
+test.each([
+  { kind: 'copy' },
+  { kind: 'staging', tx: 256, rx: 256 },
+  { kind: 'persistent' },
+  { kind: 'control' },
+  { kind: 'data-ring', order: 2 },
+] as const)('a backend that leaves is followed by one that goes on where it was, %j', async (path) => {
+  const rig = await makeVif({ mode: 'plain', path });
+  await connect(rig);
+  exchange(rig, 1, 10, 4096);
+  const { netback, netfront, burst, make, receive } = rig;
+  make([frameOf(1, 60)]);
+  expect(netfront.queues[0]?.send(burst, 1)).toBe(1);
+  await netback.bus.leave();
+  await settle();
+  expect([netback.state, netfront.state]).toEqual([XenbusState.connected, XenbusState.connected]);
+  expect(netback.queues).toEqual([]);
+  const { maps, unmaps } = rig.driver.costs();
+  expect(maps - unmaps).toBe(0);
+  make([frameOf(2, 2000)]);
+  expect(netfront.queues[0]?.send(burst, 1)).toBe(1);
+  const again = rig.makeBack('again');
+  await again.start();
+  await settle();
+  expect([again.error, again.state, netfront.state]).toEqual([undefined, XenbusState.connected, XenbusState.connected]);
+  expect(receive(again.queues[0])).toEqual([frameOf(1, 60), frameOf(2, 2000)]);
+  const after = { ...rig, netback: again };
+  exchange(after, 2, 10, 4096);
+  await disconnect(after);
+});
+
+test('a backend that leaves a device which the tools take away closes it', async () => {
+  const rig = await makeVif({ mode: 'plain' });
+  await connect(rig);
+  await rig.driver.hypervisor.store.write(`${BACK}/online`, '0');
+  await rig.netback.bus.leave();
+  await settle();
+  expect([rig.netback.state, rig.netfront.state]).toEqual([XenbusState.closed, XenbusState.closed]);
+});
+
 test('a frontend that begins anew, its end unseen, is offered to again', async () => {
   const rig = await makeVif({ mode: 'plain' });
   await connect(rig);

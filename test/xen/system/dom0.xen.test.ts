@@ -112,9 +112,14 @@ test.skipIf(why !== undefined)('its driver lets the device go and takes it again
   await ping();
 });
 
-test.skipIf(why !== undefined)('a ringway that comes back after a crash goes on where it was', async () => {
-  await xen.must(`kill -9 ${RINGWAY}`);
+test.skipIf(why !== undefined).each([
+  ['was stopped', 'kill', /^exit 0$/m],
+  ['crashed', 'kill -9', /^exit 137$/m],
+] as const)('a ringway that %s comes back, and goes on where it was', async (_, kill, exit) => {
+  await xen.must(`${kill} ${RINGWAY}`);
   await until('grep exit /tmp/log');
+  expect(await xen.must('cat /tmp/log')).toMatch(exit);
+  expect(await xen.must(`xenstore-read ${frontend(1)}/state`)).toBe('4');
   await startRingway();
   await until(`ping -c 1 -W 1 ${DOMU} > /dev/null`);
   await until(areConnected(1), 5);
