@@ -7,6 +7,9 @@
 export const SHORT_HEADER_BYTES: u32 = 10;
 export const TAP_HEADER_BYTES: u32 = 12;
 
+/** Where its hdr_len is. */
+export const HEADER_LENGTH: u32 = 2;
+
 /** struct iovec: address u64, bytes u64. */
 export const VECTOR_SHIFT: u32 = 4;
 export const VECTOR_BYTES: u32 = 8;
@@ -66,6 +69,8 @@ export const FRAME_VLAN_TCI: u32 = 32;
 export const FRAME_VLAN_TPID: u32 = 36;
 /** Where the bytes of a frame to send begin: TPACKET3_HDRLEN without its struct sockaddr_ll. */
 export const FRAME_DATA: u32 = 48;
+/** The kernel copies frames of up to so many bytes into one piece; of longer ones it uses the pages that they lie in. */
+export const PACKET_COPIED_MAX: u32 = 256;
 /** TP_STATUS_…: ours to read, its tag and the tag's type were taken out. */
 export const STATUS_USER: u32 = 1;
 export const STATUS_VLAN_VALID: u32 = 1 << 4;
