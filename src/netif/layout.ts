@@ -24,7 +24,10 @@ export const TAP_EMPTY: u32 = 8;
 export const TAP_REFUSED: u32 = 12;
 /** Header of a frame that is sent. */
 export const TAP_HEADER: u32 = 16;
-/** Vectors: of 32 frames to receive two each, or of a frame to send one for its header and each of its buffers. */
+/** A frame that is sent in one piece: address of its header, bytes of both. */
+export const TAP_PIECE: u32 = 28;
+export const TAP_PIECE_BYTES: u32 = 32;
+/** Vectors: of 32 frames to receive two each, or of a frame to send one for its header and one for each of its buffers. */
 export const TAP_VECTORS: u32 = 64;
 /** Then a frame longer than a buffer as a whole, with room for the part that a buffer holds in front. */
 export const TAP_LONG: u32 = 2560;
