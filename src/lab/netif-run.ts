@@ -16,6 +16,14 @@ const WINDOW_MS = 1500;
 const LOOK_MS = 20;
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
+/** What a dataplane does while it is measured. */
+export interface Rate {
+  /** Million packets a second. */
+  readonly value: number;
+  /** Part of its last lcore's time that goes into packets, 0 to 1. */
+  readonly load: number;
+}
+
 /** A network namespace with a virtual cable in it, `left` to `right`, and a folder. */
 export interface Place {
   readonly namespace: string;
@@ -96,25 +104,29 @@ export class Running {
     }
   }
 
-  /** Million packets a second by `count`, once both sides are up to speed. */
-  async #rate(count: () => Promise<number>): Promise<number> {
+  #stats(): Promise<Snapshot> {
+    return this.#client.request<Snapshot>('stats');
+  }
+
+  /** What it does by `count`, once both sides are up to speed. */
+  async #rate(count: () => Promise<number>): Promise<Rate> {
     await sleep(SETTLE_MS);
     const [from, before] = [performance.now(), await count()];
     await sleep(WINDOW_MS);
-    const after = await count();
-    return (after - before) / (performance.now() - from) / 1000;
+    const value = ((await count()) - before) / (performance.now() - from) / 1000;
+    return { value, load: (await this.#stats()).lcores.at(-1)?.load ?? 0 };
   }
 
-  /** Million packets a second that a port receives, or sends. */
-  portRate(port: string, what: 'rxPackets' | 'txPackets'): Promise<number> {
+  /** By what a port receives, or sends. */
+  portRate(port: string, what: 'rxPackets' | 'txPackets'): Promise<Rate> {
     return this.#rate(async () => {
-      const { ports } = await this.#client.request<Snapshot>('stats');
+      const { ports } = await this.#stats();
       return ports.find(({ name }) => name === port)?.[what] ?? 0;
     });
   }
 
-  /** Million packets a second that a program counts in the entry 1 of its map `packets`, by CPU. */
-  mapRate(): Promise<number> {
+  /** By what a program counts in the entry 1 of its map `packets`, by CPU. */
+  mapRate(): Promise<Rate> {
     return this.#rate(async () => {
       const entries = await this.#client.request<{ value: number[] }[]>('map.dump', { map: 'packets' });
       return entries[1]?.value.reduce((sum, n) => sum + n, 0) ?? 0;
