@@ -20,7 +20,8 @@ const WINDOWS = 8;
 const PING_MS = 3000;
 const CHILD_MS = 20_000;
 
-async function startChild(socket: string, options: VhostSideOptions): Promise<ChildProcess> {
+/** Starts one end of a connection in a process of its own, which ends with this one. */
+export async function startChild(socket: string, options: VhostSideOptions): Promise<ChildProcess> {
   const script = fileURLToPath(moduleUrl('lab/vhost-child.js'));
   const child = spawn(process.execPath, [script, socket, JSON.stringify(options)], {
     stdio: ['pipe', 'pipe', 'inherit'],

@@ -7,6 +7,9 @@
 export const SHORT_HEADER_BYTES: u32 = 10;
 export const TAP_HEADER_BYTES: u32 = 12;
 
+/** Where its hdr_len is. */
+export const HEADER_LENGTH: u32 = 2;
+
 /** struct iovec: address u64, bytes u64. */
 export const VECTOR_SHIFT: u32 = 4;
 export const VECTOR_BYTES: u32 = 8;
@@ -21,7 +24,10 @@ export const TAP_EMPTY: u32 = 8;
 export const TAP_REFUSED: u32 = 12;
 /** Header of a frame that is sent. */
 export const TAP_HEADER: u32 = 16;
-/** Vectors: of 32 frames to receive two each, or of a frame to send one for its header and each of its buffers. */
+/** A frame that is sent in one piece: address of its header, bytes of both. */
+export const TAP_PIECE: u32 = 28;
+export const TAP_PIECE_BYTES: u32 = 32;
+/** Vectors: of 32 frames to receive two each, or of a frame to send one for its header and one for each of its buffers. */
 export const TAP_VECTORS: u32 = 64;
 /** Then a frame longer than a buffer as a whole, with room for the part that a buffer holds in front. */
 export const TAP_LONG: u32 = 2560;
@@ -66,6 +72,8 @@ export const FRAME_VLAN_TCI: u32 = 32;
 export const FRAME_VLAN_TPID: u32 = 36;
 /** Where the bytes of a frame to send begin: TPACKET3_HDRLEN without its struct sockaddr_ll. */
 export const FRAME_DATA: u32 = 48;
+/** The kernel copies frames of up to so many bytes into one piece; of longer ones it uses the pages that they lie in. */
+export const PACKET_COPIED_MAX: u32 = 256;
 /** TP_STATUS_…: ours to read, its tag and the tag's type were taken out. */
 export const STATUS_USER: u32 = 1;
 export const STATUS_VLAN_VALID: u32 = 1 << 4;

@@ -63,7 +63,13 @@ interface PacketKernels {
 
 /** Open packet sockets: what their queues need, which can be posted. */
 export interface PacketShare {
-  readonly queues: readonly { readonly fd: number; readonly address: number }[];
+  readonly queues: readonly {
+    /** The socket that receives. */
+    readonly fd: number;
+    /** The socket that sends. */
+    readonly sender: number;
+    readonly address: number;
+  }[];
 }
 
 /** A u32 for setsockopt. */
@@ -86,68 +92,91 @@ export interface PacketOptions {
   readonly promiscuous: boolean;
 }
 
-/** Makes the two rings of a socket, and maps them one behind the other over the arena. */
-function mapRings(arena: Arena, devices: Devices, name: string, packet: number, fd: number, mtu: number): void {
-  const option = (number: number, value: Uint8Array, what: string): void =>
-    devices.setOption(fd, SOL_PACKET, number, value, what);
-  const blocks = BLOCK_BYTES * BLOCKS;
-  const place = placeBytes(mtu);
+/** Sets options of a socket, as SOL_PACKET numbers them. */
+type SetOption = (number: number, value: Uint8Array, what: string) => void;
+
+/** Prepares a socket for the interface. Frames have in front of them what is still to be done to them. */
+function prepare(devices: Devices, fd: number): SetOption {
+  const option: SetOption = (number, value, what) => devices.setOption(fd, SOL_PACKET, number, value, what);
   option(PACKET_VERSION, word(TPACKET_V3), 'PACKET_VERSION');
   option(PACKET_VNET_HDR, word(1), 'PACKET_VNET_HDR');
-  // struct tpacket_req3: block size and number, frame size and number, then of the receiving ring the time to hand over.
-  option(PACKET_RX_RING, word(BLOCK_BYTES, BLOCKS, FRAME_UNIT, blocks / FRAME_UNIT, RETIRE_MS, 0, 0), 'PACKET_RX_RING');
-  const unit = Math.max(place, MAPPED_PAGE);
-  option(PACKET_TX_RING, word(unit, (PLACES * place) / unit, place, PLACES, 0, 0, 0), 'PACKET_TX_RING');
-  const bytes = blocks + PLACES * place;
-  const ring = arena.allocate(name, bytes, MAPPED_PAGE);
-  devices.map(ring, bytes, fd, 0, 'packet rings');
-  const set = (at: number, value: number): void => {
-    arena.u32[(packet + at) >>> 2] = value;
-  };
-  set(PACKET_BLOCKS, ring);
-  set(PACKET_BLOCK_BYTES, BLOCK_BYTES);
-  set(PACKET_BLOCK_COUNT, BLOCKS);
-  set(PACKET_PLACES, ring + blocks);
-  set(PACKET_PLACE_BYTES, place);
-  set(PACKET_PLACE_COUNT, PLACES);
+  return option;
+}
+
+/** Binds a socket to the interface `index`, which `name` is. Frames of `protocol` arrive from then on; none when it is 0. */
+function bindTo(devices: Devices, fd: number, index: number, protocol: number, name: string): void {
+  // struct sockaddr_ll: family, protocol in network order, index, hatype, pkttype, halen, address.
+  const sockaddr = new Uint8Array(20);
+  const view = new DataView(sockaddr.buffer);
+  view.setUint16(0, AF_PACKET, true);
+  view.setUint16(2, protocol);
+  view.setInt32(4, index, true);
+  devices.bind(fd, sockaddr, `AF_PACKET to ${name}`);
+}
+
+/** Makes a socket receive in the blocks at `ring`. */
+function startReceiver(devices: Devices, fd: number, index: number, ring: number, options: PacketOptions): void {
+  const option = prepare(devices, fd);
+  const bytes = BLOCK_BYTES * BLOCKS;
+  // struct tpacket_req3: block size and number, frame size and number, time to hand over.
+  option(PACKET_RX_RING, word(BLOCK_BYTES, BLOCKS, FRAME_UNIT, bytes / FRAME_UNIT, RETIRE_MS, 0, 0), 'PACKET_RX_RING');
+  devices.map(ring, bytes, fd, 0, 'packet blocks');
+  option(PACKET_IGNORE_OUTGOING, word(1), 'PACKET_IGNORE_OUTGOING');
+  // struct packet_mreq: index, u16 type, u16 address length, address.
+  if (options.promiscuous) {
+    option(PACKET_ADD_MEMBERSHIP, word(index, PACKET_MR_PROMISC, 0, 0), 'PACKET_ADD_MEMBERSHIP');
+  }
+  bindTo(devices, fd, index, ETH_P_ALL, options.interface);
+  if (options.queues > 1) {
+    const group = (process.pid + index) & 0xffff;
+    option(PACKET_FANOUT, word(group | ((PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_DEFRAG) << 16)), 'PACKET_FANOUT');
+  }
 }
 
 /**
- * Opens a packet socket for each queue, bound to the interface. Several share its frames by flow.
+ * Makes a socket send from the places of `place` bytes at `ring`. It is another than the one that receives: who waits for that one,
+ * the kernel would tell of each frame that is sent.
+ */
+function startSender(devices: Devices, fd: number, index: number, ring: number, place: number, name: string): void {
+  const option = prepare(devices, fd);
+  const unit = Math.max(place, MAPPED_PAGE);
+  option(PACKET_TX_RING, word(unit, (PLACES * place) / unit, place, PLACES, 0, 0, 0), 'PACKET_TX_RING');
+  devices.map(ring, PLACES * place, fd, 0, 'packet places');
+  option(PACKET_QDISC_BYPASS, word(1), 'PACKET_QDISC_BYPASS');
+  bindTo(devices, fd, index, 0, name);
+}
+
+/**
+ * Opens two packet sockets for each queue, bound to the interface. Several queues share its frames by flow.
  * @param region names regions of the arena: `REGION packet N`.
  * @throws RingwayError `SYSTEM` when the kernel refuses.
  */
 export function openPacketSockets(arena: Arena, region: string, options: PacketOptions): PacketShare {
   const devices = requireDevices(arena.handle.memory, WHAT);
   const { index, mtu } = findInterface(devices, options.interface);
-  const opened: { fd: number; address: number }[] = [];
+  const place = placeBytes(mtu);
+  const blocks = BLOCK_BYTES * BLOCKS;
+  const opened: { fd: number; sender: number; address: number }[] = [];
   try {
     for (let queue = 0; queue < options.queues; queue++) {
       const address = arena.allocate(regionOf(region, queue), PACKET_BYTES);
-      opened.push({ fd: -1, address });
+      const each = { fd: -1, sender: -1, address };
+      opened.push(each);
+      const ring = arena.allocate(ringOf(region, queue), blocks + PLACES * place, MAPPED_PAGE);
+      const set = (at: number, value: number): void => {
+        arena.u32[(address + at) >>> 2] = value;
+      };
+      set(PACKET_BLOCKS, ring);
+      set(PACKET_BLOCK_BYTES, BLOCK_BYTES);
+      set(PACKET_BLOCK_COUNT, BLOCKS);
+      set(PACKET_PLACES, ring + blocks);
+      set(PACKET_PLACE_BYTES, place);
+      set(PACKET_PLACE_COUNT, PLACES);
+      each.sender = devices.socket(AF_PACKET, 0);
+      startSender(devices, each.sender, index, ring + blocks, place, options.interface);
       // Of no protocol until all is set up: nothing arrives before.
-      const fd = devices.socket(AF_PACKET, 0);
-      opened[queue] = { fd, address };
-      mapRings(arena, devices, ringOf(region, queue), address, fd, mtu);
-      const option = (number: number, value: Uint8Array, what: string): void =>
-        devices.setOption(fd, SOL_PACKET, number, value, what);
-      option(PACKET_IGNORE_OUTGOING, word(1), 'PACKET_IGNORE_OUTGOING');
-      option(PACKET_QDISC_BYPASS, word(1), 'PACKET_QDISC_BYPASS');
-      // struct packet_mreq: index, u16 type, u16 address length, address.
-      if (options.promiscuous) {
-        option(PACKET_ADD_MEMBERSHIP, word(index, PACKET_MR_PROMISC, 0, 0), 'PACKET_ADD_MEMBERSHIP');
-      }
-      // struct sockaddr_ll: family, protocol in network order, index, hatype, pkttype, halen, address.
-      const sockaddr = new Uint8Array(20);
-      const view = new DataView(sockaddr.buffer);
-      view.setUint16(0, AF_PACKET, true);
-      view.setUint16(2, ETH_P_ALL);
-      view.setInt32(4, index, true);
-      devices.bind(fd, sockaddr, `AF_PACKET to ${options.interface}`);
-      if (options.queues > 1) {
-        const group = (process.pid + index) & 0xffff;
-        option(PACKET_FANOUT, word(group | ((PACKET_FANOUT_HASH | PACKET_FANOUT_FLAG_DEFRAG) << 16)), 'PACKET_FANOUT');
-      }
+      each.fd = devices.socket(AF_PACKET, 0);
+      startReceiver(devices, each.fd, index, ring, options);
     }
   } catch (error) {
     closePacketSockets(arena, region, { queues: opened });
@@ -160,13 +189,13 @@ export function openPacketSockets(arena: Arena, region: string, options: PacketO
 export function closePacketSockets(arena: Arena, region: string, { queues }: PacketShare): void {
   const { closeFd, unmap } = requireSys(WHAT);
   const regions = arena.regions();
-  for (const [queue, { fd }] of queues.entries()) {
+  for (const [queue, { fd, sender }] of queues.entries()) {
     const ring = regions.find(({ name }) => name === ringOf(region, queue));
     if (ring !== undefined) {
       unmap(arena.handle.memory, ring.address, ring.bytes);
       arena.release(ring.name);
     }
-    if (fd !== -1) closeFd(fd);
+    for (const socket of [fd, sender]) if (socket !== -1) closeFd(socket);
     arena.release(regionOf(region, queue));
   }
 }
@@ -182,12 +211,12 @@ export function packetDrops(address: number): DropWord[] {
   ];
 }
 
-/** Serves a socket from this thread: a kernel call a burst, and a system call a burst that is sent. */
+/** Serves a queue from this thread: a kernel call a burst, and a system call a burst that is sent. */
 export class PacketQueue implements NetifQueue {
   readonly offloads = OFFLOAD_CSUM;
   readonly #devices: Devices;
   readonly #kernels: PacketKernels;
-  readonly #fd: number;
+  readonly #sender: number;
   readonly #packet: number;
   readonly #cache: number;
   /** The kernel has not yet sent all. */
@@ -195,10 +224,10 @@ export class PacketQueue implements NetifQueue {
   #fault: string | undefined;
 
   constructor(arena: Arena, { queues }: PacketShare, queue: number, cache: number) {
-    const { fd, address } = queues[queue] as PacketShare['queues'][number];
+    const { sender, address } = queues[queue] as PacketShare['queues'][number];
     this.#devices = requireDevices(arena.handle.memory, WHAT);
     this.#kernels = arena.kernels<PacketKernels>();
-    this.#fd = fd;
+    this.#sender = sender;
     this.#packet = address;
     this.#cache = cache;
   }
@@ -216,7 +245,7 @@ export class PacketQueue implements NetifQueue {
 
   /** Has the kernel send what is in the ring. */
   #kick(): void {
-    this.#isBehind = this.#devices.kick(this.#fd) < 0;
+    this.#isBehind = this.#devices.kick(this.#sender) < 0;
     if (!this.#isBehind) {
       this.#fault = undefined;
       return;

@@ -15,11 +15,13 @@ import {
   FRAME_STATUS,
   FRAME_VLAN_TCI,
   FRAME_VLAN_TPID,
+  HEADER_LENGTH,
   PACKET_BAD,
   PACKET_BLOCK,
   PACKET_BLOCK_BYTES,
   PACKET_BLOCK_COUNT,
   PACKET_BLOCKS,
+  PACKET_COPIED_MAX,
   PACKET_CUT,
   PACKET_EMPTY,
   PACKET_LEFT,
@@ -155,6 +157,8 @@ export function packetSend(packet: u32, cache: u32, slots: u32, count: u32): u32
       continue;
     }
     writeOffload(slot, place + FRAME_DATA);
+    // What is said to be header, the kernel copies; the rest it takes as pages, which cost more than a short frame's bytes.
+    store<u16>(place, length <= PACKET_COPIED_MAX ? <u16>length : 0, FRAME_DATA + HEADER_LENGTH);
     gather(slot, place + FRAME_DATA + SHORT_HEADER_BYTES, length);
     store<u32>(place, length + SHORT_HEADER_BYTES, FRAME_LEN);
     store<u32>(place, 0, FRAME_NEXT);

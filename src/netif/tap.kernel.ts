@@ -25,6 +25,8 @@ import {
   TAP_HEADER_BYTES,
   TAP_LONG,
   TAP_OFFLOADS,
+  TAP_PIECE,
+  TAP_PIECE_BYTES,
   TAP_VECTORS,
   VECTOR_BYTES,
   VECTOR_SHIFT,
@@ -91,7 +93,10 @@ function writeHeader(slot: u32, header: u32): void {
   store<u16>(header, 0, TAP_HEADER_BYTES - 2);
 }
 
-/** Makes vectors at TAP_VECTORS of the header and the buffers of the packet at `slot`. Returns how many. */
+/**
+ * Writes the header of the packet at `slot`. Returns 0 when it fits in front of the frame, and TAP_PIECE tells of both; or how many
+ * vectors there are at TAP_VECTORS of header and buffers.
+ */
 export function tapGather(tap: u32, slot: u32, low: u32, high: u32): u32 {
   const base = join(low, high);
   let buffer = load<u32>(slot, SLOT_BUFFER);
@@ -100,11 +105,12 @@ export function tapGather(tap: u32, slot: u32, low: u32, high: u32): u32 {
   const offset: u32 = load<u16>(slot, SLOT_OFFSET);
   const length: u32 = load<u16>(slot, SLOT_LENGTH);
   if (!(flags & (SLOT_FLAG_CHAINED | SLOT_FLAG_SHARED)) && offset >= BUFFER_DATA_MIN + TAP_HEADER_BYTES) {
-    // Nobody else has the buffer, so the header fits in front of the frame: the kernel has a shorter way for one vector.
+    // Nobody else has the buffer, so the header may be written there: write(2) has a shorter way than writev(2).
     const header = buffer + offset - TAP_HEADER_BYTES;
     writeHeader(slot, header);
-    vector(at, base, header, TAP_HEADER_BYTES + length);
-    return 1;
+    store<u32>(tap, header, TAP_PIECE);
+    store<u32>(tap, TAP_HEADER_BYTES + length, TAP_PIECE_BYTES);
+    return 0;
   }
   writeHeader(slot, tap + TAP_HEADER);
   vector(at, base, tap + TAP_HEADER, TAP_HEADER_BYTES);

@@ -11,6 +11,8 @@ import {
   TAP_EMPTY,
   TAP_HEADER_BYTES,
   TAP_OFFLOADS,
+  TAP_PIECE,
+  TAP_PIECE_BYTES,
   TAP_REFUSED,
   TAP_VECTORS,
   VECTOR_SHIFT,
@@ -169,13 +171,23 @@ export class TapQueue implements NetifQueue {
     let done = 0;
     for (; done < count; done++) {
       const vectors = netifTapGather(this.#tap, slots + (done << SLOT_SHIFT), this.#low, this.#high);
-      if (this.#devices.writev(this.#fd, this.#tap + TAP_VECTORS, vectors) >= 0) continue;
+      if ((vectors === 0 ? this.#writePiece() : this.#writeVectors(vectors)) >= 0) continue;
       if (this.#failed('write to')) break;
       const refused = (this.#tap + TAP_REFUSED) >>> 2;
       this.#arena.u32[refused] = (this.#arena.u32[refused] ?? 0) + 1;
     }
     poolFree(this.#cache, slots, done);
     return done;
+  }
+
+  #writePiece(): number {
+    const words = this.#arena.u32;
+    const at = (word: number): number => (this.#tap + word) >>> 2;
+    return this.#devices.write(this.#fd, words[at(TAP_PIECE)] ?? 0, words[at(TAP_PIECE_BYTES)] ?? 0);
+  }
+
+  #writeVectors(count: number): number {
+    return this.#devices.writev(this.#fd, this.#tap + TAP_VECTORS, count);
   }
 
   /** A call failed. True when it is to be tried again later. */

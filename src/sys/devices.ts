@@ -34,6 +34,8 @@ export interface Devices {
   map(offset: number, length: number, fd: number, place: number, what: string): void;
   /** Reads into the `count` vectors (struct iovec) at offset `vectors`. Returns the bytes, or -1. */
   readv(fd: number, vectors: number, count: number): number;
+  /** Writes the `bytes` bytes at `offset`. Returns the bytes, or -1. */
+  write(fd: number, offset: number, bytes: number): number;
   /** Writes what the `count` vectors at offset `vectors` name. Returns the bytes, or -1. */
   writev(fd: number, vectors: number, count: number): number;
   /** Has a socket send what lies in its ring. Returns -1 when it could not. */
@@ -54,6 +56,7 @@ function bind({ koffi, call, check, errorName }: Libc, memory: WebAssembly.Memor
     'intptr_t mmap(uintptr_t address, size_t bytes, int protection, int flags, int fd, int64_t offset)',
   );
   const readv = call('intptr_t readv(int fd, uintptr_t vectors, int count)');
+  const write = call('intptr_t write(int fd, uintptr_t data, size_t bytes)');
   const writev = call('intptr_t writev(int fd, uintptr_t vectors, int count)');
   const sendto = call(
     'intptr_t sendto(int fd, uintptr_t data, size_t bytes, int flags, uintptr_t address, unsigned int length)',
@@ -85,6 +88,7 @@ function bind({ koffi, call, check, errorName }: Libc, memory: WebAssembly.Memor
       check(mmap(base + offset, length, PROT_READ_WRITE, flags, fd, place), `mmap(${what}, ${length} bytes)`);
     },
     readv: (fd, vectors, count) => Number(readv(fd, base + vectors, count)),
+    write: (fd, offset, bytes) => Number(write(fd, base + offset, bytes)),
     writev: (fd, vectors, count) => Number(writev(fd, base + vectors, count)),
     kick: (fd) => Number(sendto(fd, 0, 0, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0)),
     errorName,
