@@ -48,10 +48,10 @@ const ATOMICS: readonly number[] = [
   ATOMIC.CMPXCHG,
 ];
 
-/** `1-3, 5-8`: numbers in messages. */
 /** What programs may call. */
-const CALLABLE = [...HELPERS.keys(), ...LOOPS.keys()].filter((id) => id !== HELPER_NEXT).sort((a, b) => a - b);
+const CALLABLE = [...HELPERS.keys(), ...LOOPS.keys()].filter((id) => id !== HELPER_NEXT);
 
+/** `1-3, 5-8`: numbers in messages. */
 function ranges(numbers: Iterable<number>): string {
   const sorted = [...numbers].sort((a, b) => a - b);
   const found: [number, number][] = [];
