@@ -20,6 +20,7 @@ import { PORTS_MAX } from '../telemetry/layout.ts';
 import { RingwayError } from '../util/errors.ts';
 import { diskBytes } from '../vhost/disk.ts';
 import { HOOK_BYTES } from '../xdp/layout.ts';
+import { netRingSlots } from '../xen/ring.ts';
 import { portTypeOf } from './queue.ts';
 import { xdpBytes } from './xdp-table.ts';
 
@@ -47,16 +48,13 @@ export interface Plan {
   readonly budget: Budget;
 }
 
-/** Slots of a ring of one page. */
-const VIF_PAGE_SLOTS = 256;
-
 /** What queues of guests take when engines copy for them, by what one of so many descriptors does. */
 function sumAsync({ async, ports }: Config, read: (size: number) => number): number {
   if (async === undefined) return 0;
   const of = (port: PortConfig): number => {
     if (port.type === 'guest' || port.type === 'vhost-user') return 2 * port.queues * read(port.queueSize);
     // Packets to the frontend alone.
-    return port.type === 'xen-netback' ? port.queues * read(VIF_PAGE_SLOTS << port.ringOrder) : 0;
+    return port.type === 'xen-netback' ? port.queues * read(netRingSlots('rx', port.ringOrder)) : 0;
   };
   return ports.reduce((sum, port) => sum + of(port), 0);
 }
