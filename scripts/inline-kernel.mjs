@@ -23,7 +23,9 @@ export async function inlineKernel(bytes, asc) {
   binaryen.setAlwaysInlineMaxSize(INLINE_MAX);
   binaryen.setFlexibleInlineMaxSize(INLINE_MAX);
   binaryen.setAllowInliningFunctionsWithLoops(true);
-  module.runPasses(['inlining-optimizing']);
+  // Behind `copyFrame`, which is to be inlined itself, and would be too large with it.
+  binaryen.setPassArgument('no-inline', '*copyBytes');
+  module.runPasses(['no-inline', 'inlining-optimizing']);
   module.optimize();
   if (!module.validate()) throw new Error('inlining made an invalid kernel');
   return module.emitBinary();

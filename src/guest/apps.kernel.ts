@@ -1,4 +1,4 @@
-import { copyBytes } from '../memory/copy.kernel.ts';
+import { copyFrame } from '../memory/copy.kernel.ts';
 import { BUFFER_HEADROOM, SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET, SLOT_SHIFT } from '../memory/layout.ts';
 
 /** Exchanges destination and source address of `n` frames at `slots`, each of which has both in its first buffer. */
@@ -41,7 +41,7 @@ export function fillUdp(
   for (let i: u32 = 0; i < n; i++) {
     const slot = slots + (i << SLOT_SHIFT);
     const frame = load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM;
-    copyBytes(frame, template, bytes);
+    copyFrame(frame, template, bytes);
     store<u16>(frame + udpAt, bswap<u16>(<u16>(port + flow)));
     // RFC 1624, equation 3, for a field that grew by `flow`; 0 would say that there is no checksum (RFC 768).
     const sum = add16(add16(checksum ^ 0xffff, port ^ 0xffff), port + flow) ^ 0xffff;

@@ -4,6 +4,29 @@
  */
 const VECTORS_MAX: u32 = 2048;
 
+/** Up to here `copyFrame` copies without a call. */
+const SHORT_MAX: u32 = 64;
+
+/**
+ * `copyBytes` for loops over a burst: a short frame, from 16 bytes on, is its two ends, which may overlap, without a loop or a
+ * call. A store to a line that another core has waits in a queue of some 50, and such lines are fetched side by side as long
+ * as few stores lie between them: the spills of a call are stores too. Small enough to be inlined.
+ */
+export function copyFrame(target: u32, source: u32, n: u32): void {
+  if (n - 16 > SHORT_MAX - 16) {
+    copyBytes(target, source, n);
+    return;
+  }
+  const from = source + n - 32;
+  const to = target + n - 32;
+  v128.store(target, v128.load(source));
+  if (n > 32) {
+    v128.store(target, v128.load(source, 16), 16);
+    v128.store(to, v128.load(from));
+  }
+  v128.store(to, v128.load(from, 16), 16);
+}
+
 /** Copies `n` bytes; the ranges do not overlap. For frames. */
 export function copyBytes(target: u32, source: u32, n: u32): void {
   if (n < 16 || n > VECTORS_MAX) {

@@ -1,5 +1,5 @@
 import { append, frameLength } from '../memory/chain.kernel.ts';
-import { copyBytes } from '../memory/copy.kernel.ts';
+import { copyFrame } from '../memory/copy.kernel.ts';
 import {
   BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
@@ -45,11 +45,13 @@ import {
   SEGMENT_LENGTH,
   SEGMENT_SHIFT,
   USED_SHIFT,
+  VQ_F_PACKED,
 } from './layout.ts';
-import { acceptOffload, countNet, writeHeader } from './net-header.kernel.ts';
+import { acceptOffload, countNet, renewHeader, writeHeader } from './net-header.kernel.ts';
+import { receivePacked, sendPacked } from './packed-net.kernel.ts';
 import { beginPieces, findPiece, passPiece } from './pieces.kernel.ts';
 import { putBack, returnAny, returnWritten, takeAny } from './side.kernel.ts';
-import { isBroken } from './state.kernel.ts';
+import { hasFeature, isBroken } from './state.kernel.ts';
 
 /** Writes record `i`: chain `id`, of whose bytes so many were written. */
 export function writeRecord(records: u32, i: u32, id: u32, written: u32): void {
@@ -63,7 +65,7 @@ function copySimple(netq: u32, segment: u32, slot: u32): u32 {
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const header = load<u32>(segment, SEGMENT_ADDRESS);
   const frame = load<u32>(segment, SEGMENT_LENGTH) - headerBytes;
-  copyBytes(load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, header + headerBytes, frame);
+  copyFrame(load<u32>(slot, SLOT_BUFFER) + BUFFER_HEADROOM, header + headerBytes, frame);
   store<u16>(slot, <u16>frame, SLOT_LENGTH);
   return acceptOffload(netq, slot, header, frame);
 }
@@ -169,6 +171,11 @@ export function receiveTaken(netq: u32, slots: u32, taken: u32): u32 {
  * the burst, or when the queue is idle: where the driver is writing, the device had better not write too. Device only.
  */
 export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
+  if (hasFeature(load<u32>(netq, NETQ_QUEUE), VQ_F_PACKED)) {
+    const n = receivePacked(netq, slots, min(max, BURST_MAX));
+    if (load<u32>(netq, NETQ_PENDING) >= RETURN_AT) flushReceived(netq);
+    if (n > 0) return n;
+  }
   const taken = takeAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_LIST), min(max, BURST_MAX));
   if (taken > 0) return receiveTaken(netq, slots, taken);
   receivedNothing(netq);
@@ -194,8 +201,9 @@ export function scatter(netq: u32, slot: u32, segment: u32, left: u32): void {
 }
 
 /** Writes header and frame into one chain with room for them. */
-function sendSimple(netq: u32, slot: u32, chain: u32, frame: u32): void {
+function sendSimple(netq: u32, slot: u32, chain: u32): void {
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  const frame = frameLength(slot);
   const flags: u32 = load<u8>(slot, SLOT_FLAGS);
   if (load<u32>(chain, CHAIN_WRITABLE) !== 1 || flags & (SLOT_FLAG_CHAINED | SLOT_FLAG_OFFLOAD)) {
     writeHeader(netq, slot, netq + NETQ_HEADER, 1);
@@ -203,8 +211,8 @@ function sendSimple(netq: u32, slot: u32, chain: u32, frame: u32): void {
     return;
   }
   const target = load<u32>(load<u32>(chain, CHAIN_SEGMENTS), SEGMENT_ADDRESS);
-  writeHeader(netq, slot, target, 1);
-  copyBytes(target + headerBytes, load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET), frame);
+  renewHeader(netq, slot, target);
+  copyFrame(target + headerBytes, load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET), frame);
 }
 
 /** Gives up the chains that were taken ahead. */
@@ -236,27 +244,21 @@ function sendBurst(netq: u32, slots: u32, count: u32): u32 {
   const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
   const taken = takeAhead(netq);
   const first = load<u32>(netq, NETQ_NEXT);
-  let next = first;
-  let used: u32 = 0;
-  let done: u32 = 0;
-  while (done < count && next < taken) {
-    const slot = slots + (done << SLOT_SHIFT);
-    const chain = chainAt(list, next);
-    const frame = frameLength(slot);
-    if (roomOf(chain) >= headerBytes + frame) {
-      sendSimple(netq, slot, chain, frame);
-      writeRecord(records, used++, load<u32>(chain, CHAIN_ID), headerBytes + frame);
-      next++;
-    } else if (merges) {
-      break;
-    } else {
-      countNet(netq, NETQ_LONG);
-    }
-    done++;
+  const most = min(count, taken - first);
+  let n: u32 = 0;
+  for (; n < most; n++) {
+    const chain = chainAt(list, first + n);
+    const bytes = headerBytes + frameLength(slots + (n << SLOT_SHIFT));
+    if (roomOf(chain) < bytes) break;
+    writeRecord(records, n, load<u32>(chain, CHAIN_ID), bytes);
   }
-  store<u32>(netq, next, NETQ_NEXT);
-  returnWritten(load<u32>(netq, NETQ_QUEUE), list, first, records, used);
-  return done;
+  // Apart from what leads to it, so that stores to lines that the driver has follow each other closely.
+  for (let i: u32 = 0; i < n; i++) sendSimple(netq, slots + (i << SLOT_SHIFT), chainAt(list, first + i));
+  store<u32>(netq, first + n, NETQ_NEXT);
+  returnWritten(load<u32>(netq, NETQ_QUEUE), list, first, records, n);
+  if (n > 0 || first === taken || merges) return n;
+  countNet(netq, NETQ_LONG);
+  return 1;
 }
 
 /** What `spread` returns for chains that no frame fits. */
@@ -320,13 +322,16 @@ function sendMerged(netq: u32, slot: u32): u32 {
  */
 export function deviceSend(netq: u32, slots: u32, count: u32): u32 {
   const queue = load<u32>(netq, NETQ_QUEUE);
+  const isPacked = hasFeature(queue, VQ_F_PACKED);
   let done: u32 = 0;
   while (done < count && !isBroken(queue)) {
-    const n = sendBurst(netq, slots + (done << SLOT_SHIFT), count - done);
+    const next = slots + (done << SLOT_SHIFT);
+    let n = isPacked ? sendPacked(netq, next, count - done) : 0;
+    if (n === 0) n = sendBurst(netq, next, count - done);
     done += n;
     if (n > 0) continue;
     const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
-    if (!merges || sendMerged(netq, slots + (done << SLOT_SHIFT)) === 0) break;
+    if (!merges || sendMerged(netq, next) === 0) break;
     done++;
   }
   free(load<u32>(netq, NETQ_CACHE), slots, done);

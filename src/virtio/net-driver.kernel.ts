@@ -52,13 +52,15 @@ import {
   USED_ID,
   USED_LENGTH,
   USED_SHIFT,
+  VQ_F_PACKED,
   VQ_FREE,
   VQ_SIZE,
   VQ_TABLE_ENTRIES,
 } from './layout.ts';
 import { acceptOffload, countNet, writeHeader } from './net-header.kernel.ts';
+import { addPacked } from './packed-net.kernel.ts';
 import { addAny, pollAny } from './side.kernel.ts';
-import { detach, isBroken } from './state.kernel.ts';
+import { detach, hasFeature, isBroken } from './state.kernel.ts';
 
 /** Address of the slot that is out under `id`. */
 function slotOf(netq: u32, id: u32): u32 {
@@ -183,11 +185,14 @@ export function driverSend(netq: u32, slots: u32, count: u32): u32 {
   const queue = load<u32>(netq, NETQ_QUEUE);
   // Rarely, and then much at once: what the device has just written is still in its cache, and it writes there again.
   if (load<u32>(queue, VQ_FREE) <= load<u32>(queue, VQ_SIZE) >> 2) reclaim(netq);
+  const isPacked = hasFeature(queue, VQ_F_PACKED);
+  const held = load<u32>(netq, NETQ_SLOTS);
   let done: u32 = 0;
   let reclaimed = false;
   while (done < count && !isBroken(queue)) {
     const slot = slots + (done << SLOT_SHIFT);
-    const n = addPackets(netq, slot, min(count - done, BURST_MAX));
+    let n = isPacked ? addPacked(netq, slot, held, min(count - done, BURST_MAX)) : 0;
+    if (n === 0) n = addPackets(netq, slot, min(count - done, BURST_MAX));
     done += n;
     if (n > 0) continue;
     if (isTooLong(netq, slot)) {

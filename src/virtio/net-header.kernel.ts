@@ -90,3 +90,12 @@ export function writeHeader(netq: u32, slot: u32, target: u32, buffers: u32): vo
     store<u64>(target, ((<u64>load<u16>(slot, SLOT_EVENT)) << 32) | load<u32>(slot, SLOT_FLOW), NET_HDR_HASH_VALUE);
   }
 }
+
+/**
+ * Writes the header of a packet without offloads, which one chain holds, to `target` in the driver's memory. Where the last
+ * frame left the same, as most do, nothing is written: the cache line stays with both sides.
+ */
+export function renewHeader(netq: u32, slot: u32, target: u32): void {
+  const isSame = load<u64>(target) === 0 && load<u32>(target, NET_HDR_CSUM_OFFSET) === 1 << 16;
+  if (!isSame || load<u32>(netq, NETQ_HEADER_BYTES) !== 12) writeHeader(netq, slot, target, 1);
+}

@@ -113,7 +113,7 @@ function walkTable(queue: u32, list: u32, chain: u32, table: u32, entries: u32):
 }
 
 /** Checks a chain's id. Returns 0 or the VQ_BROKEN_… code. */
-function checkId(queue: u32, id: u32): u32 {
+export function checkId(queue: u32, id: u32): u32 {
   if (id >= load<u32>(queue, VQ_SIZE)) return VQ_BROKEN_ID;
   return load<u32>(idEntry(queue, id), VQ_ID_COUNT) !== 0 ? VQ_BROKEN_ID_STATE : 0;
 }
