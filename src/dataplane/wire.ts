@@ -15,6 +15,8 @@ export interface PortWire {
   readonly pausable: boolean;
   /** As `PortShare.untrusted`. */
   readonly untrusted: boolean;
+  /** As `PortShare.paired`. */
+  readonly paired: boolean;
   /** The lcore that serves each receive queue; the first one also sends. */
   readonly queueLcores: readonly number[];
   /** Address of the ring through which other lcores reach the sender. */

@@ -118,6 +118,8 @@ export interface PortShare {
   readonly passive?: boolean;
   /** The other side may stop to take packets for good, as a guest may: sources that can wait do not wait for it long. */
   readonly untrusted?: boolean;
+  /** The other side is another port of the dataplane: what comes when all sources have stopped was sent before, and gets out. */
+  readonly paired?: boolean;
   readonly thread?: PortThread;
   readonly service?: PortService;
   /** When Linux can run a program before packets come to this port. */

@@ -88,6 +88,7 @@ export function xenEndType<Config extends { readonly queues: number }>(kind: Xen
         pausable: false,
         finite: false,
         untrusted: true,
+        paired: true,
         service: {
           start() {
             endEvents = domain.startEvents();
