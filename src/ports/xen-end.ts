@@ -22,7 +22,7 @@ export interface XenEndKind<Config> {
   /** Name of the port that is the backend. */
   backend(config: Config): string;
   /** @param hash how packets are to be spread over queues: VIFHASH_… */
-  make(config: Config, domain: Domain, options: VifOptions, hash: number): XenBus;
+  make(config: Config, domain: Domain, options: VifOptions, hash: number, seed: number): XenBus;
 }
 
 /** What the control thread keeps of a port. */
@@ -36,7 +36,7 @@ function makeEnd<Config extends { readonly queues: number }>(
   domain: Domain,
   hash: number,
 ): XenEnd & { fail(error: unknown): void } {
-  const { arena, name } = setup;
+  const { arena, name, seed } = setup;
   const { hypervisor } = domain;
   const tell = tellQueues(setup, hypervisor);
   let bus: XenBus | undefined;
@@ -59,7 +59,7 @@ function makeEnd<Config extends { readonly queues: number }>(
         onDisconnect: () => tell([]),
         onError: fail,
       };
-      bus = kind.make(config, domain, options, hash);
+      bus = kind.make(config, domain, options, hash, seed);
       await bus.start();
     },
     async disconnect() {

@@ -1,5 +1,7 @@
 import type { RunningDataplane, Snapshot } from 'ringway';
 import { afterEach, expect, test } from 'vitest';
+import { RSS_TYPES } from '#build/packet/layout.js';
+import { CTRL_HASH_TOEPLITZ, VIFHASH_ALGORITHM, VIFHASH_RSS } from '#build/xen/control-layout.js';
 import { problemsOf, start, startWithMachine } from '../support/dataplanes.ts';
 
 /** Frames of all sizes up to a page and more, at either end of a Xen device. */
@@ -72,6 +74,17 @@ test('a stop under load lets out what waits for either end', async () => {
   dataplane = await start({ ...rest, ports: { ...ports, a, b } });
   await grows(() => received('eth0'), 5000);
   await grows(() => received('vif'), 5000);
+});
+
+test('a frontend with hash has its backend spread packets by one', async () => {
+  const { machine, dataplane: started } = await startWithMachine(source({ queues: 2 }, { queues: 2, hash: true }));
+  dataplane = started;
+  const state = machine.arena.regions().find(({ name }) => name === 'port vif steer')?.address ?? 0;
+  await grows(() => received('eth0'), 100);
+  const said = (offset: number): number => machine.arena.u32[(state + offset) >>> 2] ?? 0;
+  await expect.poll(() => [said(VIFHASH_ALGORITHM), said(VIFHASH_RSS + RSS_TYPES)]).toEqual([CTRL_HASH_TOEPLITZ, 27]);
+  await grows(() => received('eth0'), 200);
+  expect([port('vif')?.fault, port('eth0')?.fault]).toEqual([undefined, undefined]);
 });
 
 test('lcores that sleep are woken by event channels', async () => {
