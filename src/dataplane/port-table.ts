@@ -198,6 +198,7 @@ export class PortTable {
       data: share.data,
       pausable: share.pausable,
       untrusted: share.untrusted ?? false,
+      everyQueueSends: share.everyQueueSends ?? false,
       paired: share.paired ?? false,
       queueLcores,
       txRing: txRing.address,

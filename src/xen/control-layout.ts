@@ -50,9 +50,10 @@ export const VIFHASH_SIZE_MAX: u32 = 128;
 export const VIFHASH_BYTES: u32 = 640;
 export const CTRL_HASH_NONE: u32 = 0;
 export const CTRL_HASH_TOEPLITZ: u32 = 1;
-/** Work space of `vifSteer`: packets of each queue (u32), results of `rssHash`, a burst of slots. */
+/** Work space of `vifSteer`: packets of each queue (u32), results of `rssHash`, a burst of slots, RECENT_… of each queue (u32) or 0. */
 export const VIFSTEER_COUNTS: u32 = 0;
 export const VIFSTEER_QUEUES_MAX: u32 = 16;
 export const VIFSTEER_RESULTS: u32 = 64;
 export const VIFSTEER_SLOTS: u32 = 320;
-export const VIFSTEER_BYTES: u32 = 832;
+export const VIFSTEER_RECENTS: u32 = 832;
+export const VIFSTEER_BYTES: u32 = 896;

@@ -99,3 +99,47 @@ test('the hash of a packet for the only queue is told, too', async () => {
   rig.rig.free(0, 2);
   rig.end();
 });
+
+test('what each queue of a frontend received is sent back on it, from where it lies', async () => {
+  const path = { kind: 'staging', tx: 256, rx: 256 } as const;
+  const { rig, end } = await open({ path, queues: { front: 2, back: 2 } });
+  const { arena, pool, burst, hashState } = rig;
+  const lcore = arena.allocate('front lcore', LCORE_BYTES);
+  const share = { side: 'front', hash: hashState, work: arena.allocate('front work', 2 * VIFSTEER_BYTES) } as const;
+  const none = (): void => expect.unreachable();
+  const context = { arena, index: 1, lcore, cache: pool.caches[0] ?? 0, refuse: none, lost: none };
+  const ports = [0, 1].map((queue) => new XenPort({ ...context, queue }, share));
+  for (const port of ports) port.set('xenQueues', rig.netfront.bus.queues);
+  const [first, second] = ports as [XenPort, XenPort];
+  const backs = rig.netback.queues as [Served, Served];
+  /** What the backend receives on a queue: each frame, and whether its request names an rx buffer. */
+  const answers = (queue: 0 | 1): [Uint8Array, boolean][] => {
+    const { tx } = rig.netfront.queues[queue] as Served;
+    const sring = arena.u32[tx.address >>> 2] ?? 0;
+    const from = arena.u32[(sring + 8) >>> 2] ?? 0;
+    const lends = (i: number): boolean => ((arena.u16[(sring + 64 + (from + i) * 12 + 6) >>> 1] ?? 0) & 16) !== 0;
+    // Responses lie where requests were.
+    const lent = Array.from({ length: 32 }, (_, i) => lends(i));
+    return rig.receive(backs[queue]).map((frame, i) => [frame, lent[i] === true]);
+  };
+  const sent = [few(3), few(5).slice(3)] as const;
+  for (const queue of [0, 1] as const) {
+    rig.make(sent[queue]);
+    expect(backs[queue].send(burst, sent[queue].length)).toBe(sent[queue].length);
+  }
+  expect([first.rxBurst(burst, 32), second.rxBurst(burst + 3 * 16, 32)]).toEqual([3, 2]);
+  expect(first.txBurst(burst, 5)).toBe(5);
+  for (const queue of [0, 1] as const) expect(answers(queue)).toEqual(sent[queue].map((frame) => [frame, true]));
+  // What came from elsewhere goes by its flow, and as it always does.
+  rig.make(few(32));
+  expect(first.txBurst(burst, 32)).toBe(32);
+  const others = [...answers(0), ...answers(1)];
+  expect(others.map(([frame]) => frame[0]).sort()).toEqual(
+    few(32)
+      .map((frame) => frame[0])
+      .sort(),
+  );
+  expect(others.filter(([, lends]) => lends)).toEqual([]);
+  for (const port of ports) port.close();
+  end();
+});

@@ -1,8 +1,15 @@
+import { writeFileSync } from 'node:fs';
 import type { RunningDataplane, Snapshot } from 'ringway';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, afterEach, expect, test } from 'vitest';
 import { RSS_TYPES } from '#build/packet/layout.js';
 import { CTRL_HASH_TOEPLITZ, VIFHASH_ALGORITHM, VIFHASH_RSS } from '#build/xen/control-layout.js';
+import { NETTXF_STAGING_BUFFER } from '#build/xen/layout.js';
 import { problemsOf, start, startWithMachine } from '../support/dataplanes.ts';
+import { testFolder } from '../support/port-bench.ts';
+import { writeObject } from '../xdp/support/object.ts';
+
+const folder = testFolder();
+afterAll(folder.rm);
 
 /** Frames of all sizes up to a page and more, at either end of a Xen device. */
 const load = (vlan: number, lcore: number) => ({
@@ -85,6 +92,30 @@ test('a frontend with hash has its backend spread packets by one', async () => {
   await expect.poll(() => [said(VIFHASH_ALGORITHM), said(VIFHASH_RSS + RSS_TYPES)]).toEqual([CTRL_HASH_TOEPLITZ, 27]);
   await grows(() => received('eth0'), 200);
   expect([port('vif')?.fault, port('eth0')?.fault]).toEqual([undefined, undefined]);
+});
+
+test.each([1, 2])('with two queues on %i lcores, what a program sends back goes from where it lies', async (lcores) => {
+  const object = folder.path('back.o');
+  writeFileSync(object, writeObject('back', 'mov %r0, 3\nexit'));
+  const { machine, dataplane: started } = await startWithMachine({
+    version: 1,
+    name: 'xen',
+    lcores,
+    ports: {
+      a: { ...load(10, 0), size: 60 },
+      eth0: { type: 'xen-netfront', backend: 'vif', vlan: { access: 20 }, queues: 2, xdp: { object } },
+      vif: { type: 'xen-netback', vlan: { access: 10 }, queues: 2 },
+    },
+  });
+  dataplane = started;
+  await grows(() => received('vif'), 2000);
+  const { arena } = machine;
+  const lent = [0, 1].map((queue) => {
+    const ring = arena.regions().find(({ name }) => name === `port eth0 queue ${queue} tx ring`)?.address ?? 0;
+    const flags = ((arena.u32[ring >>> 2] ?? 0) + 64 + 6) >>> 1;
+    return Array.from({ length: 256 }, (_, i) => (arena.u16[flags + i * 6] ?? 0) & NETTXF_STAGING_BUFFER);
+  });
+  for (const queue of lent) expect(queue).toContain(NETTXF_STAGING_BUFFER);
 });
 
 test('lcores that sleep are woken by event channels', async () => {
