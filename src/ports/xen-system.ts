@@ -82,7 +82,11 @@ export const xenSystemPort: PortType<XenNetbackConfig> = {
       service: {
         start() {
           endEvents = xen.startEvents(setup.poller());
-          finder.start().catch(fail);
+          // The tools write to the directory of the domain that this is.
+          xen.store
+            .identify()
+            .then(() => finder.start())
+            .catch(fail);
         },
         async stop() {
           // Without a xenstored there is nobody to tell, and the queues are given up all the same.
