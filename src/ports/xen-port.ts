@@ -19,7 +19,9 @@ import {
   VIFHASH_BYTES,
   VIFSTEER_BYTES,
   VIFSTEER_COUNTS,
-  VIFSTEER_RECENTS,
+  VIFSTEER_PORT,
+  VIFSTEER_QUEUE,
+  VIFSTEER_RECENT,
 } from '../xen/control-layout.ts';
 import type { Hypervisor } from '../xen/hypervisor.ts';
 import {
@@ -135,7 +137,20 @@ export class XenPort implements Port {
 
   rxBurst(slots: number, max: number): number {
     for (const { poll } of this.#serving.senders) poll?.();
-    return this.#serving.receiver?.receive(slots, max) ?? 0;
+    const { receiver, recent } = this.#serving;
+    const n = receiver?.receive(slots, max) ?? 0;
+    if (n > 0 && recent !== 0 && this.#all.length > 1) this.#sayLast(recent);
+    return n;
+  }
+
+  /** Has whoever sends for this thread's queues know which one received last, and what. */
+  #sayLast(recent: number): void {
+    const { arena, index } = this.#context;
+    const [first = this] = this.#all;
+    const work = first.#work;
+    arena.u32[(work + VIFSTEER_PORT) >>> 2] = index;
+    arena.u32[(work + VIFSTEER_QUEUE) >>> 2] = this.#all.indexOf(this);
+    arena.u32[(work + VIFSTEER_RECENT) >>> 2] = recent;
   }
 
   txBurst(slots: number, count: number): number {
@@ -248,12 +263,10 @@ export class XenPort implements Port {
     if (first !== undefined) first.#listExits();
   }
 
-  /** Sends by all queues of this thread: that which received a packet has the buffer that it may be sent back from. */
+  /** Sends by all queues of this thread, of which none has received anything yet. */
   #listExits(): void {
-    const { arena } = this.#context;
     this.#exits = this.#all.flatMap((port) => port.#serving.senders);
-    const recents = this.#all.map((port) => port.#serving.recent);
-    arena.u32.set(recents, (this.#work + VIFSTEER_RECENTS) >>> 2);
+    this.#context.arena.u32[(this.#work + VIFSTEER_RECENT) >>> 2] = 0;
   }
 
   /** Address of what is kept of copies that an engine does to the other end; 0 when none does. */

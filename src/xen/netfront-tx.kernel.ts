@@ -39,6 +39,7 @@ import {
 } from './layout.ts';
 import {
   LENDABLE_BUFFER,
+  LENDABLE_NONE,
   LENDABLE_PLACE,
   VIFQ_CACHE,
   VIFQ_DATA_INDEX,
@@ -187,7 +188,8 @@ function lendable(queue: u32, slot: u32): u32 {
   const recent = load<u32>(queue, VIFQ_RECENT);
   if (recent === 0 || load<u8>(slot, SLOT_FLAGS) & <u8>(SLOT_FLAG_CHAINED | SLOT_FLAG_OFFLOAD)) return 0;
   if (load<u16>(slot, SLOT_LENGTH) > <u16>load<u32>(queue, VIFQ_LEND_BYTES)) return 0;
-  return findRecent(recent, load<u32>(slot, SLOT_BUFFER));
+  const entry = findRecent(recent, load<u32>(slot, SLOT_BUFFER));
+  return entry === 0 || load<u32>(entry, LENDABLE_PLACE) === LENDABLE_NONE ? 0 : entry;
 }
 
 /** Makes `n` bytes at `target` those at `source`, and writes only where they differ: the lines stay with whoever has them. */

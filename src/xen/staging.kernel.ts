@@ -41,7 +41,7 @@ export function anyStaged(queue: u32, id: u32, offset: u32, length: u32): u32 {
   return offset + (isOwn ? stagedAt(queue, id) : load<u32>(load<u32>(queue, VIFQ_LEND) + ((id - own) << 2)));
 }
 
-/** What is known of `buffer` among packets that were received of late, as LENDABLE_…; 0 when it is none of theirs. */
+/** What is known of the packet in `buffer`, as LENDABLE_…; 0 when it is none of the last burst. */
 export function findRecent(recent: u32, buffer: u32): u32 {
   const end = recent + RECENT_FIRST + (load<u32>(recent, RECENT_COUNT) << LENDABLE_SHIFT);
   for (let entry = recent + RECENT_FIRST; entry < end; entry += 1 << LENDABLE_SHIFT) {
