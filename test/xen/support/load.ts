@@ -96,7 +96,7 @@ export class Load {
 
   /** A burst of frames at the rig's slots. */
   #make(): Sent[] {
-    const { arena, burst } = this.#rig;
+    const { burst } = this.#rig;
     const { most, gso } = this.#options;
     return Array.from({ length: 1 + this.#random.below(BURST) }, (_, i) => {
       const roll = this.#random.below(64);
