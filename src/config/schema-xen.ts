@@ -36,6 +36,9 @@ export const xenNetfront = mapping('a xen-netfront port', {
   ...both,
   backend: text('a port', 'the name of a xen-netback port', 'The xen-netback port that is the other end.'),
   path: oneOf('a path', ['copy', ...PATHS], 'How packets get across, where the backend can.').default('staging'),
+  hash: truth('The backend is asked for the hash of each packet, and spreads packets over queues by it.').default(
+    false,
+  ),
   txDataLength: whole('a number of bytes', 0, 65_536, 'Bytes of each packet to the backend that are staged.').default(
     256,
   ),

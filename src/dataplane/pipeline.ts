@@ -185,7 +185,7 @@ export class Pipeline implements LcoreTask {
       attached.push(await attachQueue(this.#context, this.#data, wire, queue, around));
     }
     this.#queues.push(...attached);
-    const sender = attached.find(({ queue }) => queue === 0);
+    const sender = wire.everyQueueSends ? attached[0] : attached.find(({ queue }) => queue === 0);
     const exit = this.#exitTo(wire, sender);
     if (exit !== undefined) this.#outputs.set(wire.index, exit);
     this.#listSources();
@@ -205,7 +205,10 @@ export class Pipeline implements LcoreTask {
     if (sender !== undefined) {
       // With one lcore nobody else sends there. With an event device all comes through that, but for what XDP programs
       // of other lcores with ports redirect.
-      const isShared = lcores.length > 1 && (events === undefined || events.txQueues.filter((q) => q >= 0).length > 1);
+      const isShared =
+        lcore === this.#context.index &&
+        lcores.length > 1 &&
+        (events === undefined || events.txQueues.filter((q) => q >= 0).length > 1);
       return portExit(sender.port, untrusted, isShared ? attachMpscRing(this.#arena, txRing) : undefined);
     }
     if (this.#worker !== undefined) return this.#worker.exitTo(index, lcore);

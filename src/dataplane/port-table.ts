@@ -198,6 +198,8 @@ export class PortTable {
       data: share.data,
       pausable: share.pausable,
       untrusted: share.untrusted ?? false,
+      everyQueueSends: share.everyQueueSends ?? false,
+      paired: share.paired ?? false,
       queueLcores,
       txRing: txRing.address,
       fault: { loss, duplicate, reorder, corrupt, delay, seed },

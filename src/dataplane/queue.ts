@@ -85,7 +85,7 @@ export interface QueueSurroundings {
 }
 
 /**
- * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, a gate, injected faults,
+ * Attaches a queue in this lcore's thread. From inside out: the port, what counts its packets, a gate unless it is paired, injected faults,
  * its XDP program, the tap, what merges segments, what finishes offloads, the tracer: so the counters count what came over
  * the wire, a program sees it first, a tap records what the dataplane saw with its checksums and segments, and the tracer
  * shows what was asked for.
@@ -117,7 +117,8 @@ export async function attachQueue(
     },
   };
   const attached = await portTypeOf(wire.type).attach(portContext, wire.data);
-  let port = gatedPort(countedPort(arena, attached, wire.index, counters), isQuiet);
+  let port = countedPort(arena, attached, wire.index, counters);
+  if (!wire.paired) port = gatedPort(port, isQuiet);
   port = faultyPort(portContext, port, { counters, scratch: data.faultBurst, settings: wire.fault });
   port = xdp.hooked(port, wire, queue);
   if (wire.tap !== undefined) port = tappedPort(portContext, port, wire.tap, data.segments);

@@ -15,7 +15,11 @@ export interface PortWire {
   readonly pausable: boolean;
   /** As `PortShare.untrusted`. */
   readonly untrusted: boolean;
-  /** The lcore that serves each receive queue; the first one also sends. */
+  /** As `PortShare.everyQueueSends`. */
+  readonly everyQueueSends: boolean;
+  /** As `PortShare.paired`. */
+  readonly paired: boolean;
+  /** The lcore that serves each receive queue; the first one also sends, for all or for those that do not. */
   readonly queueLcores: readonly number[];
   /** Address of the ring through which other lcores reach the sender. */
   readonly txRing: number;

@@ -9,7 +9,7 @@ export interface PortContext {
   readonly arena: Arena;
   /** The port's number in the dataplane, 0 to 254. */
   readonly index: number;
-  /** Which of the port's receive queues this is, from 0. Queue 0 also sends. */
+  /** Which of the port's receive queues this is, from 0. Queue 0 also sends; see `PortShare.everyQueueSends`. */
   readonly queue: number;
   /** Address of the lcore's words: its time is there (`lcore/layout.ts`). */
   readonly lcore: number;
@@ -118,6 +118,13 @@ export interface PortShare {
   readonly passive?: boolean;
   /** The other side may stop to take packets for good, as a guest may: sources that can wait do not wait for it long. */
   readonly untrusted?: boolean;
+  /**
+   * Each lcore with queues of the port sends by the lowest of them, and the others by queue 0; when missing, all send by queue 0. Such a port
+   * has no order between what different lcores send.
+   */
+  readonly everyQueueSends?: boolean;
+  /** The other side is another port of the dataplane: what comes when all sources have stopped was sent before, and gets out. */
+  readonly paired?: boolean;
   readonly thread?: PortThread;
   readonly service?: PortService;
   /** When Linux can run a program before packets come to this port. */

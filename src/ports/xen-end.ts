@@ -4,7 +4,7 @@ import type { VifOptions } from '../xen/vif-device.ts';
 import type { Domain } from '../xen/xen.ts';
 import type { PortSetup, PortType } from './port.ts';
 import { XEN_HOST_BYTES, type XenEnd, XenHost } from './xen-host.ts';
-import { shareXen, tellQueues, XEN_SHARE_BYTES, XenPort, type XenShare } from './xen-port.ts';
+import { shareXen, tellQueues, XenPort, type XenShare, xenShareBytes } from './xen-port.ts';
 
 /** An end of a device: `Netback` or `Netfront`. */
 export interface XenBus {
@@ -22,7 +22,7 @@ export interface XenEndKind<Config> {
   /** Name of the port that is the backend. */
   backend(config: Config): string;
   /** @param hash how packets are to be spread over queues: VIFHASH_… */
-  make(config: Config, domain: Domain, options: VifOptions, hash: number): XenBus;
+  make(config: Config, domain: Domain, options: VifOptions, hash: number, seed: number): XenBus;
 }
 
 /** What the control thread keeps of a port. */
@@ -36,7 +36,7 @@ function makeEnd<Config extends { readonly queues: number }>(
   domain: Domain,
   hash: number,
 ): XenEnd & { fail(error: unknown): void } {
-  const { arena, name } = setup;
+  const { arena, name, seed } = setup;
   const { hypervisor } = domain;
   const tell = tellQueues(setup, hypervisor);
   let bus: XenBus | undefined;
@@ -59,7 +59,7 @@ function makeEnd<Config extends { readonly queues: number }>(
         onDisconnect: () => tell([]),
         onError: fail,
       };
-      bus = kind.make(config, domain, options, hash);
+      bus = kind.make(config, domain, options, hash, seed);
       await bus.start();
     },
     async disconnect() {
@@ -73,12 +73,16 @@ function makeEnd<Config extends { readonly queues: number }>(
 export function xenEndType<Config extends { readonly queues: number }>(kind: XenEndKind<Config>): PortType<Config> {
   return {
     bytes: (config) =>
-      XEN_HOST_BYTES + domainBytes(kind.domain(config)) + kind.queueBytes(config) + XEN_SHARE_BYTES + (16 << 10),
+      XEN_HOST_BYTES +
+      domainBytes(kind.domain(config)) +
+      kind.queueBytes(config) +
+      xenShareBytes(config.queues) +
+      (16 << 10),
 
     create(setup, config) {
       const host = XenHost.of(setup.arena);
       const domain = host.createDomain(kind.domain(config));
-      const data = shareXen(setup, kind.side);
+      const data = shareXen(setup, kind.side, config.queues);
       domains.set(data, { host, domain });
       const end = makeEnd(kind, setup, config, domain, data.hash);
       let endEvents = (): void => {};
@@ -88,6 +92,8 @@ export function xenEndType<Config extends { readonly queues: number }>(kind: Xen
         pausable: false,
         finite: false,
         untrusted: true,
+        paired: true,
+        everyQueueSends: kind.side === 'front',
         service: {
           start() {
             endEvents = domain.startEvents();

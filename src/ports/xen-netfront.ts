@@ -1,4 +1,8 @@
+import { TOEPLITZ_KEY_BYTES } from '../packet/layout.ts';
 import { nextPowerOfTwo } from '../util/bits.ts';
+import { Random } from '../util/random.ts';
+import type { VifHash } from '../xen/control-client.ts';
+import { HASH_FLAGS } from '../xen/hash.ts';
 import { Netfront } from '../xen/netfront.ts';
 import { type FrontPath, frontQueueBytes, frontQueuePages } from '../xen/netfront-queue.ts';
 import { xenEndType } from './xen-end.ts';
@@ -20,6 +24,8 @@ export interface XenNetfrontConfig {
   readonly dataRingOrder: number;
   /** Pages of each ring, as a power of two: 0 to 4. */
   readonly ringOrder: number;
+  /** The backend is asked for the hash of each packet, and spreads packets over queues by it. */
+  readonly hash: boolean;
   /** Checksums, segments and packets of more than a page are taken. */
   readonly offloads: boolean;
 }
@@ -27,6 +33,12 @@ export interface XenNetfrontConfig {
 function pathOf({ path, txDataLength: tx, rxDataLength: rx, dataRingOrder: order }: XenNetfrontConfig): FrontPath {
   if (path === 'staging') return { kind: path, tx, rx };
   return path === 'data-ring' ? { kind: path, order } : { kind: path };
+}
+
+/** All that a backend hashes, with a key of the port's own; the hash alone says the queue, however many there are. */
+function hashOf(seed: number): VifHash {
+  const random = new Random(seed);
+  return { flags: HASH_FLAGS, key: new Uint8Array(TOEPLITZ_KEY_BYTES).map(() => random.below(256)), mapping: [] };
 }
 
 /** The control ring, and a page for its lists. */
@@ -44,12 +56,13 @@ export const xenNetfrontPort = xenEndType<XenNetfrontConfig>({
   },
   queueBytes: ({ queues, ringOrder }) => queues * frontQueueBytes(ringOrder),
   backend: ({ backend }) => backend,
-  make: (config, memory, options) =>
+  make: (config, memory, options, _hash, seed) =>
     new Netfront({
       ...options,
       memory,
       path: pathOf(config),
       ringOrder: config.ringOrder,
       features: xenFeatures(config.offloads),
+      ...(config.hash ? { hash: hashOf(seed) } : {}),
     }),
 });

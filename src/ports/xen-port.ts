@@ -14,7 +14,15 @@ import {
   DROP_TX_ERROR,
   DROP_TX_FULL,
 } from '../telemetry/layout.ts';
-import { VIFHASH_ALGORITHM, VIFHASH_BYTES, VIFSTEER_BYTES, VIFSTEER_COUNTS } from '../xen/control-layout.ts';
+import {
+  VIFHASH_ALGORITHM,
+  VIFHASH_BYTES,
+  VIFSTEER_BYTES,
+  VIFSTEER_COUNTS,
+  VIFSTEER_PORT,
+  VIFSTEER_QUEUE,
+  VIFSTEER_RECENT,
+} from '../xen/control-layout.ts';
 import type { Hypervisor } from '../xen/hypervisor.ts';
 import {
   attachVifQueue,
@@ -31,7 +39,7 @@ import type { Port, PortContext, PortInfo, PortQueue, PortSetup } from './port.t
 /** What the lcores that serve an end of a Xen device are given when it is made. */
 export interface XenShare {
   readonly side: 'front' | 'back';
-  /** How packets are spread over queues (VIFHASH_…), and what that works with: for the lcore that sends. */
+  /** How packets are spread over queues (VIFHASH_…), and VIFSTEER_BYTES of each queue that the lcore which sends by it works with. */
   readonly hash: number;
   readonly work: number;
 }
@@ -51,11 +59,13 @@ export function xenFeatures(offloads: boolean) {
 }
 
 /** Bytes of what `shareXen` makes. */
-export const XEN_SHARE_BYTES = VIFHASH_BYTES + VIFSTEER_BYTES;
+export function xenShareBytes(queues: number): number {
+  return VIFHASH_BYTES + queues * VIFSTEER_BYTES;
+}
 
-/** Makes what the lcores of a port need, in the region `NAME steer`. */
-export function shareXen({ arena, name }: PortSetup, side: XenShare['side']): XenShare {
-  const hash = arena.allocate(`${name} steer`, XEN_SHARE_BYTES);
+/** Makes what the lcores of a port of so many queues need, in the region `NAME steer`. */
+export function shareXen({ arena, name }: PortSetup, side: XenShare['side'], queues: number): XenShare {
+  const hash = arena.allocate(`${name} steer`, xenShareBytes(queues));
   return { side, hash, work: hash + VIFHASH_BYTES };
 }
 
@@ -85,29 +95,41 @@ function lossReporter(
 /** What this lcore serves of a device that is connected. */
 interface Serving {
   readonly receiver: VifReceiver | undefined;
-  /** Of all queues, on the lcore that sends. */
+  /** A frontend's queue's own; of all queues of a backend, at its queue 0. */
   readonly senders: readonly ServedSender[];
+  /** RECENT_… of a frontend's queue, or 0. */
+  readonly recent: number;
   readonly reports: readonly (() => void)[];
 }
 
-const NOTHING: Serving = { receiver: undefined, senders: [], reports: [] };
+const NOTHING: Serving = { receiver: undefined, senders: [], recent: 0, reports: [] };
+
+/** The queues of each port that this thread serves, the lowest first. */
+const served = new WeakMap<XenShare, XenPort[]>();
 
 /** One queue of an end of a Xen network device, on the lcore that serves it. Queues come and go with the other end. */
 export class XenPort implements Port {
   readonly #context: PortContext;
   readonly #share: XenShare;
   readonly #kernels: XenPortKernels;
+  /** All queues of the port that this thread serves. */
+  readonly #all: XenPort[];
   #serving = NOTHING;
+  /** Where packets go, as `Serving.senders` of all of them. */
+  #exits: readonly ServedSender[] = [];
   #fault: string | undefined;
 
   constructor(context: PortContext, share: XenShare) {
     this.#context = context;
     this.#share = share;
     this.#kernels = context.arena.kernels<XenPortKernels>();
+    this.#all = served.get(share) ?? [];
+    this.#all.push(this);
+    served.set(share, this.#all);
   }
 
   get offloads(): number {
-    const [sender] = this.#serving.senders;
+    const [sender] = this.#exits;
     if (sender === undefined) return 0;
     const { csum, gsoTcpv4, gsoTcpv6 } = sender.features;
     return (csum ? OFFLOAD_CSUM : 0) | (gsoTcpv4 ? OFFLOAD_TSO4 : 0) | (gsoTcpv6 ? OFFLOAD_TSO6 : 0);
@@ -115,17 +137,30 @@ export class XenPort implements Port {
 
   rxBurst(slots: number, max: number): number {
     for (const { poll } of this.#serving.senders) poll?.();
-    return this.#serving.receiver?.receive(slots, max) ?? 0;
+    const { receiver, recent } = this.#serving;
+    const n = receiver?.receive(slots, max) ?? 0;
+    if (n > 0 && recent !== 0 && this.#all.length > 1) this.#sayLast(recent);
+    return n;
+  }
+
+  /** Has whoever sends for this thread's queues know which one received last, and what. */
+  #sayLast(recent: number): void {
+    const { arena, index } = this.#context;
+    const [first = this] = this.#all;
+    const work = first.#work;
+    arena.u32[(work + VIFSTEER_PORT) >>> 2] = index;
+    arena.u32[(work + VIFSTEER_QUEUE) >>> 2] = this.#all.indexOf(this);
+    arena.u32[(work + VIFSTEER_RECENT) >>> 2] = recent;
   }
 
   txBurst(slots: number, count: number): number {
-    const { senders } = this.#serving;
-    if (senders.length === 1) {
+    const exits = this.#exits;
+    if (exits.length === 1) {
       // A frontend that set how packets are hashed is told the hash of each.
       if (this.#hashes) this.#steer(slots, count);
-      return senders[0]?.send(slots, count) ?? 0;
+      return exits[0]?.send(slots, count) ?? 0;
     }
-    if (senders.length === 0) this.#drop(slots, count, DROP_LINK_DOWN);
+    if (exits.length === 0) this.#drop(slots, count, DROP_LINK_DOWN);
     else this.#spread(slots, count);
     return count;
   }
@@ -134,19 +169,21 @@ export class XenPort implements Port {
     return this.#context.arena.u32[(this.#share.hash + VIFHASH_ALGORITHM) >>> 2] !== 0;
   }
 
+  /** What this queue works with when it sends. */
+  get #work(): number {
+    return this.#share.work + this.#context.queue * VIFSTEER_BYTES;
+  }
+
   #steer(slots: number, count: number): void {
-    const { hash, work } = this.#share;
-    this.#kernels.xenVifSteer(hash, slots, count, this.#serving.senders.length, work);
+    this.#kernels.xenVifSteer(this.#share.hash, slots, count, this.#exits.length, this.#work);
   }
 
   /** Gives each queue its flows. What a full queue does not take is dropped: the other queues go on. */
   #spread(slots: number, count: number): void {
-    const { senders } = this.#serving;
-    const { work } = this.#share;
     this.#steer(slots, count);
     let at = slots;
-    for (const [index, sender] of senders.entries()) {
-      const n = this.#context.arena.u32[((work + VIFSTEER_COUNTS) >>> 2) + index] ?? 0;
+    for (const [index, sender] of this.#exits.entries()) {
+      const n = this.#context.arena.u32[((this.#work + VIFSTEER_COUNTS) >>> 2) + index] ?? 0;
       if (n === 0) continue;
       const sent = sender.send(at, n);
       if (sent < n) this.#drop(at + (sent << SLOT_SHIFT), n - sent, DROP_TX_FULL);
@@ -174,7 +211,7 @@ export class XenPort implements Port {
     const [from, to] = this.#share.side === 'front' ? (['rx', 'tx'] as const) : (['tx', 'rx'] as const);
     return (
       say(receiver?.fault(), from, this.#context.queue) ??
-      senders.map((sender, i) => say(sender.fault(), to, i)).find((fault) => fault !== undefined)
+      senders.map((sender, i) => say(sender.fault(), to, this.#context.queue + i)).find((fault) => fault !== undefined)
     );
   }
 
@@ -209,9 +246,9 @@ export class XenPort implements Port {
     const now = (): number => this.#now();
     const share = shares[queue];
     const parts = { receiver: undefined as VifReceiver | undefined, senders: [] as ServedSender[] };
-    if (shares.length === 1 && share !== undefined) {
-      const { receiver, sender } = attachVifQueue(arena, share, cache, now, this.#enter(share));
-      Object.assign(parts, { receiver, senders: [this.#withEngine(share, sender)] });
+    if (this.#share.side === 'front' && share !== undefined) {
+      const { receiver, sender } = attachVifQueue(arena, share, cache, now);
+      Object.assign(parts, { receiver, senders: [sender] });
     } else {
       if (share !== undefined) parts.receiver = attachVifReceiver(arena, share, cache, now);
       const attach = (each: VifQueueShare): ServedSender =>
@@ -221,7 +258,15 @@ export class XenPort implements Port {
     const { receiver, senders } = parts;
     const reports = senders.map((sender) => lossReporter(sender, DROP_TX_ERROR, lost));
     if (receiver !== undefined) reports.push(lossReporter(receiver, DROP_BAD_DESCRIPTOR, refuse));
-    this.#serving = { receiver, senders, reports };
+    this.#serving = { receiver, senders, recent: share?.recent ?? 0, reports };
+    const [first] = this.#all;
+    if (first !== undefined) first.#listExits();
+  }
+
+  /** Sends by all queues of this thread, of which none has received anything yet. */
+  #listExits(): void {
+    this.#exits = this.#all.flatMap((port) => port.#serving.senders);
+    this.#context.arena.u32[(this.#work + VIFSTEER_RECENT) >>> 2] = 0;
   }
 
   /** Address of what is kept of copies that an engine does to the other end; 0 when none does. */
@@ -245,6 +290,7 @@ export class XenPort implements Port {
 
   close(): void {
     this.#serve([]);
+    this.#all.splice(this.#all.indexOf(this), 1);
   }
 }
 

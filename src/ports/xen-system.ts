@@ -4,7 +4,7 @@ import { XenDevices, xenDevicesBytes } from '../xen/system/devices.ts';
 import { VifFinder } from '../xen/system/vif-finder.ts';
 import type { PortType } from './port.ts';
 import type { XenNetbackConfig } from './xen-netback.ts';
-import { shareXen, tellQueues, XEN_SHARE_BYTES, XenPort, type XenShare, xenFeatures } from './xen-port.ts';
+import { shareXen, tellQueues, XenPort, type XenShare, xenFeatures, xenShareBytes } from './xen-port.ts';
 
 /** Pages of others that a port maps at most. */
 const mapPages = ({ queues, ringOrder }: XenNetbackConfig): number => 1 + queues * backQueuePages(ringOrder);
@@ -21,7 +21,7 @@ export const xenSystemPort: PortType<XenNetbackConfig> = {
     xenDevicesBytes(mapPages(config)) +
     config.queues * BACK_QUEUE_BYTES +
     BACK_CONTROL_BYTES +
-    XEN_SHARE_BYTES +
+    xenShareBytes(config.queues) +
     (16 << 10),
 
   create(setup, config) {
@@ -31,7 +31,7 @@ export const xenSystemPort: PortType<XenNetbackConfig> = {
       const text = error instanceof Error ? error.message : String(error);
       void setup.tell('xenFault', text).catch(() => {});
     };
-    const data = shareXen(setup, 'back');
+    const data = shareXen(setup, 'back', queues);
     let xen: XenDevices;
     try {
       xen = new XenDevices(arena, { name, mapPages: mapPages(config), onStoreEnd: fail });
@@ -82,7 +82,11 @@ export const xenSystemPort: PortType<XenNetbackConfig> = {
       service: {
         start() {
           endEvents = xen.startEvents(setup.poller());
-          finder.start().catch(fail);
+          // The tools write to the directory of the domain that this is.
+          xen.store
+            .identify()
+            .then(() => finder.start())
+            .catch(fail);
         },
         async stop() {
           // Without a xenstored there is nobody to tell, and the queues are given up all the same.

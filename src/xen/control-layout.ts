@@ -55,4 +55,8 @@ export const VIFSTEER_COUNTS: u32 = 0;
 export const VIFSTEER_QUEUES_MAX: u32 = 16;
 export const VIFSTEER_RESULTS: u32 = 64;
 export const VIFSTEER_SLOTS: u32 = 320;
-export const VIFSTEER_BYTES: u32 = 832;
+/** RECENT_… of the queue that was received from last, or 0; which of the queues it is; and the port's number. */
+export const VIFSTEER_RECENT: u32 = 832;
+export const VIFSTEER_QUEUE: u32 = 836;
+export const VIFSTEER_PORT: u32 = 840;
+export const VIFSTEER_BYTES: u32 = 896;

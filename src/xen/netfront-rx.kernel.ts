@@ -19,6 +19,7 @@ import {
   GATHER_PIECES,
   GATHER_PIECES_MAX,
   LENDABLE_BUFFER,
+  LENDABLE_NONE,
   LENDABLE_PLACE,
   LENDABLE_SHIFT,
   PACKET_BAD,
@@ -100,18 +101,23 @@ function copyOut(queue: u32, packet: u32, slot: u32): bool {
   return true;
 }
 
-/** Remembers that the packet at `slot` lies whole at the start of its staging buffer, which it may be sent from until the next burst. */
-function remember(queue: u32, packet: u32, slot: u32): void {
-  const recent = load<u32>(queue, VIFQ_RECENT);
-  if (recent === 0 || load<u32>(packet, PACKET_PIECES) !== 1) return;
+/** The place of `packet` when it lies whole at the start of its staging buffer, which it may be sent from until the next burst. */
+function lendablePlace(queue: u32, packet: u32): u32 {
+  if (load<u32>(packet, PACKET_PIECES) !== 1) return LENDABLE_NONE;
   const piece = load<u32>(queue, VIFQ_GATHER) + GATHER_PIECES + (load<u32>(packet, PACKET_PIECE) << PIECE_SHIFT);
   const place = load<u32>(piece, PIECE_PLACE);
   const length = load<u32>(packet, PACKET_SIZE);
-  if (stagedBytes(queue, place, 0, length) !== length) return;
+  return stagedBytes(queue, place, 0, length) === length ? place : LENDABLE_NONE;
+}
+
+/** Remembers that `packet` was received as the one at `slot`. */
+function remember(queue: u32, packet: u32, slot: u32): void {
+  const recent = load<u32>(queue, VIFQ_RECENT);
+  if (recent === 0) return;
   const count = load<u32>(recent, RECENT_COUNT);
   const entry = recent + RECENT_FIRST + (count << LENDABLE_SHIFT);
   store<u32>(entry, load<u32>(slot, SLOT_BUFFER), LENDABLE_BUFFER);
-  store<u32>(entry, place, LENDABLE_PLACE);
+  store<u32>(entry, lendablePlace(queue, packet), LENDABLE_PLACE);
   store<u32>(recent, count + 1, RECENT_COUNT);
 }
 

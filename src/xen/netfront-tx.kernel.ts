@@ -39,10 +39,8 @@ import {
 } from './layout.ts';
 import {
   LENDABLE_BUFFER,
+  LENDABLE_NONE,
   LENDABLE_PLACE,
-  LENDABLE_SHIFT,
-  RECENT_COUNT,
-  RECENT_FIRST,
   VIFQ_CACHE,
   VIFQ_DATA_INDEX,
   VIFQ_FAILED,
@@ -63,7 +61,7 @@ import {
   VIFQ_SCRATCH,
 } from './queue-layout.ts';
 import { copySlot, isBroken, latch, publish, room, slotAt, unconsumed } from './ring.kernel.ts';
-import { stagedAt, stagedBytes } from './staging.kernel.ts';
+import { findRecent, stagedAt, stagedBytes } from './staging.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
 
 /** Takes a page for a slot, which is VIFQ_OUT_…. Returns its id. */
@@ -185,17 +183,13 @@ function writePacket(queue: u32, slot: u32, index: u32): u32 {
   return at - index;
 }
 
-/** What was received of late in the buffer of the packet at `slot`, as LENDABLE_…; 0 when there is none that it may be sent from. */
-function findRecent(queue: u32, slot: u32): u32 {
+/** As `findRecent`, of the packet at `slot`; 0 when there is nothing that it may be sent from. */
+function lendable(queue: u32, slot: u32): u32 {
   const recent = load<u32>(queue, VIFQ_RECENT);
   if (recent === 0 || load<u8>(slot, SLOT_FLAGS) & <u8>(SLOT_FLAG_CHAINED | SLOT_FLAG_OFFLOAD)) return 0;
   if (load<u16>(slot, SLOT_LENGTH) > <u16>load<u32>(queue, VIFQ_LEND_BYTES)) return 0;
-  const buffer = load<u32>(slot, SLOT_BUFFER);
-  const end = recent + RECENT_FIRST + (load<u32>(recent, RECENT_COUNT) << LENDABLE_SHIFT);
-  for (let entry = recent + RECENT_FIRST; entry < end; entry += 1 << LENDABLE_SHIFT) {
-    if (load<u32>(entry, LENDABLE_BUFFER) === buffer) return entry;
-  }
-  return 0;
+  const entry = findRecent(recent, load<u32>(slot, SLOT_BUFFER));
+  return entry === 0 || load<u32>(entry, LENDABLE_PLACE) === LENDABLE_NONE ? 0 : entry;
 }
 
 /** Makes `n` bytes at `target` those at `source`, and writes only where they differ: the lines stay with whoever has them. */
@@ -254,7 +248,7 @@ export function frontSend(queue: u32, slots: u32, count: u32): u32 {
     }
     if (written + pages + extras > slotsFree || pages > load<u32>(queue, VIFQ_FREE_COUNT)) break;
     countFallback(queue);
-    const recent = findRecent(queue, slot);
+    const recent = lendable(queue, slot);
     if (recent === 0) written += writePacket(queue, slot, from + written);
     else lend(queue, slot, recent, from + written++);
   }

@@ -3,7 +3,7 @@ import { RingwayError } from '../util/errors.ts';
 import type { ControlClient, VifHash } from './control-client.ts';
 import { VIFHASH_SIZE_MAX } from './control-layout.ts';
 import { DATARING_ORDER_MAX, DATARING_ORDER_MIN } from './data-ring-layout.ts';
-import { SRING_ORDER_MAX, STAGING_LENGTH_MAX } from './layout.ts';
+import { SRING_ORDER_MAX, STAGING_LENGTH_MAX, XDP_HEADROOM_MAX } from './layout.ts';
 import { type FrontControl, makeFrontControl } from './netfront-control.ts';
 import { type FrontPath, FrontQueue } from './netfront-queue.ts';
 import { type FrontendMemory, SharedPages } from './shared-pages.ts';
@@ -11,6 +11,7 @@ import { inTransaction } from './store-client.ts';
 import {
   allFeatures,
   featureKeys,
+  HEADROOM_KEYS,
   PATH_KEYS,
   queuePath,
   RING_ORDER_KEY,
@@ -31,14 +32,14 @@ export interface NetfrontOptions extends VifOptions {
   readonly hash?: VifHash;
 }
 
+function checkWhole(name: string, what: string, value: number, least: number, most: number): void {
+  if (Number.isInteger(value) && value >= least && value <= most) return;
+  throw new RingwayError('BAD_ARGUMENT', `${name}: ${what} ${value}, must be a whole number from ${least} to ${most}`);
+}
+
 function check({ name, queues, path, ringOrder = 0, hash }: NetfrontOptions): void {
-  const whole = (what: string, value: number, least: number, most: number): void => {
-    if (Number.isInteger(value) && value >= least && value <= most) return;
-    throw new RingwayError(
-      'BAD_ARGUMENT',
-      `${name}: ${what} ${value}, must be a whole number from ${least} to ${most}`,
-    );
-  };
+  const whole = (what: string, value: number, least: number, most: number): void =>
+    checkWhole(name, what, value, least, most);
   whole('queues', queues, 1, 16);
   whole('ring order', ringOrder, 0, SRING_ORDER_MAX);
   if (hash !== undefined) whole('bytes of the key of its hash,', hash.key.length, 0, TOEPLITZ_KEY_BYTES);
@@ -59,6 +60,11 @@ export class Netfront {
   #left: readonly SharedPages[] = [];
   #lost = 0;
   #closing = false;
+  /** The backend has connected, and who serves the queues knows. */
+  #isServed = false;
+  /** Bytes before a packet that are wanted, and that the backend was told of; undefined while it offers none. */
+  #headroom = 0;
+  #told: number | undefined;
 
   /** @throws RingwayError `BAD_ARGUMENT` when an option is out of its range. */
   constructor(options: NetfrontOptions) {
@@ -94,6 +100,18 @@ export class Netfront {
     return this.#lost;
   }
 
+  /**
+   * Has the backend leave so many bytes before each packet in its first page, where it can (`feature-xdp-headroom`), from the next connection on
+   * or, while it is connected, by Reconfiguring: each packet says whether it has them. Linux's frontend asks for 256 for an XDP program.
+   * @param bytes 0 (at first) to 2,048.
+   * @throws RingwayError `BAD_ARGUMENT` when it is out of that range.
+   */
+  async setHeadroom(bytes: number): Promise<void> {
+    checkWhole(this.#options.name, 'bytes before a packet', bytes, 0, XDP_HEADROOM_MAX);
+    this.#headroom = bytes;
+    await this.#bus.do(() => this.#tellHeadroom());
+  }
+
   /** Begins: connects as soon as the backend is ready. After `close`, begins again. */
   async start(): Promise<void> {
     this.#closing = false;
@@ -118,15 +136,35 @@ export class Netfront {
     const own = this.#bus.state;
     if (state === XenbusState.initWait) {
       if (own === XenbusState.initialising && !this.#closing) await this.#connect();
+      // Another backend in the place of one that was to read the headroom: it reads it anyway.
+      if (own === XenbusState.reconfiguring) await this.#bus.switchTo(XenbusState.connected);
+      this.#isServed = false;
+    } else if (state === XenbusState.reconfigured) {
+      if (own === XenbusState.reconfiguring) await this.#bus.switchTo(XenbusState.connected);
     } else if (state === XenbusState.connected) {
-      await this.#options.onConnect?.(this.queues);
-      // Packets pass meanwhile, by copies and flow by flow.
-      if (this.#control !== undefined) void this.#ask(this.#control.client).catch(this.#options.onError ?? (() => {}));
+      if (!this.#isServed) await this.#serve();
+      await this.#tellHeadroom();
     } else if (state === XenbusState.closing || state === XenbusState.closed || state === XenbusState.unknown) {
       if (own === XenbusState.closed || own === XenbusState.initialising) return;
       await this.#disconnect();
       await this.#bus.switchTo(XenbusState.closed);
     }
+  }
+
+  async #serve(): Promise<void> {
+    await this.#options.onConnect?.(this.queues);
+    this.#isServed = true;
+    // Packets pass meanwhile, by copies and flow by flow.
+    if (this.#control !== undefined) void this.#ask(this.#control.client).catch(this.#options.onError ?? (() => {}));
+  }
+
+  /** Says how many bytes are wanted before a packet, unless the backend knows, or is just reading what it was told before. */
+  async #tellHeadroom(): Promise<void> {
+    if (!this.#isServed || this.#told === undefined || this.#told === this.#headroom) return;
+    if (this.#bus.state !== XenbusState.connected) return;
+    this.#told = this.#headroom;
+    await this.#bus.store.write(`${this.#bus.path}/${HEADROOM_KEYS.front}`, String(this.#told));
+    await this.#bus.switchTo(XenbusState.reconfiguring);
   }
 
   async #connect(): Promise<void> {
@@ -168,6 +206,7 @@ export class Netfront {
       if ((wanted.kind === 'control' || hash !== undefined) && (await read(PATH_KEYS.control)) === 1) {
         this.#control = makeFrontControl(arena, hypervisor, { name, backend, shared });
       }
+      this.#told = (await read(HEADROOM_KEYS.back)) === 1 ? this.#headroom : undefined;
       const own = featureKeys(allFeatures(features));
       await inTransaction(store, async (transaction) => {
         const write = (key: string, value: number): Promise<void> => transaction.write(key, String(value));
@@ -179,6 +218,7 @@ export class Netfront {
         await write(`${path}/request-rx-copy`, 1);
         if (isPossible && wanted.kind === 'persistent') await write(`${path}/${PATH_KEYS.persistent}`, 1);
         await write(`${path}/feature-rx-notify`, 1);
+        if (this.#told !== undefined) await write(`${path}/${HEADROOM_KEYS.front}`, this.#told);
         for (const [key, value] of Object.entries(own)) await write(`${path}/${key}`, value);
       });
       await this.#bus.switchTo(XenbusState.connected);
@@ -204,6 +244,7 @@ export class Netfront {
       return;
     }
     this.#shared = undefined;
+    this.#isServed = false;
     const old = this.#made;
     this.#made = [];
     if (old.length > 0) await this.#options.onDisconnect?.();

@@ -31,6 +31,7 @@ import {
 } from './layout.ts';
 import {
   LENDABLE_BUFFER,
+  LENDABLE_NONE,
   LENDABLE_PLACE,
   LENDABLE_SHIFT,
   RECENT_COUNT,
@@ -77,9 +78,9 @@ export function takePlain(queue: u32, slots: u32, max: u32): u32 {
     const source = isStaged ? load<u32>(stage + (place << 2)) : pages + (place << XEN_PAGE_SHIFT) + offset;
     copyBytes(buffer + BUFFER_HEADROOM, source, length);
     store<u16>(slot, <u16>length, SLOT_LENGTH);
-    if (recent === 0 || !isStaged) continue;
+    if (recent === 0) continue;
     store<u32>(entry, buffer, LENDABLE_BUFFER);
-    store<u32>(entry, place, LENDABLE_PLACE);
+    store<u32>(entry, isStaged ? place : LENDABLE_NONE, LENDABLE_PLACE);
     entry += 1 << LENDABLE_SHIFT;
   }
   if (recent !== 0) store<u32>(recent, (entry - recent - RECENT_FIRST) >> LENDABLE_SHIFT, RECENT_COUNT);

@@ -140,7 +140,7 @@ export const VIFQ_LEND_COUNT: u32 = 116;
 export const VIFQ_LEND_BYTES: u32 = 120;
 /** Frontend, tx: by id, the rx staging buffer that goes out with it and 1 (u16). rx: whether a buffer is out (u8). */
 export const VIFQ_LENT: u32 = 124;
-/** Frontend: packets of the last burst that lie in one rx staging buffer each (LENDABLE_…), and how many. Both directions have them. */
+/** Frontend with staging buffers both ways: packets of the last burst (RECENT_…). Both directions have them. */
 export const VIFQ_RECENT: u32 = 128;
 /** Frontend, tx: the direction rx. */
 export const VIFQ_OTHER: u32 = 132;
@@ -223,12 +223,13 @@ export const WANTED_MAX: u32 = 32;
 /** The first handle: WANTED_GREFS + WANTED_MAX * 4. */
 export const WANTED_HANDLES: u32 = 192;
 
-/** Received packets whose staging buffer may be sent from: how many, then buffer u32 and place u32 of each. */
+/** Packets of the last burst: how many, then buffer u32 and place u32 of each: that of the rx staging buffer it may be sent from, or none. */
 export const RECENT_COUNT: u32 = 0;
 export const RECENT_FIRST: u32 = 8;
 export const LENDABLE_SHIFT: u32 = 3;
 export const LENDABLE_BUFFER: u32 = 0;
 export const LENDABLE_PLACE: u32 = 4;
+export const LENDABLE_NONE: u32 = 65535;
 /** RECENT_FIRST + GATHER_PACKETS_MAX * 8. */
 export const RECENT_BYTES: u32 = 264;
 

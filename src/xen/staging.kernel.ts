@@ -1,6 +1,10 @@
 // Staging buffers: pages that both ends reach as long as they are connected, so that bytes are copied without a hypercall.
 
 import {
+  LENDABLE_BUFFER,
+  LENDABLE_SHIFT,
+  RECENT_COUNT,
+  RECENT_FIRST,
   VIFQ_LEND,
   VIFQ_LEND_BYTES,
   VIFQ_LEND_COUNT,
@@ -35,4 +39,13 @@ export function anyStaged(queue: u32, id: u32, offset: u32, length: u32): u32 {
   if (!isOwn && id - own >= load<u32>(queue, VIFQ_LEND_COUNT)) return 0;
   if (offset + length > load<u32>(queue + (isOwn ? VIFQ_STAGE_BYTES : VIFQ_LEND_BYTES))) return 0;
   return offset + (isOwn ? stagedAt(queue, id) : load<u32>(load<u32>(queue, VIFQ_LEND) + ((id - own) << 2)));
+}
+
+/** What is known of the packet in `buffer`, as LENDABLE_…; 0 when it is none of the last burst. */
+export function findRecent(recent: u32, buffer: u32): u32 {
+  const end = recent + RECENT_FIRST + (load<u32>(recent, RECENT_COUNT) << LENDABLE_SHIFT);
+  for (let entry = recent + RECENT_FIRST; entry < end; entry += 1 << LENDABLE_SHIFT) {
+    if (load<u32>(entry, LENDABLE_BUFFER) === buffer) return entry;
+  }
+  return 0;
 }

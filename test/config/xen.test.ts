@@ -15,6 +15,7 @@ test('the ends of a Xen device', () => {
       txDataLength: 4096,
       rxDataLength: 256,
       dataRingOrder: 5,
+      hash: false,
       queues: 2,
       ringOrder: 0,
       offloads: true,

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { LCORE_BYTES, LCORE_NANOSECONDS, LCORE_SECONDS } from '#build/lcore/layout.js';
+import { SLOT_PORT } from '#build/memory/layout.js';
 import { XenPort } from '#build/ports/xen-port.js';
 import { DROP_LINK_DOWN } from '#build/telemetry/layout.js';
 import { VIFSTEER_BYTES } from '#build/xen/control-layout.js';
@@ -98,4 +99,50 @@ test('the hash of a packet for the only queue is told, too', async () => {
   expect(flow(1)).toBe(0);
   rig.rig.free(0, 2);
   rig.end();
+});
+
+test('what each queue of a frontend received is sent back on it, from where it lies', async () => {
+  const path = { kind: 'staging', tx: 256, rx: 256 } as const;
+  const { rig, end } = await open({ path, queues: { front: 2, back: 2 } });
+  const { arena, pool, burst, hashState } = rig;
+  const lcore = arena.allocate('front lcore', LCORE_BYTES);
+  const share = { side: 'front', hash: hashState, work: arena.allocate('front work', 2 * VIFSTEER_BYTES) } as const;
+  const none = (): void => expect.unreachable();
+  const context = { arena, index: 1, lcore, cache: pool.caches[0] ?? 0, refuse: none, lost: none };
+  const ports = [0, 1].map((queue) => new XenPort({ ...context, queue }, share));
+  for (const port of ports) port.set('xenQueues', rig.netfront.bus.queues);
+  const [first, second] = ports as [XenPort, XenPort];
+  const backs = rig.netback.queues as [Served, Served];
+  /** What the backend receives on a queue: each frame, and whether its request names an rx buffer. */
+  const answers = (queue: 0 | 1): [Uint8Array, boolean][] => {
+    const { tx } = rig.netfront.queues[queue] as Served;
+    const sring = arena.u32[tx.address >>> 2] ?? 0;
+    const from = arena.u32[(sring + 8) >>> 2] ?? 0;
+    const lends = (i: number): boolean => ((arena.u16[(sring + 64 + (from + i) * 12 + 6) >>> 1] ?? 0) & 16) !== 0;
+    // Responses lie where requests were.
+    const lent = Array.from({ length: 32 }, (_, i) => lends(i));
+    return rig.receive(backs[queue]).map((frame, i) => [frame, lent[i] === true]);
+  };
+  for (const queue of [1, 0, 1] as const) {
+    // One of them is longer than a staging buffer: it goes by the queue that it came on, too.
+    const sent = [...few(2), frameOf(9, 300)];
+    rig.make(sent);
+    expect(backs[queue].send(burst, 3)).toBe(3);
+    expect((queue === 0 ? first : second).rxBurst(burst, 32)).toBe(3);
+    for (let i = 0; i < 3; i++) arena.u8[burst + i * 16 + SLOT_PORT] = context.index;
+    expect(first.txBurst(burst, 3)).toBe(3);
+    expect(answers(queue)).toEqual(sent.map((frame) => [frame, frame.length === 60]));
+  }
+  // What came from elsewhere goes by its flow, though it lies in the same buffers.
+  rig.make(few(32));
+  expect(first.txBurst(burst, 32)).toBe(32);
+  const others = [...answers(0), ...answers(1)];
+  expect(others.map(([frame]) => frame[0]).sort()).toEqual(
+    few(32)
+      .map((frame) => frame[0])
+      .sort(),
+  );
+  expect(others.filter(([, lends]) => lends)).toEqual([]);
+  for (const port of ports) port.close();
+  end();
 });

@@ -10,7 +10,7 @@ test.skipIf(!sysAvailable() || existsSync('/dev/xen/gntdev'))(
     await expect(start({ version: 1, name: 'xen', ports })).rejects.toMatchObject({
       code: 'UNSUPPORTED',
       message: expect.stringMatching(
-        /^port net0: there is no \/dev\/xen\/gntdev; in domain 0 of a Xen load the modules xen-gntdev and xen-evtchn/,
+        /^port net0: there is no \/dev\/xen\/gntdev; in domain 0 of a Xen, or in a driver domain, load the modules xen-gntdev and xen-evtchn/,
       ),
     });
   },

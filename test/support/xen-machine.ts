@@ -39,7 +39,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /tmp
-modprobe -a xen_netfront
+modprobe xen_netfront max_queues=2
 ip link set lo up
 until [ -e /sys/class/net/eth0 ]; do sleep 0.1; done
 for word in $(cat /proc/cmdline); do

@@ -144,18 +144,6 @@ test.each(MODES.flatMap((mode) => PATHS.map((path) => [mode, JSON.stringify(path
   },
 );
 
-test('headroom that a frontend asks for before it connects is there from the first packet on', async () => {
-  const rig = await makeVif({ mode: 'plain' });
-  await rig.guest.hypervisor.store.write(`${FRONT}/xdp-headroom`, '256');
-  await connect(rig);
-  const hands = new Abuse(rig, rig);
-  rig.make([frameOf(1, 60)]);
-  expect(hands.back.send(rig.burst, 1)).toBe(1);
-  expect(hands.word(hands.sring('front', 'rx') + 64) >>> 16).toBe(256);
-  expect(rig.receive(hands.front)).toEqual([frameOf(1, 60)]);
-  await disconnect(rig);
-});
-
 /** A frame to a MAC address whose last byte is `last`. */
 function multicastFrame(last: number): Uint8Array {
   const frame = frameOf(last, 60);

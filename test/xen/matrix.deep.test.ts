@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
 import { BurstProgram, shareProgram } from '#build/lab/burst-program.js';
-import { connect, disconnect, exchange } from './support/exchange.ts';
+import { NETTXF_STAGING_BUFFER } from '#build/xen/layout.js';
+import { connect, disconnect, exchange, type VifRig } from './support/exchange.ts';
 import { Load } from './support/load.ts';
 import { MODES } from './support/rig.ts';
 import { PATHS } from './support/vif-hostile.ts';
-import { makeVif } from './support/vif-rig.ts';
+import { makeVif, type Served } from './support/vif-rig.ts';
 
 /** Packets of each case; 10,000,000 is the whole of it. */
 const PACKETS = Number(process.env.RINGWAY_PACKETS ?? 3000);
@@ -24,6 +25,14 @@ const ODD_BACK = `
   mov %r0, 3
 end:
   exit`;
+
+/** Whether a tx ring's slots still hold a request that names an rx staging buffer. */
+function hasLent({ arena }: VifRig, { tx }: Served): boolean {
+  const flags = ((arena.u32[tx.address >>> 2] ?? 0) + 64 + 6) >>> 1;
+  return Array.from({ length: tx.slots }, (_, i) => arena.u16[flags + i * 6] ?? 0).some(
+    (each) => (each & NETTXF_STAGING_BUFFER) !== 0,
+  );
+}
 
 const both = [true, false];
 const matrix = PATHS.flatMap((path) =>
@@ -65,6 +74,7 @@ test.each(matrix)(
       load.run();
       expect(load.arrived).toBeGreaterThan(0);
       expect(load.returned > 0).toBe(xdp);
+      for (const queue of rig.netfront.queues) expect(hasLent(rig, queue)).toBe(xdp && path.kind === 'staging');
       await disconnect(rig);
       for (const stop of stops) stop();
     }

@@ -11,20 +11,23 @@ import { unwind } from '../staging.ts';
 import { attachDevices } from './device-access.ts';
 import { DeviceEvents, EVENT_BYTES } from './device-events.ts';
 import { DEVICECALL_BYTES, DEVICES_BASE, DEVICES_BYTES } from './layout.ts';
-import { SocketStore } from './store-socket.ts';
+import { StoreConnection } from './store-connection.ts';
+import { DEVICE_LINK_BYTES, DeviceLink, type OpenLink, socketLink } from './store-links.ts';
 
 /** Where a real Xen is reached. */
 export interface XenPaths {
   readonly gntdev: string;
   readonly evtchn: string;
-  /** xenstored's socket. */
+  /** xenstored's socket, in the domain where it runs, and the kernel's connection to it in any other. */
   readonly store: string;
+  readonly xenbus: string;
 }
 
 const PATHS: XenPaths = {
   gntdev: '/dev/xen/gntdev',
   evtchn: '/dev/xen/evtchn',
   store: '/run/xenstored/socket',
+  xenbus: '/dev/xen/xenbus',
 };
 
 export interface XenDevicesOptions {
@@ -40,19 +43,20 @@ export interface XenDevicesOptions {
 /** Bytes of the arena that `XenDevices` takes. */
 export function xenDevicesBytes(mapPages: number): number {
   // Regions at pages, each with its guards.
-  return (mapPages + 4) * XEN_PAGE_BYTES + mapPages * 4 + 2 * XEN_PAGE_BYTES;
+  return (mapPages + 5) * XEN_PAGE_BYTES + mapPages * 4 + 2 * XEN_PAGE_BYTES + DEVICE_LINK_BYTES;
 }
 
-/** The real Xen that this process's domain runs on, through its device files; the domain is 0, which has xenstored. */
+/** The real Xen that this process's domain runs on, through its device files: domain 0, or a driver domain. */
 export class XenDevices implements Hypervisor {
-  readonly domid: number;
   readonly events: DeviceEvents;
-  readonly store: SocketStore;
+  readonly store: StoreConnection;
   readonly #arena: Arena;
   readonly #share: DeviceShare;
   readonly #access: DataAccess;
   readonly #runs: PageRuns;
   readonly #undo: (() => void)[] = [];
+  /** When xenstored is reached through the kernel. */
+  #link: DeviceLink | undefined;
 
   /** @throws RingwayError `UNSUPPORTED` when there is no such Xen here, `SYSTEM` when it may not be used, `ARENA_FULL`. */
   constructor(arena: Arena, { name, mapPages, paths = PATHS, onStoreEnd = () => {} }: XenDevicesOptions) {
@@ -60,11 +64,13 @@ export class XenDevices implements Hypervisor {
     const memory = arena.handle.memory;
     const devices = requireDevices(memory, name);
     const { closeFd, unmap } = requireSys(name);
-    for (const path of Object.values(paths)) {
+    const hasSocket = existsSync(paths.store);
+    for (const path of [paths.gntdev, paths.evtchn, ...(hasSocket ? [] : [paths.xenbus])]) {
       if (existsSync(path)) continue;
+      const what = path === paths.xenbus ? `${path}, nor ${paths.store}` : path;
       throw new RingwayError(
         'UNSUPPORTED',
-        `${name}: there is no ${path}; in domain 0 of a Xen load the modules xen-gntdev and xen-evtchn, and start xenstored`,
+        `${name}: there is no ${what}; in domain 0 of a Xen, or in a driver domain, load the modules xen-gntdev and xen-evtchn, and start xenstored`,
       );
     }
     try {
@@ -90,9 +96,13 @@ export class XenDevices implements Hypervisor {
       this.#access = attachDevices(arena, this.#share);
       this.#runs = new PageRuns(name, area, mapPages);
       this.events = new DeviceEvents(arena, devices, name, evtchn, calls + DEVICECALL_BYTES);
-      this.store = new SocketStore(paths.store, onStoreEnd);
+      const openDevice: OpenLink = (events) => {
+        const place = { path: paths.xenbus, fd: open(paths.xenbus), address: reserve('xenbus', DEVICE_LINK_BYTES) };
+        this.#link = new DeviceLink(arena, devices, place, events);
+        return this.#link;
+      };
+      this.store = new StoreConnection(hasSocket ? socketLink(paths.store) : openDevice, onStoreEnd);
       this.#undo.push(() => this.store.close());
-      this.domid = this.store.domid;
     } catch (error) {
       this.close();
       throw error;
@@ -135,9 +145,19 @@ export class XenDevices implements Hypervisor {
     return readCosts(this.#arena, this.#share.devices);
   }
 
-  /** Calls what listens to events as they come. Returns what ends that. */
+  /** The domain that this is: 0, until `store.identify` has asked. */
+  get domid(): number {
+    return this.store.domid;
+  }
+
+  /** Calls what listens to events and to xenstore as they come. Returns what ends that. */
   startEvents(poller: Poller): () => void {
-    return this.events.start(poller);
+    const end = this.events.start(poller);
+    this.#link?.start(poller);
+    return () => {
+      this.#link?.close();
+      end();
+    };
   }
 
   /** Gives everything back: nobody uses it any more, and nothing that it mapped. */

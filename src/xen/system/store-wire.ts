@@ -18,7 +18,7 @@ export const XS = {
 } as const;
 
 /** type, req_id, tx_id, len: u32 each. */
-const HEADER_BYTES = 16;
+export const STORE_HEADER_BYTES = 16;
 /** Bytes behind the header at most (XENSTORE_PAYLOAD_MAX). */
 export const STORE_PAYLOAD_MAX = 4096;
 
@@ -32,10 +32,10 @@ export interface StoreMessage {
 }
 
 export function encodeStoreMessage({ type, request, transaction, payload }: StoreMessage): Uint8Array {
-  const bytes = new Uint8Array(HEADER_BYTES + payload.length);
+  const bytes = new Uint8Array(STORE_HEADER_BYTES + payload.length);
   const view = new DataView(bytes.buffer);
   for (const [i, word] of [type, request, transaction, payload.length].entries()) view.setUint32(i * 4, word, true);
-  bytes.set(payload, HEADER_BYTES);
+  bytes.set(payload, STORE_HEADER_BYTES);
   return bytes;
 }
 
@@ -52,7 +52,7 @@ export class StoreMessageReader {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
     const messages: StoreMessage[] = [];
     let at = 0;
-    while (bytes.length - at >= HEADER_BYTES) {
+    while (bytes.length - at >= STORE_HEADER_BYTES) {
       const [type, request, transaction, length] = [0, 4, 8, 12].map((word) => view.getUint32(at + word, true)) as [
         number,
         number,
@@ -65,9 +65,9 @@ export class StoreMessageReader {
           `xenstore: a message of ${length} bytes, must be at most ${STORE_PAYLOAD_MAX}`,
         );
       }
-      const end = at + HEADER_BYTES + length;
+      const end = at + STORE_HEADER_BYTES + length;
       if (end > bytes.length) break;
-      messages.push({ type, request, transaction, payload: bytes.subarray(at + HEADER_BYTES, end) });
+      messages.push({ type, request, transaction, payload: bytes.subarray(at + STORE_HEADER_BYTES, end) });
       at = end;
     }
     this.#rest = bytes.subarray(at);

@@ -238,13 +238,16 @@ test.skipIf(!sysAvailable())('what is opened is given back, and what is missing 
   const folder = mkdtempSync(join(tmpdir(), 'ringway-devices-'));
   const store = join(folder, 'store');
   const server = await serveStore(store, new Store().introduce(0));
-  const paths = { gntdev: '/dev/null', evtchn: '/dev/null', store };
+  const paths = { gntdev: '/dev/null', evtchn: '/dev/null', store, xenbus: '/nothing' };
   const before = arena.regions().map(({ name }) => name);
   const countOpen = (): number => readdirSync('/proc/self/fd').length;
   const open = countOpen();
   try {
     expect(() => new XenDevices(arena, { name: 'xen', mapPages: 4, paths: { ...paths, evtchn: '/none' } })).toThrow(
-      'xen: there is no /none; in domain 0 of a Xen load the modules xen-gntdev and xen-evtchn, and start xenstored',
+      'xen: there is no /none; in domain 0 of a Xen, or in a driver domain, load the modules xen-gntdev and xen-evtchn, and start xenstored',
+    );
+    expect(() => new XenDevices(arena, { name: 'xen', mapPages: 4, paths: { ...paths, store: '/nowhere' } })).toThrow(
+      'xen: there is no /nothing, nor /nowhere; in domain 0 of a Xen, or in a driver domain,',
     );
     expect(() => new XenDevices(arena, { name: 'xen', mapPages: 400, paths })).toThrow(
       expect.objectContaining({ code: 'ARENA_FULL' }),

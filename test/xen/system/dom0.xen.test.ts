@@ -16,7 +16,7 @@ version: 1
 name: dom0
 lcores: [{ idle: park }]
 ports:
-  net0: { type: xen-netback, xen: system }
+  net0: { type: xen-netback, xen: system, queues: 2 }
   tap0: { type: tap, interface: rw0 }
 `;
 
@@ -98,6 +98,29 @@ test.skipIf(why !== undefined)('a PV domain gets an answer to each ping, and fil
   await transferBoth();
 });
 
+/** How often each queue's event channels of the domain were heard: what came, and what was taken. */
+async function interruptsOf(queue: number): Promise<number[]> {
+  const lines = (await inDomain(`grep -e -q${queue}- /proc/interrupts`)).split('\n');
+  const counts = (end: string): number[] =>
+    (lines.find((line) => line.trim().endsWith(`-${end}`)) ?? '')
+      .split(/ +/)
+      .filter((word) => /^\d+$/.test(word))
+      .map(Number);
+  return ['rx', 'tx'].map((end) => counts(end).reduce((sum, count) => sum + count, 0));
+}
+
+test.skipIf(why !== undefined)('both queues of its device carry frames both ways', async () => {
+  expect(await xen.must(`xenstore-read ${frontend(1)}/multi-queue-num-queues`)).toBe('2');
+  const before = [await interruptsOf(0), await interruptsOf(1)];
+  // Each has a flow of its own: asked there, and refused here.
+  await inDomain(`for port in $(seq 9100 9131); do nc -w 1 ${DOM0} $port < /dev/null 2> /dev/null; done; true`);
+  const after = [await interruptsOf(0), await interruptsOf(1)];
+  console.log(`interrupts of each queue, rx and tx: ${JSON.stringify(before)}, then ${JSON.stringify(after)}`);
+  for (const [queue, counts] of after.entries()) {
+    for (const [end, count] of counts.entries()) expect(count).toBeGreaterThan(before[queue]?.[end] ?? Number.NaN);
+  }
+});
+
 test.skipIf(why !== undefined)('its driver lets the device go and takes it again', async () => {
   const driver = '/sys/bus/xen/drivers/vif';
   const again = 'until ip addr add address dev eth0; do sleep 0.1; done; ip link set eth0 up'.replace(
@@ -126,6 +149,22 @@ test.skipIf(why !== undefined).each([
   await transferBoth();
 });
 
+test.skipIf(why !== undefined)(
+  'without a socket xenstored is reached through the kernel, as in a driver domain',
+  async () => {
+    await xen.must(`kill ${RINGWAY}`);
+    await until('grep exit /tmp/log');
+    await xen.must('mv /run/xenstored/socket /run/xenstored/away');
+    await startRingway();
+    await xen.must('mv /run/xenstored/away /run/xenstored/socket');
+    expect(await xen.must(`ls -l /proc/${RINGWAY}/fd | grep -c /dev/xen/xenbus`)).toBe('1');
+    await until(`ping -c 1 -W 1 ${DOMU} > /dev/null`);
+    await until(areConnected(1), 5);
+    await transferBoth();
+  },
+);
+
+// Ringway is still the one without a socket.
 test.skipIf(why !== undefined)('a PVH domain takes its place, and nothing is left behind', async () => {
   const descriptors = `ls /proc/${RINGWAY}/fd | wc -l`;
   const before = await xen.must(descriptors);

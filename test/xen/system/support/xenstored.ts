@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import type { Permissions, StoreOperations, StoreTransaction, Unwatch, XenStore } from 'ringway/xen';
 import {
   encodeStoreMessage,
@@ -15,12 +16,12 @@ const NOTHING = zeroEnded(['OK']);
 /** What xenstored knows of one who is connected. */
 class Connection {
   readonly #store: XenStore;
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #transactions = new Map<number, StoreTransaction>();
   readonly #watches = new Map<string, Unwatch>();
   #serial = 0;
 
-  constructor(store: XenStore, socket: Socket) {
+  constructor(store: XenStore, socket: Duplex) {
     this.#store = store;
     this.#socket = socket;
     const reader = new StoreMessageReader();
@@ -123,7 +124,12 @@ export async function serveSocket(
   };
 }
 
+/** A xenstored at the other end of `stream`, which shows what `store` shows. */
+export function serveStream(stream: Duplex, store: XenStore): void {
+  new Connection(store, stream);
+}
+
 /** A xenstored at `path`, which shows what `store` shows. */
 export function serveStore(path: string, store: XenStore): Promise<{ close(): Promise<void> }> {
-  return serveSocket(path, (socket) => new Connection(store, socket));
+  return serveSocket(path, (socket) => serveStream(socket, store));
 }

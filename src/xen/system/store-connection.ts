@@ -1,19 +1,11 @@
-import { createConnection, type Socket } from 'node:net';
 import { RingwayError } from '../../util/errors.ts';
 import type { Access, Permissions, StoreOperations, StoreTransaction, Unwatch, XenStore } from '../store-client.ts';
 import { absolutePath, isStoreErrorName, StoreError } from '../store-path.ts';
-import {
-  encodeStoreMessage,
-  STORE_PAYLOAD_MAX,
-  type StoreMessage,
-  StoreMessageReader,
-  stringsIn,
-  XS,
-  zeroEnded,
-} from './store-wire.ts';
+import type { OpenLink, StoreLink } from './store-links.ts';
+import { encodeStoreMessage, type StoreMessage, StoreMessageReader, stringsIn, XS, zeroEnded } from './store-wire.ts';
 
-/** xenstored takes those who come by its socket for domain 0; others reach it by their rings. */
-const SOCKET_DOMID = 0;
+/** Domains have lower numbers (DOMID_FIRST_RESERVED of Xen's xen.h). */
+const DOMID_RESERVED = 0x7ff0;
 
 interface Pending {
   readonly type: number;
@@ -34,11 +26,9 @@ function parsePermission(text: string): { domid: number; access: Access } {
   return { access: match[1] as Access, domid: Number(match[2]) };
 }
 
-/** A connection to xenstored by its socket. Requests that are made before it is there wait for it. */
-export class SocketStore implements XenStore {
-  readonly domid = SOCKET_DOMID;
-  readonly #path: string;
-  readonly #socket: Socket;
+/** A connection to xenstored. */
+export class StoreConnection implements XenStore {
+  readonly #link: StoreLink;
   readonly #reader = new StoreMessageReader();
   readonly #pending = new Map<number, Pending>();
   /** By the token that xenstored knows: callers may use one for several paths, and an event has no more than it. */
@@ -48,33 +38,46 @@ export class SocketStore implements XenStore {
   /** Why there is no connection any more. */
   #ended: Error | undefined;
 
+  #domid = 0;
+
   /**
-   * Connects to the socket at `path`. Nothing of it keeps the process running.
    * @param onEnd is called once with why the connection ended, unless `close` did: nothing works any more, and no watch is told of
    *   anything. A xenstored cannot be started again without its machine.
    */
-  constructor(path: string, onEnd: (error: Error) => void) {
-    this.#path = path;
+  constructor(open: OpenLink, onEnd: (error: Error) => void) {
     this.#operations = this.#operationsOf(0);
-    this.#socket = createConnection(path).unref();
-    const fail = (error: Error): void => {
+    const end = (error: Error): void => {
       if (this.#ended === undefined) onEnd(this.#end(error));
     };
-    this.#socket.on('data', (chunk: Buffer) => {
-      try {
-        for (const message of this.#reader.push(chunk)) this.#take(message);
-      } catch (error) {
-        fail(error as Error);
-      }
+    this.#link = open({
+      end,
+      data: (chunk) => {
+        try {
+          for (const message of this.#reader.push(chunk)) this.#take(message);
+        } catch (error) {
+          end(error as Error);
+        }
+      },
     });
-    this.#socket.on('error', fail);
-    this.#socket.on('close', () => fail(new Error('the other side has closed the connection')));
+  }
+
+  /** The domain that xenstored takes this for: 0, until `identify` has asked. */
+  get domid(): number {
+    return this.#domid;
+  }
+
+  /** Asks which domain this is. @throws RingwayError `BAD_REQUEST` when the answer is no domain. */
+  async identify(): Promise<void> {
+    const text = await this.read('domid');
+    const domid = /^\d{1,5}$/.test(text) ? Number(text) : DOMID_RESERVED;
+    if (domid < DOMID_RESERVED) this.#domid = domid;
+    else throw new RingwayError('BAD_REQUEST', `xenstore: domid: ${JSON.stringify(text.slice(0, 40))} is no domain`);
   }
 
   #end(cause: Error): RingwayError {
-    const error = new RingwayError('CLOSED', `xenstore at ${this.#path}: ${cause.message}`, { cause });
+    const error = new RingwayError('CLOSED', `xenstore at ${this.#link.path}: ${cause.message}`, { cause });
     this.#ended = error;
-    this.#socket.destroy();
+    this.#link.close();
     for (const { reject } of this.#pending.values()) reject(error);
     this.#pending.clear();
     this.#watches.clear();
@@ -102,12 +105,11 @@ export class SocketStore implements XenStore {
       throw new RingwayError('BAD_REQUEST', `an answer of type ${type} to a request of type ${pending.type}`);
     }
     this.#pending.delete(request);
-    if (type === XS.error) pending.reject(this.#refusal(pending.what, payload));
+    if (type === XS.error) pending.reject(this.#refusal(pending.what, stringsIn(payload)[0] ?? ''));
     else pending.resolve(payload);
   }
 
-  #refusal(what: string, payload: Uint8Array): Error {
-    const [name = ''] = stringsIn(payload);
+  #refusal(what: string, name: string): Error {
     if (isStoreErrorName(name)) return new StoreError(name, what);
     return new RingwayError('SYSTEM', `xenstore: ${what}: ${name.slice(0, 40)}`);
   }
@@ -115,19 +117,20 @@ export class SocketStore implements XenStore {
   /** The answer to a request about `what`. */
   #ask(type: number, transaction: number, payload: Uint8Array, what: string): Promise<Uint8Array> {
     if (this.#ended !== undefined) return Promise.reject(this.#ended);
-    if (payload.length > STORE_PAYLOAD_MAX) return Promise.reject(new StoreError('E2BIG', what.slice(0, 80)));
+    if (payload.length > this.#link.payloadMax) return Promise.reject(new StoreError('E2BIG', what.slice(0, 80)));
     this.#serial = (this.#serial + 1) >>> 0;
     const request = this.#serial;
     return new Promise((resolve, reject) => {
       this.#pending.set(request, { type, what, resolve, reject });
-      this.#socket.write(encodeStoreMessage({ type, request, transaction, payload }));
+      const failed = this.#link.send(encodeStoreMessage({ type, request, transaction, payload }));
+      if (failed !== undefined && this.#pending.delete(request)) reject(this.#refusal(what, failed));
     });
   }
 
   #operationsOf(transaction: number): StoreOperations {
     const ask = async (type: number, path: string, rest: Uint8Array = new Uint8Array()): Promise<Uint8Array> => {
       // A path with a zero in it would be two.
-      absolutePath(path, SOCKET_DOMID);
+      absolutePath(path, this.#domid);
       return this.#ask(type, transaction, Buffer.concat([zeroEnded([path]), rest]), path);
     };
     return {
@@ -185,7 +188,7 @@ export class SocketStore implements XenStore {
   }
 
   async watch(path: string, token: string, onChange: Watch['onChange']): Promise<Unwatch> {
-    if (!path.startsWith('@')) absolutePath(path, SOCKET_DOMID);
+    if (!path.startsWith('@')) absolutePath(path, this.#domid);
     for (const watch of this.#watches.values()) {
       if (watch.path === path && watch.token === token) throw new StoreError('EEXIST', path);
     }

@@ -6,7 +6,8 @@ import fc from 'fast-check';
 import { inTransaction } from 'ringway/xen';
 import { afterAll, afterEach, expect, test } from 'vitest';
 import { Store } from '#build/xen/store.js';
-import { SocketStore } from '#build/xen/system/store-socket.js';
+import { StoreConnection } from '#build/xen/system/store-connection.js';
+import { socketLink } from '#build/xen/system/store-links.js';
 import { encodeStoreMessage, StoreMessageReader, stringsIn, XS, zeroEnded } from '#build/xen/system/store-wire.js';
 import { serveSocket, serveStore } from './support/xenstored.ts';
 
@@ -22,12 +23,12 @@ let sockets = 0;
 
 const newPath = (): string => join(folder, `${sockets++}`);
 
-function connect(path: string): { store: SocketStore; ended: Promise<Error> } {
+function connect(path: string): { store: StoreConnection; ended: Promise<Error> } {
   let end = (_: Error): void => {};
   const ended = new Promise<Error>((resolve) => {
     end = resolve;
   });
-  const store = new SocketStore(path, end);
+  const store = new StoreConnection(socketLink(path), end);
   ends.push(() => store.close());
   return { store, ended };
 }
