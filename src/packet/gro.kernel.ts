@@ -132,14 +132,13 @@ function isSameFlow(entry: u32, slot: u32, headers: u64, outer: u64): bool {
   if (load<u16>(entry, HELD_L3) !== <u16>l3 || load<u8>(entry, HELD_OUTER) !== <u8>headersL3(outer)) return false;
   const a = frameAddress(entry);
   const b = frameAddress(slot);
-  // 14, 18 or 22 bytes, some of them twice.
+  // 14, 18 or 22 bytes, some of them twice; in a tunnel there is more than that.
   if (load<u64>(a) !== load<u64>(b) || load<u64>(a, 6) !== load<u64>(b, 6)) return false;
   const ipA = a + l3;
   const ipB = b + l3;
-  if (load<u64>(ipA - 8) !== load<u64>(ipB - 8)) return false;
   if (load<u32>(a + load<u16>(entry, HELD_L4)) !== load<u32>(b + headersL4(headers))) return false;
   if (!hasSameAddresses(ipA, ipB, (headersFlags(headers) & HEADERS_IPV4) !== 0)) return false;
-  return outer === 0 || isSameTunnel(a, b, outer, l3);
+  return outer === 0 ? load<u64>(ipA - 8) === load<u64>(ipB - 8) : isSameTunnel(a, b, outer, l3);
 }
 
 /** The entry of the flow of the packet at `slot`, 0 when none of it waits. */
@@ -182,7 +181,7 @@ function isNext(entry: u32, slot: u32, headers: u64, payload: u32): bool {
   const ipA = a + l3;
   const ipB = b + l3;
   const isV4 = (headersFlags(headers) & HEADERS_IPV4) !== 0;
-  if (!hasSameIp(ipA, ipB, isV4)) return false;
+  if (!hasSameIp(ipA, ipB, l4 - l3, isV4)) return false;
   if (isV4 && loadNetwork16(ipB + 4) !== load<u32>(entry, HELD_IDENTIFICATION)) return false;
   // Acknowledgement and header length; window and urgent pointer.
   if (load<u32>(tcpA, 8) !== load<u32>(tcpB, 8) || load<u8>(tcpA, 12) !== load<u8>(tcpB, 12)) return false;
@@ -192,9 +191,8 @@ function isNext(entry: u32, slot: u32, headers: u64, payload: u32): bool {
 
 /** Sets what is outside of the tunnel of the packet in `entry`. Returns the bits of its request; 0 without a tunnel. */
 function finishTunnel(entry: u32, frame: u32, total: u32): u32 {
-  const outer: u32 = load<u8>(entry, HELD_OUTER);
-  if (outer === 0) return 0;
-  finishOuter(frame, outer, total);
+  if (load<u8>(entry, HELD_OUTER) === 0) return 0;
+  finishOuter(entry, frame, total);
   return load<u8>(entry, HELD_OUTER_STEP) === <u8>OUTER_STAYS ? GSO_TUNNEL_FIXED : GSO_TUNNEL;
 }
 

@@ -18,6 +18,9 @@ export interface Arrival {
   readonly shared?: boolean;
 }
 
+/** Extension headers of IPv6, of 8 bytes each here, that each segment may have. */
+export const EXTENSIONS: readonly number[] = [0, 43, 60];
+
 interface Parsed {
   readonly l3: number;
   readonly l4: number;
@@ -37,7 +40,7 @@ function parse({ frame }: Arrival): Parsed | undefined {
   if (family === 4 && (view.getUint16(l3 + 6) & 0x3fff) !== 0) return undefined;
   let l4 = family === 4 ? l3 + 4 * (view.getUint8(l3) & 15) : l3 + 40;
   let protocol = view.getUint8(family === 4 ? l3 + 9 : l3 + 6);
-  for (; family === 6 && protocol === 60; l4 += 8) protocol = view.getUint8(l4);
+  for (; family === 6 && EXTENSIONS.includes(protocol); l4 += 8) protocol = view.getUint8(l4);
   if (protocol !== 6) return undefined;
   const addresses = family === 4 ? frame.subarray(l3 + 12, l3 + 20) : frame.subarray(l3 + 8, l3 + 40);
   const flow = hex(frame.subarray(0, l3)) + hex(addresses) + hex(frame.subarray(l4, l4 + 4));
@@ -53,7 +56,7 @@ function isSegment({ frame, cut, shared }: Arrival, parsed: Parsed): boolean {
   const { l3, l4, family } = parsed;
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
   if (cut !== undefined || shared) return false;
-  if (l4 - l3 !== (family === 4 ? 20 : 40)) return false;
+  if (family === 4 && l4 - l3 !== 20) return false;
   const total = family === 4 ? view.getUint16(l3 + 2) : view.getUint16(l3 + 4) + 40;
   if (total !== frame.length - l3) return false;
   if (family === 4 && (sumOf(frame.subarray(l3, l4)) !== 0xffff || view.getUint16(l3 + 10) === 0xffff)) return false;
@@ -222,7 +225,10 @@ export interface Step {
 const STREAM_KINDS = ['loss', 'again', 'id', 'short', 'long', 'push', 'empty', 'options'];
 
 /** A flow of segments of `size` bytes. */
-export type FlowSpec = Pick<BigFrame, 'tags' | 'family' | 'options' | 'seed' | 'sequence' | 'identification' | 'size'>;
+export type FlowSpec = Pick<
+  BigFrame,
+  'tags' | 'family' | 'extensions' | 'options' | 'seed' | 'sequence' | 'identification' | 'size'
+>;
 
 /** The sender of a flow. */
 export class Sender {
@@ -245,7 +251,6 @@ export class Sender {
     const spec: BigFrame = {
       ...this.#spec,
       ipWords: 0,
-      extensions: [],
       protocol: 6,
       flags: kind === 'push' ? ACK | PSH : ACK,
       sequence: this.#sequence % 2 ** 32,
@@ -260,13 +265,14 @@ export class Sender {
     const change = CHANGES[kind];
     if (change === undefined) return { frame };
     const l3 = 14 + 4 * spec.tags.length;
-    return change(frame, { l3, l4: l3 + (family === 4 ? 20 : 40), family, flow: '' });
+    return change(frame, { l3, l4: l3 + (family === 4 ? 20 : 40 + 8 * spec.extensions.length), family, flow: '' });
   }
 }
 
 const flowSpec: fc.Arbitrary<FlowSpec> = fc.record({
   tags: fc.array(fc.nat(0xffff), { maxLength: 2 }),
   family: fc.constantFrom<(4 | 6)[]>(4, 6),
+  extensions: fc.array(fc.constantFrom(...EXTENSIONS), { maxLength: 2 }),
   options: fc.nat(5),
   seed: fc.nat(0xffff),
   sequence: fc.oneof(fc.integer({ min: 10_000, max: 0xffffffff }), fc.constant(0xffffff00)),
