@@ -44,15 +44,23 @@ test.each([
   expect(sizesOf({ ...FLOW, ...more }, ['', '', '', ''])).toEqual([4]);
 });
 
-test('a packet ends with PSH, with a shorter segment, and where IP can say no more', () => {
+test('a packet ends with PSH or FIN, with a shorter segment, and where IP can say no more', () => {
   expect(sizesOf(FLOW, ['', 'push', '', ''])).toEqual([2, 2]);
+  expect(sizesOf(FLOW, ['', 'FIN', '', ''])).toEqual([2, 2]);
   expect(sizesOf(FLOW, ['', 'short', '', ''])).toEqual([2, 2]);
   expect(sizesOf(FLOW, ['', 'long', 'long'])).toEqual([1, 2]);
   expect(sizesOf(FLOW, Array(50).fill(''))).toEqual([45, 5]);
   expect(sizesOf({ ...FLOW, size: 10 }, Array(150).fill(''))).toEqual([147, 3]);
 });
 
-test.each(['loss', 'again', 'id', 'empty', 'options', ...Object.keys(CHANGES)])('%s does not merge', (kind) => {
+test('segments that all say ECE become one packet', () => {
+  expect(sizesOf(FLOW, ['', '', 'ECE', 'ECE', 'ECE', ''])).toEqual([2, 3, 1]);
+});
+
+/** What is odd about a segment, and keeps it apart from those before it. */
+const APART = Object.keys(CHANGES).filter((kind) => kind !== 'FIN');
+
+test.each(['loss', 'again', 'id', 'empty', 'options', ...APART])('%s does not merge', (kind) => {
   for (const family of [4, 6] as const) {
     // IPv6 counts no packets.
     if (family === 6 && kind === 'id') continue;

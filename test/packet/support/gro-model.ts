@@ -3,7 +3,7 @@
  * sharing nothing with what is tested.
  */
 import fc from 'fast-check';
-import { ACK, type BigFrame, PSH, referenceSegments, sumOf } from './big-frames.ts';
+import { ACK, type BigFrame, ECE, FIN, PSH, referenceSegments, sumOf } from './big-frames.ts';
 
 /** Bursts that a segment waits at most. */
 const POLLS_MAX = 32;
@@ -60,7 +60,8 @@ function isSegment({ frame, cut, shared }: Arrival, parsed: Parsed): boolean {
   const total = family === 4 ? view.getUint16(l3 + 2) : view.getUint16(l3 + 4) + 40;
   if (total !== frame.length - l3) return false;
   if (family === 4 && (sumOf(frame.subarray(l3, l4)) !== 0xffff || view.getUint16(l3 + 10) === 0xffff)) return false;
-  if (((frame[l4 + 13] as number) & ~PSH) !== ACK || headerEnd(frame, parsed) >= frame.length) return false;
+  if (((frame[l4 + 13] as number) & ~(FIN | PSH | ECE)) !== ACK || headerEnd(frame, parsed) >= frame.length)
+    return false;
   const addresses = family === 4 ? frame.subarray(l3 + 12, l3 + 20) : frame.subarray(l3 + 8, l3 + 40);
   const sum = sumOf(frame.subarray(l4), sumOf(addresses, 6 + frame.length - l4));
   return sum === 0xffff && view.getUint16(l4 + 16) !== 0xffff;
@@ -83,14 +84,14 @@ function follows(group: readonly Arrival[], next: Arrival): boolean {
   if (next.frame.length > first.frame.length || group.length >= BUFFERS_MAX) return false;
   const payload = group.reduce((sum, { frame }) => sum + frame.length - header, next.frame.length - header);
   if (header - l3 + payload > 65535) return false;
-  // All other bytes of the headers are the same, beside lengths, checksums and PSH.
+  // All other bytes of the headers are the same, beside lengths, checksums, FIN and PSH.
   const mask = (frame: Uint8Array): string => {
     const copy = frame.slice(0, header);
     copy.fill(0, l3 + (family === 4 ? 2 : 4), l3 + 6);
     if (family === 4) copy.fill(0, l3 + 10, l3 + 12);
     copy.fill(0, l4 + 4, l4 + 8);
     copy.fill(0, l4 + 16, l4 + 18);
-    copy[l4 + 13] = (copy[l4 + 13] as number) & ~PSH;
+    copy[l4 + 13] = (copy[l4 + 13] as number) & ~(FIN | PSH);
     return hex(copy);
   };
   return mask(last.frame) === mask(next.frame);
@@ -99,8 +100,8 @@ function follows(group: readonly Arrival[], next: Arrival): boolean {
 /** Whether nothing may come behind the last one of `group`. */
 function isEnded(group: readonly Arrival[]): boolean {
   const last = group.at(-1) as Arrival;
-  const push = ((last.frame[(parse(last) as Parsed).l4 + 13] as number) & PSH) !== 0;
-  return push || last.frame.length < (group[0] as Arrival).frame.length;
+  const isLast = ((last.frame[(parse(last) as Parsed).l4 + 13] as number) & (FIN | PSH)) !== 0;
+  return isLast || last.frame.length < (group[0] as Arrival).frame.length;
 }
 
 /** What must come out, and after how many bursts: the groups of frames that become one packet, in order. */
