@@ -1,11 +1,15 @@
 // What merging looks at outside of a tunnel: `outer` are those headers, and what is merged is the TCP packet inside.
 import { SLOT_LENGTH } from '../memory/layout.ts';
 import { addressSum, checksum, isIpv4SumRight } from './checksum.kernel.ts';
+import { areExtensionsPlain } from './extensions.kernel.ts';
 import { frameAddress, headersFlags, headersL3, headersL4, headersProtocol, loadNetwork16 } from './headers.kernel.ts';
 import {
+  GRE_CSUM_OFFSET,
   HEADERS_IPV4,
   HELD_OUTER,
   HELD_OUTER_IDENTIFICATION,
+  HELD_OUTER_L4,
+  HELD_OUTER_PROTOCOL,
   HELD_OUTER_STEP,
   HELD_SEGMENTS,
   HELD_TOTAL,
@@ -17,13 +21,17 @@ import {
   UDP_BYTES,
   UDP_CSUM_OFFSET,
 } from './layout.ts';
+import { hasGreChecksum } from './tunnel.kernel.ts';
 
 /** IP packets are not longer (RFC 791, 3.1). */
 export const IP_MAX: u32 = 65535;
 
-/** Whether the IP packet at `ip`, of `length` bytes to the frame's end, is a plain one, without options and whole. */
+/**
+ * Whether the IP packet at `ip`, of `length` bytes to the frame's end, is whole, without IPv4's options, and with no other extension
+ * headers than those that each segment may have.
+ */
 export function isPlainIp(ip: u32, l4: u32, length: u32, isV4: bool): bool {
-  if (!isV4) return l4 - ip === IPV6_BYTES && loadNetwork16(ip + 4) + IPV6_BYTES === length;
+  if (!isV4) return loadNetwork16(ip + 4) + IPV6_BYTES === length && areExtensionsPlain(ip, l4);
   if (l4 - ip !== IPV4_BYTES || loadNetwork16(ip + 2) !== length) return false;
   // 0xffff is right where a segment would get 0.
   return load<u16>(ip, 10) !== 0xffff && isIpv4SumRight(ip);
@@ -36,12 +44,17 @@ export function hasSameAddresses(a: u32, b: u32, isV4: bool): bool {
   return !v128.any_true(v128.or(source, v128.xor(v128.load(a, 24), v128.load(b, 24))));
 }
 
-/** Whether what cutting copies of two IP headers is the same: all but lengths, addresses, identification and checksum. */
-export function hasSameIp(a: u32, b: u32, isV4: bool): bool {
+/**
+ * Whether what cutting copies of two IP headers, of `bytes` bytes with their extensions, is the same: all but lengths, addresses,
+ * identification and checksum.
+ */
+export function hasSameIp(a: u32, b: u32, bytes: u32, isV4: bool): bool {
   // Version, length and TOS; fragment word, TTL and protocol.
   if (isV4) return load<u16>(a) === load<u16>(b) && load<u32>(a, 6) === load<u32>(b, 6);
   // Version, traffic class and flow label; next header and hop limit.
-  return load<u32>(a) === load<u32>(b) && load<u16>(a, 6) === load<u16>(b, 6);
+  if (load<u32>(a) !== load<u32>(b) || load<u16>(a, 6) !== load<u16>(b, 6)) return false;
+  for (let at = IPV6_BYTES; at < bytes; at += 8) if (load<u64>(a + at) !== load<u64>(b + at)) return false;
+  return true;
 }
 
 /** Whether the frames `a` and `b` came through one tunnel: tags, addresses, ports, key or network, up to the inner IP at `l3`. */
@@ -55,6 +68,10 @@ export function isSameTunnel(a: u32, b: u32, outer: u64, l3: u32): bool {
   if (headersProtocol(outer) === PROTOCOL_UDP) {
     if (load<u32>(a + at) !== load<u32>(b + at)) return false;
     at += UDP_BYTES;
+  } else if (hasGreChecksum(headersProtocol(outer), b + at)) {
+    // All but the checksum.
+    if (load<u32>(a + at) !== load<u32>(b + at)) return false;
+    at += GRE_CSUM_OFFSET + 2;
   }
   for (; at < l3; at += 2) if (load<u16>(a + at) !== load<u16>(b + at)) return false;
   return true;
@@ -69,8 +86,12 @@ export function isPlainOuter(slot: u32, outer: u64): bool {
   const ip = frame + l3;
   const isV4 = (headersFlags(outer) & HEADERS_IPV4) !== 0;
   if (!isPlainIp(ip, frame + l4, length - l3, isV4)) return false;
-  if (headersProtocol(outer) !== PROTOCOL_UDP) return true;
   const upper = length - l4;
+  if (hasGreChecksum(headersProtocol(outer), frame + l4)) {
+    // 0xffff is right where a segment would get 0.
+    return load<u16>(frame + l4, GRE_CSUM_OFFSET) !== 0xffff && checksum(frame + l4, upper, 0) === 0xffff;
+  }
+  if (headersProtocol(outer) !== PROTOCOL_UDP) return true;
   if (loadNetwork16(frame + l4 + 4) !== upper) return false;
   if (load<u16>(frame + l4, UDP_CSUM_OFFSET) === 0) return true;
   return checksum(frame + l4, upper, addressSum(ip, isV4, PROTOCOL_UDP) + upper) === 0xffff;
@@ -82,6 +103,8 @@ export function holdOuter(entry: u32, slot: u32, outer: u64): void {
   store<u8>(entry, <u8>l3, HELD_OUTER);
   store<u8>(entry, 0, HELD_OUTER_STEP);
   store<u16>(entry, <u16>loadNetwork16(frameAddress(slot) + l3 + 4), HELD_OUTER_IDENTIFICATION);
+  store<u16>(entry, <u16>headersL4(outer), HELD_OUTER_L4);
+  store<u8>(entry, <u8>headersProtocol(outer), HELD_OUTER_PROTOCOL);
 }
 
 /**
@@ -93,7 +116,8 @@ export function isNextOuter(entry: u32, slot: u32, outer: u64, payload: u32): bo
   const l3 = headersL3(outer);
   const a = frameAddress(entry);
   const b = frameAddress(slot);
-  if (load<u32>(entry, HELD_TOTAL) + payload - l3 > IP_MAX || !hasSameIp(a + l3, b + l3, isV4)) return false;
+  if (load<u32>(entry, HELD_TOTAL) + payload - l3 > IP_MAX) return false;
+  if (!hasSameIp(a + l3, b + l3, headersL4(outer) - l3, isV4)) return false;
   if (headersProtocol(outer) === PROTOCOL_UDP) {
     const field = headersL4(outer) + UDP_CSUM_OFFSET;
     if ((load<u16>(a + field) === 0) !== (load<u16>(b + field) === 0)) return false;
@@ -109,18 +133,19 @@ export function isNextOuter(entry: u32, slot: u32, outer: u64, payload: u32): bo
   return true;
 }
 
-/** Sets lengths outside of the tunnel of a merged packet of `total` bytes at `frame`. */
-export function finishOuter(frame: u32, l3: u32, total: u32): void {
+/** Sets lengths outside of the tunnel of the packet of `total` bytes in `entry`, at `frame`. */
+export function finishOuter(entry: u32, frame: u32, total: u32): void {
+  const l3: u32 = load<u8>(entry, HELD_OUTER);
+  const l4: u32 = load<u16>(entry, HELD_OUTER_L4);
   const ip = frame + l3;
-  const isV4 = load<u8>(ip) >> 4 === 4;
-  const l4 = l3 + (isV4 ? IPV4_BYTES : IPV6_BYTES);
-  if (isV4) {
+  if (load<u8>(ip) >> 4 === 4) {
     store<u16>(ip, bswap<u16>(<u16>(total - l3)), 2);
     store<u16>(ip, 0, 10);
     store<u16>(ip, bswap<u16>(<u16>(checksum(ip, IPV4_BYTES, 0) ^ 0xffff)), 10);
   } else {
-    store<u16>(ip, bswap<u16>(<u16>(total - l4)), 4);
+    store<u16>(ip, bswap<u16>(<u16>(total - l3 - IPV6_BYTES)), 4);
   }
   // A checksum stays what it is: that there is one is all that cutting asks.
-  if (<u32>load<u8>(ip + (isV4 ? 9 : 6)) === PROTOCOL_UDP) store<u16>(frame + l4, bswap<u16>(<u16>(total - l4)), 4);
+  const isUdp = <u32>load<u8>(entry, HELD_OUTER_PROTOCOL) === PROTOCOL_UDP;
+  if (isUdp) store<u16>(frame + l4, bswap<u16>(<u16>(total - l4)), 4);
 }

@@ -89,9 +89,11 @@ import {
 } from './layout.ts';
 import { innerHeaders } from './tunnel.kernel.ts';
 
-/** The TCP flags that segments in the middle of a stream have (RFC 9293, 3.1). */
+/** The TCP flag that segments in the middle of a stream have, and one that they may all have (RFC 9293, 3.1). */
 const TCP_ACK: u32 = 0x10;
-const TCP_PSH: u32 = 0x08;
+const TCP_ECE: u32 = 0x40;
+/** FIN and PSH: cutting gives them to the last segment. */
+const TCP_LAST: u32 = 0x09;
 
 /** Moves the slot at `slot` behind those that are done. */
 function pass(area: u32, slot: u32): void {
@@ -102,7 +104,7 @@ function pass(area: u32, slot: u32): void {
 
 /**
  * Bytes of payload, when the packet at `slot` is a segment that may be merged: plain, whole, with right checksums, ACK and
- * at most PSH set. 0 when it is not.
+ * no others than ECE, FIN and PSH set. 0 when it is not.
  */
 function payloadOf(slot: u32, headers: u64, outer: u64): u32 {
   const flags: u32 = load<u8>(slot, SLOT_FLAGS);
@@ -117,7 +119,7 @@ function payloadOf(slot: u32, headers: u64, outer: u64): u32 {
   if (l4 + TCP_BYTES > length) return 0;
   const bytes: u32 = (<u32>load<u8>(tcp, 12) >> 4) << 2;
   if (bytes < TCP_BYTES || l4 + bytes >= length) return 0;
-  if ((<u32>load<u8>(tcp, 13) & ~TCP_PSH) !== TCP_ACK) return 0;
+  if ((<u32>load<u8>(tcp, 13) & ~(TCP_LAST | TCP_ECE)) !== TCP_ACK) return 0;
   const isV4 = (headersFlags(headers) & HEADERS_IPV4) !== 0;
   if (!isPlainIp(ip, tcp, frame + length - ip, isV4)) return 0;
   if (load<u16>(tcp, TCP_CSUM_OFFSET) === 0xffff) return 0;
@@ -132,14 +134,13 @@ function isSameFlow(entry: u32, slot: u32, headers: u64, outer: u64): bool {
   if (load<u16>(entry, HELD_L3) !== <u16>l3 || load<u8>(entry, HELD_OUTER) !== <u8>headersL3(outer)) return false;
   const a = frameAddress(entry);
   const b = frameAddress(slot);
-  // 14, 18 or 22 bytes, some of them twice.
+  // 14, 18 or 22 bytes, some of them twice; in a tunnel there is more than that.
   if (load<u64>(a) !== load<u64>(b) || load<u64>(a, 6) !== load<u64>(b, 6)) return false;
   const ipA = a + l3;
   const ipB = b + l3;
-  if (load<u64>(ipA - 8) !== load<u64>(ipB - 8)) return false;
   if (load<u32>(a + load<u16>(entry, HELD_L4)) !== load<u32>(b + headersL4(headers))) return false;
   if (!hasSameAddresses(ipA, ipB, (headersFlags(headers) & HEADERS_IPV4) !== 0)) return false;
-  return outer === 0 || isSameTunnel(a, b, outer, l3);
+  return outer === 0 ? load<u64>(ipA - 8) === load<u64>(ipB - 8) : isSameTunnel(a, b, outer, l3);
 }
 
 /** The entry of the flow of the packet at `slot`, 0 when none of it waits. */
@@ -182,19 +183,19 @@ function isNext(entry: u32, slot: u32, headers: u64, payload: u32): bool {
   const ipA = a + l3;
   const ipB = b + l3;
   const isV4 = (headersFlags(headers) & HEADERS_IPV4) !== 0;
-  if (!hasSameIp(ipA, ipB, isV4)) return false;
+  if (!hasSameIp(ipA, ipB, l4 - l3, isV4)) return false;
   if (isV4 && loadNetwork16(ipB + 4) !== load<u32>(entry, HELD_IDENTIFICATION)) return false;
-  // Acknowledgement and header length; window and urgent pointer.
-  if (load<u32>(tcpA, 8) !== load<u32>(tcpB, 8) || load<u8>(tcpA, 12) !== load<u8>(tcpB, 12)) return false;
+  // Acknowledgement, header length and flags; window and urgent pointer.
+  if (load<u32>(tcpA, 8) !== load<u32>(tcpB, 8)) return false;
+  if ((load<u16>(tcpA, 12) ^ load<u16>(tcpB, 12)) & <u16>~(TCP_LAST << 8)) return false;
   if (load<u16>(tcpA, 14) !== load<u16>(tcpB, 14) || load<u16>(tcpA, 18) !== load<u16>(tcpB, 18)) return false;
   return hasSameOptions(tcpA, tcpB, header - l4);
 }
 
 /** Sets what is outside of the tunnel of the packet in `entry`. Returns the bits of its request; 0 without a tunnel. */
 function finishTunnel(entry: u32, frame: u32, total: u32): u32 {
-  const outer: u32 = load<u8>(entry, HELD_OUTER);
-  if (outer === 0) return 0;
-  finishOuter(frame, outer, total);
+  if (load<u8>(entry, HELD_OUTER) === 0) return 0;
+  finishOuter(entry, frame, total);
   return load<u8>(entry, HELD_OUTER_STEP) === <u8>OUTER_STAYS ? GSO_TUNNEL_FIXED : GSO_TUNNEL;
 }
 
@@ -314,10 +315,10 @@ function merge(area: u32, entry: u32, slot: u32, headers: u64, payload: u32): vo
   store<u32>(entry, load<u32>(entry, HELD_TOTAL) + payload, HELD_TOTAL);
   store<u32>(entry, load<u32>(entry, HELD_SEGMENTS) + 1, HELD_SEGMENTS);
   store<u32>(area, load<u32>(area, GRO_MERGED) + 1, GRO_MERGED);
-  // PSH is the last segment's: cutting puts it there again.
+  // Flags that the last segment may have: cutting puts them there again.
   const flags = load<u8>(frameAddress(slot) + l4, 13);
   store<u8>(frameAddress(entry) + l4, flags, 13);
-  if (flags & <u8>TCP_PSH || payload < <u32>load<u16>(entry, HELD_SIZE)) release(area, entry);
+  if (flags & <u8>TCP_LAST || payload < <u32>load<u16>(entry, HELD_SIZE)) release(area, entry);
 }
 
 /** The hash of a flow in a tunnel: those of one tunnel are not to meet. */
@@ -338,7 +339,7 @@ function receiveTcp(area: u32, slot: u32, hash: u32, headers: u64, outer: u64): 
     }
     release(area, entry);
   }
-  const isLast = payload === 0 || load<u8>(frameAddress(slot) + headersL4(headers), 13) & <u8>TCP_PSH;
+  const isLast = payload === 0 || load<u8>(frameAddress(slot) + headersL4(headers), 13) & <u8>TCP_LAST;
   if (isLast) pass(area, slot);
   else hold(area, hash, slot, headers, outer, payload);
 }

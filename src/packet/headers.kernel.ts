@@ -145,18 +145,10 @@ export function parseNetwork(frame: u32, length: u32, l3: u32, type: u32): u64 {
   return type === ETHERTYPE_IPV6 ? parseIpv6(frame, length, l3, 0) : pack(type, l3, 0, 0, 0);
 }
 
-/**
- * Finds the headers of the packet at `slot`: HEADERS_… of `layout.ts`. Only the frame's bytes in its first buffer are
- * read, whatever its length fields say. A header that is cut or malformed ends the walk: its flag is missing then,
- * and L4 is 0. L3 lies behind at most two VLAN tags; a frame of less than 14 bytes gives 0.
- */
-export function parseHeaders(slot: u32): u64 {
-  const frame = frameAddress(slot);
-  const length: u32 = load<u16>(slot, SLOT_LENGTH);
-  if (length < ETHERNET_BYTES) return 0;
-  let type = loadNetwork16(frame + 12);
-  if (type === ETHERTYPE_IPV4) return parseIpv4(frame, length, ETHERNET_BYTES, 0);
-  let l3 = ETHERNET_BYTES;
+/** Packs the headers of what is behind an Ethernet header that ends at `l3`, and at most two VLAN tags. */
+export function parseEthernet(frame: u32, length: u32, l3: u32): u64 {
+  let type = loadNetwork16(frame + l3 - 2);
+  if (type === ETHERTYPE_IPV4) return parseIpv4(frame, length, l3, 0);
   let flags: u32 = 0;
   for (let tags: u32 = 0; tags < 2; tags++) {
     if ((type !== ETHERTYPE_VLAN && type !== ETHERTYPE_QINQ) || l3 + VLAN_BYTES > length) break;
@@ -167,6 +159,16 @@ export function parseHeaders(slot: u32): u64 {
   if (type === ETHERTYPE_IPV4) return parseIpv4(frame, length, l3, flags);
   if (type === ETHERTYPE_IPV6) return parseIpv6(frame, length, l3, flags);
   return pack(type, l3, 0, 0, flags);
+}
+
+/**
+ * Finds the headers of the packet at `slot`: HEADERS_… of `layout.ts`. Only the frame's bytes in its first buffer are
+ * read, whatever its length fields say. A header that is cut or malformed ends the walk: its flag is missing then,
+ * and L4 is 0. L3 lies behind at most two VLAN tags; a frame of less than 14 bytes gives 0.
+ */
+export function parseHeaders(slot: u32): u64 {
+  const length: u32 = load<u16>(slot, SLOT_LENGTH);
+  return length < ETHERNET_BYTES ? 0 : parseEthernet(frameAddress(slot), length, ETHERNET_BYTES);
 }
 
 /** `parseHeaders` for TypeScript: stores the u64 at `target`, since a BigInt would cost more than the call. */

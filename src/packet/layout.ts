@@ -97,6 +97,8 @@ export const TCP_BYTES: u32 = 20;
 export const TCP_CSUM_OFFSET: u32 = 16;
 export const UDP_BYTES: u32 = 8;
 export const UDP_CSUM_OFFSET: u32 = 6;
+/** Of GRE's checksum, when there is one (RFC 2784, 2.1). */
+export const GRE_CSUM_OFFSET: u32 = 4;
 
 /** IP protocols and IPv6 next headers (IANA, "Assigned Internet Protocol Numbers"). */
 export const PROTOCOL_HOP_BY_HOP: u32 = 0;
@@ -173,8 +175,8 @@ export const GSO_SEGMENTS_MAX: u32 = 8192;
  *     32 ├──────────────┼──────────────┼──────────────┼──────────────┤
  *        │ buffer       │ at           │ left there   │ outer L3     │  the next byte of payload
  *     48 ├──────────────┼──────────────┴──────────────┴──────────────┤
- *        │ outer step   │                                            │
- *     64 ├──────────────┴────────────────────────────────────────────┤
+ *        │ outer step   │ outer L4     │ its protocol │              │
+ *     64 ├──────────────┴──────────────┴──────────────┴──────────────┤
  *        │ up to 32 slots                                            │
  *        └───────────────────────────────────────────────────────────┘
  */
@@ -193,6 +195,9 @@ export const SEGMENT_SOURCE_LEFT: u32 = 40;
 /** In a tunnel: the offset of the IP header outside, and what its identification grows by; 0 without a tunnel. */
 export const SEGMENT_OUTER: u32 = 44;
 export const SEGMENT_OUTER_STEP: u32 = 48;
+/** Offset of the header behind it, and its IP protocol. */
+export const SEGMENT_OUTER_L4: u32 = 52;
+export const SEGMENT_OUTER_PROTOCOL: u32 = 56;
 export const SEGMENT_SLOTS: u32 = 64;
 /** SEGMENT_SLOTS and a burst of slots. */
 export const SEGMENT_BYTES: u32 = 576;
@@ -255,6 +260,9 @@ export const OUTER_COUNTS: u32 = 1;
 export const OUTER_STAYS: u32 = 2;
 /** u16: that of the first segment. */
 export const HELD_OUTER_IDENTIFICATION: u32 = 58;
+/** u16 and u8: offset of the header behind the IP header outside, and its IP protocol. */
+export const HELD_OUTER_L4: u32 = 60;
+export const HELD_OUTER_PROTOCOL: u32 = 62;
 export const GRO_SLOTS: u32 = 17472;
 /** GRO_SLOTS, slots for 256 entries and a burst, and what is missing to whole pairs of cache lines. */
 export const GRO_BYTES: u32 = 22144;

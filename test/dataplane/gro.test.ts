@@ -10,7 +10,16 @@ const folder = testFolder();
 afterAll(folder.rm);
 
 const MODULE = new URL('../support/offload-port.mjs', import.meta.url).href;
-const FLOW: FlowSpec = { tags: [], family: 4, options: 3, seed: 5, sequence: 9, identification: 7, size: 1448 };
+const FLOW: FlowSpec = {
+  tags: [],
+  family: 4,
+  extensions: [],
+  options: 3,
+  seed: 5,
+  sequence: 9,
+  identification: 7,
+  size: 1448,
+};
 
 test('what a port merged leaves as it came, and every packet is accounted for', async () => {
   const sender = new Sender(FLOW);

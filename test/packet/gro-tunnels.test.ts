@@ -13,11 +13,12 @@ import {
 import { type Arrival, CHANGES, type FlowSpec, Sender } from './support/gro-model.ts';
 import { GroRig } from './support/gro-properties.ts';
 import { checkTunnels } from './support/tunnel-properties.ts';
-import { KINDS, OTHER_FLOWS, OUTER_CHANGES, type Tunnel, wrap } from './support/tunnels.ts';
+import { carriesEthernet, KINDS, OTHER_FLOWS, OUTER_CHANGES, sealOuter, type Tunnel, wrap } from './support/tunnels.ts';
 
 const FLOW: FlowSpec = {
   tags: [],
   family: 4,
+  extensions: [],
   options: 3,
   seed: 5,
   sequence: 0xffff_ff00,
@@ -30,19 +31,21 @@ const FAMILIES = [4, 6] as const;
 const ALL = KINDS.flatMap((kind) =>
   FAMILIES.flatMap((family) =>
     FAMILIES.flatMap((inner) =>
+      // Of IPv6 no identification goes on, but there may be a limit.
       ([0, 1] as const).flatMap((step) =>
         (kind === 'vxlan' ? [false, true] : [false]).map((hasSum) => ({
-          tunnel: { kind, family, step, hasSum, number: 7 } satisfies Tunnel,
+          tunnel: { kind, family, step, hasSum, hasLimit: family === 6 && step === 0, number: 7 } satisfies Tunnel,
           inner,
         })),
       ),
     ),
   ),
 );
+const PLAIN: Tunnel = { kind: 'vxlan', family: 4, step: 1, hasSum: false, hasLimit: false, number: 1 };
 const NAMED = ALL.map(
   (one) =>
     [
-      `${one.tunnel.kind} over IPv${one.tunnel.family} with IPv${one.inner}, ids ${one.tunnel.step ? 'count' : 'stay'}${one.tunnel.hasSum ? ', a checksum' : ''}`,
+      `${one.tunnel.kind} over IPv${one.tunnel.family} with IPv${one.inner}, ids ${one.tunnel.step ? 'count' : 'stay'}${one.tunnel.hasLimit ? ', a limit' : ''}${one.tunnel.hasSum ? ', a checksum' : ''}`,
       one,
     ] as const,
 );
@@ -67,6 +70,23 @@ function sizesOf(all: readonly Uint8Array[], rig = new GroRig()): number[] {
 test.each(NAMED)('%s: segments become one packet, which is cut into the same again', (_, one) => {
   expect(sizesOf(frames(one, ['', '', '', '', '']))).toEqual([5]);
   expect(sizesOf(frames(one, ['', 'push', '', 'short', '']))).toEqual([2, 2, 1]);
+});
+
+test('tags and extension headers inside may be there', () => {
+  for (const one of ALL.filter(({ tunnel }) => carriesEthernet(tunnel))) {
+    for (const tags of [[5], [5, 6]]) {
+      const flow = { ...FLOW, tags, extensions: [60, 0] };
+      expect(sizesOf(frames(one, ['', '', '', '', ''], flow))).toEqual([5]);
+      const mixed = frames(one, ['', '', '', '', ''], flow);
+      // The last tag's number.
+      const at = wrap(new Uint8Array(100), one.tunnel, 0).inner + 11 + 4 * tags.length;
+      (mixed[2] as Uint8Array)[at] = 7;
+      sealOuter({ ...wrap(new Uint8Array(100), one.tunnel, 0), frame: mixed[2] as Uint8Array }, one.tunnel.hasSum);
+      expect(sizesOf(mixed).toSorted()).toEqual([1, 2, 2]);
+      const three = frames(one, ['', '', ''], { ...flow, tags: [...tags, 7, 8].slice(0, 3) });
+      expect(sizesOf(three)).toEqual([1, 1, 1]);
+    }
+  }
 });
 
 test('no packet is longer than IP can say outside', () => {
@@ -106,20 +126,19 @@ test.each(Object.entries(OTHER_FLOWS))('outside, %s is another flow, or none', (
   expect(tried).toBeGreaterThan(0);
 });
 
-test.each(Object.keys(CHANGES).filter((kind) => !['several buffers', 'others hold it', 'a fragment'].includes(kind)))(
-  'inside, %s does not merge',
-  (kind) => {
-    for (const one of ALL.filter(({ tunnel }) => tunnel.step === 1)) {
-      expect(sizesOf(frames(one, ['', '', kind])).toSorted()).toEqual([1, 2]);
-    }
-  },
-);
+test.each(
+  Object.keys(CHANGES).filter((kind) => !['several buffers', 'others hold it', 'a fragment', 'FIN'].includes(kind)),
+)('inside, %s does not merge', (kind) => {
+  for (const one of ALL.filter(({ tunnel }) => tunnel.step === 1)) {
+    expect(sizesOf(frames(one, ['', '', kind])).toSorted()).toEqual([1, 2]);
+  }
+});
 
 test('flows of one tunnel, and of two tunnels, do not mix', () => {
   for (const one of ALL) {
     const flows = [0, 1].map((number) => frames(one, Array(8).fill(''), { ...FLOW, seed: number }));
     const other = { ...one, tunnel: { ...one.tunnel, number: 8 } };
-    if (one.tunnel.kind === 'vxlan' || one.tunnel.kind === 'gre-key') flows.push(frames(other, Array(8).fill('')));
+    if (/vxlan|key/.test(one.tunnel.kind)) flows.push(frames(other, Array(8).fill('')));
     const mixed = Array.from({ length: 8 }, (_, index) => flows.map((flow) => flow[index] as Uint8Array)).flat();
     // Identifications that stay are of no flow; those that count here do so for each.
     expect(sizesOf(mixed)).toEqual(flows.map(() => 8));
@@ -143,7 +162,7 @@ test('a request for a tunnel that is none is refused', () => {
     return result;
   };
   expect(cut(plain, 34)).toBe(BAD_GSO_HEADERS);
-  const { frame, l4, inner } = wrap(plain, { kind: 'vxlan', family: 4, step: 1, hasSum: true, number: 1 }, 0);
+  const { frame, l4, inner } = wrap(plain, { ...PLAIN, hasSum: true }, 0);
   expect(Array.isArray(cut(frame, inner + 34))).toBe(true);
   frame[l4 + 5] = (frame[l4 + 5] as number) ^ 1;
   expect(cut(frame, inner + 34)).toBe(BAD_GSO_LENGTHS);
@@ -152,7 +171,7 @@ test('a request for a tunnel that is none is refused', () => {
 test('whoever cuts TCP of both families does not cut it in tunnels', () => {
   const rig = new GroRig();
   const plain = new Sender(FLOW).next('').frame;
-  const { frame, inner } = wrap(plain, { kind: 'vxlan', family: 4, step: 1, hasSum: false, number: 1 }, 0);
+  const { frame, inner } = wrap(plain, PLAIN, 0);
   const words = { flags: 1, headerLength: 66, size: 100, offset: 16 };
   const known = OFFLOAD_CSUM | OFFLOAD_TSO4 | OFFLOAD_TSO6 | OFFLOAD_USO | OFFLOAD_ECN;
   rig.load(plain, [1792], { ...words, type: GSO_TCPV4, start: 34 });

@@ -4,7 +4,16 @@ import { groPort } from '#build/ports/gro.js';
 import { type FlowSpec, Sender } from '../packet/support/gro-model.ts';
 import { PortBench, ScriptedPort } from '../support/port-bench.ts';
 
-const FLOW: FlowSpec = { tags: [], family: 4, options: 3, seed: 0, sequence: 9, identification: 7, size: 20 };
+const FLOW: FlowSpec = {
+  tags: [],
+  family: 4,
+  extensions: [],
+  options: 3,
+  seed: 0,
+  sequence: 9,
+  identification: 7,
+  size: 20,
+};
 
 function rig() {
   const bench = new PortBench();

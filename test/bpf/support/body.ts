@@ -66,8 +66,9 @@ export class Body {
   readonly loops: LoopPlace[] = [];
   readonly spills = new Set<number>(SPILLS);
   readonly callees: readonly Callee[];
-  /** Functions that bpf_loop may call. */
+  /** Functions that bpf_loop may call, and those that bpf_for_each_map_elem may. */
   readonly rounds: readonly Label[];
+  readonly entries: readonly Label[];
   /** It is the program itself. */
   readonly isMain: boolean;
   readonly mayMove: boolean;
@@ -84,6 +85,7 @@ export class Body {
     options: {
       readonly callees: readonly Callee[];
       readonly rounds: readonly Label[];
+      readonly entries: readonly Label[];
       readonly isMain: boolean;
       readonly mayMove: boolean;
       readonly mayTailCall: boolean;
@@ -94,6 +96,7 @@ export class Body {
     this.random = random;
     this.callees = options.callees;
     this.rounds = options.rounds;
+    this.entries = options.entries;
     this.isMain = options.isMain;
     this.mayMove = options.mayMove;
     this.mayTailCall = options.mayTailCall;

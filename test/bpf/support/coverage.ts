@@ -1,4 +1,4 @@
-import { HELPER_NEXT, HELPERS } from '#build/bpf/helpers.js';
+import { HELPERS } from '#build/bpf/helpers.js';
 import {
   ALU,
   accessMode,
@@ -75,7 +75,7 @@ export function allForms(): string[] {
   }
   forms.push(...[0, 4, 5, 6].map((src) => `${hex(OP_LDDW)} src ${src}`));
   // Spin locks need maps of which a kernel knows the BTF: test/bpf/locks.test.ts has them.
-  const helpers = [...HELPERS.values()].filter(({ id, args }) => id !== HELPER_NEXT && !args.includes('lock'));
+  const helpers = [...HELPERS.values()].filter(({ args }) => !args.includes('lock'));
   forms.push(...helpers.map(({ id }) => `helper ${id}`));
   return forms;
 }

@@ -2,13 +2,14 @@ import { withLoops } from '#build/bpf/loops.js';
 import type { Program } from '#build/bpf/program.js';
 import type { Random } from '#build/util/random.js';
 import { Body, type Callee, CONTEXT, FRAME, SCALARS } from './body.ts';
-import { Emitter } from './emitter.ts';
+import { Emitter, type Label } from './emitter.ts';
 import { DEFINITIONS } from './fixture.ts';
 import * as helpers from './helper-statements.ts';
 import * as memory from './memory-statements.ts';
 import * as plain from './statements.ts';
 
 const ROUNDS_WEIGHT = 3;
+const ENTRIES_WEIGHT = 3;
 
 /** Statements, and how often each is tried beside the others. */
 const STATEMENTS: readonly (readonly [weight: number, write: plain.Statement])[] = [
@@ -43,14 +44,14 @@ const STATEMENTS: readonly (readonly [weight: number, write: plain.Statement])[]
   [2, helpers.tailCall],
   [4, helpers.local],
   [ROUNDS_WEIGHT, helpers.rounds],
+  [ENTRIES_WEIGHT, helpers.entries],
 ];
 const TOTAL = STATEMENTS.reduce((sum, [weight]) => sum + weight, 0);
 
 function statement(b: Body): void {
   // One that has no place here is tried again as another.
   for (;;) {
-    // The last one is for those that have such functions.
-    let left = b.random.below(b.rounds.length === 0 ? TOTAL - ROUNDS_WEIGHT : TOTAL);
+    let left = b.random.below(TOTAL);
     const found = STATEMENTS.find(([weight]) => {
       left -= weight;
       return left < 0;
@@ -112,17 +113,17 @@ function makeCallees(e: Emitter, random: Random): Callee[] {
  * A random program that the kernel's verifier takes, over the fixture's maps, and that ends. What it returns and stores depends
  * on the packet and the maps alone.
  */
-export function generateValid(
-  random: Random,
-  options: { readonly statements?: number; readonly loops?: boolean } = {},
-): Program {
+export function generateValid(random: Random, options: { readonly statements?: number } = {}): Program {
   const e = new Emitter();
   const callees = makeCallees(e, random);
-  const { statements = 4 + random.below(28), loops = true } = options;
-  const rounds = loops ? Array.from({ length: random.below(3) }, () => e.label()) : [];
+  const { statements = 4 + random.below(28) } = options;
+  const [rounds, entries] = [random.below(3), random.below(3)].map((length) =>
+    Array.from({ length }, () => e.label()),
+  ) as [Label[], Label[]];
   const main = new Body(e, random, {
     callees,
     rounds,
+    entries,
     isMain: true,
     mayMove: true,
     mayTailCall: true,
@@ -140,13 +141,21 @@ export function generateValid(
     starts.push(e.length);
     const { callees: own, moves: mayMove, mayTailCall } = next;
     const budget = 2 + random.below(8);
-    writeFunction(new Body(e, random, { callees: own, rounds, isMain: false, mayMove, mayTailCall, budget }), next);
+    writeFunction(
+      new Body(e, random, { callees: own, rounds, entries, isMain: false, mayMove, mayTailCall, budget }),
+      next,
+    );
   }
-  for (const label of rounds) {
-    if (!e.isUsed(label)) continue;
-    e.bind(label);
-    starts.push(e.length);
-    helpers.writeRound(e, random);
+  for (const [labels, write] of [
+    [rounds, helpers.writeRound],
+    [entries, helpers.writeEntry],
+  ] as const) {
+    for (const label of labels) {
+      if (!e.isUsed(label)) continue;
+      e.bind(label);
+      starts.push(e.length);
+      write(e, random);
+    }
   }
   const code = e.finish();
   return withLoops({

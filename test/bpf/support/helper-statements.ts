@@ -1,6 +1,6 @@
 import { HELPER_REDIRECT, HELPER_REDIRECT_MAP, HELPER_TAIL_CALL } from '#build/bpf/helpers.js';
 import { ALU, JMP } from '#build/bpf/instruction.js';
-import { HELPER_LOOP } from '#build/bpf/loops.js';
+import { HELPER_EACH, HELPER_LOOP } from '#build/bpf/loops.js';
 import type { Random } from '#build/util/random.js';
 import { type Body, BUFFER, CONTEXT, FRAME, SCALARS } from './body.ts';
 import type { Emitter } from './emitter.ts';
@@ -204,6 +204,35 @@ export function rounds(b: Body): boolean {
   b.e.set(4, b.chance(95) ? 0 : 1);
   b.e.call(HELPER_LOOP);
   return after(b, true);
+}
+
+/** Goes through an array: the order of its entries is the same everywhere. */
+export function entries(b: Body): boolean {
+  if (!b.mayCall || b.entries.length === 0 || b.weight > 3) return false;
+  b.e.map(1, b.pick([MAPS.array, MAPS.cpuArray, MAPS.innerArray]));
+  b.e.function(2, b.pick(b.entries));
+  b.frameAddress(3, SCALARS);
+  b.e.set(4, b.chance(95) ? 0 : 1);
+  b.e.call(HELPER_EACH);
+  return after(b, true);
+}
+
+/** What bpf_for_each_map_elem calls: the key's address in r2, that of 8 bytes or more of the value in r3, 32 bytes of scalars in r4. */
+export function writeEntry(e: Emitter, random: Random): void {
+  const word = (): number => 8 * random.below(4);
+  const last = e.label();
+  e.load(4, 1, 2, 0);
+  e.load(8, 5, 3, 0);
+  e.load(8, 0, 4, word());
+  e.alu(random.below(2) === 0 ? ALU.ADD : ALU.XOR, 5, { register: 0 });
+  if (random.below(2) === 0) e.alu(ALU.ADD, 5, { register: 1 });
+  if (random.below(2) === 0) e.store(8, 3, 0, { register: 5 });
+  e.store(8, 4, word(), { register: 5 });
+  e.set(0, 0);
+  e.jump(JMP.JLT, 1, { imm: random.below(4) }, last);
+  e.set(0, random.below(2));
+  e.bind(last);
+  e.exit();
 }
 
 /** What bpf_loop calls: the number of the round in r1, the address of 32 bytes of scalars in r2. */

@@ -28,7 +28,7 @@ export function access(b: Body): boolean {
   if (index !== undefined) byIndex(b, pointer, base, index, bytes);
   else if (pointer.writable && what < 4) b.e.store(bytes, base, offset, b.operand());
   else if (pointer.writable && what < 6 && kind !== 'packet' && room >= 8) {
-    atomicAt(b, base, (wide) => b.random.below(room / wide) * wide);
+    atomicAt(b, base, kind === 'stack', (wide) => b.random.below(room / wide) * wide);
   } else b.e.load(bytes, b.target(), base, offset, bytes < 8 && b.chance(35));
   b.give(index);
   if (!('register' in where)) b.give(base);

@@ -1,4 +1,4 @@
-import { ALU, JMP } from '#build/bpf/instruction.js';
+import { ALU, ATOMIC, JMP } from '#build/bpf/instruction.js';
 import { type Body, CONTEXT, FRAME, SCALARS } from './body.ts';
 import { ATOMICS } from './emitter.ts';
 
@@ -103,12 +103,12 @@ export function stack(b: Body): boolean {
   const what = b.random.below(10);
   if (what < 4) b.e.load(bytes, b.target(), FRAME, at, bytes < 8 && b.chance(40));
   else if (what < 8) b.e.store(bytes, FRAME, at, b.operand());
-  else atomicAt(b, FRAME, (wide) => place(b, wide));
+  else atomicAt(b, FRAME, true, (wide) => place(b, wide));
   return true;
 }
 
-/** An atomic at a place that `offset` gives for 4 or 8 bytes. */
-export function atomicAt(b: Body, base: number, offset: (bytes: 4 | 8) => number): void {
+/** An atomic at a place that `offset` gives for 4 or 8 bytes; `isFrame`: of a frame. */
+export function atomicAt(b: Body, base: number, isFrame: boolean, offset: (bytes: 4 | 8) => number): void {
   const bytes = b.pick([4, 8] as const);
   const operation = b.pick(ATOMICS);
   if (operation === 0xf1 && !b.ready.has(0)) {
@@ -116,7 +116,12 @@ export function atomicAt(b: Body, base: number, offset: (bytes: 4 | 8) => number
     b.e.set(0, b.imm());
     b.ready.add(0);
   }
-  b.e.atomic(bytes, operation, base, offset(bytes), b.scalar());
+  const at = offset(bytes);
+  // Linux before 7.0 loses that branches hang on what was fetched from a frame, and leaves out ways on which there is something
+  // else (179ee84a8911, "bpf: Fix incorrect pruning due to atomic fetch precision tracking"). It knows nothing of a word of which
+  // one byte was written.
+  if (isFrame && (operation & ATOMIC.FETCH) !== 0) b.e.store(1, base, at + b.random.below(bytes), b.operand());
+  b.e.atomic(bytes, operation, base, at, b.scalar());
 }
 
 /** Reads or writes scalars in the frame at a place that is not known before. */

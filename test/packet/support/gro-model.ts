@@ -3,7 +3,7 @@
  * sharing nothing with what is tested.
  */
 import fc from 'fast-check';
-import { ACK, type BigFrame, PSH, referenceSegments, sumOf } from './big-frames.ts';
+import { ACK, type BigFrame, ECE, FIN, PSH, referenceSegments, sumOf } from './big-frames.ts';
 
 /** Bursts that a segment waits at most. */
 const POLLS_MAX = 32;
@@ -17,6 +17,9 @@ export interface Arrival {
   readonly cut?: number;
   readonly shared?: boolean;
 }
+
+/** Extension headers of IPv6, of 8 bytes each here, that each segment may have. */
+export const EXTENSIONS: readonly number[] = [0, 43, 60];
 
 interface Parsed {
   readonly l3: number;
@@ -37,7 +40,7 @@ function parse({ frame }: Arrival): Parsed | undefined {
   if (family === 4 && (view.getUint16(l3 + 6) & 0x3fff) !== 0) return undefined;
   let l4 = family === 4 ? l3 + 4 * (view.getUint8(l3) & 15) : l3 + 40;
   let protocol = view.getUint8(family === 4 ? l3 + 9 : l3 + 6);
-  for (; family === 6 && protocol === 60; l4 += 8) protocol = view.getUint8(l4);
+  for (; family === 6 && EXTENSIONS.includes(protocol); l4 += 8) protocol = view.getUint8(l4);
   if (protocol !== 6) return undefined;
   const addresses = family === 4 ? frame.subarray(l3 + 12, l3 + 20) : frame.subarray(l3 + 8, l3 + 40);
   const flow = hex(frame.subarray(0, l3)) + hex(addresses) + hex(frame.subarray(l4, l4 + 4));
@@ -53,11 +56,12 @@ function isSegment({ frame, cut, shared }: Arrival, parsed: Parsed): boolean {
   const { l3, l4, family } = parsed;
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
   if (cut !== undefined || shared) return false;
-  if (l4 - l3 !== (family === 4 ? 20 : 40)) return false;
+  if (family === 4 && l4 - l3 !== 20) return false;
   const total = family === 4 ? view.getUint16(l3 + 2) : view.getUint16(l3 + 4) + 40;
   if (total !== frame.length - l3) return false;
   if (family === 4 && (sumOf(frame.subarray(l3, l4)) !== 0xffff || view.getUint16(l3 + 10) === 0xffff)) return false;
-  if (((frame[l4 + 13] as number) & ~PSH) !== ACK || headerEnd(frame, parsed) >= frame.length) return false;
+  if (((frame[l4 + 13] as number) & ~(FIN | PSH | ECE)) !== ACK || headerEnd(frame, parsed) >= frame.length)
+    return false;
   const addresses = family === 4 ? frame.subarray(l3 + 12, l3 + 20) : frame.subarray(l3 + 8, l3 + 40);
   const sum = sumOf(frame.subarray(l4), sumOf(addresses, 6 + frame.length - l4));
   return sum === 0xffff && view.getUint16(l4 + 16) !== 0xffff;
@@ -80,14 +84,14 @@ function follows(group: readonly Arrival[], next: Arrival): boolean {
   if (next.frame.length > first.frame.length || group.length >= BUFFERS_MAX) return false;
   const payload = group.reduce((sum, { frame }) => sum + frame.length - header, next.frame.length - header);
   if (header - l3 + payload > 65535) return false;
-  // All other bytes of the headers are the same, beside lengths, checksums and PSH.
+  // All other bytes of the headers are the same, beside lengths, checksums, FIN and PSH.
   const mask = (frame: Uint8Array): string => {
     const copy = frame.slice(0, header);
     copy.fill(0, l3 + (family === 4 ? 2 : 4), l3 + 6);
     if (family === 4) copy.fill(0, l3 + 10, l3 + 12);
     copy.fill(0, l4 + 4, l4 + 8);
     copy.fill(0, l4 + 16, l4 + 18);
-    copy[l4 + 13] = (copy[l4 + 13] as number) & ~PSH;
+    copy[l4 + 13] = (copy[l4 + 13] as number) & ~(FIN | PSH);
     return hex(copy);
   };
   return mask(last.frame) === mask(next.frame);
@@ -96,8 +100,8 @@ function follows(group: readonly Arrival[], next: Arrival): boolean {
 /** Whether nothing may come behind the last one of `group`. */
 function isEnded(group: readonly Arrival[]): boolean {
   const last = group.at(-1) as Arrival;
-  const push = ((last.frame[(parse(last) as Parsed).l4 + 13] as number) & PSH) !== 0;
-  return push || last.frame.length < (group[0] as Arrival).frame.length;
+  const isLast = ((last.frame[(parse(last) as Parsed).l4 + 13] as number) & (FIN | PSH)) !== 0;
+  return isLast || last.frame.length < (group[0] as Arrival).frame.length;
 }
 
 /** What must come out, and after how many bursts: the groups of frames that become one packet, in order. */
@@ -222,7 +226,10 @@ export interface Step {
 const STREAM_KINDS = ['loss', 'again', 'id', 'short', 'long', 'push', 'empty', 'options'];
 
 /** A flow of segments of `size` bytes. */
-export type FlowSpec = Pick<BigFrame, 'tags' | 'family' | 'options' | 'seed' | 'sequence' | 'identification' | 'size'>;
+export type FlowSpec = Pick<
+  BigFrame,
+  'tags' | 'family' | 'extensions' | 'options' | 'seed' | 'sequence' | 'identification' | 'size'
+>;
 
 /** The sender of a flow. */
 export class Sender {
@@ -245,7 +252,6 @@ export class Sender {
     const spec: BigFrame = {
       ...this.#spec,
       ipWords: 0,
-      extensions: [],
       protocol: 6,
       flags: kind === 'push' ? ACK | PSH : ACK,
       sequence: this.#sequence % 2 ** 32,
@@ -260,13 +266,14 @@ export class Sender {
     const change = CHANGES[kind];
     if (change === undefined) return { frame };
     const l3 = 14 + 4 * spec.tags.length;
-    return change(frame, { l3, l4: l3 + (family === 4 ? 20 : 40), family, flow: '' });
+    return change(frame, { l3, l4: l3 + (family === 4 ? 20 : 40 + 8 * spec.extensions.length), family, flow: '' });
   }
 }
 
 const flowSpec: fc.Arbitrary<FlowSpec> = fc.record({
   tags: fc.array(fc.nat(0xffff), { maxLength: 2 }),
   family: fc.constantFrom<(4 | 6)[]>(4, 6),
+  extensions: fc.array(fc.constantFrom(...EXTENSIONS), { maxLength: 2 }),
   options: fc.nat(5),
   seed: fc.nat(0xffff),
   sequence: fc.oneof(fc.integer({ min: 10_000, max: 0xffffffff }), fc.constant(0xffffff00)),

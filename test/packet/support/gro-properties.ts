@@ -27,6 +27,20 @@ export class GroRig extends OffloadRig {
 
   /** A burst goes in; each packet that comes out is given as the frames that it is cut into. */
   burst(arrivals: readonly Arrival[], wanted = 0): string[][] {
+    return this.#receive(arrivals, wanted, (slot) => {
+      const isMerged = (this.flagsOf(slot) & SLOT_FLAG_OFFLOAD) !== 0;
+      const frames = isMerged ? this.segmentAll(slot, 32) : [this.bytesOf(slot)];
+      if (typeof frames === 'number') throw new Error(`cutting is refused for reason ${frames}`);
+      return frames.map(textOf);
+    });
+  }
+
+  /** A burst goes in; each packet that comes out is given as it is. */
+  merge(arrivals: readonly Arrival[], wanted = 0): Uint8Array[] {
+    return this.#receive(arrivals, wanted, (slot) => this.bytesOf(slot));
+  }
+
+  #receive<T>(arrivals: readonly Arrival[], wanted: number, read: (slot: number) => T): T[] {
     for (const [i, { frame, cut, shared }] of arrivals.entries()) {
       const slot = this.load(frame, [cut ?? 1792, 1792], undefined, i);
       // Held once: nobody else gives it up, so that it is freed with the packet.
@@ -35,16 +49,13 @@ export class GroRig extends OffloadRig {
     }
     const ready = this.#kernels.packetGro(this.#area, this.slots, arrivals.length, wanted);
     this.merged += this.arena.u32[(this.#area + GRO_MERGED) >>> 2] ?? 0;
-    const out: string[][] = [];
+    const out: T[] = [];
     while (out.length < ready) {
       const n = this.#kernels.packetGroTake(this.#area, this.#out, 32);
       expect(n).toBeGreaterThan(0);
       for (let i = 0; i < n; i++) {
         const slot = this.#out + i * 16;
-        const isMerged = (this.flagsOf(slot) & SLOT_FLAG_OFFLOAD) !== 0;
-        const frames = isMerged ? this.segmentAll(slot, 32) : [this.bytesOf(slot)];
-        if (typeof frames === 'number') throw new Error(`cutting is refused for reason ${frames}`);
-        out.push(frames.map(textOf));
+        out.push(read(slot));
         this.kernels.poolFree(this.cache, slot, 1);
       }
     }

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect } from 'vitest';
-import { CHANGES, Sender } from './gro-model.ts';
+import { CHANGES, EXTENSIONS, Sender } from './gro-model.ts';
 import type { GroRig } from './gro-properties.ts';
-import { KINDS, OTHER_FLOWS, OUTER_CHANGES, type Tunnel, wrap } from './tunnels.ts';
+import { carriesEthernet, KINDS, OTHER_FLOWS, OUTER_CHANGES, type Tunnel, wrap } from './tunnels.ts';
 
 /** What a stack does not keep in order: packets that are of no flow, or of another one. */
 const LOOSE = ['a fragment', 'several buffers', 'others hold it', ...Object.keys(OTHER_FLOWS)];
@@ -13,6 +13,7 @@ const tunnel: fc.Arbitrary<Tunnel> = fc.record({
   family: fc.constantFrom<(4 | 6)[]>(4, 6),
   step: fc.constantFrom<(0 | 1)[]>(0, 1),
   hasSum: fc.boolean(),
+  hasLimit: fc.boolean(),
   number: fc.nat(20),
 });
 
@@ -26,6 +27,8 @@ const traffic = fc.record({
       family: fc.constantFrom<(4 | 6)[]>(4, 6),
       seed: fc.nat(0xffff),
       size: fc.constantFrom(8, 40, 1300),
+      tags: fc.array(fc.nat(0xffff), { maxLength: 2 }),
+      extensions: fc.array(fc.constantFrom(...EXTENSIONS), { maxLength: 2 }),
     }),
     { minLength: 1, maxLength: 4, selector: ({ seed }) => seed },
   ),
@@ -44,8 +47,14 @@ const traffic = fc.record({
 export function checkTunnels(rig: GroRig, numRuns: number): void {
   fc.assert(
     fc.property(traffic, ({ flows, steps, bursts }) => {
-      const senders = flows.map(({ family, seed, size }) => ({
-        sender: new Sender({ tags: [], family, seed, size, options: 2, sequence: 70_000, identification: 5 }),
+      const senders = flows.map(({ tunnel: through, tags, ...flow }) => ({
+        sender: new Sender({
+          ...flow,
+          tags: carriesEthernet(through) ? tags : [],
+          options: 2,
+          sequence: 70_000,
+          identification: 5,
+        }),
         sent: 0,
       }));
       const arrivals = steps.map(({ flow, inside, outside }) => {
