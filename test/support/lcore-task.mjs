@@ -2,7 +2,7 @@
 // polls are to find, and how many polls and how much work there was.
 
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#build/lcore/layout.js';
-import { RingwayError } from '#build/memory/index.js';
+import { RingwayError } from 'ringway/memory';
 
 const [WORK, POLLS, DIE, BACKWARDS, SLEPT, STALE] = [0, 1, 2, 3, 4, 5];
 
