@@ -1,10 +1,11 @@
 // Builds build/: the TypeScript with tsc, the kernels with asc, and checks what asc made; of it dist/, the package. Does
 // nothing when dist/ is newer than all sources. `node scripts/build.mjs --force` builds anyway.
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { checkKernel } from './check-kernel.mjs';
 import { inlineKernel } from './inline-kernel.mjs';
 import { traceKernel } from './trace-kernel.mjs';
@@ -15,7 +16,6 @@ const stamp = join(root, 'dist/.built');
 /** Arguments of asc that both kernels share; ARCHITECTURE.md says why each is there. */
 export const ASC_ARGUMENTS = [
   '-O3',
-  '--converge',
   '--debug',
   '--runtime',
   'stub',
@@ -45,20 +45,15 @@ function isFresh() {
   return ['src', 'scripts', 'package.json', 'tsconfig.json'].every((path) => newest(join(root, path)) < built);
 }
 
-/** Runs a development tool with this Node, so that the build uses the Node that started it. */
-function run(script, args) {
-  execFileSync(process.execPath, [script, ...args], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] });
-}
+const execute = promisify(execFile);
 
-/**
- * Runs asc. It optimises until nothing changes, and says so when the last round gained nothing: that is no news to
- * whoever builds.
- */
-function runAsc(asc, args) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [asc, ...args], { cwd: root, encoding: 'utf8' });
-  const said = `${stdout}${stderr}`.replace('Last converge was suboptimal.\n', '');
-  if (said.trim() !== '') console.error(said);
-  if (status !== 0) throw new Error(`asc ended with ${status}`);
+/** Runs a development tool with this Node, so that the build uses the Node that started it. */
+async function run(script, args) {
+  try {
+    await execute(process.execPath, [script, ...args], { cwd: root });
+  } catch ({ message, stdout }) {
+    throw new Error(`${message}${stdout}`);
+  }
 }
 
 function toolPaths() {
@@ -73,6 +68,23 @@ function toolPaths() {
   }
 }
 
+async function buildScripts({ tsc }) {
+  await run(tsc, ['-p', 'tsconfig.json']);
+  await run('scripts/write-schema.mjs', []);
+}
+
+async function buildKernel({ asc }) {
+  const kernel = join(root, 'build/kernel.wasm');
+  await run(asc, ['src/kernel.ts', '-o', kernel, '--noAssert', ...ASC_ARGUMENTS]);
+  writeFileSync(kernel, await inlineKernel(readFileSync(kernel), asc));
+}
+
+async function buildDebugKernel({ asc }) {
+  const kernel = join(root, 'build/kernel.debug.wasm');
+  await run(asc, ['src/kernel.ts', 'src/kernel.debug.ts', '-o', kernel, '--use', 'abort=', ...ASC_ARGUMENTS]);
+  writeFileSync(join(root, 'build/kernel.traced.wasm'), await traceKernel(readFileSync(kernel), asc));
+}
+
 /** Builds what is missing or old. Returns false when the development dependencies are not installed. */
 export async function build({ force = false } = {}) {
   if (!force && isFresh()) return true;
@@ -82,20 +94,8 @@ export async function build({ force = false } = {}) {
     rmSync(join(root, folder), { recursive: true, force: true });
     mkdirSync(join(root, folder));
   }
-  run(tools.tsc, ['-p', 'tsconfig.json']);
-  run('scripts/write-schema.mjs', []);
-  runAsc(tools.asc, ['src/kernel.ts', '-o', 'build/kernel.wasm', '--noAssert', ...ASC_ARGUMENTS]);
-  const kernel = join(root, 'build/kernel.wasm');
-  writeFileSync(kernel, await inlineKernel(readFileSync(kernel), tools.asc));
-  runAsc(tools.asc, [
-    'src/kernel.ts',
-    'src/kernel.debug.ts',
-    '-o',
-    'build/kernel.debug.wasm',
-    '--use',
-    'abort=',
-    ...ASC_ARGUMENTS,
-  ]);
+  // Side by side: a kernel is half a build's work, and one core's.
+  await Promise.all([buildScripts(tools), buildKernel(tools), buildDebugKernel(tools)]);
   for (const [file, entries] of [
     ['kernel.wasm', ['kernel.ts']],
     ['kernel.debug.wasm', ['kernel.ts', 'kernel.debug.ts']],
@@ -104,8 +104,6 @@ export async function build({ force = false } = {}) {
     const problems = checkKernel(readFileSync(join(root, 'build', file)), sources);
     if (problems.length > 0) throw new Error(`build/${file}: ${problems.join('; ')}`);
   }
-  const debug = readFileSync(join(root, 'build/kernel.debug.wasm'));
-  writeFileSync(join(root, 'build/kernel.traced.wasm'), await traceKernel(debug, tools.asc));
   const { bundle } = await import('./bundle.mjs');
   await bundle(root);
   chmodSync(join(root, 'dist/cli/main.js'), 0o755);

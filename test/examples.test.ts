@@ -1,25 +1,38 @@
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { describe, readCapture } from 'ringway/packet';
 import { afterAll, expect, test } from 'vitest';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-examples-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const node = (...args: string[]): string => execFileSync(process.execPath, args, { encoding: 'utf8', timeout: 60_000 });
+const execute = promisify(execFile);
 
-test('the bundled capture is what its script makes', () => {
+async function node(...args: string[]): Promise<string> {
+  return (await execute(process.execPath, args, { timeout: 60_000 })).stdout;
+}
+
+test.concurrent('the bundled capture is what its script makes', async () => {
   const made = join(folder, 'made.pcap');
-  node('scripts/make-edge-capture.mjs', made);
+  await node('scripts/make-edge-capture.mjs', made);
   expect(readFileSync(made).equals(readFileSync('examples/edge.pcap'))).toBe(true);
 });
 
-test('the example brings traffic through every port', () => {
+test.concurrent('the example brings traffic through every port', async () => {
   const outputs = ['red', 'blue', 'uplink'].map((port) => `ports.${port}.write=${join(folder, `${port}.pcapng`)}`);
   const settings = [...outputs, 'ports.load.limit=20000'].flatMap((setting) => ['--set', setting]);
-  const out = node('dist/cli/main.js', 'run', 'examples/edge.yaml', '--name', 'example-test', '--json', ...settings);
+  const out = await node(
+    'dist/cli/main.js',
+    'run',
+    'examples/edge.yaml',
+    '--name',
+    'example-test',
+    '--json',
+    ...settings,
+  );
   const { summary } = JSON.parse(out.trim().split('\n').at(-1) ?? '');
   for (const { name, rxPackets, txPackets } of summary.ports) expect(rxPackets + txPackets, name).toBeGreaterThan(0);
   expect(summary.missing).toBe(0);
@@ -33,16 +46,33 @@ test('the example brings traffic through every port', () => {
   for (const guest of ['192.0.2.101', '192.0.2.102']) expect(said).toContain(guest);
 });
 
-test('the smallest example copies a capture', () => {
+test.concurrent('the smallest example copies a capture', async () => {
   const copy = join(folder, 'copy.pcap');
-  node('dist/cli/main.js', 'run', 'examples/replay.yaml', '--name', 'replay-test', '--set', `ports.out.write=${copy}`);
+  await node(
+    'dist/cli/main.js',
+    'run',
+    'examples/replay.yaml',
+    '--name',
+    'replay-test',
+    '--set',
+    `ports.out.write=${copy}`,
+  );
   const frames = (path: string) =>
     Array.from(readCapture(path), ({ frame, ...rest }) => ({ ...rest, frame: [...frame] }));
   expect(frames(copy)).toEqual(frames('examples/edge.pcap'));
 });
 
-test('two guests talk through a Xen device, both ways', () => {
-  const out = node('dist/cli/main.js', 'run', 'examples/xen.yaml', '--name', 'xen-test', '--json', '--duration', '1s');
+test.concurrent('two guests talk through a Xen device, both ways', async () => {
+  const out = await node(
+    'dist/cli/main.js',
+    'run',
+    'examples/xen.yaml',
+    '--name',
+    'xen-test',
+    '--json',
+    '--duration',
+    '1s',
+  );
   const { summary } = JSON.parse(out.trim().split('\n').at(-1) ?? '');
   expect(summary.missing).toBe(0);
   const of = (port: string): { rxPackets: number } => summary.ports.find(({ name }: { name: string }) => name === port);
@@ -50,7 +80,7 @@ test('two guests talk through a Xen device, both ways', () => {
   expect(of('vif').rxPackets).toBeGreaterThan(0);
 });
 
-test('a stage that polices flows lets the same through on any worker', () => {
+test.concurrent('a stage that polices flows lets the same through on any worker', async () => {
   const uplink = join(folder, 'uplink.pcap');
   const set = [
     `ports.uplink.write=${uplink}`,
@@ -58,7 +88,7 @@ test('a stage that polices flows lets the same through on any worker', () => {
     'ports.customers.rate=1Mpps',
     'eventdev.stages[0].options={rate: 0, burst: 10}',
   ].flatMap((setting) => ['--set', setting]);
-  const out = node('dist/cli/main.js', 'run', 'examples/spread.yaml', '--name', 'spread-test', '--json', ...set);
+  const out = await node('dist/cli/main.js', 'run', 'examples/spread.yaml', '--name', 'spread-test', '--json', ...set);
   const { summary } = JSON.parse(out.trim().split('\n').at(-1) ?? '');
   expect(summary).toMatchObject({ received: 30_000, missing: 0 });
   expect(Object.keys(summary.drops)).toEqual(['stage']);
@@ -75,8 +105,8 @@ test('a stage that polices flows lets the same through on any worker', () => {
   expect(summary.sent).toBe(counts.reduce((sum, count) => sum + count, 0));
 });
 
-test('old and new input drivers and devices work together, and a device that refuses is given up', () => {
-  expect(node('examples/virtio-input/main.mjs').trimEnd().split('\n')).toEqual([
+test.concurrent('old and new input drivers and devices work together, and a device that refuses is given up', async () => {
+  expect((await node('examples/virtio-input/main.mjs')).trimEnd().split('\n')).toEqual([
     'old driver, old device    single touch: 100,200 (X Y)',
     'new driver, old device    single touch: 100,200 (X Y)',
     'old driver, new device    single touch: 100,200 (X Y)',
@@ -87,8 +117,10 @@ test('old and new input drivers and devices work together, and a device that ref
   ]);
 });
 
-test('transfers through a pool of workers are in order for each account', () => {
-  const lines = node('examples/keyed-pool/run.mjs', '3000', join(folder, 'transfers.csv')).trimEnd().split('\n');
+test.concurrent('transfers through a pool of workers are in order for each account', async () => {
+  const lines = (await node('examples/keyed-pool/run.mjs', '3000', join(folder, 'transfers.csv')))
+    .trimEnd()
+    .split('\n');
   expect(lines).toEqual([
     expect.stringMatching(/^writing 3000 transfers to /),
     expect.stringMatching(/^one thread: 3000 transfers in /),
@@ -98,17 +130,28 @@ test('transfers through a pool of workers are in order for each account', () => 
   ]);
 });
 
-test('the XDP programs do what the tests beside them say', () => {
+test.concurrent('the XDP programs do what the tests beside them say', async () => {
   const tests = readdirSync('examples/xdp').filter((name) => name.endsWith('.test.mjs'));
-  const out = node('--test', '--test-reporter=tap', ...tests.map((name) => join('examples/xdp', name)));
+  const out = await node('--test', '--test-reporter=tap', ...tests.map((name) => join('examples/xdp', name)));
   expect(out).toMatch(/^# fail 0$/m);
   expect(Number(/^# pass (\d+)$/m.exec(out)?.[1])).toBeGreaterThan(18);
 });
 
 /** The last line of a run of an example, as JSON. */
-function runExample(name: string, ...settings: string[]): { ports: PortSummary[]; missing: number; drops: object } {
+async function runExample(
+  name: string,
+  ...settings: string[]
+): Promise<{ ports: PortSummary[]; missing: number; drops: object }> {
   const set = settings.flatMap((setting) => ['--set', setting]);
-  const out = node('dist/cli/main.js', 'run', `examples/${name}.yaml`, '--name', `${name}-test`, '--json', ...set);
+  const out = await node(
+    'dist/cli/main.js',
+    'run',
+    `examples/${name}.yaml`,
+    '--name',
+    `${name}-test`,
+    '--json',
+    ...set,
+  );
   return JSON.parse(out.trim().split('\n').at(-1) ?? '').summary;
 }
 
@@ -119,8 +162,8 @@ interface PortSummary {
   readonly drops: Readonly<Record<string, number>>;
 }
 
-test('an attack is dropped at the hook, and all customers get through', () => {
-  const { ports, missing } = runExample('ddos', 'ports.wire.limit=100000', 'ports.wire.rate=400kpps');
+test.concurrent('an attack is dropped at the hook, and all customers get through', async () => {
+  const { ports, missing } = await runExample('ddos', 'ports.wire.limit=100000', 'ports.wire.rate=400kpps');
   const [wire, server] = ports;
   expect(missing).toBe(0);
   expect(wire?.drops.xdp).toBeGreaterThan(74_000);
@@ -128,13 +171,13 @@ test('an attack is dropped at the hook, and all customers get through', () => {
   expect(server?.txPackets).toBe(100_000 - (wire?.drops.xdp ?? 0));
 });
 
-test('frames are redirected to ports, sockets and lcores as the examples say', () => {
-  const forward = runExample('xdp-forward', 'ports.left.limit=20000');
+test.concurrent('frames are redirected to ports, sockets and lcores as the examples say', async () => {
+  const forward = await runExample('xdp-forward', 'ports.left.limit=20000');
   const [, right, other] = forward.ports;
   expect((right?.txPackets ?? 0) + (other?.txPackets ?? 0)).toBe(20_000);
   const outputs = ['socket', 'rest'].map((port) => `ports.${port}.write=${join(folder, `${port}.pcap`)}`);
-  expect(runExample('xdp-socket', ...outputs).ports[1]?.txPackets).toBe(88);
-  const steer = runExample('xdp-steer', 'ports.wire.limit=20000', 'ports.wire.rate=100kpps');
+  expect((await runExample('xdp-socket', ...outputs)).ports[1]?.txPackets).toBe(88);
+  const steer = await runExample('xdp-steer', 'ports.wire.limit=20000', 'ports.wire.rate=100kpps');
   expect(steer.missing).toBe(0);
   expect(steer.ports[1]?.txPackets).toBeGreaterThan(10_000);
 });

@@ -136,7 +136,8 @@ export class Arena {
    */
   allocate(name: string, bytes: number, align = 128): number {
     const address = this.reserve(name, bytes, align);
-    this.u8.fill(0, address, address + alignUp(bytes, 4));
+    // Words: V8 fills shared memory an element at a time.
+    this.u32.fill(0, address >>> 2, (address + alignUp(bytes, 4)) >>> 2);
     return address;
   }
 

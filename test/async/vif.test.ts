@@ -62,12 +62,12 @@ async function sendSome(path: (typeof PATHS)[number][1], random: Random, steps: 
 test.each(PATHS)('%s: packets arrive whole and in order, whenever the engine copies', async (_, path) => {
   let packets = 0;
   let full = 0;
-  for (let seed = 0; seed < effort(3, 20); seed++) {
+  for (let seed = 0; seed < effort(2, 20); seed++) {
     const run = await sendSome(path, new Random(seed), STEPS);
     packets += run.all;
     full += run.full;
   }
-  expect(packets).toBeGreaterThan(effort(400, 2500));
+  expect(packets).toBeGreaterThan(effort(250, 2500));
   expect(full).toBeGreaterThan(0);
 });
 

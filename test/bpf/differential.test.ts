@@ -13,7 +13,7 @@ import { World } from './support/world.ts';
 
 test('interpreter, compiled code and kernel do the same with random programs', () => {
   const { interpreter, compiled, kernel } = makeEngines();
-  expect(sweepValid([interpreter, ...kernel, ...compiled], FIRST_SEED, 100)).toEqual([]);
+  expect(sweepValid([interpreter, ...kernel, ...compiled], FIRST_SEED, 50)).toEqual([]);
 });
 
 test('random programs run every instruction and every helper', () => {
@@ -38,10 +38,10 @@ test('one seed gives one program', () => {
 
 test('checked code ends hostile programs as the interpreter does, and leaves the same memory', () => {
   const pair = new HostilePair();
-  expect(sweepHostile(pair, FIRST_SEED, 300)).toEqual([]);
+  expect(sweepHostile(pair, FIRST_SEED, 150)).toEqual([]);
   // Some end well, some by each fault but that of the stack, which takes more calls than they have.
   expect([...pair.faults.keys()].sort()).toEqual([0, 1, 2, 3, 4, 6, 7]);
-  expect(pair.totalSteps / 300).toBeGreaterThan(50);
+  expect(pair.totalSteps / 150).toBeGreaterThan(50);
 });
 
 // ---------------------------------------------------------------- faults that are planted are found

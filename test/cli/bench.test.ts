@@ -8,7 +8,10 @@ import { addBench } from '#build/cli/bench.js';
 // A lock of its own: these runs may disturb a bench, but need not refuse to start beside one.
 const folder = mkdtempSync(join(tmpdir(), 'ringway-bench-'));
 vi.stubEnv('XDG_RUNTIME_DIR', folder);
-afterAll(() => rmSync(folder, { recursive: true }));
+afterAll(() => {
+  vi.unstubAllEnvs();
+  rmSync(folder, { recursive: true });
+});
 
 async function run(...args: string[]): Promise<string> {
   const program = new Command('ringway').exitOverride();

@@ -1,6 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { addPort } from '#build/cli/port.js';
+import { addSet } from '#build/cli/set.js';
+import { addSteer } from '#build/cli/steer.js';
 import { type ControlServer, startControlServer } from '#build/control/index.js';
 import { CommandLine, type Result } from '../support/command.ts';
 import { FakeTarget } from '../support/target.ts';
@@ -64,21 +67,21 @@ test('stats as a table, as JSON, for Prometheus', async () => {
 
 test('set, port and steer reach the dataplane', async () => {
   target.calls.length = 0;
-  expect(await ringway('set', 'ports.in.rate=500kpps')).toEqual({ code: 0, out: '', err: '' });
-  expect(await ringway('set', 'ports.in.rte=5')).toMatchObject({
+  expect(await command.call(addSet, 'set', 'ports.in.rate=500kpps')).toEqual({ code: 0, out: '', err: '' });
+  expect(await command.call(addSet, 'set', 'ports.in.rte=5')).toMatchObject({
     code: 2,
     err: expect.stringContaining('did you mean "ports.in.rate"'),
   });
-  expect(await ringway('port', 'add', 'tap', 'type=capture', 'write=a b.pcap', 'vlan.access=7')).toEqual({
+  expect(await command.call(addPort, 'port', 'add', 'tap', 'type=capture', 'write=a b.pcap', 'vlan.access=7')).toEqual({
     code: 0,
     out: '',
     err: '',
   });
-  expect(await ringway('port', 'add', 'tap', 'type=capture', 'wrte=x')).toMatchObject({
+  expect(await command.call(addPort, 'port', 'add', 'tap', 'type=capture', 'wrte=x')).toMatchObject({
     code: 2,
     err: expect.stringContaining('ports.tap.wrte: is not a key of a capture port; did you mean "write"?'),
   });
-  expect(await ringway('port', 'del', 'nope')).toEqual({
+  expect(await command.call(addPort, 'port', 'del', 'nope')).toEqual({
     code: 1,
     out: '',
     err: 'ringway: no port nope; there are: in, out\n',
@@ -87,21 +90,23 @@ test('set, port and steer reach the dataplane', async () => {
     { key: 'rate', value: 500_000 },
     { name: 'tap', write: resolve('a b.pcap'), vlan: { access: 7 } },
   ]);
-  expect(await ringway('steer', 'add', '{match: {flow-type: udp4, dst-port: 53}, action: {drop: true}}')).toEqual({
+  expect(
+    await command.call(addSteer, 'steer', 'add', '{match: {flow-type: udp4, dst-port: 53}, action: {drop: true}}'),
+  ).toEqual({
     code: 0,
     out: '1\n',
     err: '',
   });
-  expect((await ringway('steer', 'list')).out).toContain(
+  expect((await command.call(addSteer, 'steer', 'list')).out).toContain(
     '{ match: { flow-type: udp4, dst-port: 53 }, action: { drop: true } }',
   );
-  expect(await ringway('steer', 'add', '{match: {}}')).toMatchObject({
+  expect(await command.call(addSteer, 'steer', 'add', '{match: {}}')).toMatchObject({
     code: 2,
     err: expect.stringContaining('rule.match: is empty'),
   });
-  expect(await ringway('steer', 'del', '1')).toMatchObject({ code: 0 });
-  expect(await ringway('steer', 'del', '1')).toMatchObject({ code: 1 });
-  expect(await ringway('steer', 'del', 'x')).toMatchObject({ code: 2 });
+  expect(await command.call(addSteer, 'steer', 'del', '1')).toMatchObject({ code: 0 });
+  expect(await command.call(addSteer, 'steer', 'del', '1')).toMatchObject({ code: 1 });
+  expect(await command.call(addSteer, 'steer', 'del', 'x')).toMatchObject({ code: 2 });
 });
 
 test('trace prints packets until the limit, without what a terminal would obey', async () => {

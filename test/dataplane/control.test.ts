@@ -8,7 +8,7 @@ import { writeMixedCapture } from '../support/topology.ts';
 const folder = testFolder();
 afterAll(folder.rm);
 
-const PORTS = effort(70, 200);
+const PORTS = effort(30, 200);
 
 let dataplane: RunningDataplane;
 beforeEach(async () => {
@@ -60,7 +60,7 @@ test('a port that is added gets packets, and one that is deleted gives its packe
 });
 
 test('a port is received from as it was configured from its first packet on', async () => {
-  for (let i = 0; i < effort(5, 20); i++) {
+  for (let i = 0; i < effort(3, 20); i++) {
     await dataplane.addPort('more', { type: 'generator', vlan: { access: 77 }, limit: 1000 });
     await expect.poll(() => port('more')?.rxPackets).toBe(1000);
     // Nobody mirrors it, and the VLAN is its own but for trunks.

@@ -125,7 +125,7 @@ test('a parallel schedule has no such order', async () => {
   expect(outputs.flatMap((path) => misplaced(path)).length).toBeGreaterThan(0);
 });
 
-const SCHEDULES = effort(16, 40);
+const SCHEDULES = effort(8, 40);
 
 test(`with an event device, all is accounted for in ${SCHEDULES} dataplanes that change and stop at random`, async () => {
   writeMixedCapture(folder.path('mixed.pcap'));
@@ -170,7 +170,7 @@ test('packets of a source that cannot wait are dropped where they came in when t
 });
 
 test('a port is deleted with all that is in the event device for it, and a new one in its place gets none of it', async () => {
-  for (let seed = 0; seed < effort(4, 10); seed++) {
+  for (let seed = 0; seed < effort(2, 10); seed++) {
     const bench = await stuck({ in: { type: 'generator', lcore: 1, learn: false, limit: 400 } }, seed);
     bench.poll(300);
     await bench.deletePort('full');

@@ -24,7 +24,7 @@ const SOURCE = {
 /** A guest of which ten do not fit into the room that there is for ports that come later. */
 const MORE = { type: 'guest', queues: 2, queueSize: 512, ipv4: '10.0.0.3', idle: 'park' };
 
-const ROUNDS = effort(3, 10);
+const ROUNDS = effort(2, 10);
 
 let dataplane: RunningDataplane;
 beforeEach(async () => {

@@ -8,10 +8,10 @@ import { mutantArena } from './support/mutant.ts';
 const file = 'eventdev/move.kernel.ts';
 
 test.each([
-  [2, effort(100, 400)],
-  [3, effort(80, 300)],
-  [4, effort(40, 150)],
-  [8, effort(10, 40)],
+  [2, effort(50, 400)],
+  [3, effort(40, 300)],
+  [4, effort(20, 150)],
+  [8, effort(5, 40)],
 ])('%i ports: flows stay atomic and in order, credits and events are kept, moves end', (ports, schedules) => {
   const bench = new EventSimulation({ ports, events: 20 });
   bench.simulation.explore(schedules);
@@ -19,9 +19,9 @@ test.each([
 });
 
 test.each([
-  [2, effort(30, 60)],
-  [3, effort(30, 60)],
-  [5, effort(10, 20)],
+  [2, effort(15, 60)],
+  [3, effort(15, 60)],
+  [5, effort(5, 20)],
 ])('%i ports whose links come and go: none of that shows, and unlinked ones get nothing', (ports, schedules) => {
   const bench = new EventSimulation({ ports, events: 10, links: true });
   bench.simulation.explore(schedules);
@@ -29,8 +29,8 @@ test.each([
 });
 
 test.each([
-  [2, effort(30, 60)],
-  [4, effort(15, 30)],
+  [2, effort(15, 60)],
+  [4, effort(8, 30)],
 ])('%i ports with two priorities and changing links: the same', (ports, schedules) => {
   const bench = new EventSimulation({ ports, events: 10, links: true, priorities: true });
   bench.simulation.explore(schedules);
@@ -65,9 +65,9 @@ test('it is found when flows of atomic queues leave an unlinked port as those of
 });
 
 test.each([
-  [2, effort(50, 200)],
-  [3, effort(40, 150)],
-  [5, effort(15, 50)],
+  [2, effort(25, 200)],
+  [3, effort(20, 150)],
+  [5, effort(8, 50)],
 ])('%i ports whose applications hold events for long, and say which', (ports, schedules) => {
   const bench = new EventSimulation({ ports, events: 20, holds: true });
   bench.simulation.explore(schedules);
@@ -99,10 +99,10 @@ test.each(someOf(MOVE_FAULTS, 2))('it is found when %s', async (_, mutation, rea
 });
 
 test.each([
-  [2, false, effort(40, 150)],
-  [3, false, effort(30, 100)],
-  [3, true, effort(25, 80)],
-  [5, true, effort(12, 40)],
+  [2, false, effort(20, 150)],
+  [3, false, effort(15, 100)],
+  [3, true, effort(12, 80)],
+  [5, true, effort(6, 40)],
 ])('%i ports with a sender that stands still now and then, applications that hold %s', (ports, holds, schedules) => {
   const bench = new EventSimulation({ ports, events: 20, stalls: true, holds });
   bench.simulation.explore(schedules);

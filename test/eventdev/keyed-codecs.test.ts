@@ -81,7 +81,7 @@ describe('structs', () => {
         expect(Object.keys(read)).toEqual(Object.keys(shape));
         expect(Object.getPrototypeOf(read)).toBe(Object.prototype);
       }),
-      { numRuns: effort(150, 500) },
+      { numRuns: effort(60, 500) },
     );
   });
 
@@ -139,7 +139,7 @@ describe('JSON', () => {
         fc.pre(Buffer.byteLength(json) <= 1024);
         expect(through('json', value)).toEqual(JSON.parse(json));
       }),
-      { numRuns: effort(150, 500) },
+      { numRuns: effort(60, 500) },
     );
     expect(through('json', undefined)).toBe(undefined);
     expect(through('none', { a: 1 })).toBe(undefined);

@@ -19,7 +19,7 @@ test('headers are found in any frame, and nothing behind its end is read', () =>
       expect(last.flow()).toBeGreaterThan(0);
       last.toeplitz(key);
     }),
-    { numRuns: effort(800, 3000) },
+    { numRuns: effort(300, 3000) },
   );
 });
 
@@ -34,7 +34,7 @@ test('every cut of every kind of frame is read within its bounds', () => {
         last.flow();
       }
     }),
-    { numRuns: effort(30, 60) },
+    { numRuns: effort(15, 60) },
   );
 });
 

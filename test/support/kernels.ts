@@ -23,7 +23,7 @@ export interface KernelOptions {
 
 const asc = join(dirname(createRequire(import.meta.url).resolve('assemblyscript/package.json')), 'bin/asc.js');
 /** Not optimised: each condition and each access of the source is there, in its order. */
-const ARGUMENTS = [...ASC_ARGUMENTS.filter((argument) => !['-O3', '--converge'].includes(argument)), '--use', 'abort='];
+const ARGUMENTS = [...ASC_ARGUMENTS.filter((argument) => argument !== '-O3'), '--use', 'abort='];
 
 /** The exports of the two entries that come from `folders`. */
 function entrySource(folders: readonly string[]): string {

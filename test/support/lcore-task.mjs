@@ -1,8 +1,8 @@
 // A task for lcores under test. `data.words` is the address of words that it shares with the test: how much work its
 // polls are to find, and how many polls and how much work there was.
 
+import { RingwayError } from 'ringway/memory';
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '#build/lcore/layout.js';
-import { RingwayError } from '#build/memory/index.js';
 
 const [WORK, POLLS, DIE, BACKWARDS, SLEPT, STALE] = [0, 1, 2, 3, 4, 5];
 

@@ -8,11 +8,12 @@ interface Outcome {
   readonly passed: number;
 }
 
-/** Runs a scenario with a planted fault on `budget` seeds. */
+/** Runs a scenario with a planted fault on seeds until one has failed and one has passed: on `budget` at most. */
 export function explorePlanted(simulation: Simulation, budget: number): Outcome {
   let reason = 'none failed';
   let failed = 0;
-  for (let seed = 0; seed < budget; seed++) {
+  let seed = 0;
+  for (; seed < budget && (failed === 0 || failed === seed); seed++) {
     try {
       simulation.explore(1, seed);
     } catch (error) {
@@ -20,7 +21,7 @@ export function explorePlanted(simulation: Simulation, budget: number): Outcome 
       if (failed++ === 0) reason = error.message.split('\n', 1)[0] ?? '';
     }
   }
-  return { reason, failed, passed: budget - failed };
+  return { reason, failed, passed: seed - failed };
 }
 
 /**

@@ -58,14 +58,17 @@ test.skipIf(!handled)('places that are none, and too many windows, are refused',
   expect(() => guardWindow(memory, 131072, 0, 65536)).toThrow(/0 bytes at 131072 do not lie in/);
   expect(() => guardWindow(memory, 131072, 4096, 131072)).toThrow(/flag at 131072, .*outside 131072 to 135168/);
   expect(() => guardWindow(memory, 131072, 4096, 65537)).toThrow(/flag at 65537, must be a multiple of 4/);
-  const releases = Array.from({ length: 256 }, () => guardWindow(memory, 131072, 4096, 65536));
-  expect(() => guardWindow(memory, 131072, 4096, 65536)).toThrow(expect.objectContaining({ code: 'BUSY' }));
+  const one = (): (() => void) => guardWindow(memory, 131072, 4096, 65536);
+  const releases = Array.from({ length: 256 }, one);
+  expect(one).toThrow(expect.objectContaining({ code: 'BUSY' }));
   for (const release of releases) release();
-  const release = guardWindow(memory, 131072, 4096, 65536);
+  const again = [one()];
   // Not again: the entry is another window's.
   releases[0]?.();
-  expect(() => Array.from({ length: 256 }, () => guardWindow(memory, 131072, 4096, 65536))).toThrow(/256 windows/);
-  release();
+  again.push(...Array.from({ length: 255 }, one));
+  expect(one).toThrow(/256 windows/);
+  // Other tests of this process need them.
+  for (const release of again) release();
 });
 
 test.skipIf(!sysAvailable())('a file is described: its size, its pages, and whether it keeps its size', () => {

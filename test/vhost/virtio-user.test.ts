@@ -25,7 +25,7 @@ const COMBINATIONS = [
   [false, false, false, false, 1],
 ].map(([packed, mergeable, inOrder, eventIdx, queues]) => ({ packed, mergeable, inOrder, eventIdx, queues }));
 
-test.skipIf(!sysAvailable()).each(someOf(COMBINATIONS, 3))(
+test.skipIf(!sysAvailable()).each(someOf(COMBINATIONS, 5))(
   'all packets get through, both ways: %o',
   async (settings) => {
     const lcores = Array.from({ length: Number(settings.queues) }, () => ({ idle: 'park' }));

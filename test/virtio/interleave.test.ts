@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest';
-import { someOf } from '../support/effort.ts';
+import { effort, someOf } from '../support/effort.ts';
 import { compileTraced } from '../support/kernels.ts';
 import { expectFound, explorePlanted } from '../support/planted.ts';
 import { INTERLEAVED, interleaving } from './support/interleave.ts';
@@ -12,12 +12,12 @@ beforeAll(async () => {
 
 test.each(INTERLEAVED)('%j: whatever the order of accesses, chains come and go whole', (options) => {
   // Each chain needs over ten accesses to what is shared.
-  expect(interleaving(options, module).explore(60)).toBeGreaterThan(60 * 80);
+  expect(interleaving(options, module).explore(effort(20, 60))).toBeGreaterThan(effort(20, 60) * 80);
 });
 
 const SIZES = { split: 4, packed: 3 } as const;
 
-test.each(someOf(ORDER_FAULTS, 5).map((fault) => [fault.layout, fault.what, fault] as const))(
+test.each(someOf(ORDER_FAULTS, 8).map((fault) => [fault.layout, fault.what, fault] as const))(
   '%s: it is found when %s',
   async (layout, _, { mutations }) => {
     const planted = await compileTraced({ folders: ['virtio'], pausable: true, mutations });

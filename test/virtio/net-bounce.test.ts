@@ -69,7 +69,7 @@ function carry(options: BounceOptions, all: readonly Step[], module?: WebAssembl
 
 test('whatever was negotiated, frames come out as they went in, with what is left to do', () => {
   fc.assert(fc.property(features, steps, carry as (options: BounceOptions, all: readonly Step[]) => void), {
-    numRuns: effort(50, 150),
+    numRuns: effort(20, 150),
   });
 });
 

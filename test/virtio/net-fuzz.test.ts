@@ -14,7 +14,7 @@ import { effort } from '../support/effort.ts';
 import { DeviceSide, DriverSide, frameOf } from './support/net-queue-rig.ts';
 
 const SIZE = 16;
-const SEEDS = effort(15, 40);
+const SEEDS = effort(8, 40);
 const STEPS = 150;
 /** Checksums, TCPV4 and UDP_L4. */
 const OFFLOADS = 1 | (1 << 1) | (1 << 5);

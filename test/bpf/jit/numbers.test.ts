@@ -77,7 +77,7 @@ test('what is known of a result holds, whatever the operands are', () => {
       expect(has(found, result), `${result} of ${JSON.stringify(found)}`).toBe(true);
       if (found !== undefined) expect(isWellFormed(found), JSON.stringify(found)).toBe(true);
     }),
-    { numRuns: effort(5_000, 20_000) },
+    { numRuns: effort(2_000, 20_000) },
   );
 });
 
@@ -105,7 +105,7 @@ test('what is known behind a jump holds on the way that it goes', () => {
       expect(has(found, a.one), `${a.one} of ${JSON.stringify(found)}`).toBe(true);
       if (found !== undefined) expect(isWellFormed(found), JSON.stringify(found)).toBe(true);
     }),
-    { numRuns: effort(5_000, 20_000) },
+    { numRuns: effort(2_000, 20_000) },
   );
 });
 

@@ -113,7 +113,7 @@ const scalar: fc.Arbitrary<{ set: Scalar; values: bigint[] }> = fc
     return { set: scalarOf(bounds, bits) as Scalar, values };
   });
 
-const RUNS = { numRuns: effort(600, 3_000) };
+const RUNS = { numRuns: effort(250, 3_000) };
 const OPERATIONS = Object.entries(ALU).filter(([name]) => !['MOV', 'END'].includes(name));
 
 test('what bounds and bits say of each other leaves all numbers in', () => {
