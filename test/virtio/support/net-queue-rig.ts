@@ -53,7 +53,8 @@ export const NO_DROPS: NetQueueDrops = { bad: 0, long: 0, empty: 0 };
 export const frameOf = (length: number, seed = 0): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => ((seed * 977 + i) * 40_503) >>> 8);
 
-export const join = (...parts: readonly Uint8Array[]): Uint8Array => Uint8Array.from(parts.flatMap((part) => [...part]));
+export const join = (...parts: readonly Uint8Array[]): Uint8Array =>
+  Uint8Array.from(parts.flatMap((part) => [...part]));
 
 /** `bytes` in pieces of these lengths, and the rest. */
 export function cut(bytes: Uint8Array, lengths: readonly number[]): readonly Uint8Array[] {

@@ -184,7 +184,7 @@ export function runSend(options: NetQueueRigOptions, steps: readonly SendStep[])
   arena.u8.set(frameOf(driver.buffers.length), driver.buffers.address);
   for (const { rooms, packets } of steps) {
     for (const room of rooms) {
-      const id = driver.send([], room.length > size ? room.slice(0, 1) : room);
+      const id = driver.send([], room.length > size ? [4096] : room);
       if (id === undefined) break;
       out.add(id);
     }
@@ -212,7 +212,7 @@ export function runSend(options: NetQueueRigOptions, steps: readonly SendStep[])
 
 /** A driver sends to a device that returns what it has when it likes. */
 export function runAdd(options: NetQueueRigOptions, steps: readonly AddStep[]): void {
-  const { headerBytes = 12, inOrder = false } = options;
+  const { headerBytes = 12, inOrder = false, size = 16 } = options;
   const side = new DriverSide(options);
   const { device, arena } = side;
   const extra = arena.allocate('extra slot', 1 << SLOT_SHIFT);
@@ -226,7 +226,9 @@ export function runAdd(options: NetQueueRigOptions, steps: readonly AddStep[]): 
       held.push(chain);
     }
   };
-  for (const { packets, take: most, give, from } of steps) {
+  for (const { packets: all, take: most, give, from } of steps) {
+    // Three buffers do not fit the smallest ring.
+    const packets = all.filter(({ kind }) => kind !== 'chained' || size >= 3);
     const sent = sendPackets(side, headerBytes, packets, seed, extra, (n) => side.net.send(side.slots, n));
     seed += packets.length;
     messages.push(...sent.map(({ header, frame }) => join(header, frame)));
