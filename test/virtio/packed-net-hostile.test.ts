@@ -2,7 +2,10 @@ import type { RawDescriptor, VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
 import { SLOT_EVENT, SLOT_FLOW, SLOT_SHIFT } from '#build/memory/layout.js';
 import { VIRTQ_DESC_F_WRITE, VQ_BROKEN_ADDRESS, VQ_BROKEN_ID, VQ_BROKEN_ID_STATE } from '#build/virtio/layout.js';
+import { someOf } from '../support/effort.ts';
+import { compileTraced, tryMutations } from '../support/kernels.ts';
 import { DeviceSide, frameOf, join, type NetQueueRigOptions, NO_DROPS } from './support/net-queue-rig.ts';
+import { runAdd, runReceive, runSend } from './support/packed-net.ts';
 
 const HEADERS = [10, 12, 20] as const;
 /** Chains of a burst, and the one that breaks a rule. */
@@ -11,6 +14,8 @@ const WRONG = 5;
 const FRAME = 60;
 /** No power of two where the layout allows it. */
 const sizeOf = (layout: VirtqueueLayout): number => (layout === 'packed' ? 33 : 32);
+
+type Agreed = NetQueueRigOptions & { headerBytes: 10 | 12 | 20 };
 
 /** A driver that changes what it made available. */
 class Burst {
@@ -109,11 +114,7 @@ interface Outcome {
 }
 
 /** What a device receives of a burst with one wrong chain, `max` chains a call. */
-function receiveBurst(
-  options: NetQueueRigOptions & { headerBytes: 10 | 12 | 20 },
-  change: Change,
-  max: number,
-): Outcome {
+function receiveBurst(options: Agreed, change: Change, max: number): Outcome {
   const burst = new Burst(options);
   const { side } = burst;
   const frames = Array.from({ length: COUNT }, (_, i) => frameOf(FRAME, i));
@@ -132,14 +133,14 @@ function receiveBurst(
   return { lengths: got.map((frame) => frame.length), bad: side.net.drops().bad, code };
 }
 
+function receiveUntilBroken(options: Agreed, [, change, code]: (typeof BREAKS)[number]): void {
+  const lengths = Array(WRONG).fill(FRAME);
+  for (const max of [32, 1]) expect(receiveBurst(options, change, max)).toEqual({ lengths, bad: 0, code });
+}
+
 test.each(cases([...BREAKS, TWICE]))(
   '%s, header of %i, in order %s: what a driver sends before a chain that breaks the queue arrives: %o',
-  (layout, headerBytes, inOrder, [, change, code]) => {
-    const lengths = Array(WRONG).fill(FRAME);
-    for (const max of [32, 1]) {
-      expect(receiveBurst({ layout, headerBytes, inOrder }, change, max)).toEqual({ lengths, bad: 0, code });
-    }
-  },
+  (layout, headerBytes, inOrder, each) => receiveUntilBroken({ layout, headerBytes, inOrder }, each),
 );
 
 /** The length of the frame that it becomes; undefined when it is refused. */
@@ -161,16 +162,17 @@ const LENGTHS: readonly (readonly [what: string, change: Change, frame: number |
   ],
 ];
 
+function receiveLength(options: Agreed, [, change, frame]: (typeof LENGTHS)[number]): void {
+  const lengths: number[] = Array(COUNT).fill(FRAME);
+  lengths.splice(WRONG, 1, ...(frame === undefined ? [] : [frame]));
+  const expected = { lengths, bad: frame === undefined ? 1 : 0, code: 0 };
+  // Something else was agreed on: with nothing at all no header is looked at.
+  for (const max of [32, 1]) expect(receiveBurst({ ...options, offloads: 1 << 1 }, change, max)).toEqual(expected);
+}
+
 test.each(cases(LENGTHS))(
   '%s, header of %i, in order %s: a chain that is none of a frame is counted, and costs no other: %o',
-  (layout, headerBytes, inOrder, [, change, frame]) => {
-    const lengths: number[] = Array(COUNT).fill(FRAME);
-    lengths.splice(WRONG, 1, ...(frame === undefined ? [] : [frame]));
-    const expected = { lengths, bad: frame === undefined ? 1 : 0, code: 0 };
-    // Something else was agreed on: with nothing at all no header is looked at.
-    const options = { layout, headerBytes, inOrder, offloads: 1 << 1 };
-    for (const max of [32, 1]) expect(receiveBurst(options, change, max)).toEqual(expected);
-  },
+  (layout, headerBytes, inOrder, each) => receiveLength({ layout, headerBytes, inOrder }, each),
 );
 
 interface Sent {
@@ -181,7 +183,7 @@ interface Sent {
 }
 
 /** What arrives of frames that a device sends, `each` a call, to chains of which one is wrong. */
-function sendBurst(options: NetQueueRigOptions & { headerBytes: 10 | 12 | 20 }, change: Change, each: number): Sent {
+function sendBurst(options: Agreed, change: Change, each: number): Sent {
   const burst = new Burst(options);
   const { side } = burst;
   burst.add(...Array(COUNT).fill(2048));
@@ -202,15 +204,16 @@ function sendBurst(options: NetQueueRigOptions & { headerBytes: 10 | 12 | 20 }, 
   return outcome;
 }
 
+function sendUntilBroken(options: Agreed, [, change, code]: (typeof BREAKS)[number]): void {
+  expect(sendBurst(options, change, COUNT)).toEqual({ sent: WRONG, arrived: WRONG, long: 0, code });
+  // Frame by frame, chains are taken ahead, and it breaks sooner; for the same reason.
+  expect(sendBurst(options, change, 1).code).toBe(code);
+  expect(sendBurst({ ...options, layout: 'split' }, change, COUNT).code).toBe(code);
+}
+
 test.each(cases(BREAKS).filter(([layout]) => layout === 'packed'))(
   '%s, header of %i, in order %s: what a device sends before a chain that breaks the queue arrives: %o',
-  (layout, headerBytes, inOrder, [, change, code]) => {
-    const options = { layout, headerBytes, inOrder };
-    expect(sendBurst(options, change, COUNT)).toEqual({ sent: WRONG, arrived: WRONG, long: 0, code });
-    // Frame by frame, chains are taken ahead, and it breaks sooner; for the same reason.
-    expect(sendBurst(options, change, 1).code).toBe(code);
-    expect(sendBurst({ ...options, layout: 'split' }, change, COUNT).code).toBe(code);
-  },
+  (layout, headerBytes, inOrder, each) => sendUntilBroken({ layout, headerBytes, inOrder }, each),
 );
 
 /** The length of the frame that fits; undefined when none does. */
@@ -223,19 +226,20 @@ const ROOMS: typeof LENGTHS = [
   ['more than a buffer', length(() => 5000), FRAME],
 ];
 
+function sendRoom(options: Agreed, [, change, frame]: (typeof ROOMS)[number]): void {
+  // The chain stays the next one, and nothing after it gets through.
+  const arrived = frame === undefined ? WRONG : COUNT;
+  const expected = { sent: COUNT, arrived, long: COUNT - arrived, code: 0 };
+  expect([sendBurst(options, change, COUNT), sendBurst(options, change, 1)]).toEqual([expected, expected]);
+}
+
 test.each(cases(ROOMS))(
   '%s, header of %i, in order %s: frames that find no room are counted: %o',
-  (layout, headerBytes, inOrder, each) => {
-    const [, change, frame] = each;
-    // The chain stays the next one, and nothing after it gets through.
-    const arrived = frame === undefined ? WRONG : COUNT;
-    const expected = { sent: COUNT, arrived, long: COUNT - arrived, code: 0 };
-    const options = { layout, headerBytes, inOrder };
-    expect([sendBurst(options, change, COUNT), sendBurst(options, change, 1)]).toEqual([expected, expected]);
-  },
+  (layout, headerBytes, inOrder, each) => sendRoom({ layout, headerBytes, inOrder }, each),
 );
 
-test.each(HEADERS)('a header of %i bytes is right whatever lay there', (headerBytes) => {
+/** Sends to buffers with all kinds of headers in them. */
+function sendOver(headerBytes: 10 | 12 | 20, module?: WebAssembly.Module): void {
   const right = new Uint8Array(headerBytes);
   if (headerBytes > 10) right[10] = 1;
   if (headerBytes === 20) right.set([4, 3, 2, 1, 2, 0], 12);
@@ -245,7 +249,7 @@ test.each(HEADERS)('a header of %i bytes is right whatever lay there', (headerBy
   for (const layout of ['packed', 'split'] as const) {
     // At once, and fewer than make a burst.
     for (const each of [all.length, 1]) {
-      const burst = new Burst({ layout, headerBytes });
+      const burst = new Burst({ layout, headerBytes, module });
       const { side } = burst;
       burst.add(...all.map(() => 2048));
       for (const [i, garbage] of all.entries()) burst.write(i, garbage);
@@ -262,6 +266,10 @@ test.each(HEADERS)('a header of %i bytes is right whatever lay there', (headerBy
       side.finish();
     }
   }
+}
+
+test.each(HEADERS)('a header of %i bytes is right whatever lay there', (headerBytes) => {
+  sendOver(headerBytes);
 });
 
 test('a burst that finds too few buffers is counted, and its chains come back', () => {
@@ -284,4 +292,70 @@ test('a burst that finds too few buffers is counted, and its chains come back', 
 test('a driver that offers an id twice in one burst gets it back twice, and harms nobody else', () => {
   const [, change] = TWICE;
   expect(sendBurst({ layout: 'packed', headerBytes: 12 }, change, COUNT)).toMatchObject({ sent: COUNT, code: 0 });
+});
+
+/** Bursts of all that a ring of 7 holds, and more, round and round. */
+function lap(module: WebAssembly.Module): void {
+  const options = { layout: 'packed', size: 7, module } as const;
+  const packets = Array.from({ length: 12 }, () => ({ kind: 'plain', length: FRAME }) as const);
+  const chains = packets.map(({ length }) => ({ length, lengths: [] }));
+  runReceive(options, Array(9).fill({ chains, max: 5 }));
+  runSend({ ...options, size: 50 }, Array(9).fill({ rooms: Array(60).fill([2048]), packets }));
+  runAdd(options, Array(9).fill({ packets, take: 5, give: 5, from: 0 }));
+}
+
+function searchFault(module: WebAssembly.Module): void {
+  const options = { layout: 'packed', headerBytes: 12, module } as const;
+  lap(module);
+  for (const each of [...BREAKS, TWICE]) receiveUntilBroken(options, each);
+  for (const each of LENGTHS) receiveLength(options, each);
+  for (const each of BREAKS) sendUntilBroken(options, each);
+  for (const each of ROOMS) sendRoom(options, each);
+  sendOver(12, module);
+}
+
+const PLACE = 'load<u32>(queue, VQ_SIZE) - place';
+/** What is changed in packed-net.kernel.ts, and into what. */
+const FAULTS: readonly (readonly [what: string, from: string, to: string])[] = [
+  [
+    'an address is not checked',
+    'if (header === 0 || checkId(queue, id) !== 0) break;',
+    'if (checkId(queue, id) !== 0) break;',
+  ],
+  ['an id is not checked', 'if (header === 0 || checkId(queue, id) !== 0) break;', 'if (header === 0) break;'],
+  ['any kind of chain is taken', '|| word & NOT_READABLE) break;', ') break;'],
+  ['any length is taken', 'if (frame - NET_FRAME_MIN > BUFFER_FRAME_MAX - NET_FRAME_MIN) break;', ''],
+  ['what was refused keeps its buffer', 'if (n < have) free(cache, slots + (n << SLOT_SHIFT), have - n);', ''],
+  ['what was taken does not come back', 'store<u32>(netq, pending + taken, NETQ_PENDING);', ''],
+  ['room is not checked', 'if (length < headerBytes + frame || id >= size) break;', 'if (id >= size) break;'],
+  [
+    'an id to send to is not checked',
+    'if (length < headerBytes + frame || id >= size) break;',
+    'if (length < headerBytes + frame) break;',
+  ],
+  ['an address to send to is not checked', 'if (target === 0) break;', ''],
+  ['a buffer to read is written', '|| (word & NOT_READABLE) !== WRITABLE) break;', ') break;'],
+  ['the wrap counter stays', 'load<u32>(queue + at, 4) ^ u32(isEnd)', 'load<u32>(queue + at, 4)'],
+  ['a header is taken for what it is not', 'renewHeader(netq, slot, <u32>entry - headerBytes);', ''],
+  ['an id is written down twice', 'store<u32>(queue, id, VQ_FREE_HEAD);', ''],
+  [
+    'places are given that are not free',
+    `const most = min(min(count, load<u32>(queue, VQ_FREE)), ${PLACE});`,
+    `const most = min(count, ${PLACE});`,
+  ],
+];
+const mutationOf = ([, from, to]: (typeof FAULTS)[number]) => [{ file: 'virtio/packed-net.kernel.ts', from, to }];
+const folders = ['virtio', 'memory'];
+
+test('nothing is found in the kernels as they are', async () => {
+  searchFault(await compileTraced({ folders }));
+});
+
+test('every planted fault has its place in the sources', () => {
+  for (const fault of FAULTS) tryMutations(mutationOf(fault));
+});
+
+test.each(someOf(FAULTS, 7))('it is found when %s', async (...fault) => {
+  const module = await compileTraced({ folders, mutations: mutationOf(fault) });
+  expect(() => searchFault(module)).toThrow();
 });

@@ -3,7 +3,7 @@ import { test } from 'vitest';
 import { effort } from '../support/effort.ts';
 import { LENGTHS, type Packet, runAdd, runReceive, runSend } from './support/packed-net.ts';
 
-const RUNS = effort(60, 2000);
+const RUNS = effort(25, 1500);
 const STEPS_MAX = 12;
 
 const length = fc.constantFrom(...LENGTHS);
