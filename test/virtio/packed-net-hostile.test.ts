@@ -1,10 +1,11 @@
-import type { RawDescriptor, VirtqueueLayout } from 'ringway/virtio';
+import type { VirtqueueLayout } from 'ringway/virtio';
 import { expect, test } from 'vitest';
 import { SLOT_EVENT, SLOT_FLOW, SLOT_SHIFT } from '#build/memory/layout.js';
 import { VIRTQ_DESC_F_WRITE, VQ_BROKEN_ADDRESS, VQ_BROKEN_ID, VQ_BROKEN_ID_STATE } from '#build/virtio/layout.js';
 import { someOf } from '../support/effort.ts';
 import { compileTraced, tryMutations } from '../support/kernels.ts';
-import { DeviceSide, frameOf, join, type NetQueueRigOptions, NO_DROPS } from './support/net-queue-rig.ts';
+import { frameOf, join, type NetQueueRigOptions, NO_DROPS } from './support/net-queue-rig.ts';
+import { Burst, sizeOf } from './support/packed-burst.ts';
 import { runAdd, runReceive, runSend } from './support/packed-net.ts';
 
 const HEADERS = [10, 12, 20] as const;
@@ -12,60 +13,7 @@ const HEADERS = [10, 12, 20] as const;
 const COUNT = 12;
 const WRONG = 5;
 const FRAME = 60;
-/** No power of two where the layout allows it. */
-const sizeOf = (layout: VirtqueueLayout): number => (layout === 'packed' ? 33 : 32);
-
 type Agreed = NetQueueRigOptions & { headerBytes: 10 | 12 | 20 };
-
-/** A driver that changes what it made available. */
-class Burst {
-  readonly side: DeviceSide;
-  readonly #packed: boolean;
-  readonly #ids: number[] = [];
-
-  constructor(options: NetQueueRigOptions) {
-    this.side = new DeviceSide({ ...options, size: sizeOf(options.layout) });
-    this.#packed = options.layout === 'packed';
-  }
-
-  /** Makes chains of one buffer available: of these bytes, or with room for so many. */
-  add(...chains: readonly (Uint8Array | number)[]): void {
-    for (const chain of chains) {
-      const id = typeof chain === 'number' ? this.side.driver.send([], [chain]) : this.side.driver.send([chain]);
-      this.#ids.push(id as number);
-    }
-  }
-
-  /** Where the descriptor of chain `i` lies: nothing was given back, so that the ring is filled from its start. */
-  #place(i: number): number {
-    return this.#packed ? i : (this.#ids[i] as number);
-  }
-
-  descriptor(i: number): RawDescriptor {
-    const { raw, rings } = this.side.driver;
-    return raw.readDescriptor(rings.descriptors, this.#place(i));
-  }
-
-  change(i: number, change: Partial<RawDescriptor>): void {
-    this.side.driver.poke(this.#place(i), { ...this.descriptor(i), ...change });
-  }
-
-  /** Gives chain `i` another id. */
-  rename(i: number, id: number): void {
-    const { raw, rings } = this.side.driver;
-    if (this.#packed) this.change(i, { link: id });
-    else raw.writeAvailable(rings.driverArea, i, id);
-  }
-
-  id(i: number): number {
-    return this.#ids[i] as number;
-  }
-
-  /** Writes to the start of the buffer of chain `i`. */
-  write(i: number, bytes: Uint8Array): void {
-    this.side.arena.u8.set(bytes, Number(this.descriptor(i).guest));
-  }
-}
 
 type Change = (burst: Burst, headerBytes: number) => void;
 const length =
