@@ -1,24 +1,14 @@
 import type { VirtqueueLayout } from 'ringway/virtio';
 import { beforeAll, expect, test } from 'vitest';
 import { compileTraced } from '../support/kernels.ts';
-import { DeviceSide, DriverSide, frameOf, NO_DROPS } from './support/net-queue-rig.ts';
+import { cut, DeviceSide, DriverSide, frameOf, join, NO_DROPS } from './support/net-queue-rig.ts';
 
 const LAYOUTS: readonly VirtqueueLayout[] = ['split', 'packed'];
 /** Of drivers: their buffers are the device's to write, or frames are copied through areas. */
 const DRIVERS = LAYOUTS.flatMap((layout) => [[layout, 'zero copy', false] as const, [layout, 'areas', true] as const]);
 const HEADER = 12;
 const plain = new Uint8Array(HEADER);
-const join = (...parts: readonly Uint8Array[]): Uint8Array => Uint8Array.from(parts.flatMap((part) => [...part]));
 const message = (frame: Uint8Array, header: Uint8Array = plain): Uint8Array => join(header, frame);
-/** `bytes` in pieces of these lengths, and the rest. */
-function cut(bytes: Uint8Array, lengths: readonly number[]): readonly Uint8Array[] {
-  let at = 0;
-  const pieces = lengths.map((length) => {
-    at += length;
-    return bytes.subarray(at - length, at);
-  });
-  return at < bytes.length ? [...pieces, bytes.subarray(at)] : pieces;
-}
 
 /** A header with flags, gso_type, and the rest of what 5.1.6 has before num_buffers. */
 const offload = (flags: number, gso: number): Uint8Array => Uint8Array.of(flags, gso, 54, 0, 100, 0, 34, 0, 6, 0, 0, 0);

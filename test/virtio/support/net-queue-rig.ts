@@ -3,6 +3,7 @@ import {
   createRegionTable,
   createVirtqueueDevice,
   createVirtqueueDriver,
+  type GuestRegion,
   MockDevice,
   MockDriver,
   type VirtqueueDevice,
@@ -32,6 +33,8 @@ export interface NetQueueRigOptions {
   readonly offloads?: number;
   readonly eventIdx?: boolean;
   readonly guestOffset?: bigint;
+  /** Regions that the driver's 64 buffers lie in, side by side: 1 (when not given), 2, 4 … 64. */
+  readonly regions?: number;
   /** A driver that copies through areas: its device reaches them and the rings, and nothing else. */
   readonly bounce?: boolean;
   /** Buffers that our pool has left: 8 to 64. All 256 when not given. */
@@ -49,6 +52,19 @@ export const NO_DROPS: NetQueueDrops = { bad: 0, long: 0, empty: 0 };
 /** `length` bytes that are like no other frame's. */
 export const frameOf = (length: number, seed = 0): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => ((seed * 977 + i) * 40_503) >>> 8);
+
+export const join = (...parts: readonly Uint8Array[]): Uint8Array =>
+  Uint8Array.from(parts.flatMap((part) => [...part]));
+
+/** `bytes` in pieces of these lengths, and the rest. */
+export function cut(bytes: Uint8Array, lengths: readonly number[]): readonly Uint8Array[] {
+  let at = 0;
+  const pieces = lengths.map((length) => {
+    at += length;
+    return bytes.subarray(at - length, at);
+  });
+  return at < bytes.length ? [...pieces, bytes.subarray(at)] : pieces;
+}
 
 /** Our end of a net queue, a pool, and a burst of slots. */
 abstract class Side {
@@ -160,10 +176,17 @@ export class DeviceSide extends Side {
     super(options);
     this.#options = options;
     const ring = this.#ring('ring');
-    const { guestOffset = 0n } = options;
+    const { guestOffset = 0n, regions: parts = 1 } = options;
     this.driver = new MockDriver(this.arena, { ...ring, buffers: 64, bufferBytes: 4096, guestOffset });
     const regions = createRegionTable(this.arena, 'regions');
-    regions.set(this.driver.regions);
+    const [buffers, ...others] = this.driver.regions as [GuestRegion, ...GuestRegion[]];
+    const bytes = buffers.bytes / parts;
+    const pieces = Array.from({ length: parts }, (_, i) => ({
+      guest: buffers.guest + BigInt(i * bytes),
+      address: buffers.address + i * bytes,
+      bytes,
+    }));
+    regions.set([...pieces, ...others]);
     const queue = createVirtqueueDevice(this.arena, { ...ring, rings: this.driver.rings, regions });
     this.queue = queue;
     this.base = () => queue.base();
