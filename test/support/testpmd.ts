@@ -48,7 +48,7 @@ export interface TestpmdCounters {
   readonly txBytes: number;
 }
 
-const PROMPT = 'testpmd> ';
+const PROMPT_END = 'd> ';
 const START_MS = 30_000;
 /** At most so many frames a queue are in a program at once, with those that it caches. */
 const BUFFERS = 16_384;
@@ -161,7 +161,8 @@ export async function startTestpmd(options: TestpmdOptions): Promise<Testpmd> {
   const command = ['-n', '19', 'stdbuf', '-oL', 'dpdk-testpmd', ...args];
   const program = new Program(`testpmd ${name}`, 'nice', command, lifeMs);
   try {
-    await program.until('prompt', START_MS, () => program.text.includes(PROMPT) || undefined);
+    // Its threads write at once, sometimes in the middle of the first prompt.
+    await program.until('prompt', START_MS, () => program.text.includes(PROMPT_END) || undefined);
   } catch (error) {
     await program.kill();
     throw error;
