@@ -32,6 +32,13 @@ export function frameLength(slot: u32): u32 {
   return load<u16>(slot, SLOT_LENGTH);
 }
 
+/** The buffer behind `buffer` of the packet at `slot`, which has bytes left. */
+export function nextBuffer(slot: u32, buffer: u32): u32 {
+  const next: u32 = load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_CHAINED ? load<u32>(buffer, BUFFER_NEXT) : 0;
+  assert(next !== 0);
+  return next;
+}
+
 /** Links an empty buffer behind `buffer`, the last one of the packet at `slot`. Returns it; 0 when the pool is exhausted. */
 export function extend(cache: u32, slot: u32, buffer: u32): u32 {
   const next = allocBuffer(cache);

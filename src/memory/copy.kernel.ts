@@ -27,9 +27,28 @@ export function copyFrame(target: u32, source: u32, n: u32): void {
   v128.store(to, v128.load(from, 16), 16);
 }
 
+/** Copies fewer than 16 bytes: two ends that overlap, or byte by byte. A header, or what a buffer had no room for. */
+function copyEnds(target: u32, source: u32, n: u32): void {
+  if (n >= 8) {
+    const last = load<u64>(source + n - 8);
+    store<u64>(target, load<u64>(source));
+    store<u64>(target + n - 8, last);
+  } else if (n >= 4) {
+    const last = load<u32>(source + n - 4);
+    store<u32>(target, load<u32>(source));
+    store<u32>(target + n - 4, last);
+  } else {
+    for (let i: u32 = 0; i < n; i++) store<u8>(target + i, load<u8>(source + i));
+  }
+}
+
 /** Copies `n` bytes; the ranges do not overlap. For frames. */
 export function copyBytes(target: u32, source: u32, n: u32): void {
-  if (n < 16 || n > VECTORS_MAX) {
+  if (n < 16) {
+    copyEnds(target, source, n);
+    return;
+  }
+  if (n > VECTORS_MAX) {
     memory.copy(target, source, n);
     return;
   }

@@ -165,6 +165,12 @@ function spill(cache: u32): u32 {
   return CACHE_SIZE - CACHE_REFILL;
 }
 
+/** Gives up a reference to the buffer. Returns true when it was the last. */
+function dropReference(buffer: u32): bool {
+  // Of the only one nobody can make more, and a subtraction would wait for all stores before it.
+  return atomic.load<u32>(buffer, BUFFER_REFERENCES) === 1 || atomic.sub<u32>(buffer, 1, BUFFER_REFERENCES) === 1;
+}
+
 /** Gives up a packet whose first buffer is shared, or that has several. Returns how many buffers came back. */
 function freeChain(cache: u32, first: u32, flags: u32): u32 {
   let buffer = first;
@@ -173,7 +179,7 @@ function freeChain(cache: u32, first: u32, flags: u32): u32 {
   let freed: u32 = 0;
   for (let i: u32 = 0; i < SEGMENTS_MAX; i++) {
     // Each buffer of a chain owns one reference to the next, so whoever drops the last one goes on to it.
-    if (shared && atomic.sub<u32>(buffer, 1, BUFFER_REFERENCES) !== 1) {
+    if (shared && !dropReference(buffer)) {
       count(cache, 1, CACHE_RELEASED_REFCNT);
       break;
     }

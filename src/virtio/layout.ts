@@ -314,18 +314,7 @@ export const NETQ_AREA_FREE: u32 = 60;
 export const NETQ_HEADER: u32 = 80;
 /** Driver: slots for a burst of empty buffers. */
 export const NETQ_FRESH: u32 = 128;
-/**
- * A packet on its way into segments, behind NETQ_FRESH's slots: what the next piece is read from and written to; bytes that are
- * left at either end; its buffer, 0 in the header; the next segment; 1 when the packet has more buffers than one.
- */
-export const NETQ_PIECE_SOURCE: u32 = 640;
-export const NETQ_PIECE_TARGET: u32 = 644;
-export const NETQ_PIECE_SOURCE_LEFT: u32 = 648;
-export const NETQ_PIECE_ROOM: u32 = 652;
-export const NETQ_PIECE_BUFFER: u32 = 656;
-export const NETQ_PIECE_SEGMENT: u32 = 660;
-export const NETQ_PIECE_CHAINED: u32 = 664;
-export const NETQ_BYTES: u32 = 704;
+export const NETQ_BYTES: u32 = 640;
 /** Chains that one call looks at: a burst, or what a frame of NET_FRAME_MAX takes in buffers of 1,028 bytes or more. */
 export const NETQ_CHAINS: u32 = 64;
 

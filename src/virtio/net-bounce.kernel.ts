@@ -35,7 +35,6 @@ import {
   NETQ_EMPTY,
   NETQ_F_MRG_RXBUF,
   NETQ_FEATURES,
-  NETQ_HEADER,
   NETQ_HEADER_BYTES,
   NETQ_LIST,
   NETQ_LONG,
@@ -53,9 +52,9 @@ import {
   VQ_FREE,
   VQ_SIZE,
 } from './layout.ts';
-import { scatter } from './net-device.kernel.ts';
 import { checksumFits, writeChain, writeSegment } from './net-driver.kernel.ts';
 import { acceptOffload, countNet, writeHeader } from './net-header.kernel.ts';
+import { scatter } from './scatter.kernel.ts';
 import { addAny, pollAny } from './side.kernel.ts';
 import { detach, isBroken } from './state.kernel.ts';
 
@@ -154,8 +153,7 @@ function addPackets(netq: u32, slots: u32, packets: u32): u32 {
         writeSegment(first + (i << SEGMENT_SHIFT), areaAt(netq, areas, area), length);
         area = behind(links, area);
       }
-      writeHeader(netq, slot, netq + NETQ_HEADER, 0);
-      scatter(netq, slot, first, bytes);
+      scatter(netq, slot, first, 0, bytes);
     }
     writeChain(list, n, first, count, bytes, false);
     used += count;

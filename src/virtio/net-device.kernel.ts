@@ -36,8 +36,6 @@ import {
   NETQ_LONG,
   NETQ_NEXT,
   NETQ_PENDING,
-  NETQ_PIECE_SOURCE,
-  NETQ_PIECE_TARGET,
   NETQ_QUEUE,
   NETQ_RECORDS,
   NETQ_TAKEN,
@@ -47,9 +45,9 @@ import {
   USED_SHIFT,
   VQ_F_PACKED,
 } from './layout.ts';
-import { acceptOffload, countNet, renewHeader, writeHeader } from './net-header.kernel.ts';
+import { acceptOffload, countNet, renewHeader } from './net-header.kernel.ts';
 import { receivePacked, sendPacked } from './packed-net.kernel.ts';
-import { beginPieces, findPiece, passPiece } from './pieces.kernel.ts';
+import { scatter } from './scatter.kernel.ts';
 import { putBack, returnAny, returnWritten, takeAny } from './side.kernel.ts';
 import { hasFeature, isBroken } from './state.kernel.ts';
 
@@ -189,25 +187,13 @@ export function roomOf(chain: u32): u32 {
   return load<u32>(chain, CHAIN_READABLE) === 0 ? load<u32>(chain, CHAIN_WRITABLE_BYTES) : 0;
 }
 
-/** Copies header and frame into the writable segments from `segment` on, which have room for `left` bytes. */
-export function scatter(netq: u32, slot: u32, segment: u32, left: u32): void {
-  beginPieces(netq, slot, segment);
-  while (left > 0) {
-    const n = findPiece(netq, slot, left);
-    memory.copy(load<u32>(netq, NETQ_PIECE_TARGET), load<u32>(netq, NETQ_PIECE_SOURCE), n);
-    passPiece(netq, n);
-    left -= n;
-  }
-}
-
 /** Writes header and frame into one chain with room for them. */
 function sendSimple(netq: u32, slot: u32, chain: u32): void {
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const frame = frameLength(slot);
   const flags: u32 = load<u8>(slot, SLOT_FLAGS);
   if (load<u32>(chain, CHAIN_WRITABLE) !== 1 || flags & (SLOT_FLAG_CHAINED | SLOT_FLAG_OFFLOAD)) {
-    writeHeader(netq, slot, netq + NETQ_HEADER, 1);
-    scatter(netq, slot, load<u32>(chain, CHAIN_SEGMENTS), headerBytes + frame);
+    scatter(netq, slot, load<u32>(chain, CHAIN_SEGMENTS), 1, headerBytes + frame);
     return;
   }
   const target = load<u32>(load<u32>(chain, CHAIN_SEGMENTS), SEGMENT_ADDRESS);
@@ -216,7 +202,7 @@ function sendSimple(netq: u32, slot: u32, chain: u32): void {
 }
 
 /** Gives up the chains that were taken ahead. */
-export function putBackTaken(netq: u32): void {
+function putBackTaken(netq: u32): void {
   const list = load<u32>(netq, NETQ_LIST);
   putBack(load<u32>(netq, NETQ_QUEUE), list, load<u32>(netq, NETQ_NEXT), load<u32>(netq, NETQ_TAKEN));
   store<u64>(netq, 0, NETQ_TAKEN);
@@ -261,16 +247,16 @@ function sendBurst(netq: u32, slots: u32, count: u32): u32 {
   return 1;
 }
 
-/** What `spread` returns for chains that no frame fits. */
-export const NO_ROOM: i32 = -1;
+/** What `spread` and `takeFor` return for chains that no frame fits. */
+const NO_ROOM: i32 = -1;
 
 /**
- * Writes the records of the chains from `next` on that `bytes` bytes take. Returns how many; 0 when those that were taken
- * are too few, NO_ROOM when one has too little room for any frame.
+ * Writes the records of the chains from `next` on that `bytes` bytes take to `records`. Returns how many; 0 when those that
+ * were taken are too few, NO_ROOM when one has too little room for any frame.
  */
-export function spread(netq: u32, next: u32, taken: u32, bytes: u32): i32 {
+function spread(netq: u32, records: u32, next: u32, bytes: u32): i32 {
   const list = load<u32>(netq, NETQ_LIST);
-  const records = load<u32>(netq, NETQ_RECORDS);
+  const taken = load<u32>(netq, NETQ_TAKEN);
   const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
   const header = load<u32>(netq, NETQ_HEADER_BYTES);
   let left = bytes;
@@ -288,32 +274,52 @@ export function spread(netq: u32, next: u32, taken: u32, bytes: u32): i32 {
 }
 
 /**
- * Sends one packet in as many chains as it takes (5.1.6.4): of those that were taken ahead, or else as many as there are.
- * Returns 1, or 0 when there are too few yet. Drops what does not fit NETQ_CHAINS chains.
+ * Sees to it that the chains are there that a packet takes which is `bytes` bytes with its header (5.1.6.4): of those that
+ * were taken ahead, or else of as many as there are. Returns how many, from NETQ_NEXT on, and writes their records; 0 when there
+ * are too few yet, NO_ROOM when NETQ_CHAINS chains do not hold it.
  */
-function sendMerged(netq: u32, slot: u32): u32 {
-  const queue = load<u32>(netq, NETQ_QUEUE);
+export function takeFor(netq: u32, bytes: u32): i32 {
+  const records = load<u32>(netq, NETQ_RECORDS);
+  let used = spread(netq, records, load<u32>(netq, NETQ_NEXT), bytes);
+  if (used !== 0) return used;
+  putBackTaken(netq);
+  const taken = takeAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_LIST), NETQ_CHAINS);
+  store<u32>(netq, taken, NETQ_TAKEN);
+  used = spread(netq, records, 0, bytes);
+  return used === 0 && taken === NETQ_CHAINS ? NO_ROOM : used;
+}
+
+/**
+ * Sends packets in as many chains each as they take (5.1.6.4), until those that were taken ahead end. Returns how many are
+ * dealt with, 0 when there are too few chains yet. Drops what no chains hold.
+ */
+function sendMerged(netq: u32, slots: u32, count: u32): u32 {
   const list = load<u32>(netq, NETQ_LIST);
-  const bytes = load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot);
-  let used = spread(netq, load<u32>(netq, NETQ_NEXT), load<u32>(netq, NETQ_TAKEN), bytes);
-  if (used === 0) {
-    putBackTaken(netq);
-    const taken = takeAny(queue, list, NETQ_CHAINS);
-    store<u32>(netq, taken, NETQ_TAKEN);
-    used = spread(netq, 0, taken, bytes);
-    if (used === 0 && taken < NETQ_CHAINS) return 0;
-  }
-  if (used <= 0) {
+  const records = load<u32>(netq, NETQ_RECORDS);
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  let chains = takeFor(netq, headerBytes + frameLength(slots));
+  if (chains === 0) return 0;
+  if (chains < 0) {
     countNet(netq, NETQ_LONG);
     return 1;
   }
   const first = load<u32>(netq, NETQ_NEXT);
-  writeHeader(netq, slot, netq + NETQ_HEADER, used);
-  // The segments of one chain lie behind those of the one before, and receive chains have writable ones alone.
-  scatter(netq, slot, load<u32>(chainAt(list, first), CHAIN_SEGMENTS), bytes);
+  let used: u32 = 0;
+  let n: u32 = 0;
+  do {
+    const slot = slots + (n << SLOT_SHIFT);
+    // The segments of one chain lie behind those of the one before, and receive chains have writable ones alone.
+    const segment = load<u32>(chainAt(list, first + used), CHAIN_SEGMENTS);
+    scatter(netq, slot, segment, chains, headerBytes + frameLength(slot));
+    used += chains;
+    n++;
+    if (n === count) break;
+    const bytes = headerBytes + frameLength(slot + (1 << SLOT_SHIFT));
+    chains = spread(netq, records + (used << USED_SHIFT), first + used, bytes);
+  } while (chains > 0);
   store<u32>(netq, first + used, NETQ_NEXT);
-  returnWritten(queue, list, first, load<u32>(netq, NETQ_RECORDS), used);
-  return 1;
+  returnWritten(load<u32>(netq, NETQ_QUEUE), list, first, records, used);
+  return n;
 }
 
 /**
@@ -323,16 +329,15 @@ function sendMerged(netq: u32, slot: u32): u32 {
 export function deviceSend(netq: u32, slots: u32, count: u32): u32 {
   const queue = load<u32>(netq, NETQ_QUEUE);
   const isPacked = hasFeature(queue, VQ_F_PACKED);
+  const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
   let done: u32 = 0;
   while (done < count && !isBroken(queue)) {
     const next = slots + (done << SLOT_SHIFT);
     let n = isPacked ? sendPacked(netq, next, count - done) : 0;
     if (n === 0) n = sendBurst(netq, next, count - done);
+    if (n === 0 && merges) n = sendMerged(netq, next, count - done);
+    if (n === 0) break;
     done += n;
-    if (n > 0) continue;
-    const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
-    if (!merges || sendMerged(netq, next) === 0) break;
-    done++;
   }
   free(load<u32>(netq, NETQ_CACHE), slots, done);
   return done;

@@ -16,7 +16,7 @@ interface Sites {
 let built: WebAssembly.Module | undefined;
 
 /** `build/kernel.traced.wasm`. */
-function builtModule(): WebAssembly.Module {
+export function builtModule(): WebAssembly.Module {
   built ??= new WebAssembly.Module(readFileSync('build/kernel.traced.wasm'));
   return built;
 }

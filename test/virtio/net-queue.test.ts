@@ -1,7 +1,9 @@
 import type { VirtqueueLayout } from 'ringway/virtio';
 import { beforeAll, expect, test } from 'vitest';
 import { compileTraced } from '../support/kernels.ts';
+import { builtModule, type TracedArena } from '../support/traced.ts';
 import { cut, DeviceSide, DriverSide, frameOf, join, NO_DROPS } from './support/net-queue-rig.ts';
+import { inside } from './support/watch.ts';
 
 const LAYOUTS: readonly VirtqueueLayout[] = ['split', 'packed'];
 /** Of drivers: their buffers are the device's to write, or frames are copied through areas. */
@@ -209,6 +211,32 @@ test.each(LAYOUTS)('%s: a driver without buffers gives the device as many as the
 });
 
 const header = (buffers: number): Uint8Array => Uint8Array.of(...plain.subarray(0, 10), buffers & 255, buffers >> 8);
+
+test.each(LAYOUTS)('%s: frames of several chains each go with one publication a burst', (layout) => {
+  const side = new DeviceSide({ layout, size: 64, mergeable: true, module: builtModule() });
+  const { driver, queue } = side;
+  for (let i = 0; i < 40; i++) driver.send([], [1000]);
+  const frames = [2000, 60, 1500, 3900, 988, 989].map((length, i) => frameOf(length, i));
+  const rings = driver.regions.slice(1);
+  const published: number[] = [];
+  (side.arena as TracedArena).onAccess((address, bytes, kind) => {
+    if (kind === 'atomic store' && inside(rings, address, bytes)) published.push(address);
+  });
+  queue.setNotify(false);
+  published.length = 0;
+  expect(side.send(...frames)).toBe(6);
+  expect(published).toHaveLength(1);
+  const used = driver.receive().map(({ bytes }) => bytes);
+  const counts = [3, 1, 2, 4, 1, 2];
+  expect(used).toHaveLength(13);
+  for (const [i, frame] of frames.entries()) {
+    const from = counts.slice(0, i).reduce((sum, n) => sum + n, 0);
+    const whole = join(...used.slice(from, from + (counts[i] as number)));
+    expect(whole.subarray(10, 12)).toEqual(Uint8Array.of(counts[i] as number, 0));
+    expect(Buffer.compare(whole.subarray(HEADER), frame)).toBe(0);
+  }
+  side.finish();
+});
 
 test.each(LAYOUTS)('%s: a frame that one chain cannot hold takes several, and says how many', (layout) => {
   const side = new DeviceSide({ layout, mergeable: true });
