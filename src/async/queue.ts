@@ -201,11 +201,16 @@ export function attachAsyncQueue(arena: Arena, address: number, cache: number, o
   const kernels = arena.kernels<AsyncKernels>();
   const [headAt, tailAt] = [(address + ASYNC_HEAD) >>> 2, (address + ASYNC_TAIL) >>> 2];
   const netq = u32[(address + ASYNC_NETQ) >>> 2] ?? 0;
-  const net = attachNetQueue(arena, netq, cache);
+  const { drops, fault, detach } = attachNetQueue(arena, netq, cache);
+  const { inFlight, use } = attachCopies(arena, address);
   const pendingAt = (netq + NETQ_PENDING) >>> 2;
+  // Each by its name: what a spread makes has a form of its own each time, and calls of it are slow.
   return {
-    ...net,
-    ...attachCopies(arena, address),
+    address: netq,
+    drops,
+    fault,
+    inFlight,
+    use,
     receive(slots, max) {
       const [tail, pending] = [u32[tailAt], u32[pendingAt] as number];
       const n = kernels.asyncReceive(address, slots, max);
@@ -233,7 +238,7 @@ export function attachAsyncQueue(arena: Arena, address: number, cache: number, o
       return n;
     },
     detach() {
-      const n = net.detach();
+      const n = detach();
       onUsed();
       return n;
     },

@@ -1,32 +1,30 @@
 // Towards the driver: header and small frames by the CPU, the rest by the channel; used when all before it are copied.
 
-import { frameLength } from '../memory/chain.kernel.ts';
+import { frameLength, nextBuffer } from '../memory/chain.kernel.ts';
 import { copyBytes } from '../memory/copy.kernel.ts';
-import { SLOT_SHIFT } from '../memory/layout.ts';
+import { BUFFER_LENGTH, BUFFER_OFFSET, SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET, SLOT_SHIFT } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
 import { chainAt } from '../virtio/chain.kernel.ts';
 import {
   CHAIN_SEGMENTS,
   NETQ_CACHE,
   NETQ_CHAINS,
-  NETQ_F_MRG_RXBUF,
-  NETQ_FEATURES,
   NETQ_HEADER,
   NETQ_HEADER_BYTES,
   NETQ_LIST,
   NETQ_LONG,
-  NETQ_PIECE_BUFFER,
-  NETQ_PIECE_SOURCE,
-  NETQ_PIECE_TARGET,
+  NETQ_NEXT,
   NETQ_QUEUE,
   NETQ_RECORDS,
+  SEGMENT_ADDRESS,
+  SEGMENT_LENGTH,
+  SEGMENT_SHIFT,
   USED_SHIFT,
 } from '../virtio/layout.ts';
 import { isLogged, logUsed } from '../virtio/log.kernel.ts';
-import { deviceSend, putBackTaken, spread } from '../virtio/net-device.kernel.ts';
+import { deviceSend, takeFor } from '../virtio/net-device.kernel.ts';
 import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
-import { beginPieces, findPiece, passPiece } from '../virtio/pieces.kernel.ts';
-import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
+import { returnAny } from '../virtio/side.kernel.ts';
 import { isBroken } from '../virtio/state.kernel.ts';
 import { collectAll, count, enter, firstRecords, flagOf, isFirstDone, isIdle, leave } from './entry.kernel.ts';
 import {
@@ -48,88 +46,114 @@ const NOTHING: i32 = -1;
 const NO_DESCRIPTOR: i32 = -2;
 
 /**
- * Copies header and frame into the segments from `segment` on, which have room for the `bytes` bytes of both. Returns the
- * ring index of the channel's last copy, NOTHING or NO_DESCRIPTOR.
- * @param byChannel what is long enough.
+ * Writes the header of the packet at `slot` and copies its frame into the segments from `segment` on, of `used` chains, which
+ * have room for the `bytes` bytes of both. Returns the ring index of the channel's last copy, NOTHING or NO_DESCRIPTOR.
+ * @param threshold shorter pieces are the CPU's.
  */
-function place(queue: u32, slot: u32, segment: u32, bytes: u32, byChannel: bool): i32 {
+function place(queue: u32, slot: u32, segment: u32, used: u32, bytes: u32, threshold: u32): i32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
   const track = load<u32>(queue, ASYNC_TRACK);
-  const threshold = load<u32>(queue, ASYNC_THRESHOLD);
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
+  let target = load<u32>(segment, SEGMENT_ADDRESS);
+  let room = load<u32>(segment, SEGMENT_LENGTH);
+  let at = segment + (1 << SEGMENT_SHIFT);
+  let left = bytes;
+  let source = netq + NETQ_HEADER;
+  let sourceLeft: u32 = 0;
+  if (room < headerBytes) {
+    // 2.6.4: it may be cut anywhere. It lies where the next packet's will be, so the CPU copies it.
+    writeHeader(netq, slot, source, used);
+    sourceLeft = headerBytes;
+  } else {
+    writeHeader(netq, slot, target, used);
+    target += headerBytes;
+    room -= headerBytes;
+    left -= headerBytes;
+  }
+  let buffer: u32 = 0;
+  let copied: u32 = 0;
   let first = NOTHING;
   let last = NOTHING;
-  let offloaded: u32 = 0;
-  let copied: u32 = 0;
-  let left = bytes;
-  beginPieces(netq, slot, segment);
   while (left > 0) {
-    const n = findPiece(netq, slot, left);
-    const source = load<u32>(netq, NETQ_PIECE_SOURCE);
-    const target = load<u32>(netq, NETQ_PIECE_TARGET);
-    // The header lies where the next packet's will be.
-    const isFrame = load<u32>(netq, NETQ_PIECE_BUFFER) !== 0;
-    if (byChannel && isFrame && n >= threshold) {
+    while (room === 0) {
+      target = load<u32>(at, SEGMENT_ADDRESS);
+      room = load<u32>(at, SEGMENT_LENGTH);
+      at += 1 << SEGMENT_SHIFT;
+    }
+    while (sourceLeft === 0) {
+      if (buffer === 0) {
+        buffer = load<u32>(slot, SLOT_BUFFER);
+        source = buffer + load<u16>(slot, SLOT_OFFSET);
+        sourceLeft = load<u16>(slot, SLOT_LENGTH);
+      } else {
+        buffer = nextBuffer(slot, buffer);
+        source = buffer + load<u16>(buffer, BUFFER_OFFSET);
+        sourceLeft = load<u16>(buffer, BUFFER_LENGTH);
+      }
+    }
+    const n = min(min(sourceLeft, room), left);
+    if (buffer !== 0 && n >= threshold) {
       const index = offload(track, target, source, n);
       if (index < 0) {
         if (first < 0) return NO_DESCRIPTOR;
         giveUp(track, <u32>first);
         // In more pieces than there are descriptors.
-        return isOldest(track, <u32>first) ? place(queue, slot, segment, bytes, false) : NO_DESCRIPTOR;
+        const alone = isOldest(track, <u32>first);
+        return alone ? place(queue, slot, segment, used, bytes, u32.MAX_VALUE) : NO_DESCRIPTOR;
       }
       last = index;
       if (first < 0) first = index;
-      offloaded++;
     } else {
       copyBytes(target, source, n);
-      if (isFrame) copied++;
+      if (buffer !== 0) copied++;
     }
-    passPiece(netq, n);
+    source += n;
+    sourceLeft -= n;
+    target += n;
+    room -= n;
     left -= n;
   }
-  count(queue, offloaded, ASYNC_OFFLOADED);
-  count(queue, copied, ASYNC_COPIED);
+  if (copied > 0) count(queue, copied, ASYNC_COPIED);
   return last;
 }
 
-/** Sends the first of `n` packets at `slots` into the `taken` chains of the list. Returns how many it dealt with. */
-function sendTaken(queue: u32, slots: u32, n: u32, taken: u32): u32 {
+/** Sends the first of `n` packets at `slots`. Returns how many it dealt with: the driver, or the channel, has too little room. */
+function sendTaken(queue: u32, slots: u32, n: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
   const vq = load<u32>(netq, NETQ_QUEUE);
   const list = load<u32>(netq, NETQ_LIST);
   const records = load<u32>(netq, NETQ_RECORDS);
+  const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
   const track = load<u32>(queue, ASYNC_TRACK);
+  const isWatched = isLogged(vq);
   // What the dirty log is told of has been written.
-  const byChannel = track !== 0 && isOpen(track) && !isLogged(vq);
-  let next: u32 = 0;
+  const byChannel = track !== 0 && isOpen(track) && !isWatched;
+  const threshold = byChannel ? load<u32>(queue, ASYNC_THRESHOLD) : u32.MAX_VALUE;
   let done: u32 = 0;
-  while (done < n && next < taken) {
+  for (; done < n; done++) {
     const slot = slots + (done << SLOT_SHIFT);
-    const bytes = load<u32>(netq, NETQ_HEADER_BYTES) + frameLength(slot);
-    const used = spread(netq, next, taken, bytes);
-    // With more chains it may fit; but for that it must be the first.
-    if (used === 0 && (next > 0 || taken < NETQ_CHAINS)) break;
-    if (used <= 0) {
+    const bytes = headerBytes + frameLength(slot);
+    const used = takeFor(netq, bytes);
+    if (used === 0) break;
+    if (used < 0) {
       countNet(netq, NETQ_LONG);
       free(load<u32>(netq, NETQ_CACHE), slot, 1);
-      done++;
       continue;
     }
-    writeHeader(netq, slot, netq + NETQ_HEADER, used);
+    const next = load<u32>(netq, NETQ_NEXT);
     // The segments of one chain lie behind those of the one before, and receive chains have writable ones alone.
-    const last = place(queue, slot, load<u32>(chainAt(list, next), CHAIN_SEGMENTS), bytes, byChannel);
+    const last = place(queue, slot, load<u32>(chainAt(list, next), CHAIN_SEGMENTS), used, bytes, threshold);
     if (last === NO_DESCRIPTOR) {
       count(queue, 1, ASYNC_FULL);
       break;
     }
-    if (isLogged(vq)) logUsed(vq, list, next, records, used);
+    if (isWatched) logUsed(vq, list, next, records, used);
     const flag = flagOf(queue, load<u32>(queue, ASYNC_HEAD));
     if (last >= 0) markLast(track, <u32>last, flag);
     else store<u8>(flag, <u8>FLAG_DONE);
     enter(queue, slot, records, used);
-    next += used;
-    done++;
+    store<u32>(netq, next + used, NETQ_NEXT);
   }
-  putBack(vq, list, next, taken);
   return done;
 }
 
@@ -150,8 +174,6 @@ function shortOnes(queue: u32, slots: u32, n: u32): u32 {
  */
 export function asyncSend(queue: u32, slots: u32, n: u32): u32 {
   const netq = load<u32>(queue, ASYNC_NETQ);
-  const vq = load<u32>(netq, NETQ_QUEUE);
-  const list = load<u32>(netq, NETQ_LIST);
   const track = load<u32>(queue, ASYNC_TRACK);
   let done: u32 = 0;
   if (isIdle(queue)) {
@@ -161,21 +183,11 @@ export function asyncSend(queue: u32, slots: u32, n: u32): u32 {
       count(queue, done, ASYNC_COPIED);
       if (done < short || short === n) return done;
     }
-    putBackTaken(netq);
   }
   if (track !== 0) hold(track);
-  while (done < n && !isBroken(vq)) {
-    const sent = sendTaken(queue, slots + (done << SLOT_SHIFT), n - done, takeAny(vq, list, n - done));
-    done += sent;
-    if (sent > 0) continue;
-    // A long frame may take more chains than there are packets.
-    if ((load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) === 0) break;
-    const one = sendTaken(queue, slots + (done << SLOT_SHIFT), 1, takeAny(vq, list, NETQ_CHAINS));
-    if (one === 0) break;
-    done++;
-  }
+  if (!isBroken(load<u32>(netq, NETQ_QUEUE))) done += sendTaken(queue, slots + (done << SLOT_SHIFT), n - done);
   if (track !== 0) {
-    start(track);
+    count(queue, start(track), ASYNC_OFFLOADED);
     release(track);
   }
   return done;

@@ -80,9 +80,9 @@ export function giveUp(track: u32, index: u32): void {
   rollback(load<u32>(track, TRACK_VCHAN), index);
 }
 
-/** Hands what was enqueued to the engine. */
-export function start(track: u32): void {
-  submit(load<u32>(track, TRACK_VCHAN));
+/** Hands what was enqueued to the engine. Returns how many copies. */
+export function start(track: u32): u32 {
+  return submit(load<u32>(track, TRACK_VCHAN));
 }
 
 /** The operation with ring index `index` is done: so is the packet whose last one it was. */

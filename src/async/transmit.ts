@@ -35,38 +35,52 @@ export interface TransmitOptions {
 /** The way from an lcore's output into a queue. */
 export class Transmit implements Deferred {
   readonly #arena: Arena;
-  readonly #options: TransmitOptions;
+  readonly #address: number;
+  readonly #queue: CopyQueue;
+  readonly #work: WorkRing;
+  readonly #ringFull: RingFull;
+  readonly #drop: TransmitOptions['drop'];
   readonly #ring: Ring;
   /** Address of slots with packets of the ring that the queue has not taken yet, and how many. */
   readonly #held: number;
   #heldCount = 0;
+  /** It is or was v4, and what the ring held then may not be gone. */
+  #usesRing = false;
   #integration: Integration;
+  isDeferred = false;
 
   constructor(arena: Arena, options: TransmitOptions) {
-    const { address, integration } = options;
+    const { address, queue, integration, ringFull, work, drop } = options;
     const word = (offset: number): number => arena.u32[(address + offset) >>> 2] ?? 0;
     this.#arena = arena;
-    this.#options = options;
+    this.#address = address;
+    this.#queue = queue;
+    this.#work = work;
+    this.#ringFull = ringFull;
+    this.#drop = drop;
     this.#ring = attachMpscRing(arena, word(ASYNC_RING));
     this.#held = word(ASYNC_HELD);
     this.#integration = integration;
+    this.#usesRing = integration === 'v4' || this.#ring.fill() > 0;
   }
 
   /** Goes on by another integration. What the ring holds goes first. */
   set integration(integration: Integration) {
     this.#integration = integration;
-    if (integration === 'defer' && this.inFlight() > 0) this.#options.work.defer(this);
+    if (integration === 'v4') this.#usesRing = true;
+    if (integration === 'defer' && this.inFlight() > 0) this.#work.defer(this);
   }
 
   /** Takes the first of `n` (1 to 32) packets at `slots`. Returns how many; the rest stay the caller's. */
   send(slots: number, n: number): number {
-    const { queue, work } = this.#options;
+    const queue = this.#queue;
     if (this.#integration === 'v4') return this.#push(slots, n);
     if (this.#integration === 'vq' && queue.inFlight() > 0) queue.settle();
     // Of the time when it was v4.
-    const isEmpty = this.#waiting() === 0 || this.#pass();
+    const isEmpty = !this.#usesRing || this.#pass();
+    if (isEmpty) this.#usesRing = false;
     const sent = isEmpty ? queue.send(slots, n) : 0;
-    if (this.#integration === 'defer' && this.inFlight() > 0) work.defer(this);
+    if (this.#integration === 'defer' && this.inFlight() > 0) this.#work.defer(this);
     return sent;
   }
 
@@ -77,7 +91,7 @@ export class Transmit implements Deferred {
 
   /** Uses what is copied, and sends what waits in the ring. Returns how many packets were used. */
   settle(): number {
-    const { queue } = this.#options;
+    const queue = this.#queue;
     const settled = queue.inFlight() > 0 ? queue.settle() : 0;
     if (this.#waiting() > 0) this.#pass();
     return settled;
@@ -85,7 +99,7 @@ export class Transmit implements Deferred {
 
   /** Packets that were taken and did not arrive yet. */
   inFlight(): number {
-    return this.#waiting() + this.#options.queue.inFlight();
+    return this.#waiting() + this.#queue.inFlight();
   }
 
   /**
@@ -104,23 +118,22 @@ export class Transmit implements Deferred {
 
   /** Packets that the queue has not taken from the ring. */
   #waiting(): number {
-    return this.#heldCount + this.#ring.fill();
+    return !this.#usesRing ? 0 : this.#heldCount + this.#ring.fill();
   }
 
   #push(slots: number, n: number): number {
-    const { address, ringFull, drop } = this.#options;
     const sent = this.#ring.push(slots, n);
     if (sent === n) return n;
-    addCounter(this.#arena, address + ASYNC_RING_FULL, 1);
-    if (ringFull === 'wait') return sent;
-    addCounter(this.#arena, address + ASYNC_DROPPED, n - sent);
-    drop(slots + (sent << SLOT_SHIFT), n - sent);
+    addCounter(this.#arena, this.#address + ASYNC_RING_FULL, 1);
+    if (this.#ringFull === 'wait') return sent;
+    addCounter(this.#arena, this.#address + ASYNC_DROPPED, n - sent);
+    this.#drop(slots + (sent << SLOT_SHIFT), n - sent);
     return n;
   }
 
   /** Has the queue take from the ring, as much as it can. True when nothing is left there. */
   #pass(): boolean {
-    const { queue } = this.#options;
+    const queue = this.#queue;
     for (;;) {
       if (this.#heldCount === 0) this.#heldCount = this.#ring.pop(this.#held, BURST_MAX);
       if (this.#heldCount === 0) return true;

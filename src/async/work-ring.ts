@@ -9,6 +9,8 @@ export interface Deferred {
   settle(): number;
   /** Packets that are still under way. */
   inFlight(): number;
+  /** It has an item. The work ring's. */
+  isDeferred: boolean;
 }
 
 /** Items of an lcore, as OVS has them. */
@@ -35,7 +37,6 @@ export class WorkRing {
   readonly #counters: number;
   readonly #attempts: number;
   readonly #items: (Deferred | undefined)[] = new Array<Deferred | undefined>(ITEMS).fill(undefined);
-  readonly #waiting = new Set<Deferred>();
   #head = 0;
   #tail = 0;
 
@@ -61,14 +62,14 @@ export class WorkRing {
   /** Leaves the queue's packets in flight for later. */
   defer(queue: Deferred): void {
     this.#count(WORK_DEFERRED);
-    if (this.#waiting.has(queue)) return;
+    if (queue.isDeferred) return;
     if (this.waiting === ITEMS) this.run();
     if (this.waiting === ITEMS) {
       // All engines stand still; nobody waits for them.
       this.#count(WORK_FULL);
       return;
     }
-    this.#waiting.add(queue);
+    queue.isDeferred = true;
     this.#put(queue);
   }
 
@@ -95,7 +96,7 @@ export class WorkRing {
         this.#put(queue);
       } else {
         this.#count(WORK_DONE);
-        this.#waiting.delete(queue);
+        queue.isDeferred = false;
       }
     }
     return settled;

@@ -134,20 +134,21 @@ function ring(bell: u32): void {
   atomic.notify(bell + LCORE_DOORBELL, 1);
 }
 
-/** Hands all pending operations to the engine. */
-export function submit(vchan: u32): void {
+/** Hands all pending operations to the engine. Returns how many. */
+export function submit(vchan: u32): u32 {
   const enqueued = load<u32>(vchan, VCHAN_ENQUEUED);
   const n = enqueued - load<u32>(vchan, VCHAN_SUBMITTED);
-  if (n === 0) return;
+  if (n === 0) return 0;
   store<u64>(vchan, load<u64>(vchan, VCHAN_SUBMITTED_COUNT) + n, VCHAN_SUBMITTED_COUNT);
   // The one publication of the batch: it orders the descriptors before it.
   atomic.store<u32>(vchan, enqueued, VCHAN_SUBMITTED);
   if (load<u32>(vchan, VCHAN_ENGINE) === ENGINE_CPU) {
     while (run(vchan, ENGINE_BURST) !== 0) {}
-    return;
+    return n;
   }
   const bell = load<u32>(vchan, VCHAN_BELL);
   if (bell !== 0) ring(bell);
+  return n;
 }
 
 /** Operations that can be enqueued now. */

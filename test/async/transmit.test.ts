@@ -105,7 +105,11 @@ test('work is looked at once a run, by queue, and the ring has an end', () => {
   const arena = createArena({ bytes: 1 << 20 });
   const counters = arena.allocate('work', WORK_BYTES);
   const work = new WorkRing(arena, counters);
-  const queueOf = (left: number) => ({ settle: () => (left > 0 ? 1 + 0 * left-- : 0), inFlight: () => left });
+  const queueOf = (left: number) => ({
+    settle: () => (left > 0 ? 1 + 0 * left-- : 0),
+    inFlight: () => left,
+    isDeferred: false,
+  });
   const slow = queueOf(2);
   work.defer(slow);
   work.defer(slow);

@@ -7,6 +7,7 @@ import { testArena } from '../support/arena.ts';
 const doneAfter = (looks: number) => ({
   settle: () => (looks-- === 1 ? 1 : 0),
   inFlight: () => Math.max(0, looks),
+  isDeferred: false,
 });
 
 function ringOf(attempts: number) {
