@@ -65,7 +65,10 @@ function turnOf(world: AsyncWorld, one: AsyncCase, track: number): () => void {
   return () => {
     owed += BURST;
     while (owed > 0) {
-      for (const { run } of steps) owed -= run();
+      for (const step of steps) {
+        step.prepare();
+        owed -= step.run();
+      }
       world.deliver();
     }
   };

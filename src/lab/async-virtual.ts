@@ -1,7 +1,7 @@
 import { type Assignment, assign } from '../async/assign.ts';
 import { createTrack, shareTrack } from '../async/track.ts';
 import { createDmaDevice, type DmaDevice } from '../dma/device.ts';
-import type { AsyncCase, AsyncWorld, Step } from './async-world.ts';
+import { type AsyncCase, type AsyncWorld, makeStep, type Step } from './async-world.ts';
 import { DSA } from './dsa.ts';
 import { clockCost } from './measure.ts';
 import { median } from './windows.ts';
@@ -69,15 +69,31 @@ export interface VirtualResult {
   readonly waiting: number;
 }
 
+/** All of an lcore's loop as one step: between two looks at the clock its code is as warm as it is without a clock. */
+function together(steps: readonly Step[]): Step {
+  return makeStep(
+    () => -2,
+    () => {
+      for (const step of steps) step.prepare();
+    },
+    () => {
+      let sent = 0;
+      for (const step of steps) sent += step.run();
+      return sent;
+    },
+  );
+}
+
 /**
- * Runs the case with each lcore on a core of its own, in virtual time: a step takes what it takes here and now, the engines
+ * Runs the case with each lcore on a core of its own, in virtual time: a loop takes what it takes here and now, the engines
  * what their parameters say, and guests nothing, since they have cores of their own. The lcore that is least far goes
- * on. A step that needs an engine of several lcores waits for who has it, and has it to its end. The figure is the median
- * of windows: one in which this thread lost its CPU is one of many.
+ * on. Where lcores share an engine, a loop goes step by step: one that needs the engine waits for who has it, and has it to its
+ * end. The figure is the median of windows: one in which this thread lost its CPU is one of many.
  */
 export function runVirtual(world: AsyncWorld, one: AsyncCase, engines: Engines | undefined): VirtualResult {
-  const { devices = [], tracks = [] } = engines ?? {};
-  const lcores = world.begin(one, tracks);
+  const { devices = [], tracks = [], shared = [] } = engines ?? {};
+  const loops = world.begin(one, tracks);
+  const lcores = shared.includes(true) ? loops : loops.map((steps) => [together(steps)]);
   const began = Math.max(0, ...devices.map(({ model }) => model.now));
   const clocks = lcores.map(() => began);
   const next = lcores.map(() => 0);
@@ -98,6 +114,7 @@ export function runVirtual(world: AsyncWorld, one: AsyncCase, engines: Engines |
       continue;
     }
     for (const { model } of devices) model.advance(now);
+    step.prepare();
     const at = performance.now();
     moved += step.run();
     const ns = Math.max((performance.now() - at) * 1e6 - cost, 1);
@@ -118,9 +135,10 @@ export function runVirtual(world: AsyncWorld, one: AsyncCase, engines: Engines |
 }
 
 /** Engines that the step has to have for itself. */
-function locksOf({ lane }: Step, lcore: number, lcores: number, engines: Engines | undefined): number[] {
+function locksOf(step: Step, lcore: number, lcores: number, engines: Engines | undefined): number[] {
   if (engines === undefined) return [];
   const { of, shared } = engines;
+  const lane = step.lane();
   const used = lane >= 0 ? [of[lane] as number] : [...new Set(of.filter((_, guest) => guest % lcores === lcore))];
   return used.filter((engine) => shared[engine] === true);
 }

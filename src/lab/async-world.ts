@@ -28,8 +28,10 @@ import { attachNetQueue, type NetQueue } from '../virtio/net-queue.ts';
 export const QUEUE_SIZE = 256;
 export const GUESTS_MAX = 32;
 export const LCORES_MAX = 8;
-const BUFFERS = GUESTS_MAX * 2 * QUEUE_SIZE + 4096;
-const ARENA_BYTES = 192 << 20;
+/** Packets that wait in the port which an lcore receives from: what OVS gives a network card's ring (`n_rxq_desc`). */
+const SOURCE_PACKETS = 2048;
+const BUFFERS = GUESTS_MAX * 2 * QUEUE_SIZE + LCORES_MAX * 2 * SOURCE_PACKETS + 4096;
+const ARENA_BYTES = 256 << 20;
 const FEATURES = featureMask(VIRTIO_F.VERSION_1, VIRTIO_NET_F.MRG_RXBUF);
 
 /** Who copies, and who notices: an integration, or the lcore itself as without engines. */
@@ -50,10 +52,17 @@ export interface AsyncCase {
 
 /** A part of an lcore's loop. */
 export interface Step {
+  /** Receives what it is to send: no part of what is measured. */
+  prepare(): void;
   /** Does it. Returns how many packets were sent. */
   run(): number;
   /** Index of the guest's lane that it is about; -1: of all, -2: of none. */
-  readonly lane: number;
+  lane(): number;
+}
+
+/** All steps are made here: objects of one form, whose calls V8 finds at once. */
+export function makeStep(lane: () => number, prepare: () => void, run: () => number): Step {
+  return { lane, prepare, run };
 }
 
 /** An lcore's way to a guest. */
@@ -72,6 +81,18 @@ interface Lane {
   waiting: number;
 }
 
+/**
+ * A port that receives without a copy, as a network card does: the bytes of its buffers are in memory and in the caches that
+ * all cores share, but not in the lcore's own, since each was last used 2,048 packets ago.
+ */
+interface Source {
+  readonly cache: number;
+  /** Addresses of the slots of its buffers, and of those for the rest of a frame that needs two; index of the oldest. */
+  readonly first: number;
+  readonly second: number;
+  oldest: number;
+}
+
 /** Guests, and lcores that send to them: all cases over the same ones, so that V8 compiles their calls once. */
 export class AsyncWorld {
   readonly arena: Arena;
@@ -82,8 +103,10 @@ export class AsyncWorld {
   readonly #queues: readonly number[];
   readonly #bursts: readonly number[];
   readonly #works: readonly number[];
-  readonly #scratch: number;
+  /** By lcore. */
+  readonly #sources: readonly Source[];
   #lanes: Lane[] = [];
+  #lcores = 0;
   #sent = 0;
   #received = 0;
 
@@ -110,7 +133,10 @@ export class AsyncWorld {
     const burst = (name: string): number => this.arena.allocate(name, BURST_MAX << SLOT_SHIFT);
     this.#bursts = this.#guests.map((_, i) => burst(`burst ${i}`));
     this.#works = Array.from({ length: LCORES_MAX }, (_, i) => this.arena.allocate(`work ${i}`, WORK_BYTES));
-    this.#scratch = burst('second buffers');
+    this.#sources = this.#pool.caches.map((cache, i) => {
+      const slots = (name: string): number => this.arena.allocate(`${name} ${i}`, SOURCE_PACKETS << SLOT_SHIFT);
+      return { cache, first: slots('source'), second: slots('second buffers'), oldest: 0 };
+    });
   }
 
   /**
@@ -120,6 +146,7 @@ export class AsyncWorld {
    */
   begin(one: AsyncCase, tracks: readonly number[]): Step[][] {
     const { way, guests, lcores } = one;
+    this.#lcores = lcores;
     const works = this.#works.map((counters) => new WorkRing(this.arena, counters));
     this.#lanes = Array.from({ length: guests }, (_, i) => {
       const lcore = i % lcores;
@@ -128,29 +155,27 @@ export class AsyncWorld {
     });
     // The guests give their buffers.
     this.deliver();
+    const nothing = (): void => {};
+    const other = (lane: number, run: () => void): Step =>
+      makeStep(
+        () => lane,
+        nothing,
+        () => {
+          run();
+          return 0;
+        },
+      );
     return Array.from({ length: lcores }, (_, lcore) => {
       const lanes = this.#lanes.filter(({ index }) => index % lcores === lcore);
-      const steps = this.#offers(lanes, one, this.#pool.caches[lcore] as number);
+      const source = this.#sources[lcore] as Source;
+      for (let i = 0; i < SOURCE_PACKETS; i += BURST_MAX) {
+        this.#fill(source.cache, source.first + (i << SLOT_SHIFT), BURST_MAX);
+        this.#fill(source.cache, source.second + (i << SLOT_SHIFT), BURST_MAX);
+      }
+      const steps = this.#offers(lanes, one, source);
       if (way === 'cpu') return steps;
-      for (const { index, transmit } of lanes) {
-        steps.push({
-          lane: index,
-          run() {
-            transmit?.poll();
-            return 0;
-          },
-        });
-      }
-      const work = works[lcore] as WorkRing;
-      if (way === 'defer') {
-        steps.push({
-          lane: -1,
-          run() {
-            work.run();
-            return 0;
-          },
-        });
-      }
+      for (const { index, transmit } of lanes) steps.push(other(index, () => transmit?.poll()));
+      if (way === 'defer') steps.push(other(-1, () => void works[lcore]?.run()));
       return steps;
     });
   }
@@ -178,10 +203,14 @@ export class AsyncWorld {
     };
   }
 
-  /** The steps that make packets and offer them. */
-  #offers(lanes: readonly Lane[], { spread, bytes, guests, lcores }: AsyncCase, cache: number): Step[] {
-    const offer = (lane: Lane, n: number): number => {
-      if (lane.waiting === 0) lane.waiting = this.#make(cache, lane.slots, n, bytes);
+  /** The steps that offer packets. */
+  #offers(lanes: readonly Lane[], { spread, bytes, guests, lcores }: AsyncCase, source: Source): Step[] {
+    const prepare = (lane: Lane, n: number): void => {
+      if (lane.waiting > 0) return;
+      this.#take(source, lane.slots, n, bytes);
+      lane.waiting = n;
+    };
+    const offer = (lane: Lane): number => {
       const sent = lane.send(lane.slots, lane.waiting);
       const left = lane.waiting - sent;
       if (sent > 0 && left > 0) {
@@ -193,46 +222,58 @@ export class AsyncWorld {
       return sent;
     };
     if (spread === 'scatter') {
-      const n = Math.max(1, Math.floor((BURST_MAX * lcores) / guests));
-      return lanes.map((lane) => ({ lane: lane.index, run: () => offer(lane, Math.min(n, BURST_MAX)) }));
+      const n = Math.min(BURST_MAX, Math.max(1, Math.floor((BURST_MAX * lcores) / guests)));
+      return lanes.map((lane) =>
+        makeStep(
+          () => lane.index,
+          () => prepare(lane, n),
+          () => offer(lane),
+        ),
+      );
     }
     let turn = 0;
     const next = (): Lane => lanes[turn % lanes.length] as Lane;
     return [
-      {
-        get lane() {
-          return next().index;
-        },
-        run() {
-          const sent = offer(next(), BURST_MAX);
+      makeStep(
+        () => next().index,
+        () => prepare(next(), BURST_MAX),
+        () => {
+          const sent = offer(next());
           turn++;
           return sent;
         },
-      },
+      ),
     ];
   }
 
-  /** Makes `n` packets, as a port that received them without a copy. */
-  #make(cache: number, slots: number, n: number, bytes: number): number {
+  /** Gives the port `n` buffers, at `slots`. */
+  #fill(cache: number, slots: number, n: number): void {
+    assert(this.#kernels.poolAlloc(cache, slots, n) === n, 'bench async: the pool is too small');
+  }
+
+  /** Receives `n` packets, a power of two, in the oldest buffers, to `slots`. Nobody writes their bytes. */
+  #take(source: Source, slots: number, n: number, bytes: number): void {
     const { u8, u16, u32 } = this.arena;
-    const made = this.#kernels.poolAlloc(cache, slots, n);
-    const first = Math.min(bytes, BUFFER_FRAME_MAX);
-    for (let i = 0; i < made; i++) u16[(slots + (i << SLOT_SHIFT) + SLOT_LENGTH) >>> 1] = first;
-    if (first === bytes) return made;
-    const seconds = this.#kernels.poolAlloc(cache, this.#scratch, made);
-    assert(seconds === made, 'bench async: the pool is too small');
-    for (let i = 0; i < made; i++) {
+    const length = Math.min(bytes, BUFFER_FRAME_MAX);
+    const at = source.oldest << SLOT_SHIFT;
+    u8.copyWithin(slots, source.first + at, source.first + at + (n << SLOT_SHIFT));
+    for (let i = 0; i < n; i++) {
       const slot = slots + (i << SLOT_SHIFT);
-      const [head, tail] = [u32[slot >>> 2] as number, u32[(this.#scratch + (i << SLOT_SHIFT)) >>> 2] as number];
+      u16[(slot + SLOT_LENGTH) >>> 1] = length;
+      if (length === bytes) continue;
+      const head = u32[slot >>> 2] as number;
+      const tail = u32[(source.second + at + (i << SLOT_SHIFT)) >>> 2] as number;
       u8[slot + SLOT_FLAGS] = SLOT_FLAG_CHAINED;
       u32[(head + BUFFER_NEXT) >>> 2] = tail;
       u32[(head + BUFFER_TOTAL) >>> 2] = bytes;
       u32[(tail + BUFFER_REFERENCES) >>> 2] = 1;
       u32[(tail + BUFFER_NEXT) >>> 2] = 0;
       u16[(tail + BUFFER_OFFSET) >>> 1] = BUFFER_HEADROOM;
-      u16[(tail + BUFFER_LENGTH) >>> 1] = bytes - first;
+      u16[(tail + BUFFER_LENGTH) >>> 1] = bytes - length;
     }
-    return made;
+    this.#fill(source.cache, source.first + at, n);
+    if (length < bytes) this.#fill(source.cache, source.second + at, n);
+    source.oldest = (source.oldest + n) % SOURCE_PACKETS;
   }
 
   /** The guests take what arrived. */
@@ -266,6 +307,13 @@ export class AsyncWorld {
       queue.use(0);
       // It takes chains ahead, which the next case's queue would not know of.
       plain.detach();
+    }
+    for (const { cache, first, second } of this.#sources.slice(0, this.#lcores)) {
+      for (const slots of [first, second]) {
+        for (let i = 0; i < SOURCE_PACKETS; i += BURST_MAX) {
+          this.#kernels.poolFree(cache, slots + (i << SLOT_SHIFT), BURST_MAX);
+        }
+      }
     }
     this.deliver();
     assert(this.#sent === this.#received, `bench async: ${this.#sent} packets were sent, ${this.#received} arrived`);
