@@ -168,6 +168,8 @@ export class AsyncWorld {
     return Array.from({ length: lcores }, (_, lcore) => {
       const lanes = this.#lanes.filter(({ index }) => index % lcores === lcore);
       const source = this.#sources[lcore] as Source;
+      // All of a case are taken by as many at a time, so that none goes over the end.
+      source.oldest = 0;
       for (let i = 0; i < SOURCE_PACKETS; i += BURST_MAX) {
         this.#fill(source.cache, source.first + (i << SLOT_SHIFT), BURST_MAX);
         this.#fill(source.cache, source.second + (i << SLOT_SHIFT), BURST_MAX);

@@ -26,9 +26,15 @@ test.each([
 
 test('an lcore that copies needs no engine, and its queue goes on with one afterwards', async () => {
   const one = { bytes: 114, threshold: 0, spread: 'burst', guests: 2, lcores: 1 } as const;
-  for (const way of ['cpu', 'v4', 'cpu', 'defer'] as const) {
-    const engines = await startEngines(world, 1, 'lcore', { ...one, way });
-    expect(runVirtual(world, { ...one, way }, way === 'cpu' ? undefined : engines).ns).toBeGreaterThan(0);
+  for (const [way, other] of [
+    ['cpu', {}],
+    ['v4', { spread: 'scatter', guests: 8 }],
+    ['cpu', { bytes: 2098 }],
+    ['defer', {}],
+  ] as const) {
+    const each = { ...one, ...other, way };
+    const engines = await startEngines(world, 1, 'lcore', each);
+    expect(runVirtual(world, each, way === 'cpu' ? undefined : engines).ns).toBeGreaterThan(0);
     await engines.close();
   }
   expect(world.arena.damaged()).toEqual([]);
