@@ -143,7 +143,7 @@ export function receiveTaken(netq: u32, slots: u32, taken: u32): u32 {
   const cache = load<u32>(netq, NETQ_CACHE);
   const pending = load<u32>(netq, NETQ_PENDING);
   const records = load<u32>(netq, NETQ_RECORDS) + (pending << USED_SHIFT);
-  let ready = alloc(cache, slots, taken);
+  const ready = alloc(cache, slots, taken);
   let n: u32 = 0;
   for (let i: u32 = 0; i < taken; i++) {
     const chain = chainAt(list, i);
@@ -154,10 +154,10 @@ export function receiveTaken(netq: u32, slots: u32, taken: u32): u32 {
     } else if (receiveFrame(netq, chain, slot) !== 0) {
       n++;
     } else {
-      // Whatever it holds now: it goes back whole, and the last of the empty ones takes its place.
+      // Whatever it holds now: it goes back whole, so that there is a buffer for the next.
       free(cache, slot, 1);
-      ready--;
-      if (ready > n) v128.store(slot, v128.load(slots + (ready << SLOT_SHIFT)));
+      const again = alloc(cache, slot, 1);
+      assert(again === 1);
     }
   }
   if (ready > n) free(cache, slots + (n << SLOT_SHIFT), ready - n);

@@ -220,22 +220,25 @@ test.each(HEADERS)('a header of %i bytes is right whatever lay there', (headerBy
   sendOver(headerBytes);
 });
 
-test('a burst that finds too few buffers is counted, and its chains come back', () => {
-  const bad = Uint8Array.of(1, 1, 54, 0, 100, 0, 34, 0, 6, 0, 0, 0);
-  const burst = new Burst({ layout: 'packed', offloads: 1 << 1, left: 8 });
-  const { side } = burst;
-  const isBad = (i: number): boolean => i % 4 === 1;
-  burst.add(...Array.from({ length: 20 }, (_, i) => join(isBad(i) ? bad : new Uint8Array(12), frameOf(FRAME, i))));
-  const got = side.receive().map((frame) => [...frame]);
-  // What is refused leaves its buffer to the next.
-  expect(got).toEqual([0, 2, 3, 4, 6, 7, 8, 10].map((i) => [...frameOf(FRAME, i)]));
-  expect(side.net.drops()).toEqual({ ...NO_DROPS, bad: 3, empty: 9 });
-  side.net.detach();
-  expect(side.driver.receive()).toHaveLength(20);
-  burst.add(join(new Uint8Array(12), frameOf(FRAME)));
-  expect(side.receive()).toHaveLength(1);
-  side.finish();
-});
+test.each(['packed', 'split'] as const)(
+  '%s: a burst that finds too few buffers is counted, and its chains come back',
+  (layout) => {
+    const bad = Uint8Array.of(1, 1, 54, 0, 100, 0, 34, 0, 6, 0, 0, 0);
+    const burst = new Burst({ layout, offloads: 1 << 1, left: 8 });
+    const { side } = burst;
+    const isBad = (i: number): boolean => i % 4 === 1;
+    burst.add(...Array.from({ length: 20 }, (_, i) => join(isBad(i) ? bad : new Uint8Array(12), frameOf(FRAME, i))));
+    const got = side.receive().map((frame) => [...frame]);
+    // What is refused leaves its buffer to the next.
+    expect(got).toEqual([0, 2, 3, 4, 6, 7, 8, 10].map((i) => [...frameOf(FRAME, i)]));
+    expect(side.net.drops()).toEqual({ ...NO_DROPS, bad: 3, empty: 9 });
+    side.net.detach();
+    expect(side.driver.receive()).toHaveLength(20);
+    burst.add(join(new Uint8Array(12), frameOf(FRAME)));
+    expect(side.receive()).toHaveLength(1);
+    side.finish();
+  },
+);
 
 test('a driver that offers an id twice in one burst gets it back twice, and harms nobody else', () => {
   const [, change] = TWICE;
