@@ -222,15 +222,22 @@ export function putBackTaken(netq: u32): void {
   store<u64>(netq, 0, NETQ_TAKEN);
 }
 
+/** Takes up to `max` chains, in place of those that were taken ahead and are used up. Returns how many. */
+function takeAfresh(netq: u32, max: u32): u32 {
+  const queue = load<u32>(netq, NETQ_QUEUE);
+  store<u32>(netq, takeAny(queue, load<u32>(netq, NETQ_LIST), max), NETQ_TAKEN);
+  store<u32>(netq, 0, NETQ_NEXT);
+  // Those before the break could not be given back any more: what went into them would be lost.
+  if (isBroken(queue)) putBackTaken(netq);
+  return load<u32>(netq, NETQ_TAKEN);
+}
+
 /** Sees to it that a chain is there to be used. Returns the list's chains; NETQ_NEXT is less when there is one. */
 function takeAhead(netq: u32): u32 {
   const taken = load<u32>(netq, NETQ_TAKEN);
   if (load<u32>(netq, NETQ_NEXT) < taken) return taken;
   // A whole burst, however few packets there are: what is read now is not read while the device writes beside it.
-  const fresh = takeAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_LIST), BURST_MAX);
-  store<u32>(netq, fresh, NETQ_TAKEN);
-  store<u32>(netq, 0, NETQ_NEXT);
-  return fresh;
+  return takeAfresh(netq, BURST_MAX);
 }
 
 /**
@@ -298,8 +305,7 @@ function sendMerged(netq: u32, slot: u32): u32 {
   let used = spread(netq, load<u32>(netq, NETQ_NEXT), load<u32>(netq, NETQ_TAKEN), bytes);
   if (used === 0) {
     putBackTaken(netq);
-    const taken = takeAny(queue, list, NETQ_CHAINS);
-    store<u32>(netq, taken, NETQ_TAKEN);
+    const taken = takeAfresh(netq, NETQ_CHAINS);
     used = spread(netq, 0, taken, bytes);
     if (used === 0 && taken < NETQ_CHAINS) return 0;
   }
