@@ -25,7 +25,7 @@ export const COPIES_CASES: readonly CopiesCase[] = (['defer', 'v3', 'v4', 'vq'] 
 );
 
 const PACKETS = 100_000_000;
-/** Descriptors of each engine's channel: fewer than packets may be under way, so that it is full at times; and more. */
+/** Descriptors of each channel: fewer than packets may be under way, so that it is full at times; and more. */
 const DESCRIPTORS = [256, 1024];
 /** One copy in a thousand fails. */
 const FAIL_RATE = 1e-3;
@@ -34,10 +34,19 @@ const LOOP_NS = 4000;
 /** A word that nobody writes; and the shortest wait, ms, to which the kernel's timer slack adds some 50 us. */
 const NEVER = new Int32Array(new SharedArrayBuffer(4));
 const PAUSE_MS = 0.001;
-/** Share of a case's packets that each kind of engine copies. */
-const KINDS: readonly { readonly engine: DmaEngine; readonly share: number }[] = [
-  { engine: { kind: 'worker' }, share: 7 / 8 },
-  { engine: { kind: 'model', model: { ...DSA, faults: { failRate: FAIL_RATE } } }, share: 1 / 8 },
+
+/** What copies a share of a case's packets: one engine that has both channels, or one for each. */
+interface Copier {
+  readonly engine: DmaEngine;
+  readonly engines: 1 | 2;
+  readonly share: number;
+}
+
+/** Most by one thread: on two processors, three are in each other's way. */
+const COPIERS: readonly Copier[] = [
+  { engine: { kind: 'worker' }, engines: 1, share: 3 / 4 },
+  { engine: { kind: 'worker' }, engines: 2, share: 1 / 8 },
+  { engine: { kind: 'model', model: { ...DSA, faults: { failRate: FAIL_RATE } } }, engines: 2, share: 1 / 8 },
 ];
 
 /** What became of a case's packets. */
@@ -59,25 +68,29 @@ function featuresOf({ layout, inOrder }: CopiesCase): bigint {
   return featureMask(VIRTIO_F.VERSION_1, VIRTIO_NET_F.MRG_RXBUF) | packed | ordered;
 }
 
-/** Packets with engines of one kind. Returns how many copies those failed at. */
-async function runWith(world: CopiesWorld, one: CopiesCase, packets: number, engine: DmaEngine): Promise<number> {
+/** Its share of `packets`. Returns how many copies the engines failed at. */
+async function runWith(world: CopiesWorld, one: CopiesCase, packets: number, copier: Copier): Promise<number> {
   const { arena, queues } = world;
+  const { engine, engines, share } = copier;
   const before = new Set(arena.regions().map(({ name }) => name));
   const devices: DmaDevice[] = [];
   const tracks: Track[] = [];
-  for (const [i, descriptors] of DESCRIPTORS.entries()) {
+  for (let i = 0; i < engines; i++) {
     const device = await createDmaDevice(arena, { name: `engine ${i}`, engine });
-    device.configure({ vchans: 1 });
-    device.vchanSetup(0, { descriptors });
+    const channels = engines === 1 ? DESCRIPTORS : DESCRIPTORS.slice(i, i + 1);
+    device.configure({ vchans: channels.length });
+    for (const [index, descriptors] of channels.entries()) device.vchanSetup(index, { descriptors });
     await device.start();
     devices.push(device);
-    tracks.push(createTrack(arena, `engine ${i}`, device.vchanAddress(0)));
+    for (const index of channels.keys()) {
+      tracks.push(createTrack(arena, `channel ${tracks.length}`, device.vchanAddress(index)));
+    }
   }
   const assignables = queues.map(({ lcore }, serial) => ({ serial, lcore, engine: -1 }));
   const of = assign(
     one.assignment,
     assignables,
-    devices.map(() => true),
+    tracks.map(() => true),
   );
   tracks.forEach(({ address }, i) => {
     const users = new Set(queues.flatMap(({ lcore }, queue) => (of[queue] === i ? [lcore] : [])));
@@ -93,7 +106,7 @@ async function runWith(world: CopiesWorld, one: CopiesCase, packets: number, eng
     if (!moved) Atomics.wait(NEVER, 0, 0, PAUSE_MS);
   };
   const addresses = of.map((index) => tracks[index]?.address ?? 0);
-  world.run(packets, one.integration, addresses, engine.kind === 'model' ? advance : giveWay);
+  world.run(packets * share, one.integration, addresses, engine.kind === 'model' ? advance : giveWay);
   const failed = tracks.reduce((sum, track) => sum + track.counters().failed, 0);
   for (const device of devices) {
     await device.stop();
@@ -112,7 +125,7 @@ export async function checkCopies(one: CopiesCase, packets: number): Promise<Cop
   const world = new CopiesWorld(featuresOf(one));
   const start = performance.now();
   let failed = 0;
-  for (const { engine, share } of KINDS) failed += await runWith(world, one, packets * share, engine);
+  for (const copier of COPIERS) failed += await runWith(world, one, packets, copier);
   return { packets, seconds: (performance.now() - start) / 1000, failed, ...world.counters() };
 }
 
