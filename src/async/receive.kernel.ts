@@ -32,15 +32,9 @@ import {
   SEGMENT_SHIFT,
   USED_SHIFT,
 } from '../virtio/layout.ts';
-import {
-  flushReceived,
-  receivedNothing,
-  receiveFrame,
-  receiveTaken,
-  writeRecord,
-} from '../virtio/net-device.kernel.ts';
+import { flushReceived, receivedNothing, receiveFrame, receiveTaken } from '../virtio/net-device.kernel.ts';
 import { acceptOffload, countNet } from '../virtio/net-header.kernel.ts';
-import { putBack, returnAny, takeAny } from '../virtio/side.kernel.ts';
+import { putBack, returnAny, takeAny, writeRecord } from '../virtio/side.kernel.ts';
 import { collectAll, count, enter, flagOf, isFirstDone, isIdle, leave } from './entry.kernel.ts';
 import {
   ASYNC_COPIED,

@@ -4,6 +4,7 @@ import { frameLength, nextBuffer } from '../memory/chain.kernel.ts';
 import { copyBytes } from '../memory/copy.kernel.ts';
 import { BUFFER_LENGTH, BUFFER_OFFSET, SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET, SLOT_SHIFT } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
+import { takeFor } from '../virtio/ahead.kernel.ts';
 import { chainAt } from '../virtio/chain.kernel.ts';
 import {
   CHAIN_SEGMENTS,
@@ -22,7 +23,7 @@ import {
   USED_SHIFT,
 } from '../virtio/layout.ts';
 import { isLogged, logUsed } from '../virtio/log.kernel.ts';
-import { deviceSend, takeFor } from '../virtio/net-device.kernel.ts';
+import { deviceSend } from '../virtio/net-device.kernel.ts';
 import { countNet, writeHeader } from '../virtio/net-header.kernel.ts';
 import { returnAny } from '../virtio/side.kernel.ts';
 import { isBroken } from '../virtio/state.kernel.ts';

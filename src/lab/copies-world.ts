@@ -12,7 +12,7 @@ import { NUMBERED_PATTERN } from './layout.ts';
 
 const GUESTS = 4;
 const LCORES = 2;
-const QUEUE_SIZE = 256;
+const QUEUE_SIZE = 128;
 const BUFFERS = 8192;
 const ARENA_BYTES = 64 << 20;
 const THRESHOLD = 128;
@@ -133,20 +133,23 @@ export class CopiesWorld {
   }
 
   /**
-   * Sends `packets`, a multiple of the guests, there and back.
+   * Sends `packets`, half of them there and half of them back: a multiple of twice the guests.
    * @param tracks by queue, the track of the channel that copies for it; 0: the CPU does.
-   * @param advance lets engines in virtual time go on; called once a loop.
+   * @param after lets engines go on: called after each loop, with whether any packet moved in it.
    * @throws Error when a packet is not the next one, or not whole.
    */
-  run(packets: number, integration: Integration, tracks: readonly number[], advance: () => void): void {
+  run(packets: number, integration: Integration, tracks: readonly number[], after: (moved: boolean) => void): void {
     for (const lcore of this.#lcores) lcore.handle({ kind: 'integrate', integration });
     this.#use(tracks);
-    const end = this.#lanes.map(({ made }) => made + packets / GUESTS);
+    const end = this.#lanes.map(({ made }) => made + packets / 2 / GUESTS);
+    let before = -1;
     while (this.#lanes.some(({ returned }, i) => returned !== end[i])) {
       for (const [i, lane] of this.#lanes.entries()) this.#serve(lane, end[i] as number);
       for (const lcore of this.#lcores) lcore.run();
       for (const lane of this.#lanes) this.#echo(lane);
-      advance();
+      const moves = this.#lanes.reduce((sum, { made, arrived, returned }) => sum + made + arrived + returned, 0);
+      after(moves !== before);
+      before = moves;
     }
     this.#use([]);
   }
@@ -202,10 +205,10 @@ export class CopiesWorld {
     if (good !== n) throw new Error(`${what} is not packet ${first + good}, or not whole`);
   }
 
-  /** Copies that engines were given and that the CPU did, of all queues. */
-  counters(): { readonly offloaded: number; readonly copied: number } {
+  /** Of all queues: copies that engines were given and that the CPU did, and times that a packet found a channel full. */
+  counters(): { readonly offloaded: number; readonly copied: number; readonly full: number } {
     const all = this.queues.map(({ address }) => readAsyncCounters(this.arena, address));
-    const sum = (of: (one: (typeof all)[number]) => number): number => all.reduce((total, one) => total + of(one), 0);
-    return { offloaded: sum(({ offloaded }) => offloaded), copied: sum(({ copied }) => copied) };
+    const sum = (name: 'offloaded' | 'copied' | 'full'): number => all.reduce((total, one) => total + one[name], 0);
+    return { offloaded: sum('offloaded'), copied: sum('copied'), full: sum('full') };
   }
 }

@@ -44,6 +44,14 @@ export function numberedMake(cache: u32, slots: u32, max: u32, first: u32, patte
 /** Whether the `n` bytes at `a` and `b` are the same. */
 function equal(a: u32, b: u32, n: u32): bool {
   let i: u32 = 0;
+  // Lines that are fetched beside each other.
+  for (; i + 64 <= n; i += 64) {
+    const first = v128.xor(v128.load(a + i), v128.load(b + i));
+    const second = v128.xor(v128.load(a + i, 16), v128.load(b + i, 16));
+    const third = v128.xor(v128.load(a + i, 32), v128.load(b + i, 32));
+    const fourth = v128.xor(v128.load(a + i, 48), v128.load(b + i, 48));
+    if (v128.any_true(v128.or(v128.or(first, second), v128.or(third, fourth)))) return false;
+  }
   for (; i + 16 <= n; i += 16) if (v128.any_true(v128.xor(v128.load(a + i), v128.load(b + i)))) return false;
   for (; i < n; i++) if (load<u8>(a + i) !== load<u8>(b + i)) return false;
   return true;

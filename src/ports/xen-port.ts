@@ -242,25 +242,30 @@ export class XenPort implements Port {
     // Nothing is copied to the other end behind this.
     for (const { detach } of this.#serving.senders) detach?.();
     for (const report of this.#serving.reports) report();
-    const { arena, cache, queue, refuse, lost } = this.#context;
-    const now = (): number => this.#now();
-    const share = shares[queue];
-    const parts = { receiver: undefined as VifReceiver | undefined, senders: [] as ServedSender[] };
-    if (this.#share.side === 'front' && share !== undefined) {
-      const { receiver, sender } = attachVifQueue(arena, share, cache, now);
-      Object.assign(parts, { receiver, senders: [sender] });
-    } else {
-      if (share !== undefined) parts.receiver = attachVifReceiver(arena, share, cache, now);
-      const attach = (each: VifQueueShare): ServedSender =>
-        this.#withEngine(each, attachVifSender(arena, each, cache, now, this.#enter(each)));
-      if (queue === 0) parts.senders = shares.map(attach);
-    }
-    const { receiver, senders } = parts;
+    const { queue, refuse, lost } = this.#context;
+    const { receiver, senders } = this.#attach(shares);
     const reports = senders.map((sender) => lossReporter(sender, DROP_TX_ERROR, lost));
     if (receiver !== undefined) reports.push(lossReporter(receiver, DROP_BAD_DESCRIPTOR, refuse));
-    this.#serving = { receiver, senders, recent: share?.recent ?? 0, reports };
+    this.#serving = { receiver, senders, recent: shares[queue]?.recent ?? 0, reports };
     const [first] = this.#all;
     if (first !== undefined) first.#listExits();
+  }
+
+  /** What this queue serves of the ends at `shares`. */
+  #attach(shares: readonly VifQueueShare[]): Pick<Serving, 'receiver' | 'senders'> {
+    const { arena, cache, queue } = this.#context;
+    const now = (): number => this.#now();
+    const share = shares[queue];
+    if (share === undefined) return NOTHING;
+    if (this.#share.side === 'front') {
+      const { receiver, sender } = attachVifQueue(arena, share, cache, now);
+      return { receiver, senders: [sender] };
+    }
+    const receiver = attachVifReceiver(arena, share, cache, now);
+    if (queue > 0) return { receiver, senders: [] };
+    const attach = (each: VifQueueShare): ServedSender =>
+      this.#withEngine(each, attachVifSender(arena, each, cache, now, this.#enter(each)));
+    return { receiver, senders: shares.map(attach) };
   }
 
   /** Sends by all queues of this thread, of which none has received anything yet. */
@@ -290,7 +295,8 @@ export class XenPort implements Port {
 
   close(): void {
     this.#serve([]);
-    this.#all.splice(this.#all.indexOf(this), 1);
+    const at = this.#all.indexOf(this);
+    if (at >= 0) this.#all.splice(at, 1);
   }
 }
 

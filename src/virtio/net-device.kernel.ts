@@ -13,6 +13,7 @@ import {
   SLOT_SHIFT,
 } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
+import { putBackTaken, roomOf, spread, takeAhead, takeFor } from './ahead.kernel.ts';
 import { chainAt } from './chain.kernel.ts';
 import {
   CHAIN_ID,
@@ -20,12 +21,10 @@ import {
   CHAIN_READABLE_BYTES,
   CHAIN_SEGMENTS,
   CHAIN_WRITABLE,
-  CHAIN_WRITABLE_BYTES,
   NET_FRAME_MAX,
   NET_FRAME_MIN,
   NETQ_BAD,
   NETQ_CACHE,
-  NETQ_CHAINS,
   NETQ_EMPTY,
   NETQ_EMPTY_POLLS,
   NETQ_F_MRG_RXBUF,
@@ -38,7 +37,6 @@ import {
   NETQ_PENDING,
   NETQ_QUEUE,
   NETQ_RECORDS,
-  NETQ_TAKEN,
   SEGMENT_ADDRESS,
   SEGMENT_LENGTH,
   SEGMENT_SHIFT,
@@ -48,13 +46,8 @@ import {
 import { acceptOffload, countNet, renewHeader } from './net-header.kernel.ts';
 import { receivePacked, sendPacked } from './packed-net.kernel.ts';
 import { scatter } from './scatter.kernel.ts';
-import { putBack, returnAny, returnWritten, takeAny } from './side.kernel.ts';
+import { returnAny, returnWritten, takeAny, writeRecord } from './side.kernel.ts';
 import { hasFeature, isBroken } from './state.kernel.ts';
-
-/** Writes record `i`: chain `id`, of whose bytes so many were written. */
-export function writeRecord(records: u32, i: u32, id: u32, written: u32): void {
-  store<u64>(records + (i << USED_SHIFT), ((<u64>written) << 32) | id);
-}
 
 // ---------------------------------------------------------------- what the driver sends
 
@@ -141,7 +134,7 @@ export function receiveTaken(netq: u32, slots: u32, taken: u32): u32 {
   const cache = load<u32>(netq, NETQ_CACHE);
   const pending = load<u32>(netq, NETQ_PENDING);
   const records = load<u32>(netq, NETQ_RECORDS) + (pending << USED_SHIFT);
-  let ready = alloc(cache, slots, taken);
+  const ready = alloc(cache, slots, taken);
   let n: u32 = 0;
   for (let i: u32 = 0; i < taken; i++) {
     const chain = chainAt(list, i);
@@ -152,10 +145,10 @@ export function receiveTaken(netq: u32, slots: u32, taken: u32): u32 {
     } else if (receiveFrame(netq, chain, slot) !== 0) {
       n++;
     } else {
-      // Whatever it holds now: it goes back whole, and the last of the empty ones takes its place.
+      // Whatever it holds now: it goes back whole, so that there is a buffer for the next.
       free(cache, slot, 1);
-      ready--;
-      if (ready > n) v128.store(slot, v128.load(slots + (ready << SLOT_SHIFT)));
+      const again = alloc(cache, slot, 1);
+      assert(again === 1);
     }
   }
   if (ready > n) free(cache, slots + (n << SLOT_SHIFT), ready - n);
@@ -182,11 +175,6 @@ export function deviceReceive(netq: u32, slots: u32, max: u32): u32 {
 
 // ---------------------------------------------------------------- what the driver receives
 
-/** Bytes that the chain has room for; 0 when it has readable ones too, which receive chains have not (5.1.6.3). */
-export function roomOf(chain: u32): u32 {
-  return load<u32>(chain, CHAIN_READABLE) === 0 ? load<u32>(chain, CHAIN_WRITABLE_BYTES) : 0;
-}
-
 /** Writes header and frame into one chain with room for them. */
 function sendSimple(netq: u32, slot: u32, chain: u32): void {
   const headerBytes = load<u32>(netq, NETQ_HEADER_BYTES);
@@ -199,24 +187,6 @@ function sendSimple(netq: u32, slot: u32, chain: u32): void {
   const target = load<u32>(load<u32>(chain, CHAIN_SEGMENTS), SEGMENT_ADDRESS);
   renewHeader(netq, slot, target);
   copyFrame(target + headerBytes, load<u32>(slot, SLOT_BUFFER) + load<u16>(slot, SLOT_OFFSET), frame);
-}
-
-/** Gives up the chains that were taken ahead. */
-function putBackTaken(netq: u32): void {
-  const list = load<u32>(netq, NETQ_LIST);
-  putBack(load<u32>(netq, NETQ_QUEUE), list, load<u32>(netq, NETQ_NEXT), load<u32>(netq, NETQ_TAKEN));
-  store<u64>(netq, 0, NETQ_TAKEN);
-}
-
-/** Sees to it that a chain is there to be used. Returns the list's chains; NETQ_NEXT is less when there is one. */
-function takeAhead(netq: u32): u32 {
-  const taken = load<u32>(netq, NETQ_TAKEN);
-  if (load<u32>(netq, NETQ_NEXT) < taken) return taken;
-  // A whole burst, however few packets there are: what is read now is not read while the device writes beside it.
-  const fresh = takeAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_LIST), BURST_MAX);
-  store<u32>(netq, fresh, NETQ_TAKEN);
-  store<u32>(netq, 0, NETQ_NEXT);
-  return fresh;
 }
 
 /**
@@ -245,48 +215,6 @@ function sendBurst(netq: u32, slots: u32, count: u32): u32 {
   if (n > 0 || first === taken || merges) return n;
   countNet(netq, NETQ_LONG);
   return 1;
-}
-
-/** What `spread` and `takeFor` return for chains that no frame fits. */
-const NO_ROOM: i32 = -1;
-
-/**
- * Writes the records of the chains from `next` on that `bytes` bytes take to `records`. Returns how many; 0 when those that
- * were taken are too few, NO_ROOM when one has too little room for any frame.
- */
-function spread(netq: u32, records: u32, next: u32, bytes: u32): i32 {
-  const list = load<u32>(netq, NETQ_LIST);
-  const taken = load<u32>(netq, NETQ_TAKEN);
-  const merges = (load<u32>(netq, NETQ_FEATURES) & NETQ_F_MRG_RXBUF) !== 0;
-  const header = load<u32>(netq, NETQ_HEADER_BYTES);
-  let left = bytes;
-  for (let i = next; i < taken; i++) {
-    const chain = chainAt(list, i);
-    const room = roomOf(chain);
-    // The header is not cut (5.1.6.3.1: a buffer is at least as long).
-    if (room < header || (!merges && room < left)) return NO_ROOM;
-    const n = min(left, room);
-    writeRecord(records, i - next, load<u32>(chain, CHAIN_ID), n);
-    left -= n;
-    if (left === 0) return i - next + 1;
-  }
-  return 0;
-}
-
-/**
- * Sees to it that the chains are there that a packet takes which is `bytes` bytes with its header (5.1.6.4): of those that
- * were taken ahead, or else of as many as there are. Returns how many, from NETQ_NEXT on, and writes their records; 0 when there
- * are too few yet, NO_ROOM when NETQ_CHAINS chains do not hold it.
- */
-export function takeFor(netq: u32, bytes: u32): i32 {
-  const records = load<u32>(netq, NETQ_RECORDS);
-  let used = spread(netq, records, load<u32>(netq, NETQ_NEXT), bytes);
-  if (used !== 0) return used;
-  putBackTaken(netq);
-  const taken = takeAny(load<u32>(netq, NETQ_QUEUE), load<u32>(netq, NETQ_LIST), NETQ_CHAINS);
-  store<u32>(netq, taken, NETQ_TAKEN);
-  used = spread(netq, records, 0, bytes);
-  return used === 0 && taken === NETQ_CHAINS ? NO_ROOM : used;
 }
 
 /**

@@ -38,6 +38,7 @@ import {
   VIRTQ_DESC_LEN,
   VIRTQ_DESC_SHIFT,
   VIRTQ_DESC_WORD,
+  VQ_BROKEN_ID_STATE,
   VQ_DESCRIPTORS,
   VQ_FREE,
   VQ_FREE_HEAD,
@@ -55,7 +56,7 @@ import {
 import { isLogged } from './log.kernel.ts';
 import { acceptHeader, countNet, renewHeader, writeHeader } from './net-header.kernel.ts';
 import { checkId, giveBits, hold, isForUs, publish, takeBits } from './packed.kernel.ts';
-import { idEntry, isBroken } from './state.kernel.ts';
+import { idEntry, isBroken, latch } from './state.kernel.ts';
 import { translate } from './translate.kernel.ts';
 
 /** Flags of a descriptor that make it another kind of chain than one buffer that the device reads, or writes. */
@@ -162,9 +163,19 @@ export function receivePacked(netq: u32, slots: u32, max: u32): u32 {
 /** Packets of a burst from which on reading descriptors ahead of it gains nothing. */
 const BURST_LEAST: u32 = 8;
 
+/** Of the `n` entries at `frames`, how many come before the first with the id of one before it. */
+function countAlone(frames: u32, n: u32): u32 {
+  for (let i: u32 = 1; i < n; i++) {
+    const id: u32 = load<u16>(frames + (i << USED_SHIFT), 6);
+    for (let j: u32 = 0; j < i; j++) if (load<u16>(frames + (j << USED_SHIFT), 6) === id) return i;
+  }
+  return n;
+}
+
 /**
  * Finds room for the first of `count` packets at `slots`, as entries at `frames`: u32 address behind the header, u16 length,
- * u16 id. Returns how many; less when a packet or a chain follows that is not a simple one. Moves nothing.
+ * u16 id. Returns how many; less when a packet or a chain follows that is not a simple one. Moves nothing. Latches an id that the
+ * driver offers twice: the chains before it are used all the same.
  */
 function findRoom(queue: u32, slots: u32, frames: u32, headerBytes: u32, count: u32): u32 {
   const size = load<u32>(queue, VQ_SIZE);
@@ -172,6 +183,8 @@ function findRoom(queue: u32, slots: u32, frames: u32, headerBytes: u32, count: 
   const bits = takeBits(queue, load<u32>(queue, VQ_TAKE_WRAP));
   const ready = countReady(queue, count);
   let descriptor = load<u32>(queue, VQ_DESCRIPTORS) + (load<u32>(queue, VQ_TAKE) << VIRTQ_DESC_SHIFT);
+  // Ids by their last six bits: those of a burst are seldom far from each other.
+  let seen: u64 = 0;
   let n: u32 = 0;
   for (; n < ready; n++) {
     const slot = slots + (n << SLOT_SHIFT);
@@ -186,10 +199,14 @@ function findRoom(queue: u32, slots: u32, frames: u32, headerBytes: u32, count: 
     if (length < headerBytes + frame || id >= size) break;
     const target = translate(regions, guest, length);
     if (target === 0) break;
+    seen |= (<u64>1) << (<u64>id);
     store<u64>(frames + (n << USED_SHIFT), ((<u64>((id << 16) | frame)) << 32) | (target + headerBytes));
     descriptor += 1 << VIRTQ_DESC_SHIFT;
   }
-  return n;
+  if (<u32>popcnt<u64>(seen) === n) return n;
+  const alone = countAlone(frames, n);
+  if (alone < n) latch(queue, VQ_BROKEN_ID_STATE);
+  return alone;
 }
 
 /** Writes the used descriptors of the `n` entries at `frames`, and publishes them: backwards, so that each line is fetched once. */

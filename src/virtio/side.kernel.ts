@@ -2,7 +2,7 @@
 
 import { chainAt } from './chain.kernel.ts';
 import { isTracked, untrackTaken } from './inflight.kernel.ts';
-import { CHAIN_ID, VQ_F_PACKED, VQ_FREE, VQ_ID_COUNT, VQ_SIZE, VQ_TAKE, VQ_TAKE_WRAP } from './layout.ts';
+import { CHAIN_ID, USED_SHIFT, VQ_F_PACKED, VQ_FREE, VQ_ID_COUNT, VQ_SIZE, VQ_TAKE, VQ_TAKE_WRAP } from './layout.ts';
 import { isLogged, logUsed } from './log.kernel.ts';
 import { giveBack as packedReturn, take as packedTake } from './packed.kernel.ts';
 import { add as packedAdd, poll as packedPoll } from './packed-driver.kernel.ts';
@@ -13,6 +13,11 @@ import { hasFeature, idEntry } from './state.kernel.ts';
 /** `take` of the queue's layout. */
 export function takeAny(queue: u32, list: u32, max: u32): u32 {
   return hasFeature(queue, VQ_F_PACKED) ? packedTake(queue, list, max) : splitTake(queue, list, max);
+}
+
+/** Writes record `i`: chain `id`, of whose bytes so many were written. */
+export function writeRecord(records: u32, i: u32, id: u32, written: u32): void {
+  store<u64>(records + (i << USED_SHIFT), ((<u64>written) << 32) | id);
 }
 
 /** `giveBack` of the queue's layout. */

@@ -11,7 +11,7 @@ export class Burst {
   readonly #ids: number[] = [];
 
   constructor(options: NetQueueRigOptions) {
-    this.side = new DeviceSide({ ...options, size: sizeOf(options.layout) });
+    this.side = new DeviceSide({ size: sizeOf(options.layout), ...options });
     this.#packed = options.layout === 'packed';
   }
 
