@@ -88,8 +88,12 @@ function openQueue(devices: Devices, fd: number, name: string, several: boolean,
   return offloads ? agree(devices, fd, name) : 0;
 }
 
-/** Has frames written in bursts, where Linux lets us. Returns the descriptor of the ring, or -1. */
-function openRing(arena: Arena, address: number, pages: number, fd: number): number {
+/**
+ * Prepares the queue at `address` for writing to `fd`: in bursts, by a ring, where Linux lets us.
+ * @param pages address of two pages: for the requests, and for the ring.
+ * @returns descriptor of the ring; -1 when there is none.
+ */
+export function openRing(arena: Arena, address: number, pages: number, fd: number): number {
   const ring = requireUrings(arena.handle.memory, WHAT).create(TAP_REQUESTS, pages, pages + PAGE_BYTES);
   const set = (at: number, value: number): void => {
     arena.u32[(address + at) >>> 2] = value;
