@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -94,9 +94,13 @@ test.skipIf(!isHere)(
       await setTimeout(30);
       return Atomics.exchange(words, doorbell, 0) === 1;
     };
+    // What epoll knows, it is told of whenever something happens to it.
+    const known = (): string => readFileSync(`/proc/self/fdinfo/${alarm.epoll}`, 'utf8');
+    const isKnown = (): boolean => new RegExp(`tfd: +${event} `).test(known());
     signal(event);
     expect(await rings()).toBe(false);
     for (let round = 0; round < 2; round++) {
+      expect(isKnown()).toBe(false);
       arm(alarm);
       await until(() => Atomics.load(words, doorbell) === 1);
       Atomics.store(words, doorbell, 0);
