@@ -97,6 +97,7 @@ import {
   tapGather as netifTapGather,
   tapPrepare as netifTapPrepare,
   tapReceived as netifTapReceived,
+  tapSent as netifTapSent,
 } from './netif/tap.kernel.ts';
 import {
   xskFill as netifXskFill,
@@ -308,6 +309,7 @@ export {
   netifTapGather,
   netifTapPrepare,
   netifTapReceived,
+  netifTapSent,
   netifXskFill,
   netifXskReceive,
   netifXskReclaim,

@@ -22,18 +22,45 @@ export const TAP_OFFLOADS: u32 = 0;
 export const TAP_BAD: u32 = 4;
 export const TAP_EMPTY: u32 = 8;
 export const TAP_REFUSED: u32 = 12;
-/** Header of a frame that is sent. */
-export const TAP_HEADER: u32 = 16;
-/** A frame that is sent in one piece: address of its header, bytes of both. */
-export const TAP_PIECE: u32 = 28;
-export const TAP_PIECE_BYTES: u32 = 32;
-/** Vectors: of 32 frames to receive two each, or of a frame to send one for its header and one for each of its buffers. */
+/** Its descriptor. */
+export const TAP_FD: u32 = 16;
+/** Address of the requests to write (struct io_uring_sqe), TAP_REQUESTS of them; and the number of the next one. */
+export const TAP_REQUEST: u32 = 20;
+export const TAP_NEXT: u32 = 24;
+/** Addresses of the words of the ring that they are in, 0 when there is none: heads and tails, and completions. */
+export const TAP_SQ_HEAD: u32 = 28;
+export const TAP_SQ_TAIL: u32 = 32;
+export const TAP_CQ_HEAD: u32 = 36;
+export const TAP_CQ_TAIL: u32 = 40;
+export const TAP_COMPLETIONS: u32 = 44;
+/** Errno of the last request that failed. */
+export const TAP_ERRNO: u32 = 48;
+/** Vectors: of 32 frames to receive two each, or of frames to send one for the header and one for each buffer. */
 export const TAP_VECTORS: u32 = 64;
+export const TAP_VECTOR_COUNT: u32 = 156;
+/** Headers of frames to send that have no room of their own for one, 16 bytes each. */
+export const TAP_HEADERS: u32 = 2560;
+export const TAP_HEADER_SHIFT: u32 = 4;
 /** Then a frame longer than a buffer as a whole, with room for the part that a buffer holds in front. */
-export const TAP_LONG: u32 = 2560;
+export const TAP_LONG: u32 = 3072;
 /** Longest frame: 64 KiB of IP, Ethernet and two tags. */
 export const TAP_FRAME_MAX: u32 = 65557;
-export const TAP_BYTES: u32 = 68224;
+export const TAP_BYTES: u32 = 68736;
+/** A burst. */
+export const TAP_REQUESTS: u32 = 32;
+/** struct io_uring_sqe: u8 operation, u8 flags, i32 descriptor; address, u32 length, u32 RWF_…; what is ours: an address in the memory. */
+export const REQUEST_SHIFT: u32 = 6;
+export const REQUEST_ADDRESS: u32 = 16;
+export const REQUEST_LENGTH: u32 = 24;
+export const REQUEST_OWN: u32 = 32;
+/** IORING_OP_…; IOSQE_CQE_SKIP_SUCCESS; RWF_NOWAIT: a request is done, or failed, when the call returns. */
+export const REQUEST_WRITEV: u32 = 2;
+export const REQUEST_WRITE: u32 = 23;
+export const REQUEST_SILENT: u32 = 1 << 6;
+export const REQUEST_NOWAIT: u32 = 8;
+/** struct io_uring_cqe: i32 result. There is room for twice as many as requests. */
+export const COMPLETION_SHIFT: u32 = 4;
+export const COMPLETION_RESULT: u32 = 8;
 
 // ---------------------------------------------------------------- packet sockets
 

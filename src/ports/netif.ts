@@ -31,8 +31,10 @@ class NetifPort implements Port {
   readonly #queue: NetifQueue;
   readonly #index: number;
   readonly #report: () => void;
-  readonly #arm = alarmArmer();
+  readonly #armer = alarmArmer();
   #alarm: Alarm | undefined;
+  /** The alarm that is armed. */
+  #armed: Alarm | undefined;
 
   constructor({ arena, queue, refuse, lost }: PortContext, served: NetifQueue, drops: readonly DropWord[]) {
     this.offloads = served.offloads;
@@ -42,6 +44,7 @@ class NetifPort implements Port {
   }
 
   rxBurst(slots: number, max: number): number {
+    this.#disarm();
     const n = this.#queue.receive(slots, max);
     this.#report();
     return n;
@@ -61,11 +64,20 @@ class NetifPort implements Port {
   rest(): number {
     // An interface that is gone would wake it again and again.
     if (this.#alarm === undefined || this.#queue.unsent() > 0 || this.#queue.fault() !== undefined) return POLL_MS;
-    this.#arm(this.#alarm);
+    this.#disarm();
+    this.#armer.arm(this.#alarm);
+    this.#armed = this.#alarm;
     return REST_MS;
   }
 
+  #disarm(): void {
+    if (this.#armed === undefined) return;
+    this.#armer.disarm(this.#armed);
+    this.#armed = undefined;
+  }
+
   set(_: string, value: unknown): void {
+    this.#disarm();
     this.#alarm = (value as readonly Alarm[])[this.#index];
   }
 

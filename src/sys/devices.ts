@@ -40,8 +40,8 @@ export interface Devices {
   writev(fd: number, vectors: number, count: number): number;
   /** Has a socket send what lies in its ring. Returns -1 when it could not. */
   kick(fd: number): number;
-  /** Why the last call of this thread failed, such as EAGAIN. */
-  errorName(): string;
+  /** Name of an errno, such as EAGAIN; why the last call of this thread failed when not given. */
+  errorName(errno?: number): string;
 }
 
 function bind({ koffi, call, check, errorName }: Libc, memory: WebAssembly.Memory): Devices {

@@ -24,3 +24,4 @@ export { type FileShape, requireSys, type Sys, sysAvailable } from './linux.ts';
 export { type Pages, requirePages } from './pages.ts';
 export { type Alarm, alarmArmer, type Bell, Poller } from './poller.ts';
 export { type Received, requireSockets, type UnixSockets } from './sockets.ts';
+export { requireUrings } from './uring.ts';

@@ -17,8 +17,8 @@ export interface Libc {
   readonly koffi: Koffi;
   /** A function by its declaration in C. */
   call(declaration: string): Call;
-  /** Name of the last failure in this thread: `EAGAIN`. */
-  errorName(): string;
+  /** Name of an errno: `EAGAIN`; of the last failure in this thread when not given. */
+  errorName(errno?: number): string;
   /**
    * Passes a result on.
    * @throws RingwayError `SYSTEM` with `call` and the errno's name when it is -1.
@@ -33,10 +33,7 @@ export function loadLibc(): Libc {
   const library = koffi.load(null);
   const names = new Map<number, string>();
   for (const [name, value] of Object.entries(koffi.os.errno)) if (!names.has(value)) names.set(value, name);
-  const errorName = (): string => {
-    const errno = koffi.errno();
-    return names.get(errno) ?? `errno ${errno}`;
-  };
+  const errorName = (errno = koffi.errno()): string => names.get(errno) ?? `errno ${errno}`;
   return {
     koffi,
     call: (declaration) => library.func(declaration) as Call,

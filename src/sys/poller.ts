@@ -120,12 +120,10 @@ export class Poller {
   }
 
   /**
-   * Has `fd` ring a bell when it has something to read and whoever sleeps has armed it (`armAlarm`). Returns what is to be
-   * armed, and what ends that; call it before `fd` is closed.
-   * @throws RingwayError `SYSTEM` when `fd` is nothing that can be waited for.
+   * What has `fd` ring a bell when there is something to read and whoever sleeps has armed it (`alarmArmer`), and what ends
+   * that; call it before `fd` is closed.
    */
   alarm(fd: number, { doorbell, parked }: Bell): { readonly alarm: Alarm; end(): void } {
-    this.#add(fd, EPOLLONESHOT, doorbell, parked);
     const end = (): void => void this.#set(EPOLL_CTL_DEL, fd, 0, 0, 0);
     return { alarm: { epoll: this.#epoll, fd, doorbell, parked }, end };
   }
@@ -143,20 +141,29 @@ export class Poller {
   }
 }
 
-/**
- * What arms alarms from this thread: the next time that there is something to read, or if there is already, the bell rings, once.
- */
-export function alarmArmer(): (alarm: Alarm) => void {
+/** What arms alarms from a thread. */
+export interface AlarmArmer {
+  /** The next time that there is something to read, or if there is already, the bell rings, once. */
+  arm(alarm: Alarm): void;
+  /** To be called by who is awake again: a descriptor that epoll knows tells it of each packet, wanted or not, in or out. */
+  disarm(alarm: Alarm): void;
+}
+
+/** What arms alarms from this thread. */
+export function alarmArmer(): AlarmArmer {
   const { call, koffi } = loadLibc();
   const control = call('int epoll_ctl(int epoll, int operation, int fd, uintptr_t event)');
   // Never freed while it is used: an address does not keep its buffer.
   const event = new Uint8Array(EPOLL_EVENT_BYTES);
   const view = new DataView(event.buffer);
   const address = Number(koffi.address(event));
-  return ({ epoll, fd, doorbell, parked }) => {
-    view.setUint32(0, EPOLLIN | EPOLLONESHOT, true);
-    view.setUint32(EPOLL_DATA, doorbell, true);
-    view.setUint32(EPOLL_DATA + 4, parked, true);
-    control(epoll, EPOLL_CTL_MOD, fd, address);
+  return {
+    arm({ epoll, fd, doorbell, parked }) {
+      view.setUint32(0, EPOLLIN | EPOLLONESHOT, true);
+      view.setUint32(EPOLL_DATA, doorbell, true);
+      view.setUint32(EPOLL_DATA + 4, parked, true);
+      control(epoll, EPOLL_CTL_ADD, fd, address);
+    },
+    disarm: ({ epoll, fd }) => void control(epoll, EPOLL_CTL_DEL, fd, address),
   };
 }

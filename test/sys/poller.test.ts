@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, expect, test } from 'vitest';
-import { Poller, requireSockets, requireSys, sysAvailable } from '#build/sys/index.js';
+import { alarmArmer, Poller, requireSockets, requireSys, sysAvailable } from '#build/sys/index.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'ringway-poller-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -76,6 +76,49 @@ test.skipIf(!isHere)('an eventfd rings a bell each time, and only of who sleeps'
   await poller.close();
   closeFd(event);
 });
+
+test.skipIf(!isHere)(
+  'an alarm rings once when it is armed, at once when there is something already, and not when it is disarmed',
+  async () => {
+    const { eventfd, signal } = requireSockets('the test');
+    const { closeFd } = requireSys('the test');
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });
+    const words = new Int32Array(memory.buffer);
+    const [doorbell, parked] = [32, 33];
+    const poller = new Poller(memory, 'the test');
+    const event = eventfd();
+    const { alarm, end } = poller.alarm(event, { doorbell, parked });
+    const { arm, disarm } = alarmArmer();
+    words[parked] = 1;
+    const rings = async (): Promise<boolean> => {
+      await setTimeout(30);
+      return Atomics.exchange(words, doorbell, 0) === 1;
+    };
+    // What epoll knows, it is told of whenever something happens to it.
+    const known = (): string => readFileSync(`/proc/self/fdinfo/${alarm.epoll}`, 'utf8');
+    const isKnown = (): boolean => new RegExp(`tfd: +${event} `).test(known());
+    signal(event);
+    expect(await rings()).toBe(false);
+    for (let round = 0; round < 2; round++) {
+      expect(isKnown()).toBe(false);
+      arm(alarm);
+      await until(() => Atomics.load(words, doorbell) === 1);
+      Atomics.store(words, doorbell, 0);
+      signal(event);
+      expect(await rings()).toBe(false);
+      disarm(alarm);
+      signal(event);
+      expect(await rings()).toBe(false);
+    }
+    arm(alarm);
+    expect(await rings()).toBe(true);
+    end();
+    signal(event);
+    expect(await rings()).toBe(false);
+    await poller.close();
+    closeFd(event);
+  },
+);
 
 test.skipIf(!isHere)('what cannot be waited for is refused', async () => {
   const { memfdCreate, closeFd } = requireSys('the test');

@@ -27,7 +27,8 @@ function unsigned(min: bigint, max: bigint): { umin?: bigint; umax?: bigint } {
   const isAbove = min > U64_MAX && max > U64_MAX;
   const isBelow = min < 0n && max < 0n;
   if (!isAbove && !isBelow) return {};
-  const [umin, umax] = [BigInt.asUintN(64, min), BigInt.asUintN(64, max)];
+  const umin = BigInt.asUintN(64, min);
+  const umax = BigInt.asUintN(64, max);
   return umin <= umax ? { umin, umax } : {};
 }
 
@@ -113,7 +114,8 @@ function shift(operation: number, bits: 32 | 64, a: Scalar, by: bigint): Scalar 
  * not known or by more bits than there are, nothing is known, as in Linux.
  */
 export function scalarArithmetic(operation: number, bits: 32 | 64, a: Scalar, b: Scalar): Scalar {
-  const [x, y] = [knownValue(a), knownValue(b)];
+  const x = knownValue(a);
+  const y = knownValue(b);
   const linear = LINEAR[operation];
   if (linear !== undefined && x !== undefined && y !== undefined) {
     return constant(arithmetic(bits, operation, 0, x, y) ?? 0n);

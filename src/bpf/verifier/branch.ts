@@ -2,7 +2,7 @@ import { CLASS, type Instruction, JMP, opcodeClass, operation, SOURCE_REGISTER }
 import { immediate } from './arithmetic.ts';
 import { decide, INVERSE, MIRRORED, refine } from './compare.ts';
 import { type Operand, Refusal } from './refusal.ts';
-import { AT_END, BEYOND_END, constantRegister, type Register, scalarRegister } from './register.ts';
+import { AT_END, BEYOND_END, constantRegister, Origin, type Register } from './register.ts';
 import { isConstant, knownValue, type Scalar, ZERO } from './scalar.ts';
 import { hasLock } from './spin-lock.ts';
 import type { State } from './state.ts';
@@ -51,9 +51,9 @@ function comparisonOf(state: State, { opcode, dst, src, imm }: Instruction): Com
 function narrow(state: State, { register, number }: Operand, scalar: Scalar, other: Operand | undefined): void {
   if (register.type !== 'scalar' || scalar === register.scalar) return;
   const sources = other === undefined ? [register.origin] : [register.origin, other.register.origin];
-  const known = scalarRegister(scalar, ...sources).with({ id: register.id, lost: register.lost });
+  const known = register.with({ scalar, origin: new Origin(sources) });
   if (register.id === 0) state.setRegister(number, known);
-  else state.replace((each) => (each.type === 'scalar' && each.id === register.id ? known : each));
+  else state.replace((each) => (each.id === register.id && each.type === 'scalar' ? known : each));
 }
 
 /** The state where the jump is taken, or not; undefined when that cannot be. `state` is changed. */
@@ -126,7 +126,8 @@ const isStart = (register: Register): boolean =>
 
 function endComparison({ operation: what, bits, a, b }: Comparison): EndComparison | undefined {
   if (b === undefined || bits !== 64) return undefined;
-  const [one, other] = [a.register, b.register];
+  const one = a.register;
+  const other = b.register;
   // Metadata end where the packet begins.
   const ends = (pointer: Register, end: Register): boolean =>
     (pointer.type === 'packet' && end.type === 'packet_end') || (pointer.type === 'packet_meta' && isStart(end));

@@ -1,8 +1,8 @@
 import type { Flow } from './flow.ts';
 import type { Extent, Register } from './register.ts';
 import { includes } from './scalar.ts';
-import { SLOT_BYTES, type Slot } from './stack.ts';
-import type { State } from './state.ts';
+import type { Slot } from './stack.ts';
+import type { Frame, State } from './state.ts';
 
 /** How two states are compared. */
 export type Comparison =
@@ -41,23 +41,25 @@ const PACKET_NEAR = 0x7fffn;
 
 /** Which ids of one state stand for which of another: one for one. */
 class Pairs {
-  readonly #forward = new Map<number, number>();
-  readonly #backward = new Map<number, number>();
+  readonly #old: number[] = [];
+  readonly #now: number[] = [];
 
   match(old: number, now: number): boolean {
-    if (old === 0 && now === 0) return true;
-    if (old === 0 || now === 0) return false;
-    const known = this.#forward.get(old);
-    if (known !== undefined) return known === now;
-    if (this.#backward.has(now)) return false;
-    this.#forward.set(old, now);
-    this.#backward.set(now, old);
+    if (old === 0 || now === 0) return old === now;
+    // There are few.
+    const known = this.#old.indexOf(old);
+    if (known >= 0) return this.#now[known] === now;
+    if (this.#now.includes(now)) return false;
+    this.#old.push(old);
+    this.#now.push(now);
     return true;
   }
 }
 
 /** r6 to r9: what a function that waits for another still has. */
 const SAVED = 0b1111000000;
+/** r0 to r9: what r10 is, its frame says. */
+const NUMBERS = 0b1111111111;
 
 /** Registers of a frame that may still be read. */
 function liveIn({ frames, pc }: State, depth: number, flow: Flow): number {
@@ -82,12 +84,12 @@ class StateComparison {
 
   states(old: State, now: State, flow: Flow): boolean {
     if (old.frames.length !== now.frames.length || old.references.length !== now.references.length) return false;
-    for (const [depth, frame] of old.frames.entries()) {
-      const other = now.frames[depth];
-      if (other === undefined || frame.returnPc !== other.returnPc || frame.rounds > other.rounds) return false;
-      const live = liveIn(old, depth, flow);
-      for (let number = 0; number < frame.registers.length - 1; number++) {
-        if ((live & (1 << number)) === 0) continue;
+    for (let depth = 0; depth < old.frames.length; depth++) {
+      const frame = old.frames[depth] as Frame;
+      const other = now.frames[depth] as Frame;
+      if (frame.returnPc !== other.returnPc || frame.rounds > other.rounds) return false;
+      for (let live = liveIn(old, depth, flow) & NUMBERS; live !== 0; live &= live - 1) {
+        const number = 31 - Math.clz32(live & -live);
         if (!this.#registers(frame.registers[number] as Register, other.registers[number] as Register)) return false;
       }
       if (!this.#stacks(frame.stack.slots, other.stack.slots)) return false;
@@ -161,7 +163,8 @@ class StateComparison {
   #stacks(old: readonly (Slot | undefined)[], now: readonly (Slot | undefined)[]): boolean {
     const count = this.#how === 'same' ? Math.max(old.length, now.length) : old.length;
     for (let index = 0; index < count; index++) {
-      const [one, other] = [old[index], now[index]];
+      const one = old[index];
+      const other = now[index];
       if (one === other && this.#how !== 'explored' && one?.value === undefined) continue;
       if (this.#how === 'same' ? !this.#sameSlots(one, other) : !this.#slots(one, other)) return false;
     }
@@ -176,10 +179,7 @@ class StateComparison {
 
   #slots(old: Slot | undefined, now: Slot | undefined): boolean {
     if (old === undefined || (this.#how === 'explored' && !old.isRead)) return true;
-    for (let byte = 0; byte < SLOT_BYTES; byte++) {
-      if (old.isAnything(byte)) continue;
-      if (!old.isPart(byte) && now?.isZero(byte) !== true) return false;
-    }
+    if ((old.noughts & ~(now?.zeroes ?? 0)) !== 0) return false;
     const { value } = old;
     if (value === undefined) return true;
     const isScalar = value.type === 'scalar';
@@ -198,20 +198,21 @@ export function covers(old: State, now: State, flow: Flow, how: Comparison): boo
 
 /** What mattered behind `old` matters to `now` too, which is not followed. */
 export function inherit(old: State, now: State, flow: Flow): void {
-  for (const [depth, frame] of old.frames.entries()) {
-    const other = now.frames[depth];
-    if (other === undefined) continue;
-    const live = liveIn(old, depth, flow);
-    for (let number = 0; number < frame.registers.length - 1; number++) {
-      if ((live & (1 << number)) === 0) continue;
+  for (let depth = 0; depth < old.frames.length; depth++) {
+    const frame = old.frames[depth] as Frame;
+    const other = now.frames[depth] as Frame;
+    for (let live = liveIn(old, depth, flow) & NUMBERS; live !== 0; live &= live - 1) {
+      const number = 31 - Math.clz32(live & -live);
       inheritRegister(frame.registers[number], other.registers[number]);
     }
-    for (const [index, slot] of frame.stack.slots.entries()) {
+    const { slots } = frame.stack;
+    for (let index = 0; index < slots.length; index++) {
+      const slot = slots[index];
       const same = other.stack.slots[index];
       if (slot === undefined || same === undefined || !slot.isRead) continue;
       same.markRead();
       // Bytes that are zero by what was spilled there must be so in all that led here.
-      if (slot.hasZeroes) same.value?.origin.mark();
+      if (slot.noughts !== 0) same.value?.origin.mark();
       inheritRegister(slot.value, same.value);
     }
   }

@@ -1,5 +1,5 @@
 import { JMP } from '../instruction.ts';
-import { type Bounds, intersect, type Scalar, scalarOf } from './scalar.ts';
+import { type Bounds, contains, intersect, knownValue, type Scalar, scalarOf } from './scalar.ts';
 import { type Tnum, tnumIntersect, tnumTruncate, tnumWithLow } from './tnum.ts';
 
 /** Bounds and bits of a scalar, of as many bits as a jump compares. */
@@ -25,15 +25,22 @@ function viewOf(scalar: Scalar, bits: 32 | 64): View {
 /** The scalar with the bounds and bits of a view that was narrowed; undefined when nothing is left. */
 function narrowed(scalar: Scalar, bits: 32 | 64, view: View): Scalar | undefined {
   if (view.umin > view.umax || view.smin > view.smax) return undefined;
-  if (bits === 64) return scalarOf({ ...scalar, ...view }, view.bits);
+  const { umin, umax, smin, smax, bits: known } = view;
+  if (bits === 64) {
+    const { u32Min, u32Max, s32Min, s32Max } = scalar;
+    return scalarOf({ umin, umax, smin, smax, u32Min, u32Max, s32Min, s32Max }, known);
+  }
   const bounds: Bounds = {
-    ...scalar,
-    u32Min: Number(view.umin),
-    u32Max: Number(view.umax),
-    s32Min: Number(view.smin),
-    s32Max: Number(view.smax),
+    umin: scalar.umin,
+    umax: scalar.umax,
+    smin: scalar.smin,
+    smax: scalar.smax,
+    u32Min: Number(umin),
+    u32Max: Number(umax),
+    s32Min: Number(smin),
+    s32Max: Number(smax),
   };
-  return scalarOf(bounds, tnumWithLow(scalar.bits, view.bits));
+  return scalarOf(bounds, tnumWithLow(scalar.bits, known));
 }
 
 const isKnown = ({ umin, umax }: View): boolean => umin === umax;
@@ -52,16 +59,16 @@ function hasCommonBit(a: Tnum, b: Tnum): boolean | undefined {
 
 /** Whether a is above b. */
 function isAbove(a: View, b: View, signed: boolean): boolean | undefined {
-  const [aMin, aMax, bMin, bMax] = signed ? [a.smin, a.smax, b.smin, b.smax] : [a.umin, a.umax, b.umin, b.umax];
-  if (aMin > bMax) return true;
-  return aMax <= bMin ? false : undefined;
+  if (signed ? a.smin > b.smax : a.umin > b.umax) return true;
+  return (signed ? a.smax <= b.smin : a.umax <= b.umin) ? false : undefined;
 }
 
 const not = (known: boolean | undefined): boolean | undefined => (known === undefined ? undefined : !known);
 
 /** Whether a conditional jump over `bits` is taken, when it is so for all that a and b may be. */
 export function decide(operation: number, bits: 32 | 64, first: Scalar, second: Scalar): boolean | undefined {
-  const [a, b] = [viewOf(first, bits), viewOf(second, bits)];
+  const a = viewOf(first, bits);
+  const b = viewOf(second, bits);
   switch (operation) {
     case JMP.JEQ:
       return isEqual(a, b);
@@ -196,9 +203,7 @@ function viewsWhere(operation: number, a: View, b: View): Views {
   }
 }
 
-/**
- * What a and b are where a conditional jump was taken, or not; undefined when that never happens.
- */
+/** What a and b are where a conditional jump that `decide` leaves open was taken, or not; undefined when that never happens. */
 export function refine(
   operation: number,
   bits: 32 | 64,
@@ -206,16 +211,18 @@ export function refine(
   first: Scalar,
   second: Scalar,
 ): Pair | undefined {
-  if (decide(operation, bits, first, second) === !taken) return undefined;
-  const [a, b] = [viewOf(first, bits), viewOf(second, bits)];
+  const value = knownValue(second);
+  // Two that are equal as a whole are one number.
+  const areEqual = bits === 64 && operation === (taken ? JMP.JEQ : JMP.JNE);
+  if (areEqual && value !== undefined) return contains(first, value) ? [second, second] : undefined;
+  const a = viewOf(first, bits);
+  const b = viewOf(second, bits);
   let found: Views;
   if (operation === JMP.JSET) found = [masked(a, b, taken), masked(b, a, taken)];
   else found = viewsWhere(taken ? operation : (INVERSE[operation] ?? operation), a, b);
   const one = narrowed(first, bits, found[0]);
-  const other = narrowed(second, bits, found[1]);
+  const other = value === undefined ? narrowed(second, bits, found[1]) : second;
   if (one === undefined || other === undefined) return undefined;
-  // Two that are equal as a whole are one number.
-  const areEqual = bits === 64 && operation === (taken ? JMP.JEQ : JMP.JNE);
   const both = areEqual ? intersect(one, other) : undefined;
   return areEqual ? both && [both, both] : [one, other];
 }

@@ -37,7 +37,8 @@ function useOfCall({ src, imm }: Instruction): Use {
 
 function useOf(instruction: Instruction): Use {
   const { opcode, dst, src, imm } = instruction;
-  const [to, from] = [1 << dst, 1 << src];
+  const to = 1 << dst;
+  const from = 1 << src;
   const operand = (opcode & SOURCE_REGISTER) === 0 ? 0 : from;
   switch (opcodeClass(opcode)) {
     case CLASS.LD:

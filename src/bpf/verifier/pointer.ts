@@ -90,7 +90,8 @@ export function pointerArithmetic(
 ): Register {
   const { opcode } = instruction;
   const what = operation(opcode);
-  const [a, b] = [target.register, source.register];
+  const a = target.register;
+  const b = source.register;
   const pointer = a.isPointer ? target : source;
   if (what === ALU.NEG || what === ALU.END) return scalarRegister(UNKNOWN);
   if (a.isPointer && b.isPointer) {

@@ -12,7 +12,7 @@ export class Origin {
   #isHeld = false;
   #sources: readonly Origin[];
 
-  constructor(...sources: readonly Origin[]) {
+  constructor(sources: readonly Origin[]) {
     this.#sources = sources;
   }
 
@@ -23,6 +23,7 @@ export class Origin {
 
   /** Marks it and its sources as what may be asked for. */
   hold(): void {
+    if (this.matters) return;
     const pending: Origin[] = [this];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       if (next.matters) continue;
@@ -33,6 +34,7 @@ export class Origin {
 
   /** Marks it and its sources. They need not be kept then: each is marked once. */
   mark(): void {
+    if (this.isPrecise) return;
     const pending: Origin[] = [this];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       if (next.isPrecise) continue;
@@ -67,7 +69,7 @@ export class Extent {
 }
 
 /** Of constants that nobody compares. */
-const NO_ORIGIN = new Origin();
+const NO_ORIGIN = new Origin([]);
 NO_ORIGIN.mark();
 
 /**
@@ -125,6 +127,22 @@ interface Fields {
   readonly lost: string | undefined;
 }
 
+const NOTHING: Fields = {
+  type: 'uninitialised',
+  scalar: ZERO,
+  offset: 0,
+  id: 0,
+  origin: NO_ORIGIN,
+  range: 0,
+  extent: undefined,
+  map: undefined,
+  frame: 0,
+  bytes: 0,
+  mayBeNull: false,
+  reference: 0,
+  lost: undefined,
+};
+
 /** What is known of a register or a spilled one. Never changed. */
 export class Register implements Fields {
   readonly type: RegisterType;
@@ -141,24 +159,25 @@ export class Register implements Fields {
   readonly reference: number;
   readonly lost: string | undefined;
 
-  constructor(fields: Partial<Fields> & Pick<Fields, 'type'>) {
-    this.type = fields.type;
-    this.scalar = fields.scalar ?? ZERO;
-    this.offset = fields.offset ?? 0;
-    this.id = fields.id ?? 0;
-    this.origin = fields.origin ?? NO_ORIGIN;
-    this.range = fields.range ?? 0;
-    this.extent = fields.extent;
-    this.map = fields.map;
-    this.frame = fields.frame ?? 0;
-    this.bytes = fields.bytes ?? 0;
-    this.mayBeNull = fields.mayBeNull ?? false;
-    this.reference = fields.reference ?? 0;
-    this.lost = fields.lost;
+  /** `base`: what it is but for `fields`. */
+  constructor(fields: Partial<Fields>, base: Fields = NOTHING) {
+    this.type = fields.type ?? base.type;
+    this.scalar = fields.scalar ?? base.scalar;
+    this.offset = fields.offset ?? base.offset;
+    this.id = fields.id ?? base.id;
+    this.origin = fields.origin ?? base.origin;
+    this.range = fields.range ?? base.range;
+    this.extent = fields.extent ?? base.extent;
+    this.map = fields.map ?? base.map;
+    this.frame = fields.frame ?? base.frame;
+    this.bytes = fields.bytes ?? base.bytes;
+    this.mayBeNull = fields.mayBeNull ?? base.mayBeNull;
+    this.reference = fields.reference ?? base.reference;
+    this.lost = fields.lost ?? base.lost;
   }
 
   with(fields: Partial<Fields>): Register {
-    return new Register({ ...this, ...fields });
+    return new Register(fields, this);
   }
 
   get isPointer(): boolean {
@@ -175,11 +194,11 @@ export class Register implements Fields {
   }
 }
 
-export const UNINITIALISED = new Register({ type: 'uninitialised' });
+export const UNINITIALISED = new Register({});
 
 /** A scalar that was made of those of `sources`. */
 export function scalarRegister(scalar: Scalar, ...sources: readonly Origin[]): Register {
-  return new Register({ type: 'scalar', scalar, origin: new Origin(...sources) });
+  return new Register({ type: 'scalar', scalar, origin: new Origin(sources) });
 }
 
 export const unknownRegister = (): Register => scalarRegister(UNKNOWN);

@@ -36,7 +36,8 @@ export interface Scalar extends Bounds {
   readonly bits: Tnum;
 }
 
-const FULL: Bounds = {
+// Each scalar is made with its fields in this order, so that the engine sees one kind of object.
+export const UNKNOWN: Scalar = {
   umin: 0n,
   umax: U64_MAX,
   smin: S64_MIN,
@@ -45,9 +46,8 @@ const FULL: Bounds = {
   u32Max: U32_MAX,
   s32Min: S32_MIN,
   s32Max: S32_MAX,
+  bits: TNUM_UNKNOWN,
 };
-
-export const UNKNOWN: Scalar = { ...FULL, bits: TNUM_UNKNOWN };
 
 const toU64 = (value: bigint): bigint => BigInt.asUintN(64, value);
 const toS64 = (value: bigint): bigint => BigInt.asIntN(64, value);
@@ -81,7 +81,9 @@ export const knownValue = ({ bits }: Scalar): bigint | undefined => (bits.mask =
 
 /** True when `scalar` may be `value`, as far as bounds and bits say. */
 export function contains(scalar: Scalar, value: bigint): boolean {
-  const [unsigned, signed, low] = [toU64(value), toS64(value), Number(BigInt.asUintN(32, value))];
+  const unsigned = toU64(value);
+  const signed = toS64(value);
+  const low = Number(BigInt.asUintN(32, value));
   return (
     unsigned >= scalar.umin &&
     unsigned <= scalar.umax &&
@@ -211,7 +213,8 @@ function smallScalar(bounds: Bounds, bits: Tnum): Scalar | undefined {
     value = (value | (min & ~open)) & ~(mask & open);
     mask &= open;
   }
-  const [low, high] = [BigInt(min), BigInt(max)];
+  const low = BigInt(min);
+  const high = BigInt(max);
   return {
     umin: low,
     umax: high,
@@ -264,7 +267,17 @@ function tnumAllows({ bits, umin, umax }: Draft): boolean {
 
 /** A scalar of some bounds, all else as wide as it may be. Where no number is left nothing runs, and any answer is right. */
 export function scalarFrom(bounds: Partial<Bounds>, bits: Tnum = TNUM_UNKNOWN): Scalar {
-  return scalarOf({ ...FULL, ...bounds }, bits) ?? UNKNOWN;
+  const {
+    umin = 0n,
+    umax = U64_MAX,
+    smin = S64_MIN,
+    smax = S64_MAX,
+    u32Min = 0,
+    u32Max = U32_MAX,
+    s32Min = S32_MIN,
+    s32Max = S32_MAX,
+  } = bounds;
+  return scalarOf({ umin, umax, smin, smax, u32Min, u32Max, s32Min, s32Max }, bits) ?? UNKNOWN;
 }
 
 /** What a load of 1, 2, 4 or 8 bytes gives. */

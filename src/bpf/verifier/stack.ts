@@ -3,11 +3,13 @@ import { knownValue, truncate, unknownOf, ZERO } from './scalar.ts';
 
 export const SLOT_BYTES = 8;
 
-/** What a byte of the stack is: never written, anything, zero, or a part of a spilled register. */
-const INVALID = 0;
+/** What a byte of the stack is: 0 when never written, anything, zero, or a part of a spilled register. */
 const MISC = 1;
 const NOUGHT = 2;
 const SPILL = 3;
+
+/** The lower bit of each kind. */
+const LOW_BITS = 0x5555;
 
 /** The kinds of the eight bytes of a slot, two bits each. */
 type Kinds = number;
@@ -51,22 +53,20 @@ export class Slot {
     return new Slot(this.kinds, value, this.valueBytes, this);
   }
 
+  /** Bytes that are zero for themselves, not as a part of a register: bit 2n for byte n. */
+  get noughts(): number {
+    return (this.kinds >> 1) & ~this.kinds & LOW_BITS;
+  }
+
+  /** Bytes that are zero, of whatever kind: bit 2n for byte n. */
+  get zeroes(): number {
+    const { kinds, value } = this;
+    const isZero = value?.type === 'scalar' && knownValue(value.scalar) === 0n;
+    return isZero ? (kinds >> 1) & LOW_BITS : this.noughts;
+  }
+
   isZero(byte: number): boolean {
-    const kind = kindAt(this.kinds, byte);
-    if (kind === NOUGHT) return true;
-    return kind === SPILL && this.value?.type === 'scalar' && knownValue(this.value.scalar) === 0n;
-  }
-
-  /** True when nothing is known of the byte, so that it stands for all that it may be. */
-  isAnything(byte: number): boolean {
-    const kind = kindAt(this.kinds, byte);
-    return kind === INVALID || kind === MISC;
-  }
-
-  /** Bytes that are zero for themselves, not as a part of a register. */
-  get hasZeroes(): boolean {
-    for (let byte = 0; byte < SLOT_BYTES; byte++) if (kindAt(this.kinds, byte) === NOUGHT) return true;
-    return false;
+    return ((this.zeroes >> (byte * 2)) & 1) !== 0;
   }
 
   isPart(byte: number): boolean {

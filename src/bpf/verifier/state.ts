@@ -90,7 +90,7 @@ export class State {
   }
 
   get frame(): Frame {
-    return this.frames.at(-1) as Frame;
+    return this.frames[this.frames.length - 1] as Frame;
   }
 
   register(number: number): Register {
@@ -120,9 +120,10 @@ export class State {
     for (const { registers, stack } of this.frames) {
       for (let number = 0; number < FRAME_POINTER; number++) {
         const old = registers[number] as Register;
-        if (old.type !== 'uninitialised') registers[number] = change(old);
+        if (old !== UNINITIALISED) registers[number] = change(old);
       }
-      for (const [index, slot] of stack.slots.entries()) {
+      for (let index = 0; index < stack.slots.length; index++) {
+        const slot = stack.slots[index];
         if (slot?.value === undefined) continue;
         const changed = change(slot.value);
         if (changed !== slot.value) stack.set(index, slot.withValue(changed));
