@@ -1,6 +1,7 @@
 import { asyncDeliver, asyncReceive } from './async/receive.kernel.ts';
 import { asyncSend, asyncSettle } from './async/send.kernel.ts';
 import { asyncVifEnter, asyncVifSettle } from './async/vif.kernel.ts';
+import { asyncVifDrop, asyncVifReceive } from './async/vif-receive.kernel.ts';
 import {
   jiffies as bpfJiffies,
   ktime as bpfKtime,
@@ -217,7 +218,9 @@ export {
   asyncReceive,
   asyncSend,
   asyncSettle,
+  asyncVifDrop,
   asyncVifEnter,
+  asyncVifReceive,
   asyncVifSettle,
   bpfAdjustHead,
   bpfAdjustMeta,

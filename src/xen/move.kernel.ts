@@ -1,4 +1,4 @@
-// Copies into mapped pages, at once or left to others, who answer the packets when they are done.
+// Copies into and out of mapped pages, at once or left to others, who answer the packets when they are done.
 
 import { copyBytes } from '../memory/copy.kernel.ts';
 import {
@@ -14,7 +14,7 @@ import {
   VIFQ_MOVES,
 } from './queue-layout.ts';
 
-/** Copies `n` bytes of a buffer to where they stay mapped as long as the queue is connected; or leaves that to others. */
+/** Copies `n` bytes to or from a page that stays mapped as long as the queue is connected; or leaves that to others. */
 export function moveBytes(queue: u32, target: u32, source: u32, n: u32): void {
   const moves = load<u32>(queue, VIFQ_MOVES);
   if (moves !== 0 && n >= load<u32>(moves, MOVES_LEAST)) {
@@ -31,7 +31,7 @@ export function moveBytes(queue: u32, target: u32, source: u32, n: u32): void {
   moveNow(queue, target, source, n);
 }
 
-/** Copies `n` bytes of a buffer to a mapped page at once. */
+/** Copies `n` bytes to or from a mapped page at once. */
 export function moveNow(queue: u32, target: u32, source: u32, n: u32): void {
   const moves = load<u32>(queue, VIFQ_MOVES);
   if (moves !== 0) store<u32>(moves, load<u32>(moves, MOVES_DONE) + 1, MOVES_DONE);
@@ -42,4 +42,10 @@ export function moveNow(queue: u32, target: u32, source: u32, n: u32): void {
 export function movesUsed(queue: u32): u32 {
   const moves = load<u32>(queue, VIFQ_MOVES);
   return moves === 0 ? 0 : load<u32>(moves, MOVES_USED);
+}
+
+/** Forgets the moves of the burst from `first` on: their packet came to nothing. */
+export function dropMoves(queue: u32, first: u32): void {
+  const moves = load<u32>(queue, VIFQ_MOVES);
+  if (moves !== 0) store<u32>(moves, first, MOVES_USED);
 }
