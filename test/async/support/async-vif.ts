@@ -1,8 +1,9 @@
 import { attachVifQueue, type VifQueueShare } from 'ringway/xen';
-import type { CopyQueue } from '#build/async/queue.js';
+import type { CopyQueue, QueueCopies } from '#build/async/queue.js';
 import { createTrack, type Track } from '#build/async/track.js';
-import { attachAsyncVif, createAsyncVif, enterVif } from '#build/async/vif.js';
+import { attachAsyncVif, attachAsyncVifReceiver, createAsyncVif, enterVif, takeVif } from '#build/async/vif.js';
 import type { DmaKernels } from '#build/dma/kernels.js';
+import { VCHAN_COMPLETED } from '#build/dma/layout.js';
 import { createVchan, openVchan } from '#build/dma/vchan.js';
 import { makeVif, type VifRigOptions } from '../../xen/support/vif-rig.ts';
 
@@ -14,21 +15,37 @@ export interface AsyncVifOptions extends Pick<VifRigOptions, 'path' | 'front'> {
 
 const FEATURES = { sg: true, csum: true, gsoTcpv4: true, gsoTcpv6: true };
 
-/** A Xen device whose backend has its copies to the frontend done by a channel, when the test says so. */
+/** What a backend keeps of a queue whose copies a channel does, in both directions. */
+interface AsyncBack {
+  readonly vchan: number;
+  readonly track: Track;
+  /** To the frontend, and from it: addresses, and what is done with them. */
+  readonly to: { readonly address: number; readonly copies: CopyQueue };
+  readonly from: { readonly address: number; readonly copies: QueueCopies };
+}
+
+/** A Xen device whose backend has its copies, both ways, done by a channel, when the test says so. */
 export async function makeAsyncVif({ path, threshold, descriptors = 64, front = {} }: AsyncVifOptions) {
-  let [address, vchan] = [0, 0];
-  let track: Track | undefined;
-  let async: CopyQueue | undefined;
+  let made: AsyncBack | undefined;
   const attachBack: typeof attachVifQueue = (arena, share: VifQueueShare, cache) => {
     const capabilities = { sg: false, fill: false };
     const setup = { name: 'channel', descriptors, priority: 0, capabilities, cpu: false, silent: false };
-    vchan = createVchan(arena, setup, { min: 32, max: 8192 });
+    const vchan = createVchan(arena, setup, { min: 32, max: 8192 });
     openVchan(arena, vchan, 0);
-    track = createTrack(arena, 'channel', vchan);
-    address = createAsyncVif(arena, { name: 'copies', netq: share.rxQueue, threshold, sends: true });
-    const { receiver, sender } = attachVifQueue(arena, share, cache, undefined, enterVif(arena, address));
-    async = attachAsyncVif(arena, address, sender);
-    async.use(track.address);
+    const track = createTrack(arena, 'channel', vchan);
+    const create = (name: string, netq: number, sends: boolean): number =>
+      createAsyncVif(arena, { name, netq, threshold, sends });
+    const [to, from] = [create('to', share.rxQueue, true), create('from', share.txQueue, false)];
+    const hooks = [enterVif(arena, to), takeVif(arena, from)] as const;
+    const { receiver, sender } = attachVifQueue(arena, share, cache, undefined, ...hooks);
+    made = {
+      vchan,
+      track,
+      to: { address: to, copies: attachAsyncVif(arena, to, sender) },
+      from: { address: from, copies: attachAsyncVifReceiver(arena, from, receiver) },
+    };
+    made.to.copies.use(track.address);
+    made.from.copies.use(track.address);
     return { receiver, sender };
   };
   const rig = await makeVif({
@@ -39,30 +56,21 @@ export async function makeAsyncVif({ path, threshold, descriptors = 64, front = 
     ...(path === undefined ? {} : { path }),
   });
   const kernels = rig.arena.kernels<DmaKernels>();
+  /** Once the ends are connected. */
+  const back = (): AsyncBack => made as AsyncBack;
   return {
     ...rig,
-    /** Address of what the queue keeps. */
-    get address() {
-      return address;
-    },
-    get vchan() {
-      return vchan;
-    },
-    get track() {
-      return track as Track;
-    },
-    get async() {
-      return async as CopyQueue;
-    },
+    back,
     /** The engine does up to `max` copies. Returns how many it did. */
-    run: (max: number): number => kernels.dmaRunEngine(vchan, max),
+    run: (max: number): number => kernels.dmaRunEngine(back().vchan, max),
     /** It fails at the next one, without writing anything. */
     fail(): void {
+      const { vchan } = back();
       if (kernels.dmaRunning(vchan) === 0) return;
-      kernels.dmaFail(vchan, rig.arena.u32[(vchan + 384) >>> 2] ?? 0, 10);
+      kernels.dmaFail(vchan, rig.arena.u32[(vchan + VCHAN_COMPLETED) >>> 2] ?? 0, 10);
       kernels.dmaFinish(vchan, 1);
     },
     /** Ends what it has in flight in its place. Returns how many copies. */
-    abort: (): number => kernels.dmaAbort(vchan),
+    abort: (): number => kernels.dmaAbort(back().vchan),
   };
 }
