@@ -174,6 +174,7 @@ import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
 import { copyBegin as xenCopyBegin, copyEnd as xenCopyEnd, copyMove as xenCopyMove } from './xen/copy.kernel.ts';
+import { returnFrames as xenReturnFrames } from './xen/data-ring.kernel.ts';
 import {
   mask as xenEventMask,
   send as xenEventSend,
@@ -410,6 +411,7 @@ export {
   xenGrefRemove,
   xenMapBegin,
   xenMapUndo,
+  xenReturnFrames,
   xenRingFinalCheck,
   xenRingNeedsNotify,
   xenRingPushRequests,

@@ -246,6 +246,22 @@ test('what is under way when the queue ends is answered and dropped', async () =
   await disconnect(rig);
 });
 
+test('a backend that leaves with frames of a data ring under way is followed by one that goes on behind them', async () => {
+  const { rig, back, copies, send } = await open({ path: PATHS[3][1], threshold: 128 });
+  send([frameOf(1, 600), frameOf(2, 60)]);
+  expect(rig.receive(back)).toEqual([]);
+  rig.run(1);
+  expect([copies.settle(), copies.inFlight()]).toEqual([2, 0]);
+  await rig.netback.bus.leave();
+  await settle();
+  const again = rig.makeBack('again');
+  await again.start();
+  await settle();
+  send([frameOf(3, 60)]);
+  expect(rig.receive(again.queues[0])).toEqual([frameOf(3, 60)]);
+  await disconnect({ ...rig, netback: again });
+});
+
 test('a queue goes on by another channel when what is under way in the first one is done', async () => {
   const { rig, back, copies, counters, send } = await open({ path: STAGED, threshold: 128 });
   const { track } = rig.back();

@@ -27,14 +27,16 @@ interface AsyncBack {
 /** A Xen device whose backend has its copies, both ways, done by a channel, when the test says so. */
 export async function makeAsyncVif({ path, threshold, descriptors = 64, front = {} }: AsyncVifOptions) {
   let made: AsyncBack | undefined;
+  let serial = 0;
   const attachBack: typeof attachVifQueue = (arena, share: VifQueueShare, cache) => {
     const capabilities = { sg: false, fill: false };
-    const setup = { name: 'channel', descriptors, priority: 0, capabilities, cpu: false, silent: false };
+    const own = `channel ${serial++}`;
+    const setup = { name: own, descriptors, priority: 0, capabilities, cpu: false, silent: false };
     const vchan = createVchan(arena, setup, { min: 32, max: 8192 });
     openVchan(arena, vchan, 0);
-    const track = createTrack(arena, 'channel', vchan);
+    const track = createTrack(arena, own, vchan);
     const create = (name: string, netq: number, sends: boolean): number =>
-      createAsyncVif(arena, { name, netq, threshold, sends });
+      createAsyncVif(arena, { name: `${own} ${name}`, netq, threshold, sends });
     const [to, from] = [create('to', share.rxQueue, true), create('from', share.txQueue, false)];
     const hooks = [enterVif(arena, to), takeVif(arena, from)] as const;
     const { receiver, sender } = attachVifQueue(arena, share, cache, undefined, ...hooks);
