@@ -38,6 +38,8 @@ export interface VifRigOptions {
   readonly beside?: VifWorld;
   /** Serves the backend's queues, in the place of `attachVifQueue`. */
   readonly attachBack?: typeof attachVifQueue;
+  /** What all of it is made over, in the place of the arena: one with other kernels. */
+  readonly wrap?: (arena: Arena) => Arena;
 }
 
 /** A queue that this thread serves, both ways. */
@@ -83,8 +85,8 @@ export interface VifEnd<T> {
 type VifWorld = ReturnType<typeof makeWorld>;
 
 /** An arena with a driver domain, a pool, and room for `devices` guests of `pages` each. */
-function makeWorld(mode: VifRigOptions['mode'], buffers: number, pages: number, devices: number) {
-  const arena = createArena({ bytes: (16 << 20) + pages * devices * 3 * 4096, debug: true });
+function makeWorld({ mode, buffers = 2048, devices = 1, wrap = (arena) => arena }: VifRigOptions, pages: number) {
+  const arena = wrap(createArena({ bytes: (16 << 20) + pages * devices * 3 * 4096, debug: true }));
   const pool: Pool = createPool(arena, { buffers, caches: 1 });
   const xen = new Xen(arena, { name: 'xen', mode });
   const most = pages * devices * 2;
@@ -95,12 +97,12 @@ function makeWorld(mode: VifRigOptions['mode'], buffers: number, pages: number, 
 
 /** A network device with both ends, and a pool that both take their buffers from. */
 export async function makeVif(options: VifRigOptions) {
-  const { mode, queues = { front: 1, back: 1 }, front = {}, back = {}, buffers = 2048, devices = 1 } = options;
+  const { queues = { front: 1, back: 1 }, front = {}, back = {} } = options;
   const { split = { front: true, back: true } } = options;
   const { path = { kind: 'copy' }, paths, ringOrder = 0 } = options;
   // For each queue: slots' pages, rings, staging buffers; and some for the tests. All of it is mapped.
   const pages = 64 + queues.front * 2 ** ringOrder * 800;
-  const { arena, pool, xen, driver, burst, scratch } = options.beside ?? makeWorld(mode, buffers, pages, devices);
+  const { arena, pool, xen, driver, burst, scratch } = options.beside ?? makeWorld(options, pages);
   const [frontend, own] = options.beside === undefined ? [1, ''] : [2, 'other '];
   const guest = xen.createDomain(frontend, { pages, grants: nextPowerOfTwo(pages + 512) });
   await addVif(driver.hypervisor.store, { frontend, backend: 0, index: 0, mac: '00:16:3e:00:00:01' });
