@@ -11,6 +11,7 @@ import {
   type VifDrops,
   type VifFeatures,
   type VifHash,
+  type VifQueue,
   type VifQueueShare,
   Xen,
 } from 'ringway/xen';
@@ -37,10 +38,13 @@ export interface VifRigOptions {
   /** The world that the device is made in: its frontend is domain 2 then. */
   readonly beside?: VifWorld;
   /** Serves the backend's queues, in the place of `attachVifQueue`. */
-  readonly attachBack?: typeof attachVifQueue;
+  readonly attachBack?: AttachBack;
   /** What all of it is made over, in the place of the arena: one with other kernels. */
   readonly wrap?: (arena: Arena) => Arena;
 }
+
+/** Serves a queue; `detach` is called when the ends part. */
+export type AttachBack = (...options: Parameters<typeof attachVifQueue>) => VifQueue & { detach?(): void };
 
 /** A queue that this thread serves, both ways. */
 export interface Served {
@@ -53,11 +57,18 @@ export interface Served {
   stalled(): boolean;
   drops(): { readonly received: VifDrops; readonly sent: VifDrops };
   fault(): string | undefined;
+  detach(): void;
 }
 
-function serve(arena: Arena, share: VifQueueShare, cache: number, now?: () => number, attach = attachVifQueue): Served {
+function serve(
+  arena: Arena,
+  share: VifQueueShare,
+  cache: number,
+  now?: () => number,
+  attach: AttachBack = attachVifQueue,
+): Served {
   // As if it came to another thread.
-  const { receiver, sender } = attach(arena, structuredClone(share), cache, now);
+  const { receiver, sender, detach } = attach(arena, structuredClone(share), cache, now);
   const isBack = share.side === 'back';
   return {
     tx: (isBack ? receiver : sender).ring,
@@ -69,6 +80,7 @@ function serve(arena: Arena, share: VifQueueShare, cache: number, now?: () => nu
     stalled: sender.stalled,
     drops: () => ({ received: receiver.drops(), sent: sender.drops() }),
     fault: () => receiver.fault() ?? sender.fault(),
+    detach: () => detach?.(),
   };
 }
 
@@ -115,7 +127,7 @@ export async function makeVif(options: VifRigOptions) {
     name: string,
     make: (ends: Pick<NetbackOptions, 'name' | 'onConnect' | 'onDisconnect'>) => T,
   ): VifEnd<T> => {
-    let queues: readonly Served[] = [];
+    let queues: Served[] = [];
     const bus = make({
       name,
       onConnect(shares) {
@@ -124,7 +136,7 @@ export async function makeVif(options: VifRigOptions) {
         events.push(`${name} connected ${queues.length}`);
       },
       onDisconnect() {
-        queues = [];
+        for (const queue of queues.splice(0)) queue.detach();
         events.push(`${name} disconnected`);
       },
     });
