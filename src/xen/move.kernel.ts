@@ -17,7 +17,11 @@ import {
 /** Copies `n` bytes to or from a page that stays mapped as long as the queue is connected; or leaves that to others. */
 export function moveBytes(queue: u32, target: u32, source: u32, n: u32): void {
   const moves = load<u32>(queue, VIFQ_MOVES);
-  if (moves !== 0 && n >= load<u32>(moves, MOVES_LEAST)) {
+  if (moves === 0) {
+    copyBytes(target, source, n);
+    return;
+  }
+  if (n >= load<u32>(moves, MOVES_LEAST)) {
     const used = load<u32>(moves, MOVES_USED);
     if (used < MOVES_MAX) {
       const move = moves + MOVES_FIRST + (used << MOVE_SHIFT);

@@ -1,4 +1,5 @@
 import { extend } from '../memory/chain.kernel.ts';
+import { copyBytes } from '../memory/copy.kernel.ts';
 import {
   BUFFER_FRAME_MAX,
   BUFFER_HEADROOM,
@@ -77,6 +78,7 @@ import {
   VIFQ_FAILED,
   VIFQ_GATHER,
   VIFQ_GATHER_PIECES,
+  VIFQ_MOVES,
   VIFQ_RATE_USEC,
   VIFQ_RECORDS,
   VIFQ_RING,
@@ -110,7 +112,8 @@ function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
   const end = pieces + (load<u32>(packet, PACKET_PIECES) << PIECE_SHIFT);
   let copy = load<u32>(queue, VIFQ_COPIES) + (used << COPY_SHIFT);
   const start = copy;
-  const stays = pagesStay(queue);
+  const byOthers = load<u32>(queue, VIFQ_MOVES) !== 0;
+  const stays = byOthers && pagesStay(queue);
   let last = first;
   let have: u32 = 0;
   let position: u32 = 0;
@@ -136,7 +139,8 @@ function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
       if (done < reached) {
         n = min(n, reached - done);
         const source = load<u32>(piece, PIECE_REACHED) + done;
-        if (stays) moveBytes(queue, target, source, n);
+        if (!byOthers) copyBytes(target, source, n);
+        else if (stays) moveBytes(queue, target, source, n);
         else moveNow(queue, target, source, n);
       } else {
         writeCopy(queue, copy, piece, <u32>load<u16>(piece, PIECE_OFFSET) + done, target, n);
@@ -176,6 +180,7 @@ export function backTxBegin(queue: u32, max: u32): u32 {
   const packets = txGather(load<u32>(queue, VIFQ_RING), gather, max, VIFQ_GATHER_PIECES, credit);
   const slots = load<u32>(queue, VIFQ_SLOTS);
   const have = alloc(cache, slots, packets);
+  const byOthers = load<u32>(queue, VIFQ_MOVES) !== 0;
   let used: u32 = 0;
   returnFrames(queue);
   turnEpoch(queue);
@@ -189,7 +194,7 @@ export function backTxBegin(queue: u32, max: u32): u32 {
       store<u32>(packet, tellMulticast(queue, packet) ? PACKET_BAD_TOLD : PACKET_BAD_FULL, PACKET_BAD);
     }
     // Over what was told.
-    store<u32>(packet, load<u32>(queue, VIFQ_DATA_INDEX), PACKET_DATA);
+    if (byOthers) store<u32>(packet, load<u32>(queue, VIFQ_DATA_INDEX), PACKET_DATA);
     if (load<u32>(packet, PACKET_BAD) !== 0) {
       if (i < have) free(cache, slot, 1);
       continue;
@@ -198,7 +203,7 @@ export function backTxBegin(queue: u32, max: u32): u32 {
       store<u32>(packet, PACKET_BAD_EMPTY, PACKET_BAD);
       continue;
     }
-    const moves = movesUsed(queue);
+    const moves: u32 = byOthers ? movesUsed(queue) : 0;
     const copies = isFramed ? copyFrame(queue, packet, slot) : plan(queue, packet, slot, used);
     if (load<u32>(packet, PACKET_BAD) !== 0) {
       free(cache, slot, 1);
@@ -206,9 +211,10 @@ export function backTxBegin(queue: u32, max: u32): u32 {
     }
     store<u16>(packet, <u16>used, PACKET_COPY);
     store<u16>(packet, <u16>copies, PACKET_COPIES);
+    used += copies;
+    if (!byOthers) continue;
     store<u16>(packet, <u16>moves, PACKET_MOVE);
     store<u16>(packet, <u16>(movesUsed(queue) - moves), PACKET_MOVES);
-    used += copies;
   }
   turnEpoch(queue);
   store<u32>(queue, used, VIFQ_COPIES_USED);

@@ -51,14 +51,13 @@ export function countVif(queue: u32, counter: u32): void {
   store<u32>(queue + counter, load<u32>(queue + counter) + 1);
 }
 
-/**
- * Puts what a packet's flags and extra information ask for into the packet at `slot`, whose bytes may come later: a checksum, segments.
- * The peer says only that they are to be done; where, `placeOffload` finds out.
- */
-export function askOffload(slot: u32, packet: u32, csumBlank: bool): void {
-  const gso: u32 =
-    load<u32>(packet, PACKET_EXTRA_TYPES) & (1 << EXTRA_TYPE_GSO) ? load<u16>(packet, PACKET_GSO_TYPE) : 0;
-  if (!csumBlank && gso === 0) return;
+/** GSOINFO_TYPE_… that a packet's extra information asks for; 0 without. */
+function askedType(packet: u32): u32 {
+  return load<u32>(packet, PACKET_EXTRA_TYPES) & (1 << EXTRA_TYPE_GSO) ? load<u16>(packet, PACKET_GSO_TYPE) : 0;
+}
+
+function writeOffload(slot: u32, packet: u32): void {
+  const gso = askedType(packet);
   const buffer = load<u32>(slot, SLOT_BUFFER);
   store<u8>(buffer, <u8>HDR_NEEDS_CSUM, BUFFER_OFFLOAD_FLAGS);
   store<u8>(buffer, <u8>(gso === 0 ? GSO_NONE : gso === GSOINFO_TYPE_TCPV4 ? GSO_TCPV4 : GSO_TCPV6), BUFFER_GSO_TYPE);
@@ -67,11 +66,14 @@ export function askOffload(slot: u32, packet: u32, csumBlank: bool): void {
 }
 
 /**
- * Finds where what was asked for is to be done in the packet at `slot`, which is copied whole: the headers say it. Returns false when
- * they have no place for it.
+ * Puts what a packet's flags and extra information ask for into the packet at `slot`, whose bytes may come later: a checksum, segments.
+ * The peer says only that they are to be done; where, `placeOffload` finds out. Small enough to be inlined, as that is.
  */
-export function placeOffload(slot: u32): bool {
-  if (!(load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD)) return true;
+export function askOffload(slot: u32, packet: u32, csumBlank: bool): void {
+  if (csumBlank || askedType(packet) !== 0) writeOffload(slot, packet);
+}
+
+function findOffload(slot: u32): bool {
   const headers = parseHeaders(slot);
   const flags = headersFlags(headers);
   const protocol = headersProtocol(headers);
@@ -88,6 +90,14 @@ export function placeOffload(slot: u32): bool {
   store<u16>(buffer, <u16>l4, BUFFER_CSUM_START);
   store<u16>(buffer, <u16>field, BUFFER_CSUM_OFFSET);
   return true;
+}
+
+/**
+ * Finds where what was asked for is to be done in the packet at `slot`, which is copied whole: the headers say it. Returns false when
+ * they have no place for it.
+ */
+export function placeOffload(slot: u32): bool {
+  return (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD) === 0 || findOffload(slot);
 }
 
 /** Both at once, of a packet that is copied whole. Returns as `placeOffload`. */
