@@ -42,6 +42,12 @@ export function moveNow(queue: u32, target: u32, source: u32, n: u32): void {
   copyBytes(target, source, n);
 }
 
+/** Either, by whether the page `stays`; not to be inlined, where a burst has no moves. */
+export function moveEither(queue: u32, target: u32, source: u32, n: u32, stays: bool): void {
+  if (stays) moveBytes(queue, target, source, n);
+  else moveNow(queue, target, source, n);
+}
+
 /** Moves of the burst so far. */
 export function movesUsed(queue: u32): u32 {
   const moves = load<u32>(queue, VIFQ_MOVES);

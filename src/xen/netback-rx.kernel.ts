@@ -58,7 +58,7 @@ import {
   XDPINFO_HEADROOM,
   XEN_PAGE_BYTES,
 } from './layout.ts';
-import { moveBytes, moveNow, movesUsed } from './move.kernel.ts';
+import { moveEither, movesUsed } from './move.kernel.ts';
 import { wantsMulticast } from './multicast.kernel.ts';
 import { sendPlain } from './plain-rx.kernel.ts';
 import {
@@ -206,8 +206,7 @@ function plan(queue: u32, slot: u32, pieces: u32, used: u32, headroom: u32): u32
       if (done < reached) {
         n = min(n, reached - done);
         const target = load<u32>(piece, PIECE_REACHED) + done;
-        if (stays) moveBytes(queue, target, source, n);
-        else moveNow(queue, target, source, n);
+        moveEither(queue, target, source, n, stays);
       } else {
         writeCopy(queue, copy, piece, offset + done, source, n);
         copy += 1 << COPY_SHIFT;

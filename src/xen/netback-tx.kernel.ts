@@ -35,7 +35,7 @@ import {
   TXRSP_SHIFT,
   TXRSP_STATUS,
 } from './layout.ts';
-import { dropMoves, moveBytes, moveNow, movesUsed } from './move.kernel.ts';
+import { dropMoves, moveEither, movesUsed } from './move.kernel.ts';
 import { tellMulticast } from './multicast.kernel.ts';
 import {
   GATHER_PACKETS,
@@ -140,8 +140,7 @@ function plan(queue: u32, packet: u32, slot: u32, used: u32): u32 {
         n = min(n, reached - done);
         const source = load<u32>(piece, PIECE_REACHED) + done;
         if (!byOthers) copyBytes(target, source, n);
-        else if (stays) moveBytes(queue, target, source, n);
-        else moveNow(queue, target, source, n);
+        else moveEither(queue, target, source, n, stays);
       } else {
         writeCopy(queue, copy, piece, <u32>load<u16>(piece, PIECE_OFFSET) + done, target, n);
         copy += 1 << COPY_SHIFT;
