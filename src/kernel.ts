@@ -1,6 +1,7 @@
 import { asyncDeliver, asyncReceive } from './async/receive.kernel.ts';
 import { asyncSend, asyncSettle } from './async/send.kernel.ts';
 import { asyncVifEnter, asyncVifSettle } from './async/vif.kernel.ts';
+import { asyncVifDrop, asyncVifReceive } from './async/vif-receive.kernel.ts';
 import {
   jiffies as bpfJiffies,
   ktime as bpfKtime,
@@ -174,6 +175,7 @@ import { steer as virtioNetSteer } from './virtio/steer.kernel.ts';
 import { translateWords as virtioTranslate } from './virtio/translate.kernel.ts';
 import { prepare as xdpPrepare, sort as xdpSort } from './xdp/hook.kernel.ts';
 import { copyBegin as xenCopyBegin, copyEnd as xenCopyEnd, copyMove as xenCopyMove } from './xen/copy.kernel.ts';
+import { returnFrames as xenReturnFrames } from './xen/data-ring.kernel.ts';
 import {
   mask as xenEventMask,
   send as xenEventSend,
@@ -218,7 +220,9 @@ export {
   asyncReceive,
   asyncSend,
   asyncSettle,
+  asyncVifDrop,
   asyncVifEnter,
+  asyncVifReceive,
   asyncVifSettle,
   bpfAdjustHead,
   bpfAdjustMeta,
@@ -409,6 +413,7 @@ export {
   xenGrefRemove,
   xenMapBegin,
   xenMapUndo,
+  xenReturnFrames,
   xenRingFinalCheck,
   xenRingNeedsNotify,
   xenRingPushRequests,

@@ -28,7 +28,7 @@ export interface AsyncOptions {
 
 /** A queue that is to have its copies done by engines. */
 export interface AsyncRing {
-  /** Address of its net queue, a device's; of a Xen device, of the direction to the frontend. */
+  /** Address of its net queue, a device's; of a Xen device, of the direction. */
   readonly netq: number;
   readonly kind: 'virtio' | 'vif';
   /** The port that it is of, and which of that port's queue pairs it belongs to. */

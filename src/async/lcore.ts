@@ -3,12 +3,12 @@ import type { Arena } from '../memory/arena.ts';
 import type { PoolKernels } from '../memory/pool.ts';
 import { NETQ_ASYNC } from '../virtio/layout.ts';
 import type { NetQueue } from '../virtio/net-queue.ts';
-import type { VifSender } from '../xen/vif-queue.ts';
+import type { VifReceiver, VifSender } from '../xen/vif-queue.ts';
 import { ASYNC_RING } from './layout.ts';
-import { attachAsyncQueue, type CopyQueue } from './queue.ts';
+import { attachAsyncQueue, type CopyQueue, type QueueCopies } from './queue.ts';
 import { shareTrack } from './track.ts';
 import { type Integration, type RingFull, Transmit } from './transmit.ts';
-import { attachAsyncVif } from './vif.ts';
+import { attachAsyncVif, attachAsyncVifReceiver } from './vif.ts';
 import { WorkRing } from './work-ring.ts';
 
 /** What an lcore must know to have its copies done by engines. */
@@ -46,6 +46,12 @@ export interface ServedSender extends VifSender {
   detach?(): void;
 }
 
+/** The receiving side of a Xen device as a port serves it. */
+export interface ServedReceiver extends VifReceiver {
+  /** Waits until nothing is under way, and drops it. Returns how many packets. */
+  detach?(): number;
+}
+
 /** A queue as a port serves it. */
 export interface ServedQueue extends NetQueue {
   /** The same port is about to be received from. */
@@ -57,7 +63,7 @@ export interface ServedQueue extends NetQueue {
 }
 
 interface Served {
-  readonly queue: CopyQueue;
+  readonly queue: QueueCopies;
   readonly transmit: Transmit | undefined;
 }
 
@@ -116,6 +122,16 @@ export class AsyncLcore {
     return { ...sender, ...this.#transmit(address, attachAsyncVif(this.#arena, address, sender), drop) };
   }
 
+  /**
+   * Receives from the frontend of a Xen device from this thread, with the copies at `address` by an engine. `receiver` takes its packets
+   * from there (`takeVif`).
+   */
+  serveVifReceiver(address: number, receiver: VifReceiver): ServedReceiver {
+    const queue = attachAsyncVifReceiver(this.#arena, address, receiver);
+    this.#served.set(address, { queue, transmit: undefined });
+    return { ...receiver, detach: () => this.#end(address, queue) };
+  }
+
   /** The way into a queue. */
   #transmit(address: number, queue: CopyQueue, drop: ServeHooks['drop']) {
     const { ringFull } = this.#wire;
@@ -145,7 +161,7 @@ export class AsyncLcore {
    * Waits until nothing is under way any more, so that what the queue lies in can be given back. Whoever watches the engine
    * sees to it that this ends. Returns how many packets were settled.
    */
-  #end(address: number, queue: CopyQueue): number {
+  #end(address: number, queue: QueueCopies): number {
     const { i32 } = this.#arena;
     let settled = queue.settle();
     while (queue.inFlight() > 0) {

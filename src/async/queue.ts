@@ -55,10 +55,8 @@ export interface AsyncCounters {
   readonly dropped: number;
 }
 
-/** A queue whose copies a channel does. Until `use` gives it one, the CPU does them. */
-export interface CopyQueue {
-  /** Takes the first of `count` (1 to 32) packets at `slots`. Returns how many; the rest stay the caller's. */
-  send(slots: number, count: number): number;
+/** Copies of a queue that a channel does. Until `use` gives it one, the CPU does them. */
+export interface QueueCopies {
   /** Sending: gives the other side packets that are copied, in order. Receiving: drops those. Returns how many packets. */
   settle(): number;
   /** Packets whose copies are under way, or were not settled. */
@@ -70,6 +68,12 @@ export interface CopyQueue {
   use(track: number): boolean;
   /** Gives back what it holds of the other side's: nothing is under way. */
   detach?(): number;
+}
+
+/** A queue into which a channel copies. */
+export interface CopyQueue extends QueueCopies {
+  /** Takes the first of `count` (1 to 32) packets at `slots`. Returns how many; the rest stay the caller's. */
+  send(slots: number, count: number): number;
 }
 
 /** A net queue whose copies a channel does. */
@@ -168,7 +172,7 @@ export function readInFlight(arena: Arena, address: number): number {
 }
 
 /** What all queues do with the copies that are kept at `address`, on the thread that serves the queue. */
-export function attachCopies(arena: Arena, address: number): Pick<CopyQueue, 'inFlight' | 'use'> {
+export function attachCopies(arena: Arena, address: number): Pick<QueueCopies, 'inFlight' | 'use'> {
   const { u32 } = arena;
   const [headAt, tailAt] = [(address + ASYNC_HEAD) >>> 2, (address + ASYNC_TAIL) >>> 2];
   const get = (offset: number): number => u32[(address + offset) >>> 2] ?? 0;

@@ -1,6 +1,5 @@
 // Packets to the frontend of a Xen device: what goes into mapped pages by the channel, answered when all before it is copied.
 
-import { copyBytes } from '../memory/copy.kernel.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
 import { free } from '../memory/pool.kernel.ts';
 import { publishFrames } from '../xen/data-ring.kernel.ts';
@@ -10,83 +9,20 @@ import {
   GATHER_PACKETS,
   GATHER_PACKETS_MAX,
   GATHER_PACKETS_USED,
-  MOVE_LENGTH,
-  MOVE_SHIFT,
-  MOVE_SOURCE,
-  MOVE_TARGET,
-  MOVES_DONE,
-  MOVES_FIRST,
-  MOVES_USED,
   PACKET_DATA,
-  PACKET_MOVE,
-  PACKET_MOVES,
   PACKET_SHIFT,
   PACKET_SLOT,
   VIFQ_CACHE,
   VIFQ_GATHER,
-  VIFQ_MOVES,
   VIFQ_RECORDS,
   VIFQ_RECORDS_MAX,
   VIFQ_RING,
 } from '../xen/queue-layout.ts';
 import { pushResponses } from '../xen/ring.kernel.ts';
-import {
-  collectAll,
-  count,
-  enter,
-  firstData,
-  firstRecords,
-  flagOf,
-  isFirstDone,
-  leave,
-  noteData,
-} from './entry.kernel.ts';
-import {
-  ASYNC_COPIED,
-  ASYNC_FULL,
-  ASYNC_HEAD,
-  ASYNC_NETQ,
-  ASYNC_OFFLOADED,
-  ASYNC_SLOTS,
-  ASYNC_TRACK,
-  FLAG_DONE,
-} from './layout.ts';
-import { hold, isOpen, markLast, offload, release, start } from './track.kernel.ts';
-
-/** The CPU did all of it. */
-const NOTHING: i32 = -1;
-
-/**
- * Has the moves of a packet done: by the channel, as far as it has room, and else by the CPU, since the packet's slots are taken.
- * Returns the ring index of the channel's last copy, or NOTHING.
- */
-function moveAll(queue: u32, packet: u32, byChannel: bool): i32 {
-  const track = load<u32>(queue, ASYNC_TRACK);
-  const moves = load<u32>(load<u32>(queue, ASYNC_NETQ), VIFQ_MOVES);
-  const n = <u32>load<u16>(packet, PACKET_MOVES);
-  let move = moves + MOVES_FIRST + ((<u32>load<u16>(packet, PACKET_MOVE)) << MOVE_SHIFT);
-  let last = NOTHING;
-  let offloaded: u32 = 0;
-  let isFull: bool = false;
-  for (let i: u32 = 0; i < n; i++) {
-    const target = load<u32>(move, MOVE_TARGET);
-    const source = load<u32>(move, MOVE_SOURCE);
-    const length = load<u32>(move, MOVE_LENGTH);
-    const index = byChannel && !isFull ? offload(track, target, source, length) : NOTHING;
-    if (index >= 0) {
-      last = index;
-      offloaded++;
-    } else {
-      isFull = byChannel;
-      copyBytes(target, source, length);
-    }
-    move += 1 << MOVE_SHIFT;
-  }
-  count(queue, offloaded, ASYNC_OFFLOADED);
-  count(queue, n - offloaded, ASYNC_COPIED);
-  if (isFull) count(queue, 1, ASYNC_FULL);
-  return last;
-}
+import { collectAll, enter, firstData, firstRecords, flagOf, isFirstDone, leave, noteData } from './entry.kernel.ts';
+import { ASYNC_HEAD, ASYNC_NETQ, ASYNC_SLOTS, ASYNC_TRACK, FLAG_DONE } from './layout.ts';
+import { endMoves, moveAll, NOTHING } from './moves.kernel.ts';
+import { hold, isOpen, markLast, release, start } from './track.kernel.ts';
 
 /**
  * Takes the `n` packets at `slots` that `backRxBegin` dealt with, whose copies by grant are done: their buffers are the queue's until
@@ -122,10 +58,7 @@ export function asyncVifEnter(queue: u32, slots: u32, n: u32): void {
     release(track);
   }
   store<u32>(gather, 0, GATHER_PACKETS_USED);
-  const moves = load<u32>(vifq, VIFQ_MOVES);
-  count(queue, load<u32>(moves, MOVES_DONE), ASYNC_COPIED);
-  store<u32>(moves, 0, MOVES_USED);
-  store<u32>(moves, 0, MOVES_DONE);
+  endMoves(queue);
 }
 
 /** Answers packets that are copied, in order, and frees them. Returns how many. One publication for up to 32 packets. */

@@ -53,8 +53,9 @@ function sumAsync({ async, ports }: Config, read: (size: number) => number): num
   if (async === undefined) return 0;
   const of = (port: PortConfig): number => {
     if (port.type === 'guest' || port.type === 'vhost-user') return 2 * port.queues * read(port.queueSize);
-    // Packets to the frontend alone.
-    return port.type === 'xen-netback' ? port.queues * read(netRingSlots('rx', port.ringOrder)) : 0;
+    if (port.type !== 'xen-netback') return 0;
+    const { queues, ringOrder } = port;
+    return queues * (read(netRingSlots('tx', ringOrder)) + read(netRingSlots('rx', ringOrder)));
   };
   return ports.reduce((sum, port) => sum + of(port), 0);
 }
@@ -134,7 +135,7 @@ export function planDataplane(config: Config): Plan {
   for (const port of config.ports) budget.add(`port ${port.name}`, portBytes(port), `a ${port.type} port`);
   for (const disk of config.disks) budget.add(`disk ${disk.name}`, diskBytes(disk), disk.file);
   if (config.async !== undefined) {
-    const moves = config.ports.reduce((sum, port) => sum + (port.type === 'xen-netback' ? port.queues : 0), 0);
+    const moves = config.ports.reduce((sum, port) => sum + (port.type === 'xen-netback' ? 2 * port.queues : 0), 0);
     const bytes = asyncBytes(config.async, lcores) + sumAsync(config, asyncQueueBytes) + moves * ASYNC_VIF_BYTES;
     budget.add('async', bytes, `${config.async.engines} engines, copies under way`);
   }

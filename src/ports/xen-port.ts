@@ -1,5 +1,5 @@
-import type { ServedSender } from '../async/lcore.ts';
-import { asyncVifOf, enterVif } from '../async/vif.ts';
+import type { ServedReceiver, ServedSender } from '../async/lcore.ts';
+import { asyncVifOf, enterVif, takeVif } from '../async/vif.ts';
 import { ringDoorbell } from '../lcore/idle.ts';
 import { LCORE_NANOSECONDS, LCORE_SECONDS } from '../lcore/layout.ts';
 import { SLOT_SHIFT } from '../memory/layout.ts';
@@ -29,10 +29,7 @@ import {
   attachVifReceiver,
   attachVifSender,
   type VifDrops,
-  type VifEnter,
   type VifQueueShare,
-  type VifReceiver,
-  type VifSender,
 } from '../xen/vif-queue.ts';
 import type { Port, PortContext, PortInfo, PortQueue, PortSetup } from './port.ts';
 
@@ -94,7 +91,7 @@ function lossReporter(
 
 /** What this lcore serves of a device that is connected. */
 interface Serving {
-  readonly receiver: VifReceiver | undefined;
+  readonly receiver: ServedReceiver | undefined;
   /** A frontend's queue's own; of all queues of a backend, at its queue 0. */
   readonly senders: readonly ServedSender[];
   /** RECENT_… of a frontend's queue, or 0. */
@@ -239,10 +236,13 @@ export class XenPort implements Port {
   }
 
   #serve(shares: readonly VifQueueShare[]): void {
-    // Nothing is copied to the other end behind this.
+    // Nothing is copied to or from the other end behind this.
     for (const { detach } of this.#serving.senders) detach?.();
+    const left = this.#serving.receiver?.detach?.() ?? 0;
     for (const report of this.#serving.reports) report();
     const { queue, refuse, lost } = this.#context;
+    // Packets that were on their way in.
+    if (left > 0) refuse(DROP_LINK_DOWN, left);
     const { receiver, senders } = this.#attach(shares);
     const reports = senders.map((sender) => lossReporter(sender, DROP_TX_ERROR, lost));
     if (receiver !== undefined) reports.push(lossReporter(receiver, DROP_BAD_DESCRIPTOR, refuse));
@@ -261,11 +261,8 @@ export class XenPort implements Port {
       const { receiver, sender } = attachVifQueue(arena, share, cache, now);
       return { receiver, senders: [sender] };
     }
-    const receiver = attachVifReceiver(arena, share, cache, now);
-    if (queue > 0) return { receiver, senders: [] };
-    const attach = (each: VifQueueShare): ServedSender =>
-      this.#withEngine(each, attachVifSender(arena, each, cache, now, this.#enter(each)));
-    return { receiver, senders: shares.map(attach) };
+    const receiver = this.#attachReceiver(share, now);
+    return { receiver, senders: queue === 0 ? shares.map((each) => this.#attachSender(each, now)) : [] };
   }
 
   /** Sends by all queues of this thread, of which none has received anything yet. */
@@ -274,23 +271,21 @@ export class XenPort implements Port {
     this.#context.arena.u32[(this.#work + VIFSTEER_RECENT) >>> 2] = 0;
   }
 
-  /** Address of what is kept of copies that an engine does to the other end; 0 when none does. */
-  #copies({ side, rxQueue }: VifQueueShare): number {
-    const { arena, async } = this.#context;
-    return side === 'back' && async !== undefined ? asyncVifOf(arena, rxQueue) : 0;
-  }
-
-  #enter(share: VifQueueShare): VifEnter | undefined {
-    const copies = this.#copies(share);
-    return copies === 0 ? undefined : enterVif(this.#context.arena, copies);
-  }
-
-  /** The sending side, with an engine that copies when there is one. */
-  #withEngine(share: VifQueueShare, sender: VifSender): ServedSender {
-    const copies = this.#copies(share);
-    const { async } = this.#context;
-    if (copies === 0 || async === undefined) return sender;
+  /** A backend's sending side, with an engine that copies when there is one. */
+  #attachSender(share: VifQueueShare, now: () => number): ServedSender {
+    const { arena, cache, async } = this.#context;
+    const copies = asyncVifOf(arena, share.rxQueue);
+    if (copies === 0 || async === undefined) return attachVifSender(arena, share, cache, now);
+    const sender = attachVifSender(arena, share, cache, now, enterVif(arena, copies));
     return async.serveVif(copies, sender, (slots, n) => this.#drop(slots, n, DROP_TX_FULL));
+  }
+
+  /** The same of its receiving side. */
+  #attachReceiver(share: VifQueueShare, now: () => number): ServedReceiver {
+    const { arena, cache, async } = this.#context;
+    const copies = asyncVifOf(arena, share.txQueue);
+    if (copies === 0 || async === undefined) return attachVifReceiver(arena, share, cache, now);
+    return async.serveVifReceiver(copies, attachVifReceiver(arena, share, cache, now, takeVif(arena, copies)));
   }
 
   close(): void {
@@ -314,8 +309,13 @@ export function tellQueues(
   let copied: readonly PortQueue[] = [];
   return async (queues) => {
     const gone = copied;
-    const added = queues.flatMap(({ side, rxQueue }, pair): PortQueue[] =>
-      side === 'back' ? [{ netq: rxQueue, kind: 'vif', pair, sends: true }] : [],
+    const added = queues.flatMap(({ side, txQueue, rxQueue }, pair): PortQueue[] =>
+      side === 'back'
+        ? [
+            { netq: txQueue, kind: 'vif', pair, sends: false },
+            { netq: rxQueue, kind: 'vif', pair, sends: true },
+          ]
+        : [],
     );
     async?.add(added);
     copied = added;

@@ -1,7 +1,15 @@
 // Packets through the data ring. Slots of the command ring say in which order, and answer; a packet that finds no room goes by grant.
 
-import { append } from '../memory/chain.kernel.ts';
-import { BUFFER_LENGTH, BUFFER_NEXT, BUFFER_OFFSET, SLOT_BUFFER, SLOT_LENGTH, SLOT_OFFSET } from '../memory/layout.ts';
+import { layOut } from '../memory/chain.kernel.ts';
+import {
+  BUFFER_HEADROOM,
+  BUFFER_LENGTH,
+  BUFFER_NEXT,
+  BUFFER_OFFSET,
+  SLOT_BUFFER,
+  SLOT_LENGTH,
+  SLOT_OFFSET,
+} from '../memory/layout.ts';
 import {
   DATAFRAME_ALIGN_SHIFT,
   DATAFRAME_HEADER,
@@ -16,6 +24,7 @@ import {
   VIFQ_CACHE,
   VIFQ_DATA,
   VIFQ_DATA_BASE,
+  VIFQ_DATA_COPIED,
   VIFQ_DATA_INDEX,
   VIFQ_DATA_SIZE,
   VIFQ_FALLBACKS,
@@ -91,14 +100,19 @@ export function publishFrames(queue: u32, index: u32): void {
   if (half !== 0) store<u32>(half, index, DATAHALF_PROD);
 }
 
+/** Frames that lie before `index` are copied: `returnFrames` may return them. */
+export function keepCopied(queue: u32, index: u32): void {
+  store<u32>(queue, index, VIFQ_DATA_COPIED);
+}
+
 /**
- * Gives the writer the room of frames that earlier bursts took. Called behind the burst's atomic look at the command ring, which
- * orders it behind those copies: so it needs no publication of its own.
+ * Gives the writer the room of frames that were copied in earlier bursts. Called behind the burst's atomic look at the command ring,
+ * which orders it behind those copies: so it needs no publication of its own.
  */
 export function returnFrames(queue: u32): void {
   const half = load<u32>(queue, VIFQ_DATA);
   if (half === 0 || isBroken(load<u32>(queue, VIFQ_RING))) return;
-  const index = load<u32>(queue, VIFQ_DATA_INDEX);
+  const index = load<u32>(queue, VIFQ_DATA_COPIED);
   if (load<u32>(half, DATAHALF_CONS) !== index) store<u32>(half, index, DATAHALF_CONS);
 }
 
@@ -125,14 +139,31 @@ export function takeFrame(queue: u32): u32 {
   return 0;
 }
 
-/** Copies the frame of `length` bytes that was taken last into the empty packet at `slot`. Returns false when buffers run out. */
-export function readFrame(queue: u32, slot: u32, length: u32): bool {
-  const cache = load<u32>(queue, VIFQ_CACHE);
+/** Copies `n` bytes from what the free-running `index` stands for, round the end if need be; or leaves that to others. */
+function getBytes(queue: u32, target: u32, index: u32, n: u32): void {
   const base = load<u32>(queue, VIFQ_DATA_BASE);
   const size = load<u32>(queue, VIFQ_DATA_SIZE);
-  const at = (load<u32>(queue, VIFQ_DATA_INDEX) - frameBytes(length) + DATAFRAME_HEADER) & (size - 1);
-  const first = min(length, size - at);
-  const last = append(cache, slot, load<u32>(slot, SLOT_BUFFER), base + at, first);
-  if (last === 0 || first === length) return last !== 0;
-  return append(cache, slot, last, base, length - first) !== 0;
+  const at = index & (size - 1);
+  const first = min(n, size - at);
+  moveBytes(queue, target, base + at, first);
+  if (first < n) moveBytes(queue, target + first, base, n - first);
+}
+
+/**
+ * Copies the frame of `length` bytes that was taken last into the empty packet at `slot`, or leaves that to others. Returns false when
+ * buffers run out.
+ */
+export function readFrame(queue: u32, slot: u32, length: u32): bool {
+  if (layOut(load<u32>(queue, VIFQ_CACHE), slot, length) === 0) return false;
+  const end = load<u32>(queue, VIFQ_DATA_INDEX) - frameBytes(length) + DATAFRAME_HEADER + length;
+  let buffer = load<u32>(slot, SLOT_BUFFER);
+  let have: u32 = load<u16>(slot, SLOT_LENGTH);
+  let left = length;
+  while (true) {
+    getBytes(queue, buffer + BUFFER_HEADROOM, end - left, have);
+    left -= have;
+    if (left === 0) return true;
+    buffer = load<u32>(buffer, BUFFER_NEXT);
+    have = load<u16>(buffer, BUFFER_LENGTH);
+  }
 }

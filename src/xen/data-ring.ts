@@ -13,7 +13,7 @@ import {
 } from './data-ring-layout.ts';
 import type { Hypervisor } from './hypervisor.ts';
 import { XEN_PAGE_BYTES } from './layout.ts';
-import { VIFQ_DATA, VIFQ_DATA_BASE, VIFQ_DATA_INDEX, VIFQ_DATA_SIZE } from './queue-layout.ts';
+import { VIFQ_DATA, VIFQ_DATA_BASE, VIFQ_DATA_COPIED, VIFQ_DATA_INDEX, VIFQ_DATA_SIZE } from './queue-layout.ts';
 import { mapGrants, mapRun, type StagingMemory } from './staging.ts';
 
 /** A data ring, as one end reaches it. */
@@ -115,5 +115,6 @@ export function setDataRing(
     set(queue, VIFQ_DATA_BASE, base);
     set(queue, VIFQ_DATA_SIZE, half);
     set(queue, VIFQ_DATA_INDEX, index);
+    set(queue, VIFQ_DATA_COPIED, index);
   }
 }

@@ -255,6 +255,7 @@ export const NETTX_BYTES: u32 = 12;
 export const TXRSP_ID: u32 = 0;
 export const TXRSP_STATUS: u32 = 2;
 export const TXRSP_BYTES: u32 = 4;
+export const TXRSP_SHIFT: u32 = 2;
 
 /** NETTX_FLAGS. */
 export const NETTXF_CSUM_BLANK: u32 = 1;

@@ -184,6 +184,11 @@ export async function connectBackQueue(options: BackConnectOptions): Promise<Bac
       ...(dataRing === undefined ? {} : { dataRing }),
     });
     undo.push(() => queue.release());
+    if (dataRing !== undefined) {
+      const { xenReturnFrames } = arena.kernels<{ xenReturnFrames(queue: number): void }>();
+      // Who comes next goes on behind what was answered.
+      undo.push(() => xenReturnFrames(queue.txQueue));
+    }
     if (keeps) {
       for (const [address, kind, ring] of [
         [queue.txQueue, 'tx', tx.ring],

@@ -58,7 +58,7 @@ import {
   XDPINFO_HEADROOM,
   XEN_PAGE_BYTES,
 } from './layout.ts';
-import { moveBytes, moveNow, movesUsed } from './move.kernel.ts';
+import { moveEither, movesUsed } from './move.kernel.ts';
 import { wantsMulticast } from './multicast.kernel.ts';
 import { sendPlain } from './plain-rx.kernel.ts';
 import {
@@ -101,10 +101,8 @@ import {
   VIFQ_PACKET_COPIES,
   VIFQ_RECORDS,
   VIFQ_RING,
-  VIFQ_TABLE,
-  VIFQ_WANTED,
 } from './queue-layout.ts';
-import { reachAsked, turnEpoch } from './reach.kernel.ts';
+import { pagesStay, reachAsked, turnEpoch } from './reach.kernel.ts';
 import { pushResponses, slotAt, unconsumed } from './ring.kernel.ts';
 import { countVif, needsChecksum, pagesFor, segmentType, writeSegments } from './vif.kernel.ts';
 
@@ -189,8 +187,7 @@ function plan(queue: u32, slot: u32, pieces: u32, used: u32, headroom: u32): u32
   let source = buffer + load<u16>(slot, SLOT_OFFSET);
   let have: u32 = load<u16>(slot, SLOT_LENGTH);
   const total = frameLength(slot);
-  // Pages that messages name may be taken back once the burst is over.
-  const stays = load<u32>(queue, VIFQ_TABLE) === 0 || load<u32>(queue, VIFQ_WANTED) !== 0;
+  const stays = pagesStay(queue);
   let position: u32 = 0;
   for (let piece = pieces; position < total; piece += 1 << PIECE_SHIFT) {
     const offset = position === 0 ? headroom : 0;
@@ -209,8 +206,7 @@ function plan(queue: u32, slot: u32, pieces: u32, used: u32, headroom: u32): u32
       if (done < reached) {
         n = min(n, reached - done);
         const target = load<u32>(piece, PIECE_REACHED) + done;
-        if (stays) moveBytes(queue, target, source, n);
-        else moveNow(queue, target, source, n);
+        moveEither(queue, target, source, n, stays);
       } else {
         writeCopy(queue, copy, piece, offset + done, source, n);
         copy += 1 << COPY_SHIFT;

@@ -1,7 +1,7 @@
 import { append } from '../memory/chain.kernel.ts';
 import { SLOT_BUFFER, SLOT_SHIFT } from '../memory/layout.ts';
 import { alloc, free } from '../memory/pool.kernel.ts';
-import { readFrame, returnFrames, takeFrame } from './data-ring.kernel.ts';
+import { keepCopied, readFrame, returnFrames, takeFrame } from './data-ring.kernel.ts';
 import { rxGather } from './gather.kernel.ts';
 import {
   NETRING_GIVE,
@@ -37,6 +37,7 @@ import {
   RECENT_FIRST,
   VIFQ_BAD,
   VIFQ_CACHE,
+  VIFQ_DATA_INDEX,
   VIFQ_EMPTY,
   VIFQ_FAILED,
   VIFQ_GATHER,
@@ -165,6 +166,7 @@ export function frontReceive(queue: u32, slots: u32, max: u32): u32 {
     have--;
     v128.store(slot, v128.load(slots + (have << SLOT_SHIFT)));
   }
+  keepCopied(queue, load<u32>(queue, VIFQ_DATA_INDEX));
   if (n < have) free(cache, slots + (n << SLOT_SHIFT), have - n);
   return n;
 }

@@ -56,10 +56,10 @@ export const PACKET_COPIES: u32 = 58;
  */
 export const SENTPACKET_EXTRA: u32 = 24;
 export const SENTPACKET_EXTRA_MAX: u32 = 3;
-/** Backend, rx: the packet's slot, and where the data ring's own index is behind it. */
+/** Backend, rx: the packet's slot. Either way: where the data ring's own index is behind it; of tx once multicast is told. */
 export const PACKET_SLOT: u32 = 48;
 export const PACKET_DATA: u32 = 52;
-/** Backend, rx: the first of its moves in a burst, and how many it has, u16 each. */
+/** Backend: the first of its moves in a burst, and how many it has, u16 each. */
 export const PACKET_MOVE: u32 = 60;
 export const PACKET_MOVES: u32 = 62;
 
@@ -171,10 +171,12 @@ export const VIFQ_HASH: u32 = 188;
 export const VIFQ_HEADROOM: u32 = 192;
 /** Backend: multicast addresses that the frontend wants (MCAST_…). tx always; rx when others are to be dropped, else 0. */
 export const VIFQ_MCAST: u32 = 196;
-/** Backend, rx: copies into mapped pages that are left to others (MOVES_…); 0: they are done at once. */
+/** Backend: copies into or out of mapped pages that are left to others (MOVES_…); 0: they are done at once. */
 export const VIFQ_MOVES: u32 = 200;
-/** Backend, rx: what is kept of packets whose copies others do (`async/layout.ts`); 0 when nobody does. */
+/** Backend: what is kept of packets whose copies others do (`async/layout.ts`); 0 when nobody does. */
 export const VIFQ_ASYNC: u32 = 204;
+/** Of who reads the data ring: the index of the first frame that is not copied whole, behind which the writer may not go. */
+export const VIFQ_DATA_COPIED: u32 = 208;
 export const VIFQ_BYTES: u32 = 256;
 
 /** Multicast addresses, u64 each with bit 48, or 0: as many as Linux's netback takes (XEN_NETBK_MCAST_MAX). */

@@ -25,6 +25,11 @@ export function turnEpoch(queue: u32): void {
   if (load<u32>(queue, VIFQ_TABLE) !== 0) atomic.store<u32>(queue, load<u32>(queue, VIFQ_EPOCH) + 1, VIFQ_EPOCH);
 }
 
+/** True when mapped pages stay as long as the queue: those that messages name may be taken back once the burst is over. */
+export function pagesStay(queue: u32): bool {
+  return load<u32>(queue, VIFQ_TABLE) === 0 || load<u32>(queue, VIFQ_WANTED) !== 0;
+}
+
 /** Remembers a reference that is to be mapped for the next time, while there is room for it. */
 function want(queue: u32, gref: u32): void {
   const wanted = load<u32>(queue, VIFQ_WANTED);

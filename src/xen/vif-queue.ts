@@ -89,6 +89,8 @@ export interface VifReceiver extends VifDirection {
   receive(slots: number, max: number): number;
   /** How many ms it is until the frontend may send more, as the device's `rate` has it: 0 when now. */
   waits(): number;
+  /** Has the peer told of what it is to see. */
+  notify(): void;
 }
 
 /** The direction that packets leave by, on the thread that serves it. */
@@ -107,6 +109,12 @@ export interface VifSender extends VifDirection {
 
 /** What a backend does with `count` packets at `slots` whose copies by grant are done, in the place of answering them. */
 export type VifEnter = (slots: number, count: number) => void;
+
+/**
+ * What a backend does with packets that it gathered and whose copies by grant are done, in the place of handing them on: gives up to
+ * `max` (1 to 32) that are copied to `slots`, and returns how many.
+ */
+export type VifTake = (slots: number, max: number) => number;
 
 /** Both directions of a queue, on one thread. */
 export interface VifQueue {
@@ -205,7 +213,13 @@ function attachData(arena: Arena, share: DataShare): DataAccess {
 const monotonic = (): number => performance.now();
 
 /** Receives from this thread, with buffers of `cache`. One thread at a time does. @param now ms, from anywhere on */
-export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: number, now = monotonic): VifReceiver {
+export function attachVifReceiver(
+  arena: Arena,
+  share: VifQueueShare,
+  cache: number,
+  now = monotonic,
+  take?: VifTake,
+): VifReceiver {
   const { side, txQueue, rxQueue, txPort, rxPort, txBatch } = share;
   const [queue, port] = side === 'back' ? [txQueue, txPort] : [rxQueue, rxPort];
   const access = attachData(arena, share.data);
@@ -213,21 +227,23 @@ export function attachVifReceiver(arena: Arena, share: VifQueueShare, cache: num
   const { xenBackTxBegin, xenBackTxEnd, xenFrontReceive } = arena.kernels<VifKernels>();
   const mapWanted = wantedMapper(arena, access, queue, true);
   const waits = side === 'back' ? creditMeter(arena, queue, now) : () => 0;
+  const end = take ?? ((slots: number) => xenBackTxEnd(queue, slots));
   const back = (slots: number, max: number): number => {
     waits();
     const copies = xenBackTxBegin(queue, max);
     if (copies > 0 && txBatch !== undefined) access.copy(txBatch, copies);
     mapWanted();
-    return xenBackTxEnd(queue, slots);
+    return end(slots, max);
   };
-  const take = side === 'back' ? back : (slots: number, max: number) => xenFrontReceive(queue, slots, max);
+  const receive = side === 'back' ? back : (slots: number, max: number) => xenFrontReceive(queue, slots, max);
   // What was asked for when the queue was made.
   notify();
   return {
     ...shown,
     waits,
+    notify,
     receive(slots, max) {
-      const n = take(slots, max);
+      const n = receive(slots, max);
       notify();
       return n;
     },
@@ -293,10 +309,11 @@ export function attachVifQueue(
   cache: number,
   now = monotonic,
   enter?: VifEnter,
+  take?: VifTake,
 ): VifQueue {
   const { side, txQueue, rxQueue, recent } = share;
   for (const queue of [txQueue, rxQueue]) arena.u32[(queue + VIFQ_RECENT) >>> 2] = recent;
-  const receiver = attachVifReceiver(arena, share, cache, now);
+  const receiver = attachVifReceiver(arena, share, cache, now, take);
   const sender = attachVifSender(arena, share, cache, now, enter);
   if (side === 'back') return { receiver, sender };
   const { xenFrontReclaim } = arena.kernels<VifKernels>();

@@ -51,14 +51,29 @@ export function countVif(queue: u32, counter: u32): void {
   store<u32>(queue + counter, load<u32>(queue + counter) + 1);
 }
 
+/** GSOINFO_TYPE_… that a packet's extra information asks for; 0 without. */
+function askedType(packet: u32): u32 {
+  return load<u32>(packet, PACKET_EXTRA_TYPES) & (1 << EXTRA_TYPE_GSO) ? load<u16>(packet, PACKET_GSO_TYPE) : 0;
+}
+
+function writeOffload(slot: u32, packet: u32): void {
+  const gso = askedType(packet);
+  const buffer = load<u32>(slot, SLOT_BUFFER);
+  store<u8>(buffer, <u8>HDR_NEEDS_CSUM, BUFFER_OFFLOAD_FLAGS);
+  store<u8>(buffer, <u8>(gso === 0 ? GSO_NONE : gso === GSOINFO_TYPE_TCPV4 ? GSO_TCPV4 : GSO_TCPV6), BUFFER_GSO_TYPE);
+  store<u16>(buffer, gso === 0 ? 0 : load<u16>(packet, PACKET_GSO_SIZE), BUFFER_GSO_SIZE);
+  store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_OFFLOAD, SLOT_FLAGS);
+}
+
 /**
- * Puts what a packet's flags and extra information ask for into the packet at `slot`: a checksum, segments. The peer says only
- * that they are to be done; where, the headers say. Returns false when they have no place for it.
+ * Puts what a packet's flags and extra information ask for into the packet at `slot`, whose bytes may come later: a checksum, segments.
+ * The peer says only that they are to be done; where, `placeOffload` finds out. Small enough to be inlined, as that is.
  */
-export function acceptOffload(slot: u32, packet: u32, csumBlank: bool): bool {
-  const gso: u32 =
-    load<u32>(packet, PACKET_EXTRA_TYPES) & (1 << EXTRA_TYPE_GSO) ? load<u16>(packet, PACKET_GSO_TYPE) : 0;
-  if (!csumBlank && gso === 0) return true;
+export function askOffload(slot: u32, packet: u32, csumBlank: bool): void {
+  if (csumBlank || askedType(packet) !== 0) writeOffload(slot, packet);
+}
+
+function findOffload(slot: u32): bool {
   const headers = parseHeaders(slot);
   const flags = headersFlags(headers);
   const protocol = headersProtocol(headers);
@@ -66,18 +81,29 @@ export function acceptOffload(slot: u32, packet: u32, csumBlank: bool): bool {
   if (!(flags & HEADERS_PORTS) || (protocol !== PROTOCOL_TCP && protocol !== PROTOCOL_UDP)) return false;
   const field = protocol === PROTOCOL_TCP ? TCP_CSUM : UDP_CSUM;
   if (l4 + field + 2 > load<u16>(slot, SLOT_LENGTH)) return false;
-  const family = gso === GSOINFO_TYPE_TCPV4 ? HEADERS_IPV4 : HEADERS_IPV6;
-  if (gso !== 0 && (protocol !== PROTOCOL_TCP || !(flags & family))) return false;
   const buffer = load<u32>(slot, SLOT_BUFFER);
-  const tcpBytes: u32 = gso === 0 ? 0 : (load<u8>(frameAddress(slot) + l4, 12) >> 4) << 2;
-  store<u8>(buffer, <u8>HDR_NEEDS_CSUM, BUFFER_OFFLOAD_FLAGS);
-  store<u8>(buffer, <u8>(gso === 0 ? GSO_NONE : gso === GSOINFO_TYPE_TCPV4 ? GSO_TCPV4 : GSO_TCPV6), BUFFER_GSO_TYPE);
-  store<u16>(buffer, <u16>(gso === 0 ? 0 : l4 + tcpBytes), BUFFER_HEADER_LENGTH);
-  store<u16>(buffer, gso === 0 ? 0 : load<u16>(packet, PACKET_GSO_SIZE), BUFFER_GSO_SIZE);
+  const gso = <u32>load<u8>(buffer, BUFFER_GSO_TYPE);
+  const family = gso === GSO_TCPV4 ? HEADERS_IPV4 : HEADERS_IPV6;
+  if (gso !== GSO_NONE && (protocol !== PROTOCOL_TCP || !(flags & family))) return false;
+  const tcpBytes: u32 = gso === GSO_NONE ? 0 : (load<u8>(frameAddress(slot) + l4, 12) >> 4) << 2;
+  store<u16>(buffer, <u16>(gso === GSO_NONE ? 0 : l4 + tcpBytes), BUFFER_HEADER_LENGTH);
   store<u16>(buffer, <u16>l4, BUFFER_CSUM_START);
   store<u16>(buffer, <u16>field, BUFFER_CSUM_OFFSET);
-  store<u8>(slot, load<u8>(slot, SLOT_FLAGS) | <u8>SLOT_FLAG_OFFLOAD, SLOT_FLAGS);
   return true;
+}
+
+/**
+ * Finds where what was asked for is to be done in the packet at `slot`, which is copied whole: the headers say it. Returns false when
+ * they have no place for it.
+ */
+export function placeOffload(slot: u32): bool {
+  return (load<u8>(slot, SLOT_FLAGS) & SLOT_FLAG_OFFLOAD) === 0 || findOffload(slot);
+}
+
+/** Both at once, of a packet that is copied whole. Returns as `placeOffload`. */
+export function acceptOffload(slot: u32, packet: u32, csumBlank: bool): bool {
+  askOffload(slot, packet, csumBlank);
+  return placeOffload(slot);
 }
 
 /** Keeps the hash that the peer says a packet has in the new packet at `slot`: it only says which packets are alike. */

@@ -36,23 +36,23 @@ async function sendSome(path: (typeof PATHS)[number][1], random: Random, steps: 
       frameOf(all + random.below(1000), 14 + random.below(random.below(6) === 0 ? 9000 : 1500)),
     );
     rig.make(frames);
-    const n = rig.async.send(rig.burst, frames.length);
+    const n = rig.back().to.copies.send(rig.burst, frames.length);
     rig.free(n, frames.length - n);
     sent.push(...frames.slice(0, n));
     all += n;
     if (random.below(8) === 0) rig.fail();
     else rig.run(random.below(9));
-    rig.async.settle();
+    rig.back().to.copies.settle();
     take();
   }
-  for (let i = 0; i < 100 && rig.async.inFlight() > 0; i++) {
+  for (let i = 0; i < 100 && rig.back().to.copies.inFlight() > 0; i++) {
     rig.run(32);
-    rig.async.settle();
+    rig.back().to.copies.settle();
     take();
   }
   take();
-  expect([rig.async.inFlight(), sent.length, rig.netback.queues[0]?.fault()]).toEqual([0, 0, undefined]);
-  const { offloaded, copied, full } = readAsyncCounters(rig.arena, rig.address);
+  expect([rig.back().to.copies.inFlight(), sent.length, rig.netback.queues[0]?.fault()]).toEqual([0, 0, undefined]);
+  const { offloaded, copied, full } = readAsyncCounters(rig.arena, rig.back().to.address);
   expect(offloaded).toBeGreaterThan(0);
   expect(copied).toBeGreaterThan(0);
   await disconnect(rig);
@@ -77,16 +77,16 @@ test('nothing is answered before it is copied, and what an engine that hangs was
   const front = rig.netfront.queues[0];
   const frames = [frameOf(1, 600), frameOf(2, 60), frameOf(3, 700), frameOf(4, 800)];
   rig.make(frames);
-  expect(rig.async.send(rig.burst, 4)).toBe(4);
-  expect([rig.async.settle(), rig.receive(front)]).toEqual([0, []]);
+  expect(rig.back().to.copies.send(rig.burst, 4)).toBe(4);
+  expect([rig.back().to.copies.settle(), rig.receive(front)]).toEqual([0, []]);
   rig.run(1);
-  expect([rig.async.settle(), rig.async.inFlight()]).toEqual([2, 2]);
+  expect([rig.back().to.copies.settle(), rig.back().to.copies.inFlight()]).toEqual([2, 2]);
   expect(rig.receive(front)).toEqual(frames.slice(0, 2));
-  shutVchan(rig.arena, rig.vchan);
+  shutVchan(rig.arena, rig.back().vchan);
   expect(rig.abort()).toBe(2);
-  expect([rig.async.settle(), rig.async.inFlight()]).toEqual([2, 0]);
+  expect([rig.back().to.copies.settle(), rig.back().to.copies.inFlight()]).toEqual([2, 0]);
   expect(rig.receive(front)).toEqual(frames.slice(2));
-  expect(rig.track.counters().failed).toBe(2);
+  expect(rig.back().track.counters().failed).toBe(2);
   await disconnect(rig);
 });
 
@@ -97,9 +97,9 @@ test('pages that messages name are copied to at once, since the frontend may tak
   await settle();
   const frames = [frameOf(1, 600), frameOf(2, 1500)];
   rig.make(frames);
-  expect([rig.async.send(rig.burst, 2), rig.async.settle()]).toEqual([2, 2]);
+  expect([rig.back().to.copies.send(rig.burst, 2), rig.back().to.copies.settle()]).toEqual([2, 2]);
   expect(rig.receive(rig.netfront.queues[0])).toEqual(frames);
-  expect(readAsyncCounters(rig.arena, rig.address)).toMatchObject({ offloaded: 0, copied: 2 });
+  expect(readAsyncCounters(rig.arena, rig.back().to.address)).toMatchObject({ offloaded: 0, copied: 2 });
   await disconnect(rig);
   for (const stop of stops) stop();
 });
@@ -109,9 +109,9 @@ test('packets that the frontend does not take are freed, and the others go on', 
   await connect(rig);
   const frames = [frameOf(1, 6000), frameOf(2, 600), frameOf(3, 9000), frameOf(4, 700)];
   rig.make(frames);
-  expect(rig.async.send(rig.burst, 4)).toBe(4);
+  expect(rig.back().to.copies.send(rig.burst, 4)).toBe(4);
   rig.run(32);
-  expect(rig.async.settle()).toBe(2);
+  expect(rig.back().to.copies.settle()).toBe(2);
   expect(rig.receive(rig.netfront.queues[0])).toEqual([frames[1], frames[3]]);
   expect(rig.netback.queues[0]?.drops().sent.long).toBe(2);
   await disconnect(rig);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DATARING_OUT } from '#build/xen/data-ring-layout.js';
-import { VIFQ_DATA, VIFQ_DATA_INDEX } from '#build/xen/queue-layout.js';
+import { VIFQ_DATA, VIFQ_DATA_COPIED, VIFQ_DATA_INDEX } from '#build/xen/queue-layout.js';
 import { connect, disconnect, exchange, exchangeUncopied, pass, type VifRig } from './support/exchange.ts';
 import { MODES } from './support/rig.ts';
 import { frameOf, makeVif, type Served, settle } from './support/vif-rig.ts';
@@ -73,7 +73,7 @@ test('frames come out as they went in, whatever their sizes and however far the 
     for (const queue of [share.txQueue, share.rxQueue]) {
       const at = rig.arena.u32[(queue + VIFQ_DATA) >>> 2] ?? 0;
       rig.arena.u32.fill(2 ** 32 - 2048, at >>> 2, (at >>> 2) + 2);
-      rig.arena.u32[(queue + VIFQ_DATA_INDEX) >>> 2] = 2 ** 32 - 2048;
+      for (const own of [VIFQ_DATA_INDEX, VIFQ_DATA_COPIED]) rig.arena.u32[(queue + own) >>> 2] = 2 ** 32 - 2048;
     }
   }
   let serial = 0;
@@ -262,4 +262,20 @@ test('without buffers a frame is passed over, and the next one is found', async 
     expect(rig.receive(to)).toEqual([frameOf(2, 60)]);
   }
   expect(rig.held()).toBe(0);
+});
+
+test('a backend that leaves right behind a burst has given back the room of its frames', async () => {
+  const { rig, front, back } = await make(2);
+  rig.make([frameOf(1, 60), frameOf(2, 600)]);
+  expect(front.send(rig.burst, 2)).toBe(2);
+  expect(rig.receive(back)).toHaveLength(2);
+  await rig.netback.bus.leave();
+  await settle();
+  const again = rig.makeBack('again');
+  await again.start();
+  await settle();
+  rig.make([frameOf(3, 700)]);
+  expect(front.send(rig.burst, 1)).toBe(1);
+  expect(rig.receive(again.queues[0])).toEqual([frameOf(3, 700)]);
+  await disconnect({ ...rig, netback: again });
 });

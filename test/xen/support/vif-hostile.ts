@@ -3,7 +3,7 @@ import { addVif, type Domain, type NetfrontOptions, removeVif } from 'ringway/xe
 import { Random } from '#build/util/random.js';
 import { DATARING_OUT } from '#build/xen/data-ring-layout.js';
 import { VIFQ_DATA } from '#build/xen/queue-layout.js';
-import { makeVif, type Served, settle } from './vif-rig.ts';
+import { type AttachBack, makeVif, type Served, settle } from './vif-rig.ts';
 
 /** What bytes get across by, one after the other. */
 export const PATHS: readonly NonNullable<NetfrontOptions['path']>[] = [
@@ -70,6 +70,15 @@ const FRAME_MOST = 20_000;
 const TURN = 32;
 const AUDIT = 512;
 
+/** What copies for the backend. */
+export interface HostileEngine {
+  readonly attachBack: AttachBack;
+  /** Copies some, or fails. */
+  work(random: Random): void;
+  /** All that is under way arrives, or is dropped. */
+  drain(): void;
+}
+
 /** What a run came to. A step is one write into shared memory, an event or a change in xenstore, or one call of an end. */
 export interface Hostility {
   steps: number;
@@ -85,6 +94,7 @@ export interface Hostility {
 class VifFuzz {
   readonly done: Hostility = { steps: 0, changes: 0, connections: 0, packets: 0, faults: new Map() };
   readonly #rig: Awaited<ReturnType<typeof makeVif>>;
+  readonly #engine: HostileEngine | undefined;
   readonly #random: Random;
   readonly #kernels: PoolKernels;
   readonly #path: NonNullable<NetfrontOptions['path']>;
@@ -104,8 +114,9 @@ class VifFuzz {
   #controlPort = 0;
   #latchedFor = 0;
 
-  constructor(rig: Awaited<ReturnType<typeof makeVif>>, seed: number) {
+  constructor(rig: Awaited<ReturnType<typeof makeVif>>, seed: number, engine: HostileEngine | undefined) {
     this.#rig = rig;
+    this.#engine = engine;
     this.#random = new Random(seed);
     this.#path = PATHS[seed % PATHS.length] ?? { kind: 'copy' };
     this.#kernels = rig.arena.kernels<PoolKernels>();
@@ -256,6 +267,7 @@ class VifFuzz {
     const [from, to] = random.below(2) === 0 ? [front, back] : [back, front];
     this.#send(from, burst, this.#make());
     for (let i = random.below(4); i > 0; i--) this.#poke();
+    this.#engine?.work(random);
     const n = this.#receive(to);
     // At times what has just been received is sent back, out of where it lay.
     if (to === front && random.below(3) === 0) this.#send(front, burst, n);
@@ -309,6 +321,7 @@ class VifFuzz {
   }
 
   audit(): void {
+    if (this.#rig.netback.queues.length > 0) this.#engine?.drain();
     const held = this.#rig.held();
     if (held !== 0) throw new Error(`${held} buffers are held`);
     const damaged = this.#rig.arena.damaged();
@@ -331,13 +344,19 @@ class VifFuzz {
  * pages and the directory of one end, between any two calls, and both ends go on. Whatever happens, both ends close, no buffer and no
  * grant is lost, and nothing beside the shared pages was written. A failure names its seed.
  */
-export async function runVifHostile(mode: 'mapped' | 'plain', seed: number, steps: number): Promise<Hostility> {
+export async function runVifHostile(
+  mode: 'mapped' | 'plain',
+  seed: number,
+  steps: number,
+  engine?: HostileEngine,
+): Promise<Hostility> {
   // Half of them have hashes set, by a control ring.
   const setHash = { flags: 15, key: new Uint8Array(40).fill(seed), mapping: [0] };
   const hashes = seed % 4 < 2 ? { hash: true, setHash } : {};
-  const rig = await makeVif({ mode, path: PATHS[seed % PATHS.length] ?? { kind: 'copy' }, ...hashes });
+  const serves = engine === undefined ? {} : { attachBack: engine.attachBack };
+  const rig = await makeVif({ mode, path: PATHS[seed % PATHS.length] ?? { kind: 'copy' }, ...hashes, ...serves });
   const stops = [rig.driver.startEvents(), rig.guest.startEvents()];
-  const fuzz = new VifFuzz(rig, seed);
+  const fuzz = new VifFuzz(rig, seed, engine);
   try {
     await fuzz.connect();
     for (let round = 1; fuzz.done.steps < steps; round++) {
@@ -362,10 +381,11 @@ export async function searchVifHostile(
   from: number,
   to: number,
   steps: number,
+  makeEngine?: () => HostileEngine,
 ): Promise<Hostility> {
   const all: Hostility = { steps: 0, changes: 0, connections: 0, packets: 0, faults: new Map() };
   for (let seed = from; seed < to; seed++) {
-    const done = await runVifHostile(mode, seed, steps);
+    const done = await runVifHostile(mode, seed, steps, makeEngine?.());
     for (const key of ['steps', 'changes', 'connections', 'packets'] as const) all[key] += done[key];
     for (const [fault, times] of done.faults) all.faults.set(fault, (all.faults.get(fault) ?? 0) + times);
   }

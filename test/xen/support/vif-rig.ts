@@ -11,6 +11,7 @@ import {
   type VifDrops,
   type VifFeatures,
   type VifHash,
+  type VifQueue,
   type VifQueueShare,
   Xen,
 } from 'ringway/xen';
@@ -37,8 +38,13 @@ export interface VifRigOptions {
   /** The world that the device is made in: its frontend is domain 2 then. */
   readonly beside?: VifWorld;
   /** Serves the backend's queues, in the place of `attachVifQueue`. */
-  readonly attachBack?: typeof attachVifQueue;
+  readonly attachBack?: AttachBack;
+  /** What all of it is made over, in the place of the arena: one with other kernels. */
+  readonly wrap?: (arena: Arena) => Arena;
 }
+
+/** Serves a queue; `detach` is called when the ends part. */
+export type AttachBack = (...options: Parameters<typeof attachVifQueue>) => VifQueue & { detach?(): void };
 
 /** A queue that this thread serves, both ways. */
 export interface Served {
@@ -51,11 +57,18 @@ export interface Served {
   stalled(): boolean;
   drops(): { readonly received: VifDrops; readonly sent: VifDrops };
   fault(): string | undefined;
+  detach(): void;
 }
 
-function serve(arena: Arena, share: VifQueueShare, cache: number, now?: () => number, attach = attachVifQueue): Served {
+function serve(
+  arena: Arena,
+  share: VifQueueShare,
+  cache: number,
+  now?: () => number,
+  attach: AttachBack = attachVifQueue,
+): Served {
   // As if it came to another thread.
-  const { receiver, sender } = attach(arena, structuredClone(share), cache, now);
+  const { receiver, sender, detach } = attach(arena, structuredClone(share), cache, now);
   const isBack = share.side === 'back';
   return {
     tx: (isBack ? receiver : sender).ring,
@@ -67,6 +80,7 @@ function serve(arena: Arena, share: VifQueueShare, cache: number, now?: () => nu
     stalled: sender.stalled,
     drops: () => ({ received: receiver.drops(), sent: sender.drops() }),
     fault: () => receiver.fault() ?? sender.fault(),
+    detach: () => detach?.(),
   };
 }
 
@@ -83,8 +97,8 @@ export interface VifEnd<T> {
 type VifWorld = ReturnType<typeof makeWorld>;
 
 /** An arena with a driver domain, a pool, and room for `devices` guests of `pages` each. */
-function makeWorld(mode: VifRigOptions['mode'], buffers: number, pages: number, devices: number) {
-  const arena = createArena({ bytes: (16 << 20) + pages * devices * 3 * 4096, debug: true });
+function makeWorld({ mode, buffers = 2048, devices = 1, wrap = (arena) => arena }: VifRigOptions, pages: number) {
+  const arena = wrap(createArena({ bytes: (16 << 20) + pages * devices * 3 * 4096, debug: true }));
   const pool: Pool = createPool(arena, { buffers, caches: 1 });
   const xen = new Xen(arena, { name: 'xen', mode });
   const most = pages * devices * 2;
@@ -95,12 +109,12 @@ function makeWorld(mode: VifRigOptions['mode'], buffers: number, pages: number, 
 
 /** A network device with both ends, and a pool that both take their buffers from. */
 export async function makeVif(options: VifRigOptions) {
-  const { mode, queues = { front: 1, back: 1 }, front = {}, back = {}, buffers = 2048, devices = 1 } = options;
+  const { queues = { front: 1, back: 1 }, front = {}, back = {} } = options;
   const { split = { front: true, back: true } } = options;
   const { path = { kind: 'copy' }, paths, ringOrder = 0 } = options;
   // For each queue: slots' pages, rings, staging buffers; and some for the tests. All of it is mapped.
   const pages = 64 + queues.front * 2 ** ringOrder * 800;
-  const { arena, pool, xen, driver, burst, scratch } = options.beside ?? makeWorld(mode, buffers, pages, devices);
+  const { arena, pool, xen, driver, burst, scratch } = options.beside ?? makeWorld(options, pages);
   const [frontend, own] = options.beside === undefined ? [1, ''] : [2, 'other '];
   const guest = xen.createDomain(frontend, { pages, grants: nextPowerOfTwo(pages + 512) });
   await addVif(driver.hypervisor.store, { frontend, backend: 0, index: 0, mac: '00:16:3e:00:00:01' });
@@ -113,7 +127,7 @@ export async function makeVif(options: VifRigOptions) {
     name: string,
     make: (ends: Pick<NetbackOptions, 'name' | 'onConnect' | 'onDisconnect'>) => T,
   ): VifEnd<T> => {
-    let queues: readonly Served[] = [];
+    let queues: Served[] = [];
     const bus = make({
       name,
       onConnect(shares) {
@@ -122,7 +136,7 @@ export async function makeVif(options: VifRigOptions) {
         events.push(`${name} connected ${queues.length}`);
       },
       onDisconnect() {
-        queues = [];
+        for (const queue of queues.splice(0)) queue.detach();
         events.push(`${name} disconnected`);
       },
     });

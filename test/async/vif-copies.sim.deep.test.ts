@@ -1,0 +1,2 @@
+// The tests of the fast suite, with full counts.
+import './vif-copies.sim.test.ts';

@@ -1,0 +1,2 @@
+// The tests of the fast suite, with all cases.
+import './xen-async.test.ts';
