@@ -102,16 +102,23 @@ export class AsyncLcore {
     const address = u32[(netq + NETQ_ASYNC) >>> 2] ?? 0;
     if (address === 0) return undefined;
     const queue = attachAsyncQueue(this.#arena, address, this.#cache, used);
+    // Each by its name, as there.
+    const { receive, drops, fault } = queue;
     if (u32[(address + ASYNC_RING) >>> 2] === 0) {
       this.#served.set(address, { queue, transmit: undefined });
       return {
-        ...queue,
+        address: netq,
+        receive,
+        send: queue.send,
+        drops,
+        fault,
         discard: () => queue.settle(),
         flush: () => void queue.detach(),
         detach: () => this.#end(address, queue),
       };
     }
-    return { ...queue, ...this.#transmit(address, queue, drop) };
+    const { send, poll, detach } = this.#transmit(address, queue, drop);
+    return { address: netq, receive, send, drops, fault, poll, detach };
   }
 
   /**
