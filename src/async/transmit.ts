@@ -134,7 +134,7 @@ export class Transmit implements Deferred {
   /** Has the queue take from the ring, as much as it can. True when nothing is left there. */
   #pass(): boolean {
     const queue = this.#queue;
-    for (;;) {
+    do {
       if (this.#heldCount === 0) this.#heldCount = this.#ring.pop(this.#held, BURST_MAX);
       if (this.#heldCount === 0) return true;
       const sent = queue.send(this.#held, this.#heldCount);
@@ -145,6 +145,7 @@ export class Transmit implements Deferred {
       }
       this.#heldCount = left;
       if (left > 0) return false;
-    }
+    } while (this.#ring.fill() > 0);
+    return true;
   }
 }
