@@ -25,7 +25,7 @@ const ENGINES = 4;
 const LCORES = [1, 2, 4, 8];
 const ASSIGNMENTS: readonly Assignment[] = ['lcore', 'dynamic-lcore'];
 /** Odd: the one in the middle counts. */
-const ROUNDS = 3;
+const ROUNDS = 5;
 const UNIT = 'M/s';
 const NOTHING = { value: null, p50: null, p99: null, p999: null };
 
