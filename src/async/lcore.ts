@@ -102,7 +102,7 @@ export class AsyncLcore {
     const address = u32[(netq + NETQ_ASYNC) >>> 2] ?? 0;
     if (address === 0) return undefined;
     const queue = attachAsyncQueue(this.#arena, address, this.#cache, used);
-    // Each by its name, as there.
+    // Each by its name, for the reason that `attachAsyncQueue` has.
     const { receive, drops, fault } = queue;
     if (u32[(address + ASYNC_RING) >>> 2] === 0) {
       this.#served.set(address, { queue, transmit: undefined });

@@ -65,11 +65,13 @@ function settler(arena: Arena, address: number, kernel: (queue: number) => numbe
 export function attachAsyncVif(arena: Arena, address: number, sender: VifSender): CopyQueue {
   const { asyncVifSettle } = arena.kernels<AsyncVifKernels>();
   const settle = settler(arena, address, asyncVifSettle, sender.notify);
-  return { ...attachCopies(arena, address), settle, send: sender.send };
+  const { inFlight, use } = attachCopies(arena, address);
+  return { inFlight, use, settle, send: sender.send };
 }
 
 /** The copies of the queue at `address`, on the thread whose `receiver` takes packets by `takeVif`. */
 export function attachAsyncVifReceiver(arena: Arena, address: number, receiver: VifReceiver): QueueCopies {
   const { asyncVifDrop } = arena.kernels<AsyncVifKernels>();
-  return { ...attachCopies(arena, address), settle: settler(arena, address, asyncVifDrop, receiver.notify) };
+  const { inFlight, use } = attachCopies(arena, address);
+  return { inFlight, use, settle: settler(arena, address, asyncVifDrop, receiver.notify) };
 }

@@ -13,12 +13,7 @@ const FLAGS = 8;
 const SQ = 40;
 const CQ = 80;
 const USER_ADDRESS = 32;
-/** struct io_uring_sqe and io_uring_cqe. */
-const ENTRY_BYTES = 64;
 const PAGE_BYTES = 4096;
-
-/** Most entries of a ring: as many as a page has. */
-export const URING_ENTRIES_MAX = PAGE_BYTES / ENTRY_BYTES;
 
 /** An io_uring, and where the words of its rings are in the memory. */
 export interface Uring {
@@ -33,7 +28,7 @@ export interface Uring {
 /** System calls in bursts: requests are written to a ring in the memory, and one call makes them all. */
 export interface Urings {
   /**
-   * Makes a ring of `entries` requests, a power of two up to `URING_ENTRIES_MAX`, with room for twice as many completions.
+   * Makes a ring of `entries` requests, a power of two up to the 64 that a page has, with room for twice as many completions.
    * @param requests offset of the page that the requests are written to; `rings`: that of heads, tails and completions.
    * @returns undefined where there is none: Linux is older than 6.6, or whoever runs this container has forbidden it.
    */
